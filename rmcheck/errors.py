@@ -1,0 +1,110 @@
+"""Every exception a user of rmcheck can meet.
+
+All under RmcheckError:
+
+* UsageError                  a wrong option or call              -> pytest exit 4, command line exit 2
+  - UnknownModelError         no such scheme or location
+  - MissingDependencyError    says the pip command
+  - BaselineError             asked for and not there
+* SuiteError                  a suite file is wrong               -> collection error, exit 2
+* PoolError                   a pool file is wrong                -> collection error, exit 2
+* ModelError                  a reward model cannot be trusted    -> error of every check that needs it
+  - ConformanceError          it failed its proof at load
+  - ScoringError              wrong count, NaN, infinite, too long
+* UndefinedMetricError        a metric has nothing to be computed from -> error of that check
+* StoreError                  scores cannot be read or written    -> error of every check that needs them
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class RmcheckError(Exception):
+    """Base of all errors that rmcheck raises on purpose; shown without a traceback."""
+
+
+class UsageError(RmcheckError, ValueError):
+    """An option or an argument is wrong, before any work was done."""
+
+
+class UnknownModelError(UsageError):
+    """No reward model answers to this `scheme:location`."""
+
+
+class MissingDependencyError(UsageError):
+    """An optional package is needed; the message says the command that installs it."""
+
+
+class BaselineError(UsageError):
+    """A check compares with a baseline and none was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a file: where, what, and what instead.
+
+    Args:
+        path: The file as the user named it.
+        message: One or two sentences that show the offending value.
+        line: 1-based line, or 0 where a line makes no sense (Parquet).
+        column: 1-based column, or 0 when unknown.
+        excerpt: Source lines to show under the message, already drawn; may be empty.
+    """
+
+    path: str
+    message: str
+    line: int = 0
+    column: int = 0
+    excerpt: str = ""
+
+    def __str__(self) -> str:
+        where = self.path
+        if self.line:
+            where += f":{self.line}"
+            if self.column:
+                where += f":{self.column}"
+        text = f"{where}: {self.message}"
+        return f"{text}\n\n{self.excerpt}" if self.excerpt else text
+
+
+class FileError(RmcheckError):
+    """A file is wrong; `problems` holds everything found in it, in file order."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        shown = "\n\n".join(str(problem) for problem in self.problems)
+        if len(self.problems) < 2:
+            return shown
+        paths = sorted({problem.path for problem in self.problems})
+        return f"{shown}\n\n{len(self.problems)} problems in {', '.join(paths)}"
+
+
+class SuiteError(FileError):
+    """A suite file is wrong."""
+
+
+class PoolError(FileError):
+    """A pool file is wrong."""
+
+
+class ModelError(RmcheckError):
+    """A reward model cannot be loaded or trusted."""
+
+
+class ConformanceError(ModelError):
+    """A scorer failed its proof at load (see `rmcheck.models.conformance`)."""
+
+
+class ScoringError(ModelError):
+    """Scores came back that no metric may use: wrong count, NaN, infinite, or a text too long."""
+
+
+class UndefinedMetricError(RmcheckError, ValueError):
+    """A metric cannot be computed from these rewards; the message says what it needs."""
+
+
+class StoreError(RmcheckError):
+    """Stored scores cannot be read or written."""

@@ -1,0 +1,202 @@
+"""What a metric is: sums per prompt, and a value of those sums.
+
+`per_prompt` maps one dense block of rewards to (p, K) sums; `value` maps (…, K) totals to
+(…) numbers. Because totals add up over prompts, the bootstrap of every metric is one matrix
+product with one shared weight matrix, a paired difference comes for free, and a metric over
+shards is a map and a sum. `value` must not change when all totals are multiplied by one
+positive number.
+
+The settings of a metric are the fields of its frozen dataclass, so `Accuracy(ties="wrong")` is
+the metric with its settings, and `rmcheck.metrics.registry` finds it by name.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import UndefinedMetricError
+from rmcheck.metrics.rewards import Floats, Rewards
+
+Direction = Literal["higher", "lower"]
+Invariance = Literal[
+    "proxy_shift",  # r_ij + a_i: an offset per prompt
+    "proxy_scale",  # b_i * r_ij, b_i > 0
+    "proxy_monotone",  # a strictly increasing map of r, per prompt
+    "golden_shift",  # g_ij + a_i
+    "golden_scale",  # b * g_ij, one b > 0 for the pool
+    "golden_monotone",  # a strictly increasing map of g, per prompt
+]
+
+# A share above this of prompts on which a metric is undefined leaves its estimate undecidable.
+MAX_UNDEFINED_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Metric(ABC):
+    """A named quantity computed inside each prompt and combined over prompts.
+
+    Attributes:
+        name: Name in suites, fixtures and markers.
+        direction: Whether a higher or a lower value is better.
+        range: Smallest and largest possible value; infinite where unbounded.
+        invariances: Changes of the rewards that leave the value as it is.
+        depends_on_n: True when values of prompts with different N must not be averaged.
+    """
+
+    name: ClassVar[str]
+    direction: ClassVar[Direction] = "higher"
+    range: ClassVar[tuple[float, float]]
+    invariances: ClassVar[frozenset[Invariance]]
+
+    @property
+    def min_responses(self) -> int:
+        """Fewest responses with which a prompt can contribute; others are left out and counted."""
+        return 2
+
+    @property
+    def depends_on_n(self) -> bool:
+        """True when values of prompts with different N must not be averaged."""
+        return False
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every setting that changes the number, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.init}
+
+    @property
+    def signature(self) -> str:
+        """The metric and all its settings in one string, as in `accuracy|ties:half`."""
+        return "|".join([self.name, *(f"{k}:{v}" for k, v in self.settings.items())])
+
+    def require(self, rewards: Rewards) -> None:
+        """Refuse rewards that this metric cannot measure.
+
+        Raises:
+            UndefinedMetricError: No prompt has enough responses, or N differs between prompts
+                and the metric depends on it.
+        """
+        counts = rewards.counts
+        enough = counts[counts >= self.min_responses]
+        if not enough.size:
+            most = int(counts.max()) if counts.size else 0
+            raise UndefinedMetricError(
+                f"{self.name} needs {self.min_responses} responses a prompt; "
+                f"the pool has {most} at most"
+            )
+        if self.depends_on_n and enough.min() != enough.max():
+            raise UndefinedMetricError(
+                f"{self.name} depends on the number of responses, and this pool has "
+                f"{enough.min()} to {enough.max()}; set normalized: true, or use a pool of equal N"
+            )
+
+    def fitted(self, rewards: Rewards) -> Self:
+        """This metric with whatever it must fix on the whole pool first (bin edges)."""
+        return self
+
+    @abstractmethod
+    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
+        """Sums of each prompt.
+
+        Args:
+            proxy: (p, N) rewards of the model under test.
+            golden: (p, N) reference rewards.
+
+        Returns:
+            (p, K) sums, finite.
+        """
+
+    @abstractmethod
+    def value(self, sums: Floats) -> Floats:
+        """The metric from (…, K) totals; NaN where it is undefined."""
+
+    def gradient(self, sums: Floats) -> Floats | None:
+        """Derivative of `value` by each total, (…, K) -> (…, K); None when there is no simple one.
+
+        With it the bootstrap can studentise (bootstrap-t).
+        """
+        return None
+
+    @property
+    def studentised(self) -> bool:
+        """True for ratios of two random means, whose bounds need bootstrap-t on small pools."""
+        return False
+
+    def concerns(self, sums: Floats) -> tuple[str, ...]:
+        """Reasons not to decide on the value, from (n, K) sums per independent unit."""
+        return ()
+
+
+@dataclass(frozen=True)
+class PromptMeanMetric(Metric):
+    """A metric that has one value a prompt, averaged over the prompts on which it is defined."""
+
+    @abstractmethod
+    def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
+        """(p,) the value of each prompt; NaN where it is undefined."""
+
+    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
+        """(p, 3): the value, 1 where it is defined, and 1 for being measured at all."""
+        values = self.prompt_values(proxy, golden)
+        defined = np.isfinite(values)
+        return np.stack(
+            [np.where(defined, values, 0.0), defined.astype(float), np.ones(values.size)], axis=-1
+        )
+
+    def value(self, sums: Floats) -> Floats:
+        """Sum of the values over the number of prompts with one."""
+        return ratio(sums[..., 0], sums[..., 1])
+
+    def gradient(self, sums: Floats) -> Floats:
+        """Derivative of the ratio by its two sums."""
+        return ratio_gradient(sums, sign=1.0)
+
+    def concerns(self, sums: Floats) -> tuple[str, ...]:
+        """Undefined on too many prompts."""
+        defined, measured = sums[:, 1].sum(), sums[:, 2].sum()
+        if measured and 1 - defined / measured > MAX_UNDEFINED_SHARE:
+            return (
+                f"undefined on {measured - defined:.0f} of {measured:.0f} prompts "
+                f"(more than {MAX_UNDEFINED_SHARE:.0%})",
+            )
+        return ()
+
+
+def ratio(numerator: Floats, denominator: Floats) -> Floats:
+    """numerator / denominator, NaN where the denominator is 0."""
+    safe = np.where(denominator == 0, 1.0, denominator)
+    return np.where(denominator == 0, np.nan, numerator / safe)
+
+
+def ratio_gradient(sums: Floats, *, sign: float) -> Floats:
+    """Derivative of sign * sums[0] / sums[1] by every sum, zero for sums beyond the first two."""
+    out = np.zeros_like(sums)
+    safe = np.where(sums[..., 1] == 0, np.nan, sums[..., 1])
+    out[..., 0] = sign / safe
+    out[..., 1] = -sign * sums[..., 0] / safe**2
+    return out
+
+
+def per_prompt_sums(metric: Metric, rewards: Rewards) -> tuple[Floats, NDArray[np.bool_]]:
+    """Sums of every prompt of a pool.
+
+    Returns:
+        (P, K) sums, zero rows for prompts with too few responses, and the (P,) mask of the prompts
+        that were measured.
+
+    Raises:
+        UndefinedMetricError: See `Metric.require`.
+    """
+    metric.require(rewards)
+    out: Floats | None = None
+    measured = np.zeros(len(rewards), dtype=bool)
+    for block in rewards.blocks(metric.min_responses):
+        sums = metric.per_prompt(block.proxy, block.golden)
+        if out is None:
+            out = np.zeros((len(rewards), sums.shape[-1]))
+        out[block.rows] = sums
+        measured[block.rows] = True
+    assert out is not None  # `require` raised otherwise
+    return out, measured

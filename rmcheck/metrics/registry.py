@@ -1,0 +1,71 @@
+"""Every metric by name.
+
+A metric is registered with its class; suites, fixtures, markers, the JSON Schema, the
+documentation test and the law battery all read this one table, so a metric cannot be half there.
+Other packages add theirs through the entry point group `rmcheck.metrics`.
+"""
+
+import difflib
+from importlib.metadata import entry_points
+from typing import Any, TypeVar
+
+from rmcheck.errors import UsageError
+from rmcheck.metrics.metric import Metric
+
+_METRICS: dict[str, type[Metric]] = {}
+M = TypeVar("M", bound=type[Metric])
+
+
+def register(cls: M) -> M:
+    """Class decorator that makes a metric known by its `name`."""
+    if cls.name in _METRICS and _METRICS[cls.name] is not cls:
+        raise UsageError(f"two metrics are named {cls.name!r}: {_METRICS[cls.name]} and {cls}")
+    _METRICS[cls.name] = cls
+    return cls
+
+
+def metric_names() -> tuple[str, ...]:
+    """Names of all metrics, in order of registration."""
+    _load_third_party()
+    return tuple(_METRICS)
+
+
+def metric_class(name: str) -> type[Metric]:
+    """The class of a metric.
+
+    Raises:
+        UsageError: No metric has this name; near misses are named.
+    """
+    _load_third_party()
+    if name not in _METRICS:
+        near = difflib.get_close_matches(name, _METRICS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise UsageError(
+            f"unknown metric {name!r}.{hint} Metrics: {', '.join(sorted(_METRICS))}."
+        )
+    return _METRICS[name]
+
+
+def make_metric(name: str, **settings: Any) -> Metric:
+    """The metric with these settings, as in `make_metric("bon_drop_ratio", n=16)`.
+
+    Raises:
+        UsageError: Unknown name or setting, or a setting out of its range.
+    """
+    cls = metric_class(name)
+    known = [f for f in cls.__dataclass_fields__]
+    for key in settings:
+        if key not in known:
+            raise UsageError(
+                f"metric {name!r} has no setting {key!r}; it has: {', '.join(known) or 'none'}"
+            )
+    try:
+        return cls(**settings)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"metric {name!r}: {error}") from error
+
+
+def _load_third_party() -> None:
+    for entry in entry_points(group="rmcheck.metrics"):
+        if entry.name not in _METRICS:
+            register(entry.load())

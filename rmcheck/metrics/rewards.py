@@ -1,0 +1,135 @@
+"""Rewards of a pool: what every metric is computed from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import UndefinedMetricError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Strings = NDArray[np.str_]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The prompts of a pool that have the same number N of responses.
+
+    Attributes:
+        rows: (p,) positions of these prompts in the rewards.
+        proxy: (p, N) rewards of the model under test.
+        golden: (p, N) reference rewards.
+    """
+
+    rows: Ints
+    proxy: Floats
+    golden: Floats
+
+
+@dataclass(frozen=True)
+class Rewards:
+    """Proxy and golden rewards per prompt, ragged: prompt i has `counts[i]` responses.
+
+    Rewards are compared inside a prompt only: a Bradley-Terry reward carries an arbitrary
+    offset per prompt.
+
+    Attributes:
+        proxy: (M,) rewards of the model under test, all prompts one after another.
+        golden: (M,) reference rewards in the same order. Higher is better in both.
+        offsets: (P + 1,) where each prompt begins; `offsets[-1] == M`.
+        prompt_ids: (P,) names of the prompts.
+        clusters: (P,) number of the independent unit each prompt belongs to (0, 1, …).
+            Prompts that share a conversation share a cluster.
+        slices: Column name to its (P,) values, for `where`.
+    """
+
+    proxy: Floats
+    golden: Floats
+    offsets: Ints
+    prompt_ids: Strings
+    clusters: Ints
+    slices: Mapping[str, Strings] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, values in (("proxy", self.proxy), ("golden", self.golden)):
+            bad = np.flatnonzero(~np.isfinite(values))
+            if bad.size:
+                prompt = int(np.searchsorted(self.offsets, bad[0], side="right")) - 1
+                response = int(bad[0] - self.offsets[prompt])
+                raise UndefinedMetricError(
+                    f"{name} reward of prompt {str(self.prompt_ids[prompt])!r}, response {response} "
+                    f"is {values[bad[0]]}; {bad.size} of {values.size} rewards are not finite"
+                )
+
+    @classmethod
+    def from_arrays(
+        cls,
+        proxy: Sequence[Any] | NDArray[Any],
+        golden: Sequence[Any] | NDArray[Any],
+        *,
+        clusters: Sequence[Any] | None = None,
+        slices: Mapping[str, Sequence[str]] | None = None,
+        prompt_ids: Sequence[str] | None = None,
+    ) -> Self:
+        """Rewards from one sequence of numbers a prompt (a (P, N) array, or ragged lists).
+
+        Raises:
+            UndefinedMetricError: A reward is NaN or infinite, or the shapes differ.
+        """
+        rows = [np.asarray(row, dtype=np.float64).ravel() for row in proxy]
+        reference = [np.asarray(row, dtype=np.float64).ravel() for row in golden]
+        counts = [row.size for row in rows]
+        if counts != [row.size for row in reference]:
+            raise UndefinedMetricError("proxy and golden differ in shape")
+        size = len(rows)
+        names = prompt_ids if prompt_ids is not None else [str(i) for i in range(size)]
+        units = clusters if clusters is not None else range(size)
+        empty = np.zeros(0)
+        return cls(
+            proxy=np.concatenate([empty, *rows]),
+            golden=np.concatenate([empty, *reference]),
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            prompt_ids=np.asarray(names, dtype=np.str_),
+            clusters=np.unique(np.asarray(units), return_inverse=True)[1].astype(np.int64),
+            slices={k: np.asarray(v, dtype=np.str_) for k, v in (slices or {}).items()},
+        )
+
+    @property
+    def counts(self) -> Ints:
+        """(P,) number of responses of each prompt."""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return int(self.offsets.size - 1)
+
+    def __repr__(self) -> str:
+        return f"<Rewards: {len(self)} prompts, {self.proxy.size} responses>"
+
+    def blocks(self, min_responses: int = 1) -> Iterator[Block]:
+        """Dense blocks of equal N, ascending in N; prompts with fewer responses are left out."""
+        counts = self.counts
+        for n in np.unique(counts[counts >= min_responses]):
+            rows = np.flatnonzero(counts == n)
+            take = self.offsets[rows][:, None] + np.arange(n)
+            yield Block(rows=rows, proxy=self.proxy[take], golden=self.golden[take])
+
+    def matching(self, conditions: Mapping[str, str]) -> NDArray[np.bool_]:
+        """(P,) True where a prompt has all these slice values.
+
+        Raises:
+            UndefinedMetricError: There is no such slice column, or no prompt matches.
+        """
+        mask = np.ones(len(self), dtype=bool)
+        for column, wanted in conditions.items():
+            if column not in self.slices:
+                raise UndefinedMetricError(
+                    f"the pool has no slice {column!r}; it has: {', '.join(self.slices) or 'none'}"
+                )
+            mask &= self.slices[column] == wanted
+        if not mask.any():
+            named = ", ".join(f"{k}={v!r}" for k, v in conditions.items())
+            raise UndefinedMetricError(f"no prompt of the pool has {named or 'anything to measure'}")
+        return mask

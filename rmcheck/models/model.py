@@ -1,0 +1,161 @@
+"""The one protocol behind which every reward model stands.
+
+A model is found by `scheme:location?setting=value` (see `rmcheck.models.registry`). Opening one
+is cheap: it reads the fingerprint and never the weights. Weights are read by `load`.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.pool.pool import Message
+
+# What to do with a conversation longer than the model takes: refuse it, or cut tokens from the
+# beginning ("left", keeps the response) or from the end ("right").
+TooLong = Literal["error", "left", "right"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One prompt with one of its responses: the unit of scoring.
+
+    Attributes:
+        prompt_id: Name of the prompt in its pool.
+        index: Position of the response in its prompt.
+        messages: The conversation.
+        response: The answer to score.
+        golden: Its golden reward where known; only fakes with known faults look at it.
+    """
+
+    prompt_id: str
+    index: int
+    messages: tuple[Message, ...]
+    response: str
+    golden: float | None = None
+
+    @property
+    def text_key(self) -> bytes:
+        """16 bytes that name the conversation and response, whatever pool they stand in."""
+        digest = hashlib.blake2b(digest_size=16)
+        for message in self.messages:
+            digest.update(f"{len(message.role)}:{message.role}".encode())
+            content = message.content.encode("utf-8", "surrogatepass")
+            digest.update(b"%d:" % len(content))
+            digest.update(content)
+        digest.update(b"\x00response\x00")
+        digest.update(self.response.encode("utf-8", "surrogatepass"))
+        return digest.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A sample as its model reads it.
+
+    Attributes:
+        key: 16 bytes that name the model's input (the token ids); equal inputs score once.
+        length: Tokens the model will read (characters / 4 for models of text).
+        ids: Token ids; empty for models of text.
+        type_ids: Token type ids where the tokenizer's text pair gives them; empty otherwise.
+        cut: Tokens removed because the conversation was too long; 0 for nearly all.
+        sample: The sample itself.
+    """
+
+    key: bytes
+    length: int
+    ids: tuple[int, ...]
+    type_ids: tuple[int, ...]
+    cut: int
+    sample: Sample
+
+
+@dataclass(frozen=True, slots=True)
+class ConformanceItem:
+    """One line of the conformance page.
+
+    Attributes:
+        name: What was checked, such as `batch_invariance`.
+        status: `pass`, `fail` (stops the run), or `note` (a convention that is recorded).
+        detail: What was found, with the values.
+    """
+
+    name: str
+    status: Literal["pass", "fail", "note"]
+    detail: str
+
+
+class RewardModel(ABC):
+    """Anything that turns a prompt with a response into a reward.
+
+    Subclasses set the attributes in `__init__` without reading weights.
+
+    Attributes:
+        spec: The model as the user named it.
+        fingerprint: 64 hex digits that change whenever a reward could change (weights, config,
+            tokenizer, template, scoring settings).
+        kept: Whether scores are worth keeping between sessions; False where the fingerprint cannot
+            see everything that a reward depends on (`python:` without a version), or where
+            scoring costs nothing.
+        reads_golden: True for fakes that need the golden reward of a sample.
+        conformance: The conformance page, filled by `prove`.
+    """
+
+    scheme: ClassVar[str]
+    spec: str
+    fingerprint: str
+    kept: bool = True
+    reads_golden: bool = False
+    conformance: tuple[ConformanceItem, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        return self.spec
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """Facts for the report: dtype, device, architecture, conventions."""
+        return {}
+
+    def load(self) -> None:  # noqa: B027 - nothing to load is a fine default
+        """Read the weights. Called once, before the first `encode` or `score`.
+
+        Raises:
+            ConformanceError: The checkpoint cannot be trusted.
+            MissingDependencyError: An engine package is not installed.
+        """
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """What the model will read for each sample.
+
+        Raises:
+            ScoringError: A conversation is too long and `too_long` is `error`; all are named.
+        """
+        return [
+            Encoded(s.text_key, max(1, len(s.response) // 4), (), (), 0, s) for s in samples
+        ]
+
+    def prove(self, encoded: Sequence[Encoded]) -> None:  # noqa: B027 - models of text have none
+        """Fill `conformance` by scoring some of these samples in several ways.
+
+        Raises:
+            ConformanceError: A check failed; the message holds the whole page.
+        """
+
+    @abstractmethod
+    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        """(len(batch),) raw rewards, higher is better. Never squashed, never truncated.
+
+        Raises:
+            MemoryError: The batch does not fit; the caller halves it and goes on.
+        """
+
+    def close(self) -> None:  # noqa: B027 - nothing to release is a fine default
+        """Release the weights. The model can be loaded again."""
+
+    def __repr__(self) -> str:
+        return f"<RewardModel {self.name}, {self.fingerprint[:8]}>"

@@ -1,0 +1,121 @@
+"""A pool: prompts, each with its responses, labels and slices."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The text asked and its responses.
+
+    Attributes:
+        prompt_id: Unique in the pool.
+        messages: The conversation that the responses answer; ends with a turn that is not theirs.
+        responses: N answers.
+        labels: Column name to one number a response (`golden` by convention, higher is better);
+            None where a response was not judged.
+        slices: Column name to the prompt's value, such as `category`.
+        cluster: Name of the independent unit; prompts cut from one source row share it.
+        line: Where it was read: line of the file, or row number counted from 1.
+    """
+
+    prompt_id: str
+    messages: tuple[Message, ...]
+    responses: tuple[str, ...]
+    labels: Mapping[str, tuple[float | None, ...]]
+    slices: Mapping[str, str] = field(default_factory=dict)
+    cluster: str = ""
+    line: int = 0
+
+
+FaultKind = Literal[
+    "malformed_row",  # a field is missing or of another type, or the line is not JSON
+    "duplicate_prompt_id",  # two rows have one prompt_id
+    "duplicate_row",  # same conversation and same responses as an earlier row
+    "identical_answers",  # two responses of a prompt are the same text
+    "empty_answer",  # a response is empty or white space
+    "differing_prompts",  # chosen and rejected do not answer the same conversation
+    "repeated_role",  # two turns in a row by one role
+    "missing_label",  # a response without the golden label that others have
+]
+FaultAction = Literal["fail", "drop", "keep"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong with one row of a pool file.
+
+    Attributes:
+        kind: What sort of fault.
+        line: Line of the file, or row number counted from 1.
+        prompt_id: The row's id, where it has one.
+        detail: The field and the offending value, in one sentence.
+        action: What was done about it: the row failed the read, was dropped, or was kept.
+    """
+
+    kind: FaultKind
+    line: int
+    prompt_id: str
+    detail: str
+    action: FaultAction
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Prompts × responses, as read.
+
+    Attributes:
+        path: File or folder as the suite named it, resolved.
+        format: Name of the reader that read it.
+        prompts: In file order, without the dropped ones.
+        faults: Everything found on the way, whatever was done about it.
+        rows_read: Rows in the file before anything was dropped.
+    """
+
+    path: Path
+    format: str
+    prompts: tuple[Prompt, ...]
+    faults: tuple[Fault, ...] = ()
+    rows_read: int = 0
+
+    def __repr__(self) -> str:
+        responses = sum(len(p.responses) for p in self.prompts)
+        return f"<Pool {self.path.name}: {len(self.prompts)} prompts, {responses} responses>"
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """Names of the label columns that any prompt has."""
+        return tuple(dict.fromkeys(c for p in self.prompts for c in p.labels))
+
+    @property
+    def slice_columns(self) -> tuple[str, ...]:
+        """Names of the slice columns that any prompt has."""
+        return tuple(dict.fromkeys(c for p in self.prompts for c in p.slices))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of ids, conversations, responses, labels and slices: same data, same string."""
+        digest = hashlib.sha256()
+        for prompt in self.prompts:
+            fields = (
+                prompt.prompt_id,
+                [(m.role, m.content) for m in prompt.messages],
+                prompt.responses,
+                sorted(prompt.labels.items()),
+                sorted(prompt.slices.items()),
+                prompt.cluster,
+            )
+            digest.update(repr(fields).encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()

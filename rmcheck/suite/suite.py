@@ -1,0 +1,122 @@
+"""A suite file as typed objects. The loader is `rmcheck.suite.loader`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from rmcheck.metrics.metric import Metric
+from rmcheck.models.model import TooLong
+from rmcheck.pool.pool import FaultAction, FaultKind
+
+
+@dataclass(frozen=True)
+class PoolSource:
+    """Where the prompts and responses come from (`pool:`).
+
+    Attributes:
+        path: File or folder, absolute (relative paths are relative to the suite file).
+        format: Name of a reader, or None to find it out.
+        slices: Columns that checks may name in `where` and `over`; empty means all of them.
+        cluster: Column whose equal values are one independent unit, or None.
+        faults: What to do about each kind of fault where it differs from the default.
+    """
+
+    path: Path
+    format: str | None = None
+    slices: tuple[str, ...] = ()
+    cluster: str | None = None
+    faults: Mapping[FaultKind, FaultAction] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GoldenSource:
+    """Where the golden reward comes from (`golden:`): a label column, or a golden RM."""
+
+    column: str | None = "golden"
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One requirement.
+
+    Attributes:
+        name: Unique in its suite.
+        metric: The metric with its settings.
+        at_least: The metric must be this or higher.
+        at_most: The metric must be this or lower.
+        max_drop: The metric may be worse than the baseline's by this much, in its own units.
+            Exactly one of the three is set.
+        where: Slice column to value; only these prompts count.
+        over: Slice column: one verdict for each of its values, or, with `worst`, one for the worst.
+        worst: The worst slice must meet the bound (bounds are corrected for looking at all).
+        confidence: Level of each bound; None means the suite's.
+        line: Line of the check in the suite file.
+    """
+
+    name: str
+    metric: Metric
+    at_least: float | None = None
+    at_most: float | None = None
+    max_drop: float | None = None
+    where: Mapping[str, str] = field(default_factory=dict)
+    over: str | None = None
+    worst: bool = False
+    confidence: float | None = None
+    line: int = 0
+
+    @property
+    def bound(self) -> float:
+        """The number after at_least, at_most or max_drop."""
+        for value in (self.at_least, self.at_most, self.max_drop):
+            if value is not None:
+                return value
+        raise AssertionError("a check has one bound")
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Whether the check compares with a baseline."""
+        return self.max_drop is not None
+
+    @property
+    def required(self) -> str:
+        """The requirement as tables show it: `>= 0.70`, `<= 0.25`, `drop <= 0.01`."""
+        if self.at_least is not None:
+            return f">= {self.at_least:g}"
+        if self.at_most is not None:
+            return f"<= {self.at_most:g}"
+        return f"drop <= {self.max_drop:g}"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite file.
+
+    Attributes:
+        path: The file.
+        name: From `name:`, else the file name without its ending.
+        pool: The pool.
+        golden: The reference.
+        checks: In file order.
+        description: Free text.
+        inconclusive: What an inconclusive verdict does to the build.
+        confidence: Level of each bound, in (0.5, 1).
+        too_long: What to do with conversations longer than the model takes.
+        min_prompts: Fewest independent prompts on which anything is decided.
+        resamples: Bootstrap resamples.
+        seed: Seed of the bootstrap; None derives it from the suite's name.
+    """
+
+    path: Path
+    name: str
+    pool: PoolSource
+    golden: GoldenSource
+    checks: tuple[Check, ...]
+    description: str = ""
+    inconclusive: Literal["fail", "warn"] = "fail"
+    confidence: float = 0.95
+    too_long: TooLong = "error"
+    min_prompts: int = 30
+    resamples: int = 10_000
+    seed: int | None = None
