@@ -1,0 +1,1 @@
+"""Criteria, measurements and verdicts."""

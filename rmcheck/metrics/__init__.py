@@ -1,0 +1,1 @@
+"""Rewards of a pool, and every quantity that is computed from them."""

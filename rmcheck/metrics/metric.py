@@ -38,18 +38,26 @@ MAX_UNDEFINED_SHARE = 0.05
 class Metric(ABC):
     """A named quantity computed inside each prompt and combined over prompts.
 
+    A subclass writes `range` and `invariances` as plain class attributes, or as properties where
+    they depend on its settings.
+
     Attributes:
         name: Name in suites, fixtures and markers.
         direction: Whether a higher or a lower value is better.
-        range: Smallest and largest possible value; infinite where unbounded.
-        invariances: Changes of the rewards that leave the value as it is.
-        depends_on_n: True when values of prompts with different N must not be averaged.
     """
 
     name: ClassVar[str]
     direction: ClassVar[Direction] = "higher"
-    range: ClassVar[tuple[float, float]]
-    invariances: ClassVar[frozenset[Invariance]]
+
+    @property
+    @abstractmethod
+    def range(self) -> tuple[float, float]:
+        """Smallest and largest possible value; infinite where unbounded."""
+
+    @property
+    @abstractmethod
+    def invariances(self) -> frozenset[Invariance]:
+        """Changes of the rewards that leave the value as it is; all others change it."""
 
     @property
     def min_responses(self) -> int:
@@ -60,6 +68,11 @@ class Metric(ABC):
     def depends_on_n(self) -> bool:
         """True when values of prompts with different N must not be averaged."""
         return False
+
+    @property
+    def note(self) -> str:
+        """One sentence a reader of the number must know (how it was measured); empty if none."""
+        return ""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -87,9 +100,10 @@ class Metric(ABC):
                 f"the pool has {most} at most"
             )
         if self.depends_on_n and enough.min() != enough.max():
+            remedy = "set normalized: true, or " if "normalized" in self.settings else ""
             raise UndefinedMetricError(
                 f"{self.name} depends on the number of responses, and this pool has "
-                f"{enough.min()} to {enough.max()}; set normalized: true, or use a pool of equal N"
+                f"{enough.min()} to {enough.max()} a prompt; {remedy}use a pool of equal N"
             )
 
     def fitted(self, rewards: Rewards) -> Self:
@@ -128,10 +142,30 @@ class Metric(ABC):
         """Reasons not to decide on the value, from (n, K) sums per independent unit."""
         return ()
 
+    def facts(self, sums: Floats) -> dict[str, float]:
+        """Further numbers to show under a check, by name, from (K,) totals."""
+        return {}
+
 
 @dataclass(frozen=True)
-class PromptMeanMetric(Metric):
-    """A metric that has one value a prompt, averaged over the prompts on which it is defined."""
+class RatioMetric(Metric):
+    """A metric whose value is its first total over its second."""
+
+    def value(self, sums: Floats) -> Floats:
+        """First total over second; NaN where the second is 0."""
+        return ratio(sums[..., 0], sums[..., 1])
+
+    def gradient(self, sums: Floats) -> Floats:
+        """Derivative of the ratio by every total."""
+        return ratio_gradient(sums, sign=1.0)
+
+
+@dataclass(frozen=True)
+class PromptMeanMetric(RatioMetric):
+    """A metric that has one value a prompt, averaged over the prompts on which it is defined.
+
+    The last two sums of every prompt are 1 where it is defined, and 1 for being measured at all.
+    """
 
     @abstractmethod
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
@@ -145,17 +179,9 @@ class PromptMeanMetric(Metric):
             [np.where(defined, values, 0.0), defined.astype(float), np.ones(values.size)], axis=-1
         )
 
-    def value(self, sums: Floats) -> Floats:
-        """Sum of the values over the number of prompts with one."""
-        return ratio(sums[..., 0], sums[..., 1])
-
-    def gradient(self, sums: Floats) -> Floats:
-        """Derivative of the ratio by its two sums."""
-        return ratio_gradient(sums, sign=1.0)
-
     def concerns(self, sums: Floats) -> tuple[str, ...]:
         """Undefined on too many prompts."""
-        defined, measured = sums[:, 1].sum(), sums[:, 2].sum()
+        defined, measured = sums[:, -2].sum(), sums[:, -1].sum()
         if measured and 1 - defined / measured > MAX_UNDEFINED_SHARE:
             return (
                 f"undefined on {measured - defined:.0f} of {measured:.0f} prompts "
@@ -165,7 +191,7 @@ class PromptMeanMetric(Metric):
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:
-    """numerator / denominator, NaN where the denominator is 0."""
+    """The quotient, NaN where the denominator is 0."""
     safe = np.where(denominator == 0, 1.0, denominator)
     return np.where(denominator == 0, np.nan, numerator / safe)
 
@@ -187,13 +213,20 @@ def per_prompt_sums(metric: Metric, rewards: Rewards) -> tuple[Floats, NDArray[n
         that were measured.
 
     Raises:
-        UndefinedMetricError: See `Metric.require`.
+        UndefinedMetricError: See `Metric.require`; or a sum is not finite.
     """
     metric.require(rewards)
-    out: Floats | None = None
+    out: Floats | None = None  # K is known once the first block is measured
     measured = np.zeros(len(rewards), dtype=bool)
     for block in rewards.blocks(metric.min_responses):
         sums = metric.per_prompt(block.proxy, block.golden)
+        bad = np.flatnonzero(~np.isfinite(sums).all(axis=-1))
+        if bad.size:
+            prompt = rewards.prompt_ids[block.rows[bad[0]]]
+            raise UndefinedMetricError(
+                f"{metric.name} of prompt {str(prompt)!r} has the sums {sums[bad[0]].tolist()}, "
+                "which are not all finite"
+            )
         if out is None:
             out = np.zeros((len(rewards), sums.shape[-1]))
         out[block.rows] = sums

@@ -6,11 +6,25 @@ Other packages add theirs through the entry point group `rmcheck.metrics`.
 """
 
 import difflib
+import functools
+import importlib
+from dataclasses import MISSING, fields
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
 from rmcheck.errors import UsageError
 from rmcheck.metrics.metric import Metric
+
+# Modules that register the metrics of rmcheck. They are named, not imported, because some stand in
+# rooms below this one.
+SHIPPED = (
+    "rmcheck.metrics.pairwise",
+    "rmcheck.metrics.ranking",
+    "rmcheck.metrics.xi",
+    "rmcheck.metrics.calibration",
+    "rmcheck.metrics.best_of_n",
+    "rmcheck.regret.predicted_regret",
+)
 
 _METRICS: dict[str, type[Metric]] = {}
 M = TypeVar("M", bound=type[Metric])
@@ -26,7 +40,7 @@ def register(cls: M) -> M:
 
 def metric_names() -> tuple[str, ...]:
     """Names of all metrics, in order of registration."""
-    _load_third_party()
+    _load_all()
     return tuple(_METRICS)
 
 
@@ -36,13 +50,11 @@ def metric_class(name: str) -> type[Metric]:
     Raises:
         UsageError: No metric has this name; near misses are named.
     """
-    _load_third_party()
+    _load_all()
     if name not in _METRICS:
         near = difflib.get_close_matches(name, _METRICS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UsageError(
-            f"unknown metric {name!r}.{hint} Metrics: {', '.join(sorted(_METRICS))}."
-        )
+        raise UsageError(f"unknown metric {name!r}.{hint} Metrics: {', '.join(sorted(_METRICS))}.")
     return _METRICS[name]
 
 
@@ -53,19 +65,29 @@ def make_metric(name: str, **settings: Any) -> Metric:
         UsageError: Unknown name or setting, or a setting out of its range.
     """
     cls = metric_class(name)
-    known = [f for f in cls.__dataclass_fields__]
+    known = [f.name for f in fields(cls) if f.init]
     for key in settings:
         if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
             raise UsageError(
-                f"metric {name!r} has no setting {key!r}; it has: {', '.join(known) or 'none'}"
+                f"metric {name!r} has no setting {key!r}.{hint} "
+                f"Settings: {', '.join(known) or 'none'}."
             )
+    required = [f.name for f in fields(cls) if f.init and f.default is MISSING]
+    missing = [key for key in required if key not in settings]
+    if missing:
+        raise UsageError(f"metric {name!r} needs the setting {', '.join(missing)}")
     try:
         return cls(**settings)
     except (TypeError, ValueError) as error:
         raise UsageError(f"metric {name!r}: {error}") from error
 
 
-def _load_third_party() -> None:
+@functools.cache
+def _load_all() -> None:
+    for module in SHIPPED:
+        importlib.import_module(module)
     for entry in entry_points(group="rmcheck.metrics"):
         if entry.name not in _METRICS:
             register(entry.load())

@@ -13,10 +13,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Strings = NDArray[np.str_]
 
+# Rewards in one block. Small enough that the temporaries of a metric stay in cache and far below
+# 64 MiB, large enough that numpy's overhead per call does not show.
+BLOCK_SIZE = 2**18
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The prompts of a pool that have the same number N of responses.
+    """Prompts of a pool that have the same number N of responses.
 
     Attributes:
         rows: (p,) positions of these prompts in the rewards.
@@ -54,14 +58,24 @@ class Rewards:
     slices: Mapping[str, Strings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        size = int(self.offsets[-1])
+        if not self.proxy.shape == self.golden.shape == (size,):
+            raise UndefinedMetricError(
+                f"proxy has shape {self.proxy.shape} and golden {self.golden.shape}; "
+                f"offsets ask for ({size},)"
+            )
+        # Stores keep float32; sums over many responses need more.
+        object.__setattr__(self, "proxy", self.proxy.astype(np.float64, copy=False))
+        object.__setattr__(self, "golden", self.golden.astype(np.float64, copy=False))
         for name, values in (("proxy", self.proxy), ("golden", self.golden)):
             bad = np.flatnonzero(~np.isfinite(values))
             if bad.size:
                 prompt = int(np.searchsorted(self.offsets, bad[0], side="right")) - 1
                 response = int(bad[0] - self.offsets[prompt])
+                where = f"prompt {str(self.prompt_ids[prompt])!r}, response {response}"
                 raise UndefinedMetricError(
-                    f"{name} reward of prompt {str(self.prompt_ids[prompt])!r}, response {response} "
-                    f"is {values[bad[0]]}; {bad.size} of {values.size} rewards are not finite"
+                    f"{name} reward of {where} is {values[bad[0]]}; "
+                    f"{bad.size} of {values.size} rewards are not finite"
                 )
 
     @classmethod
@@ -83,7 +97,10 @@ class Rewards:
         reference = [np.asarray(row, dtype=np.float64).ravel() for row in golden]
         counts = [row.size for row in rows]
         if counts != [row.size for row in reference]:
-            raise UndefinedMetricError("proxy and golden differ in shape")
+            raise UndefinedMetricError(
+                f"proxy and golden differ in shape: {counts} and "
+                f"{[row.size for row in reference]} responses a prompt"
+            )
         size = len(rows)
         names = prompt_ids if prompt_ids is not None else [str(i) for i in range(size)]
         units = clusters if clusters is not None else range(size)
@@ -108,13 +125,22 @@ class Rewards:
     def __repr__(self) -> str:
         return f"<Rewards: {len(self)} prompts, {self.proxy.size} responses>"
 
-    def blocks(self, min_responses: int = 1) -> Iterator[Block]:
-        """Dense blocks of equal N, ascending in N; prompts with fewer responses are left out."""
+    def blocks(self, min_responses: int = 1, max_size: int = BLOCK_SIZE) -> Iterator[Block]:
+        """Dense blocks of equal N, ascending in N; prompts with fewer responses are left out.
+
+        Args:
+            min_responses: Fewest responses of a prompt that is taken.
+            max_size: Most rewards in a block (one prompt is never cut), so that memory stays
+                bounded whatever the size of the pool.
+        """
         counts = self.counts
-        for n in np.unique(counts[counts >= min_responses]):
-            rows = np.flatnonzero(counts == n)
-            take = self.offsets[rows][:, None] + np.arange(n)
-            yield Block(rows=rows, proxy=self.proxy[take], golden=self.golden[take])
+        for n in np.unique(counts[counts >= max(1, min_responses)]):
+            same = np.flatnonzero(counts == n)
+            height = max(1, max_size // int(n))
+            for first in range(0, same.size, height):
+                rows = same[first : first + height]
+                take = self.offsets[rows][:, None] + np.arange(n)
+                yield Block(rows=rows, proxy=self.proxy[take], golden=self.golden[take])
 
     def matching(self, conditions: Mapping[str, str]) -> NDArray[np.bool_]:
         """(P,) True where a prompt has all these slice values.
@@ -131,5 +157,7 @@ class Rewards:
             mask &= self.slices[column] == wanted
         if not mask.any():
             named = ", ".join(f"{k}={v!r}" for k, v in conditions.items())
-            raise UndefinedMetricError(f"no prompt of the pool has {named or 'anything to measure'}")
+            raise UndefinedMetricError(
+                f"no prompt of the pool has {named or 'anything to measure'}"
+            )
         return mask

@@ -1,0 +1,1 @@
+"""What turns a prompt with a response into a reward, behind one protocol."""

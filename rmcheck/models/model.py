@@ -8,11 +8,13 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rmcheck.errors import ScoringError, UsageError
+from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.pool.pool import Message
 
 # What to do with a conversation longer than the model takes: refuse it, or cut tokens from the
@@ -94,6 +96,8 @@ class RewardModel(ABC):
     Subclasses set the attributes in `__init__` without reading weights.
 
     Attributes:
+        scheme: What stands before the colon in a spec.
+        settings: What may stand after the question mark in a spec.
         spec: The model as the user named it.
         fingerprint: 64 hex digits that change whenever a reward could change (weights, config,
             tokenizer, template, scoring settings).
@@ -105,11 +109,21 @@ class RewardModel(ABC):
     """
 
     scheme: ClassVar[str]
+    settings: ClassVar[tuple[Setting, ...]] = ()
     spec: str
     fingerprint: str
     kept: bool = True
     reads_golden: bool = False
     conformance: tuple[ConformanceItem, ...] = ()
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> Self:
+        """The model that a spec names, without loading it. The settings' names are checked.
+
+        Raises:
+            UsageError: This class cannot be opened by a spec, or a value is wrong.
+        """
+        raise UsageError(f"{spec.text}: {cls.__name__} cannot be opened by name")
 
     @property
     def name(self) -> str:
@@ -135,15 +149,14 @@ class RewardModel(ABC):
         Raises:
             ScoringError: A conversation is too long and `too_long` is `error`; all are named.
         """
-        return [
-            Encoded(s.text_key, max(1, len(s.response) // 4), (), (), 0, s) for s in samples
-        ]
+        return [Encoded(s.text_key, max(1, len(s.response) // 4), (), (), 0, s) for s in samples]
 
     def prove(self, encoded: Sequence[Encoded]) -> None:  # noqa: B027 - models of text have none
         """Fill `conformance` by scoring some of these samples in several ways.
 
         Raises:
             ConformanceError: A check failed; the message holds the whole page.
+            MemoryError: The samples do not fit together; the caller tries fewer.
         """
 
     @abstractmethod
@@ -159,3 +172,32 @@ class RewardModel(ABC):
 
     def __repr__(self) -> str:
         return f"<RewardModel {self.name}, {self.fingerprint[:8]}>"
+
+
+def named_prompts(samples: Sequence[Sample], shown: int = 5) -> str:
+    """The prompts of some samples for a message: the first few, and how many more there are."""
+    names = list(dict.fromkeys(sample.prompt_id for sample in samples))
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(repr(name) for name in names[:shown]) + more
+
+
+def checked_rewards(
+    rewards: NDArray[np.float64], batch: Sequence[Encoded], model: str
+) -> NDArray[np.float64]:
+    """The rewards as they are, one for each sample of the batch and all finite.
+
+    Raises:
+        ScoringError: Their number differs from the batch's, or some are NaN or infinite.
+    """
+    if rewards.shape != (len(batch),):
+        raise ScoringError(f"{model}: {len(batch)} samples, but rewards of shape {rewards.shape}")
+    bad = np.flatnonzero(~np.isfinite(rewards))
+    if bad.size:
+        first = batch[int(bad[0])].sample
+        named = named_prompts([batch[int(i)].sample for i in bad])
+        raise ScoringError(
+            f"{model}: the reward of prompt {first.prompt_id!r}, response {first.index} is "
+            f"{rewards[bad[0]]}; {bad.size} of {len(batch)} rewards in this batch are not finite "
+            f"(prompts {named})"
+        )
+    return rewards

@@ -30,6 +30,12 @@ class Prompt:
         slices: Column name to the prompt's value, such as `category`.
         cluster: Name of the independent unit; prompts cut from one source row share it.
         line: Where it was read: line of the file, or row number counted from 1.
+        path: File it was read from, as the user named it.
+        indices: Position of each response in its source row. They stay as they are when a
+            response is left out, so that a response keeps its name; 0, 1, … unless given.
+
+    Raises:
+        ValueError: A label column or `indices` has not one entry a response.
     """
 
     prompt_id: str
@@ -39,6 +45,18 @@ class Prompt:
     slices: Mapping[str, str] = field(default_factory=dict)
     cluster: str = ""
     line: int = 0
+    path: str = ""
+    indices: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.indices:
+            object.__setattr__(self, "indices", tuple(range(len(self.responses))))
+        for column, values in (*self.labels.items(), ("indices", self.indices)):
+            if len(values) != len(self.responses):
+                raise ValueError(
+                    f"prompt {self.prompt_id!r} has {len(self.responses)} responses "
+                    f"and {len(values)} {column}"
+                )
 
 
 FaultKind = Literal[
@@ -64,6 +82,7 @@ class Fault:
         prompt_id: The row's id, where it has one.
         detail: The field and the offending value, in one sentence.
         action: What was done about it: the row failed the read, was dropped, or was kept.
+        path: File it stands in, as the user named it.
     """
 
     kind: FaultKind
@@ -71,6 +90,7 @@ class Fault:
     prompt_id: str
     detail: str
     action: FaultAction
+    path: str = ""
 
 
 @dataclass(frozen=True)

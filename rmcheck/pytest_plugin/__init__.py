@@ -1,0 +1,52 @@
+"""The pytest plugin: options, and a door that stays shut without `--rmcheck`.
+
+This module is imported by every pytest run on a machine where rmcheck is installed, so it
+imports nothing that pytest has not loaded already.
+"""
+
+import importlib
+
+import pytest
+
+# Option, ini key, metavar, help. One list, so that options and ini keys cannot drift apart.
+_SETTINGS = (
+    ("model", "SPEC", "Reward model under test, such as hf:runs/rm-7b/step-4200"),
+    ("baseline", "SPEC", "Reward model that max_drop checks compare with"),
+    ("golden", "SPEC", "Golden reward model for the golden_model fixture"),
+    ("store", "DIR", "Folder of kept scores (default: .rmcheck beside the rootdir's files)"),
+    ("report", "DIR", "Write report.json into this folder"),
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--rmcheck`, its options, and an ini key for each."""
+    group = parser.getgroup("rmcheck", "gate reward-model checkpoints")
+    group.addoption("--rmcheck", action="store_true", help="Run reward-model suites")
+    for name, metavar, text in _SETTINGS:
+        option = f"--rmcheck-{name}"
+        group.addoption(option, metavar=metavar, default=None, help=text)
+        parser.addini(f"rmcheck_{name}", text, default=None)
+
+
+@pytest.hookimpl(trylast=True)  # after pytest has made its folder for temporary files
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the markers; build the gate only when asked."""
+    config.addinivalue_line("markers", "rmcheck(suite): a test that judges a reward model")
+    config.addinivalue_line("markers", "gpu: needs a GPU; skipped where there is none")
+    if config.getoption("rmcheck"):
+        importlib.import_module("rmcheck.pytest_plugin.gate").install(config)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip marked tests, with the option that would run them, when the gate is not asked for."""
+    if not config.getoption("rmcheck"):
+        skip = pytest.mark.skip(reason="judges a reward model; run with --rmcheck")
+        for item in items:
+            if item.get_closest_marker("rmcheck"):
+                item.add_marker(skip)
+
+
+def setting(config: pytest.Config, name: str) -> str | None:
+    """Value of a setting: the command line first, then the ini file."""
+    given = config.getoption(f"rmcheck_{name}")
+    return given if given is not None else (config.getini(f"rmcheck_{name}") or None)

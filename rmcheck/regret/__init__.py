@@ -1,0 +1,1 @@
+"""Predicted regret: what optimising a policy against the proxy would lose."""

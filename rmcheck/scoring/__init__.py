@@ -1,0 +1,1 @@
+"""From texts to rewards: plan, batches, forward passes, and what is read back."""

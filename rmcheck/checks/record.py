@@ -1,0 +1,166 @@
+"""What leaves a check: plain facts that cross process boundaries and end in reports."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class MistakeRecord:
+    """One prompt that the model got wrong, with enough text to recognise it."""
+
+    prompt_id: str
+    golden_loss: float
+    margin: float
+    prompt: str
+    picked: str
+    better: str
+
+
+@dataclass(frozen=True)
+class EstimateRecord:
+    """An estimate of one model."""
+
+    value: float
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class CheckRecord:
+    """One check, decided.
+
+    Attributes:
+        suite: Name of the suite.
+        name: Name of the check.
+        node: Where pytest finds it, such as `suites/safety.yaml::accuracy`.
+        path: Suite file as the terminal shows it.
+        line: Line of the check in it.
+        metric: Name of the metric.
+        settings: All its settings.
+        signature: Everything that changes the number, in one string.
+        slice: Slice it was measured on, such as `category=code`; empty for the whole pool.
+        value: What was measured: the metric, or the drop against the baseline.
+        lower: One-sided bound at `confidence`.
+        upper: One-sided bound at `confidence`.
+        confidence: Level of each bound.
+        n: Independent prompts that it rests on.
+        left_out: Prompts with too few responses to take part.
+        verdict: `pass`, `fail` or `inconclusive`.
+        gate: What the build does: `passed` or `failed` (inconclusive may be either).
+        required: The requirement, such as `>= 0.70`.
+        kind: `at_least`, `at_most` or `max_drop`.
+        bound: The number of the requirement.
+        reason: One line, numbers first.
+        p_value: Evidence against the requirement being met, uncorrected.
+        p_holm: The same, Holm-adjusted over the suite.
+        prompts_needed: Prompts that would decide, where that can be said.
+        candidate: The candidate's own estimate.
+        baseline: The baseline's own estimate, where one was compared.
+        facts: Further numbers of the metric.
+        note: How the value came about.
+        concerns: Reasons not to decide.
+        mistakes: Prompts that the candidate got most wrong.
+    """
+
+    suite: str
+    name: str
+    node: str
+    path: str
+    line: int
+    metric: str
+    settings: dict[str, Any]
+    signature: str
+    slice: str
+    value: float
+    lower: float
+    upper: float
+    confidence: float
+    n: int
+    left_out: int
+    verdict: str
+    gate: str
+    required: str
+    kind: str
+    bound: float
+    reason: str
+    p_value: float
+    p_holm: float
+    prompts_needed: int | None
+    candidate: EstimateRecord
+    baseline: EstimateRecord | None = None
+    facts: dict[str, float] = field(default_factory=dict)
+    note: str = ""
+    concerns: tuple[str, ...] = ()
+    mistakes: tuple[MistakeRecord, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data: what goes through a worker's pipe and into report.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """The record that `as_dict` came from."""
+        baseline = data["baseline"]
+        return cls(
+            **{
+                **data,
+                "candidate": EstimateRecord(**data["candidate"]),
+                "baseline": EstimateRecord(**baseline) if baseline else None,
+                "concerns": tuple(data["concerns"]),
+                "mistakes": tuple(MistakeRecord(**m) for m in data["mistakes"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """A reward model as the report names it: what it is, how it proved itself, what was scored."""
+
+    role: str
+    spec: str
+    name: str
+    fingerprint: str
+    description: dict[str, str] = field(default_factory=dict)
+    conformance: tuple[dict[str, str], ...] = ()
+    scoring: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PoolRecord:
+    """A pool as the report names it: what was read, and what was found wrong with it."""
+
+    path: str
+    format: str
+    fingerprint: str
+    rows_read: int
+    prompts: int
+    responses: int
+    units: int
+    faults: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SuiteRecord:
+    """What a suite was judged with.
+
+    Attributes:
+        name: Name of the suite.
+        path: Its file.
+        golden: Where the golden reward came from.
+        pool: The pool.
+        models: Candidate, baseline and golden RM, as far as there are any.
+        resamples: Bootstrap resamples.
+        seed: Seed of the bootstrap.
+    """
+
+    name: str
+    path: str
+    golden: str
+    pool: PoolRecord
+    models: tuple[ModelRecord, ...]
+    resamples: int
+    seed: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data: what goes through a worker's pipe and into report.json."""
+        return asdict(self)

@@ -1,0 +1,114 @@
+"""From an interval and a bound to one of three verdicts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rmcheck.checks.measurement import Measurement
+from rmcheck.stats.multiplicity import holm
+from rmcheck.stats.power import units_to_decide
+
+Kind = Literal["at_least", "at_most", "max_drop"]
+Outcome = Literal["pass", "fail", "inconclusive"]
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """What is required of a number.
+
+    Attributes:
+        kind: `at_least` wants it at the bound or above; `at_most` and `max_drop` at the bound or
+            below. A `max_drop` is required of the drop against the baseline.
+        bound: In the metric's units.
+    """
+
+    kind: Kind
+    bound: float
+
+    def __str__(self) -> str:
+        sign = ">=" if self.kind == "at_least" else "<="
+        return f"{'drop ' if self.kind == 'max_drop' else ''}{sign} {self.bound:g}"
+
+    def met_by(self, number: float) -> bool:
+        """Whether a number satisfies the requirement."""
+        return number >= self.bound if self.kind == "at_least" else number <= self.bound
+
+    def worse_end(self, lower: float, upper: float) -> float:
+        """The end of an interval that must meet the bound for a pass."""
+        return lower if self.kind == "at_least" else upper
+
+    def better_end(self, lower: float, upper: float) -> float:
+        """The end of an interval that must miss the bound for a fail."""
+        return upper if self.kind == "at_least" else lower
+
+    def p_value(self, measurement: Measurement) -> float:
+        """Evidence against the requirement being met: small when it is surely missed."""
+        level = measurement.distribution.level(self.bound)
+        return 1 - level if self.kind == "at_least" else level
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was decided and why.
+
+    Attributes:
+        outcome: Pass, fail or inconclusive.
+        reason: Numbers first, short enough for one line of a summary.
+        p_value: Of the requirement being met; `p_holm` is adjusted over the suite.
+        p_holm: Holm-adjusted p-value; a fail needs it at or below 1 − confidence.
+        units_needed: Prompts with which an inconclusive check could decide; None when no number
+            is enough or the reason is another.
+    """
+
+    outcome: Outcome
+    reason: str
+    p_value: float
+    p_holm: float
+    units_needed: int | None = None
+
+
+def decide(criteria: Sequence[Criterion], measurements: Sequence[Measurement]) -> list[Verdict]:
+    """Verdicts on all checks of one suite.
+
+    A pass is decided on the uncorrected bound: all checks must pass, which is an
+    intersection-union test. A fail is corrected with Holm over all checks given, so that a red
+    build is never an artefact of looking at many numbers.
+
+    Returns:
+        One verdict a check, in the order given.
+    """
+    pairs = list(zip(criteria, measurements, strict=True))
+    p_values = [criterion.p_value(measurement) for criterion, measurement in pairs]
+    # A check that cannot be decided cannot fail falsely either, so it takes no part in Holm.
+    family = [i for i, (_, m) in enumerate(pairs) if not m.estimate.concerns]
+    adjusted = [1.0] * len(pairs)
+    for i, p in zip(family, holm([p_values[i] for i in family]), strict=True):
+        adjusted[i] = p
+    return [
+        _decide_one(criterion, measurement, p_values[i], adjusted[i])
+        for i, (criterion, measurement) in enumerate(pairs)
+    ]
+
+
+def _decide_one(
+    criterion: Criterion, measurement: Measurement, p_value: float, p_holm: float
+) -> Verdict:
+    e = measurement.estimate
+    numbers = f"{'drop ' if criterion.kind == 'max_drop' else ''}{e}"
+    if e.concerns:
+        return Verdict("inconclusive", f"{numbers}: {e.concerns[0]}", p_value, p_holm)
+    if criterion.met_by(criterion.worse_end(e.lower, e.upper)):
+        return Verdict("pass", f"{numbers} meets {criterion}", p_value, p_holm)
+    misses = not criterion.met_by(criterion.better_end(e.lower, e.upper))
+    side = "below" if criterion.kind == "at_least" else "above"
+    if misses and p_holm <= 1 - e.confidence:
+        reason = f"{numbers} is {side} {criterion.bound:g}"
+        return Verdict("fail", reason, p_value, p_holm)
+    if misses:
+        reason = f"{numbers} is {side} {criterion.bound:g} alone, not among all checks (Holm)"
+        return Verdict("inconclusive", reason, p_value, p_holm)
+    needed = units_to_decide(
+        n=e.n, value=e.value, lower=e.lower, upper=e.upper, bound=criterion.bound
+    )
+    reason = f"{numbers} straddles {criterion.bound:g}"
+    return Verdict("inconclusive", reason, p_value, p_holm, needed)

@@ -1,0 +1,319 @@
+"""Best-of-n from a pool: what the proxy's choice gains, as a share of what golden's would.
+
+Best-of-n draws n of a prompt's N responses without replacement and keeps the one that the selector
+scores highest. Its expectation is exact: each response has a weight that depends only on its rank.
+"""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rmcheck.errors import UsageError
+from rmcheck.metrics.metric import Invariance, PromptMeanMetric, RatioMetric, ratio
+from rmcheck.metrics.ranks import constant, order
+from rmcheck.metrics.registry import register
+from rmcheck.metrics.rewards import Floats
+from rmcheck.metrics.settings import require_number, require_whole_number
+
+# Below this many standard errors of the mean golden gain, a ratio over it means nothing.
+MIN_GOLDEN_GAIN_Z = 5.0
+
+SELECTION: frozenset[Invariance] = frozenset(
+    {"proxy_shift", "proxy_scale", "proxy_monotone", "golden_shift", "golden_scale"}
+)
+
+
+def bon_weights(size: int, n: int) -> Floats:
+    """Probability of each of `size` ranks to be the best of n drawn without replacement.
+
+    w_k = C(k − 1, n − 1) / C(N, n) for ascending rank k ≥ n, by the stable recursion
+    w_N = n / N, w_k = w_{k+1} (k − n + 1) / k.
+
+    Args:
+        size: N, responses in the pool.
+        n: Responses drawn, 1 ≤ n ≤ N.
+
+    Returns:
+        (N,) weights from the lowest rank to the highest; they sum to 1.
+
+    Raises:
+        UsageError: n is not between 1 and N.
+
+    Reference:
+        Nakano et al. 2021, WebGPT, appendix I.
+    """
+    if not 1 <= n <= size:
+        raise UsageError(f"best of {n} from {size} responses; n must be 1 to {size}")
+    weights = np.zeros(size)
+    ranks = np.arange(size - 1, n - 1, -1)
+    weights[n - 1 :] = (n / size * np.cumprod(np.concatenate([[1.0], (ranks - n + 1) / ranks])))[
+        ::-1
+    ]
+    return weights
+
+
+def tied_bon_weights(selector: Floats, n: int) -> Floats:
+    """Probability of each response to be chosen as the best of n by the selector.
+
+    Responses that tie share the weights of the ranks they occupy, as with random tie-breaking.
+
+    Args:
+        selector: (p, N) rewards to choose by.
+        n: Responses drawn, 1 ≤ n ≤ N.
+
+    Returns:
+        (p, N) weights in the order of the responses; every row sums to 1.
+
+    Raises:
+        UsageError: n is not between 1 and N.
+    """
+    weights = bon_weights(selector.shape[1], n)
+    found = order(selector)
+    if not found.tied:
+        return found.scatter(np.broadcast_to(weights, selector.shape))
+    cumulated = np.concatenate([[0.0], np.cumsum(weights)])
+    shared = (cumulated[found.stop] - cumulated[found.start]) / (found.stop - found.start)
+    return found.scatter(shared)
+
+
+def best_of_n_gains(proxy: Floats, golden: Floats, n: int) -> Floats:
+    """Expected golden reward of best-of-n above the prompt's mean.
+
+    Args:
+        proxy: (p, N) rewards of the model under test.
+        golden: (p, N) reference rewards.
+        n: Responses drawn, 1 ≤ n ≤ N.
+
+    Returns:
+        (p, 2) gain when the proxy chooses, and when golden itself chooses (never smaller), in
+        golden units.
+
+    Raises:
+        UsageError: n is not between 1 and N.
+    """
+    # Measured from the lowest golden reward, so that a constant golden gains exactly 0.
+    above = golden - golden.min(axis=1, keepdims=True)
+    mean = above.mean(axis=1)
+    chosen = np.einsum("ij,ij->i", tied_bon_weights(proxy, n), above)
+    best = np.sort(above, axis=1) @ bon_weights(golden.shape[1], n)
+    return np.stack([chosen - mean, best - mean], axis=-1)
+
+
+def bon_kl(n: int) -> float:
+    """KL divergence in nats of best-of-n from the policy it draws from: ln n − (n − 1) / n.
+
+    Exact where no two rewards tie, an upper bound otherwise. Divide by ln 2 for bits.
+
+    Raises:
+        UsageError: n is below 1.
+
+    Reference:
+        Stiennon et al. 2020, appendix G.3; Beirami et al. 2024, theorem 3.1.
+    """
+    if n < 1:
+        raise UsageError(f"best of {n}; n must be 1 or more")
+    return math.log(n) - (n - 1) / n
+
+
+@dataclass(frozen=True)
+class GainRatio(RatioMetric):
+    """Proxy's best-of-n gain over golden's, both summed over prompts first.
+
+    The ratio of means is the ratio of the two policies' gains; prompts where golden is constant
+    add nothing to either.
+
+    Args:
+        min_golden_gain: Mean golden gain, in golden units, below which nothing is decided.
+    """
+
+    invariances = SELECTION
+
+    min_golden_gain: float = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        require_number("min_golden_gain", self.min_golden_gain, 0)
+
+    @property
+    def studentised(self) -> bool:
+        """True: percentile bounds of this ratio under-cover on small pools."""
+        return True
+
+    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
+        """(p, 3): the proxy's gain, golden's gain, and 1."""
+        gains = best_of_n_gains(proxy, golden, self.drawn(proxy.shape[1]))
+        return np.concatenate([gains, np.ones((gains.shape[0], 1))], axis=1)
+
+    @abstractmethod
+    def drawn(self, size: int) -> int:
+        """How many of a prompt's `size` responses best-of-n draws."""
+
+    def concerns(self, sums: Floats) -> tuple[str, ...]:
+        """A golden gain that is near zero, or smaller than asked for."""
+        found = []
+        golden = sums[:, 1]
+        if golden.size > 1:
+            error = golden.std(ddof=1) / math.sqrt(golden.size)
+            if golden.mean() < MIN_GOLDEN_GAIN_Z * error or golden.mean() <= 0:
+                z = golden.mean() / error if error else 0.0
+                found.append(
+                    f"golden gain near zero: {z:.1f} standard errors, "
+                    f"fewer than {MIN_GOLDEN_GAIN_Z:g}"
+                )
+        gain = golden.sum() / max(sums[:, 2].sum(), 1.0)
+        if gain < self.min_golden_gain:
+            found.append(f"golden gain near zero: {gain:.3g}, less than {self.min_golden_gain:g}")
+        return tuple(found)
+
+    def facts(self, sums: Floats) -> dict[str, float]:
+        """Both gains per prompt, in golden units."""
+        prompts = float(sums[2])
+        if prompts == 0:
+            return {}
+        return {"proxy_gain": float(sums[0]) / prompts, "golden_gain": float(sums[1]) / prompts}
+
+
+@dataclass(frozen=True)
+class DropRatio(GainRatio):
+    """1 − GainRatio: the share of golden's gain that is lost by choosing with the proxy."""
+
+    direction = "lower"
+    range = (0.0, np.inf)
+
+    def value(self, sums: Floats) -> Floats:
+        """1 − proxy's gain over golden's; NaN where golden gains nothing."""
+        return 1 - super().value(sums)
+
+    def gradient(self, sums: Floats) -> Floats:
+        """Derivative of `value` by every total."""
+        return -super().gradient(sums)
+
+
+@register
+@dataclass(frozen=True)
+class NDR(GainRatio):
+    """Normalised drop ratio of best-of-n: the share of golden's gain that the proxy keeps.
+
+    Σ_i [Ĝ_r(n) − ḡ]_i / Σ_i [Ĝ_g(n) − ḡ]_i, where Ĝ_s(n) is the expected golden reward of the best
+    of n of a prompt's responses chosen by s (exact, without replacement, ties at random) and ḡ
+    their mean. Undefined where golden gains nothing. Higher is better in spite of its name: 1 is
+    as good as golden, 0 no better than no choice, below 0 harmful.
+
+    Args:
+        n: Responses drawn; prompts with fewer are left out. None draws all of them, and then
+            every prompt must have the same N. An n of at most N / 4 is the most precise.
+
+    Reference:
+        Wen et al. 2024, arXiv 2410.05584, eq. 3.
+    """
+
+    name = "ndr"
+    range = (-np.inf, 1.0)
+
+    n: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_n(self.n)
+
+    @property
+    def min_responses(self) -> int:
+        """The n that is drawn; two where all are."""
+        return self.n or 2
+
+    @property
+    def depends_on_n(self) -> bool:
+        """True where all N responses are drawn."""
+        return self.n is None
+
+    def drawn(self, size: int) -> int:
+        """The n asked for, or all."""
+        return self.n or size
+
+
+@register
+@dataclass(frozen=True)
+class BonDropRatio(DropRatio):
+    """Share of golden's best-of-n gain that is lost by choosing with the proxy: 1 − NDR.
+
+    1 − Σ_i [Ĝ_r(n) − ḡ]_i / Σ_i [Ĝ_g(n) − ḡ]_i; see `NDR` for the symbols. Undefined where golden
+    gains nothing. Lower is better: 0 is as good as golden, 1 no better than no choice, above 1
+    harmful.
+
+    Args:
+        n: Responses drawn; prompts with fewer are left out. None draws all of them, and then
+            every prompt must have the same N. An n of at most N / 4 is the most precise.
+
+    Reference:
+        Wen et al. 2024, arXiv 2410.05584, eq. 3.
+    """
+
+    name = "bon_drop_ratio"
+
+    n: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_n(self.n)
+
+    @property
+    def min_responses(self) -> int:
+        """The n that is drawn; two where all are."""
+        return self.n or 2
+
+    @property
+    def depends_on_n(self) -> bool:
+        """True where all N responses are drawn."""
+        return self.n is None
+
+    def drawn(self, size: int) -> int:
+        """The n asked for, or all."""
+        return self.n or size
+
+
+@register
+@dataclass(frozen=True)
+class BoN(PromptMeanMetric):
+    """The paper's Bo-n: best-of-n gain over golden's, as a ratio inside each prompt, then averaged.
+
+    Mean over prompts of [Ĝ_r(n) − ḡ] / [Ĝ_g(n) − ḡ]; with n = N it is
+    [g(argmax r) − ḡ] / [max g − ḡ]. Undefined on a prompt where golden is constant. Higher is
+    better; 1 is golden's own choice. The mean of ratios is not the ratio of means (`ndr`): it
+    depends on N, and at N = 2 it is 2 accuracy − 1.
+
+    Args:
+        n: Responses drawn; prompts with fewer are left out. None draws all of them.
+
+    Reference:
+        Wen et al. 2024, arXiv 2410.05584, eq. 12.
+    """
+
+    name = "bo_n"
+    range = (-np.inf, 1.0)
+    invariances = SELECTION
+
+    n: int | None = None
+
+    def __post_init__(self) -> None:
+        _require_n(self.n)
+
+    @property
+    def min_responses(self) -> int:
+        """The n that is drawn; two where all are."""
+        return self.n or 2
+
+    @property
+    def depends_on_n(self) -> bool:
+        """True: a mean of ratios differs with N, even at one n."""
+        return True
+
+    def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
+        """(p,) share of golden's gain that the proxy's choice has."""
+        gains = best_of_n_gains(proxy, golden, self.n or proxy.shape[1])
+        return np.where(constant(golden), np.nan, ratio(gains[:, 0], gains[:, 1]))
+
+
+def _require_n(n: int | None) -> None:
+    if n is not None:
+        require_whole_number("n", n, 2)

@@ -1,0 +1,323 @@
+"""Calibration: does the proxy's margin between two responses say how sure it should be?"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import UndefinedMetricError
+from rmcheck.metrics.metric import Invariance, Metric, per_prompt_sums, ratio
+from rmcheck.metrics.pairs import PairChunk, pair_chunks, pair_limit
+from rmcheck.metrics.pairwise import ORDER_ONLY
+from rmcheck.metrics.registry import register
+from rmcheck.metrics.rewards import Floats, Rewards
+from rmcheck.metrics.settings import require_choice, require_whole_number
+
+Target = Literal["hard", "soft"]
+
+# Pairs of a pool above which only some of each prompt's pairs are read, and how many are read at
+# least: with fewer, the choice among them would show.
+MAX_PAIRS = 20_000_000
+MIN_PAIRS_PER_PROMPT = 1_000
+# Bin edges only have to divide the pairs evenly; this many fix them well enough.
+MAX_EDGE_PAIRS = 1_000_000
+# Golden rewards with more distinct values than this share of the responses come from a model.
+REAL_VALUED_SHARE = 0.5
+MIN_DISTINCT = 20
+
+
+def logistic(x: Floats) -> Floats:
+    """1 / (1 + e^−x), without overflow."""
+    small = np.exp(-np.abs(x))
+    return np.asarray(np.where(x >= 0, 1.0, small) / (1.0 + small))
+
+
+def counted_pairs(chunk: PairChunk, target: Target) -> tuple[NDArray[np.bool_], Floats]:
+    """Which pairs count, and the probability or label that golden gives to the proxy's choice.
+
+    A golden tie is no label and does not count in `hard`. A margin of 0 chooses neither: one half.
+    """
+    if target == "soft":
+        label = logistic(chunk.golden)
+        counts = np.ones(label.shape, dtype=bool)
+    else:
+        label = (chunk.golden > 0).astype(float)
+        counts = chunk.golden != 0
+    label[chunk.margin == 0] = 0.5
+    return counts, label
+
+
+@register
+@dataclass(frozen=True)
+class ECE(Metric):
+    """Expected calibration error of the Bradley-Terry probability σ(margin) inside prompts.
+
+    Pairs of responses are turned so that the proxy's margin m = |r_a − r_b|, and put into bins of
+    equally many pairs by m: ECE = Σ_b |B_b| / M · |acc(B_b) − conf(B_b)| with conf the mean σ(m)
+    and acc the share in which golden agrees. Golden ties are dropped; m = 0 counts one half.
+    Undefined where no pair is left. Lower is better; it depends on the proxy's scale, and says
+    nothing about the order inside a bin.
+
+    The bin edges are those of the whole pool, fixed by `fitted`. Above 20 million pairs in a pool
+    an even choice of each prompt's pairs is read, always the same one (`note` says so).
+
+    Args:
+        bins: Number of bins.
+        target: `hard` compares with which response golden prefers: human choices. `soft` compares
+            with σ(golden margin), for a golden reward that is itself a Bradley-Terry model; golden
+            ties are then kept.
+
+    Reference:
+        Guo et al. 2017, On calibration of modern neural networks; Wen et al. 2024, eq. 13.
+    """
+
+    name = "ece"
+    direction = "lower"
+    range = (0.0, 1.0)
+
+    bins: int = 10
+    target: Target = "hard"
+    edges: tuple[float, ...] = field(default=(), init=False, repr=False)
+    pairs_per_prompt: int = field(default=0, init=False, repr=False)
+    remarks: tuple[str, ...] = field(default=(), init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        require_whole_number("bins", self.bins, 1)
+        require_choice("target", self.target, ("hard", "soft"))
+
+    @property
+    def invariances(self) -> frozenset[Invariance]:
+        """An offset of the proxy; of golden any order-preserving change, or an offset if soft."""
+        if self.target == "soft":
+            return frozenset({"proxy_shift", "golden_shift"})
+        return ORDER_ONLY - {"proxy_scale", "proxy_monotone"}
+
+    @property
+    def note(self) -> str:
+        """That pairs were left out, or that hard labels come from a model; empty if neither."""
+        return "; ".join(self.remarks)
+
+    def fitted(self, rewards: Rewards) -> Self:
+        """This metric with the bin edges of this pool.
+
+        Raises:
+            UndefinedMetricError: No prompt has two responses with different golden rewards.
+        """
+        self.require(rewards)
+        limit = pair_limit(rewards.counts, MAX_PAIRS, MIN_PAIRS_PER_PROMPT)
+        remarks = []
+        most = int(rewards.counts.max())
+        if most * (most - 1) // 2 > limit:
+            remarks.append(f"an even choice of about {limit} pairs per prompt was read")
+        warning = hard_labels_warning(rewards) if self.target == "hard" else None
+        if warning:
+            remarks.append(warning)
+        found = replace(self)
+        object.__setattr__(found, "edges", self._edges_of(rewards))
+        object.__setattr__(found, "pairs_per_prompt", limit)
+        object.__setattr__(found, "remarks", tuple(remarks))
+        return found
+
+    def _edges_of(self, rewards: Rewards) -> tuple[float, ...]:
+        limit = pair_limit(rewards.counts, MAX_EDGE_PAIRS, 64)
+        margins, weights = [np.zeros(0)], [np.zeros(0)]
+        for block in rewards.blocks(self.min_responses):
+            for chunk in pair_chunks(block.proxy, block.golden, limit):
+                counts, _ = counted_pairs(chunk, self.target)
+                margins.append(chunk.margin[counts])
+                weights.append(np.full(margins[-1].size, chunk.weight))
+        margin, weight = np.concatenate(margins), np.concatenate(weights)
+        if not margin.size:
+            raise UndefinedMetricError(f"{self.name} needs pairs that differ in golden; none does")
+        index = np.argsort(margin)
+        cumulated = np.cumsum(weight[index])
+        # Steps, not interpolation, so that the pool twice over has the same edges.
+        last = np.searchsorted(cumulated * self.bins, np.arange(1, self.bins) * cumulated[-1])
+        return tuple(margin[index][last].tolist())
+
+    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
+        """(p, 3 bins): pairs counted, agreement and confidence in each bin.
+
+        Raises:
+            UndefinedMetricError: The bin edges have not been fixed by `fitted`.
+        """
+        if not self.pairs_per_prompt:
+            raise UndefinedMetricError(f"{self.name} must first see the pool: call fitted(rewards)")
+        out = np.zeros((proxy.shape[0], 3, self.bins))
+        for chunk in pair_chunks(proxy, golden, self.pairs_per_prompt):
+            out[chunk.rows] += self._bin_sums(chunk)
+        return out.reshape(proxy.shape[0], -1)
+
+    def _bin_sums(self, chunk: PairChunk) -> Floats:
+        counts, label = counted_pairs(chunk, self.target)
+        height = chunk.margin.shape[1]
+        cells = np.zeros(chunk.margin.shape, dtype=np.int64)
+        for edge in self.edges:
+            cells += chunk.margin > edge
+        cells += np.arange(height) * self.bins
+        sums = []
+        for values in (counts.astype(float), label * counts, logistic(chunk.margin) * counts):
+            found = np.bincount(cells.ravel(), values.ravel(), minlength=height * self.bins)
+            sums.append(found.reshape(height, self.bins))
+        return np.asarray(np.stack(sums, axis=1) * chunk.weight, dtype=np.float64)
+
+    def value(self, sums: Floats) -> Floats:
+        """Σ_b |agreement − confidence| over the pairs; NaN where there is none."""
+        counts, agree, confidence = self._split(sums)
+        return ratio(np.abs(agree - confidence).sum(axis=-1), counts.sum(axis=-1))
+
+    def facts(self, sums: Floats) -> dict[str, float]:
+        """Noise floor, excess over it (`hard`), and calibration slope, from the bins.
+
+        The floor is the ECE that a calibrated proxy has on this many pairs if they are independent;
+        a slope below 1 is over-confidence. See `calibration` for the slope from single pairs.
+        """
+        counts, agree, confidence = self._split(sums)
+        found = {"slope": _binned_slope(counts, agree, confidence)}
+        if self.target == "hard":
+            found["noise_floor"] = _noise_floor(counts, confidence)
+            found["excess"] = float(self.value(sums)) - found["noise_floor"]
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
+    def _split(self, sums: Floats) -> tuple[Floats, Floats, Floats]:
+        counts, agree, confidence = np.split(sums, 3, axis=-1)
+        return counts, agree, confidence
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """How well margins tell certainty, for reports.
+
+    Attributes:
+        ece: Expected calibration error.
+        noise_floor: ECE that a calibrated proxy has on this many pairs, if they are independent.
+        excess: `ece` − `noise_floor`; about 0 or below when nothing is wrong.
+        slope: Factor on the margins that makes them fit golden best: 1 is calibrated, below 1
+            over-confident, infinite where golden agrees with every pair.
+        pairs: (bins,) pairs in each bin.
+        confidence: (bins,) mean σ(margin); NaN in an empty bin.
+        agreement: (bins,) share in which golden agrees; NaN in an empty bin.
+    """
+
+    ece: float
+    noise_floor: float
+    excess: float
+    slope: float
+    pairs: Floats
+    confidence: Floats
+    agreement: Floats
+
+
+def calibration(rewards: Rewards, bins: int = 10) -> Calibration:
+    """Reliability of the proxy's margins against hard golden labels.
+
+    The floor is Σ_b w_b √(2 p_b (1 − p_b) / (π n_b)) with p the confidence, w the share and n the
+    number of the pairs of bin b. The slope a minimises Σ log(1 + e^(−a m y)) over single pairs, m
+    the margin and y = ±1 golden's choice.
+
+    Raises:
+        UndefinedMetricError: No two responses of a prompt differ in golden.
+    """
+    metric = ECE(bins=bins).fitted(rewards)
+    totals = per_prompt_sums(metric, rewards)[0].sum(axis=0)
+    counts, agree, confidence = np.split(totals, 3)
+    ece, floor = float(metric.value(totals)), _noise_floor(counts, confidence)
+    return Calibration(
+        ece=ece,
+        noise_floor=floor,
+        excess=ece - floor,
+        slope=_pair_slope(rewards, metric.pairs_per_prompt),
+        pairs=counts,
+        confidence=ratio(confidence, counts),
+        agreement=ratio(agree, counts),
+    )
+
+
+def hard_labels_warning(rewards: Rewards) -> str | None:
+    """Why calibration against these golden rewards means little, or None.
+
+    A golden RM gives a real number for every response, and who wins by it is certain. Thresholding
+    it makes labels whose agreement with σ(margin) says nothing about calibration. Human labels and
+    ratings have few distinct values.
+    """
+    distinct = np.unique(rewards.golden).size
+    if distinct < MIN_DISTINCT or distinct <= REAL_VALUED_SHARE * rewards.golden.size:
+        return None
+    return (
+        f"golden rewards are real-valued ({distinct} distinct in {rewards.golden.size}), so their "
+        "hard labels are no probabilities: use human labels, or target: soft"
+    )
+
+
+def _noise_floor(counts: Floats, confidence: Floats) -> float:
+    used = counts > 0
+    n = counts[used]
+    p = confidence[used] / n
+    return float((n / n.sum() * np.sqrt(2 * p * (1 - p) / (math.pi * n))).sum())
+
+
+def _binned_slope(counts: Floats, agree: Floats, confidence: Floats) -> float:
+    used = counts > 0
+    n, k = counts[used], agree[used]
+    p = np.minimum(confidence[used] / n, 1 - np.finfo(float).eps)
+    m = np.log(p / (1 - p))
+
+    def gradient(a: float) -> tuple[float, float]:
+        fitted = logistic(a * m)
+        return float((m * (n * fitted - k)).sum()), float((m**2 * n * fitted * (1 - fitted)).sum())
+
+    return _slope(gradient, right=float((m * k).sum()), wrong=float((m * (n - k)).sum()))
+
+
+def _pair_slope(rewards: Rewards, limit: int) -> float:
+    def chunks() -> Iterator[tuple[Floats, Floats, float]]:
+        for block in rewards.blocks(2):
+            for chunk in pair_chunks(block.proxy, block.golden, limit):
+                counts, label = counted_pairs(chunk, "hard")
+                yield chunk.margin[counts], label[counts], chunk.weight
+
+    def gradient(a: float) -> tuple[float, float]:
+        first = second = 0.0
+        for m, label, weight in chunks():
+            fitted = logistic(a * m)
+            first += weight * float(m @ (fitted - label))
+            second += weight * float((m**2) @ (fitted * (1 - fitted)))
+        return first, second
+
+    right = sum(weight * float(m @ label) for m, label, weight in chunks())
+    wrong = sum(weight * float(m @ (1 - label)) for m, label, weight in chunks())
+    return _slope(gradient, right=right, wrong=wrong)
+
+
+def _slope(
+    gradient: Callable[[float], tuple[float, float]], *, right: float, wrong: float
+) -> float:
+    """Root of the logistic likelihood's gradient in a, by Newton's method kept in a bracket.
+
+    Args:
+        gradient: First and second derivative at a; the first increases with a.
+        right: Sum of the margins in golden's favour; 0 means that a falls without end.
+        wrong: Sum of the margins against golden; 0 means that a grows without end.
+    """
+    if right <= 0 or wrong <= 0:
+        return math.nan if right <= 0 and wrong <= 0 else math.copysign(math.inf, right - wrong)
+    low, high = -math.inf, math.inf
+    a = 1.0
+    for _ in range(200):
+        first, second = gradient(a)
+        low, high = (a, high) if first < 0 else (low, a)
+        new = a - first / second if second > 0 else math.nan
+        if not low <= new <= high:
+            if math.isinf(low):
+                new = a - 2 * max(1.0, abs(a))
+            elif math.isinf(high):
+                new = a + 2 * max(1.0, abs(a))
+            else:
+                new = (low + high) / 2
+        if abs(new - a) <= 1e-10 * max(1.0, abs(a)):
+            return new
+        a = new
+    return a

@@ -1,0 +1,61 @@
+"""Pairs of responses of one prompt, a bounded number at a time."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from rmcheck.metrics.rewards import Floats, Ints
+
+# Pairs in one array: temporaries stay in cache.
+CHUNK_SIZE = 2**17
+
+
+@dataclass(frozen=True, slots=True)
+class PairChunk:
+    """Some pairs of some prompts, each turned so that the proxy's margin is not negative.
+
+    Attributes:
+        rows: Slice of the block's prompts.
+        margin: (m, q) proxy's margin of m pairs of q prompts, ≥ 0.
+        golden: (m, q) golden's margin in the same direction.
+        weight: Pairs that each of them stands for; 1 unless pairs were left out.
+    """
+
+    rows: slice
+    margin: Floats
+    golden: Floats
+    weight: float
+
+
+def pair_chunks(proxy: Floats, golden: Floats, limit: int) -> Iterator[PairChunk]:
+    """The pairs of (p, N) rewards in chunks of bounded memory.
+
+    With more than `limit` pairs in a prompt every k-th is taken, counting through the pairs of
+    ranks (neighbours first), so that the same pairs are taken whatever the order of responses.
+    """
+    size = proxy.shape[1]
+    total = size * (size - 1) // 2
+    step = max(1, math.ceil(total / limit))
+    chosen = np.arange(step // 2, total, step)
+    weight = total / chosen.size
+    # Ties in the proxy are put in golden's order, for the same reason.
+    index = np.lexsort((golden, proxy), axis=1)
+    lag_starts = np.concatenate([[0], np.cumsum(np.arange(size - 1, 0, -1))])
+    for first in range(0, chosen.size, CHUNK_SIZE):
+        part = chosen[first : first + CHUNK_SIZE]
+        lag = np.searchsorted(lag_starts, part, side="right")
+        low = part - lag_starts[lag - 1]
+        height = max(1, CHUNK_SIZE // part.size)
+        for top in range(0, proxy.shape[0], height):
+            rows = slice(top, min(top + height, proxy.shape[0]))
+            # Prompts along the fast axis: taking a pair is copying a row.
+            r = np.take_along_axis(proxy[rows], index[rows], axis=1).T.copy()
+            g = np.take_along_axis(golden[rows], index[rows], axis=1).T.copy()
+            yield PairChunk(rows, r[low + lag] - r[low], g[low + lag] - g[low], weight)
+
+
+def pair_limit(counts: Ints, most: int, least: int) -> int:
+    """Pairs to read of one prompt so that a pool has about `most`, but never under `least`."""
+    return max(least, most // max(1, counts.size))

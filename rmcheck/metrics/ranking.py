@@ -1,0 +1,212 @@
+"""Agreement of two rankings of a prompt's responses."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rmcheck.metrics.metric import Invariance, PromptMeanMetric, ratio
+from rmcheck.metrics.pairwise import ORDER_ONLY, pair_counts
+from rmcheck.metrics.ranks import average_ranks, constant, order
+from rmcheck.metrics.registry import register
+from rmcheck.metrics.rewards import Floats
+from rmcheck.metrics.settings import require_flag
+
+LINEAR: frozenset[Invariance] = frozenset(
+    {"proxy_shift", "proxy_scale", "golden_shift", "golden_scale"}
+)
+
+
+def _correlation(a: Floats, b: Floats) -> Floats:
+    """(p,) Pearson correlation of the rows of two (p, N) arrays; NaN where either is constant."""
+    undefined = constant(a) | constant(b)
+    centred_a = a - a.mean(axis=1, keepdims=True)
+    centred_b = b - b.mean(axis=1, keepdims=True)
+    # Scaled by the largest deviation first, so that no square over- or underflows.
+    for centred in (centred_a, centred_b):
+        largest = np.abs(centred).max(axis=1, keepdims=True)
+        centred /= np.where(largest == 0, 1.0, largest)
+    product = np.einsum("ij,ij->i", centred_a, centred_b)
+    norms = np.sqrt(
+        np.einsum("ij,ij->i", centred_a, centred_a) * np.einsum("ij,ij->i", centred_b, centred_b)
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = np.clip(product / norms, -1.0, 1.0)
+    return np.where(undefined, np.nan, found)
+
+
+@register
+@dataclass(frozen=True)
+class Pearson(PromptMeanMetric):
+    """Pearson correlation of proxy and golden rewards inside a prompt, averaged over prompts.
+
+    ρ_i = Σ_j (r_j − r̄)(g_j − ḡ) / √(Σ(r_j − r̄)² Σ(g_j − ḡ)²). Undefined on a prompt where proxy
+    or golden is constant. It needs golden magnitudes, not only an order, and is biased towards 0
+    at small N (true 0.7: mean 0.65 at N = 5). Higher is better; 1 is a linear proxy.
+
+    Reference:
+        Wen et al. 2024, arXiv 2410.05584, eq. 8.
+    """
+
+    name = "pearson"
+    range = (-1.0, 1.0)
+    invariances = LINEAR
+
+    def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
+        """(p,) correlation of each prompt."""
+        return _correlation(proxy, golden)
+
+
+@register
+@dataclass(frozen=True)
+class Spearman(PromptMeanMetric):
+    """Spearman's rank correlation inside a prompt, averaged over prompts.
+
+    Pearson's correlation of the ranks, equal rewards sharing the mean of their ranks. Undefined on
+    a prompt where proxy or golden is constant. Biased towards 0 at small N (true 0.683: mean 0.59
+    at N = 5). Higher is better; 1 is the same order.
+
+    Reference:
+        Spearman 1904; Wen et al. 2024, eq. 10.
+    """
+
+    name = "spearman"
+    range = (-1.0, 1.0)
+    invariances = ORDER_ONLY
+
+    def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
+        """(p,) rank correlation of each prompt."""
+        return _correlation(average_ranks(proxy), average_ranks(golden))
+
+
+@register
+@dataclass(frozen=True)
+class Kendall(PromptMeanMetric):
+    """Kendall's τ-b inside a prompt, averaged over prompts.
+
+    τ_b = (C − D) / √((n₀ − n₁)(n₀ − n₂)) with n₀ = N(N−1)/2 pairs, C concordant, D discordant, n₁
+    tied in the proxy, n₂ tied in golden. Without ties it is 2 accuracy − 1. Undefined on a prompt
+    where proxy or golden is constant. Higher is better; 1 is the same order.
+
+    Reference:
+        Kendall 1945; Wen et al. 2024, eq. 11.
+    """
+
+    name = "kendall"
+    range = (-1.0, 1.0)
+    invariances = ORDER_ONLY
+
+    def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
+        """(p,) τ-b of each prompt."""
+        counts = pair_counts(proxy, golden)
+        in_proxy = (counts.total - counts.proxy_tied).astype(float)
+        in_golden = (counts.total - counts.golden_tied).astype(float)
+        balance = (counts.concordant - counts.discordant).astype(float)
+        found = ratio(balance, np.sqrt(in_proxy * in_golden))
+        return np.clip(found, -1.0, 1.0)
+
+
+@register
+@dataclass(frozen=True)
+class MRR(PromptMeanMetric):
+    """Mean reciprocal golden rank of the response that the proxy puts first.
+
+    1 / rank*_i, where rank* counts from 1 = best in golden; golden ties share the mean of their
+    ranks, and a tie at the proxy's top averages 1 / rank* over the tied responses. Undefined on a
+    prompt where golden is constant. Higher is better; chance is H_N / N (0.457 at N = 5), so the
+    plain value depends on N.
+
+    Args:
+        normalized: Give (value − chance) / (best − chance), with chance and best taken over the
+            prompt's own responses: 0 for a proxy that knows nothing, 1 for a perfect one, any N.
+
+    Reference:
+        Wen et al. 2024, eq. 14.
+    """
+
+    name = "mrr"
+    invariances = ORDER_ONLY
+
+    normalized: bool = False
+
+    def __post_init__(self) -> None:
+        require_flag("normalized", self.normalized)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """0 to 1; without a lower end when normalised (N − 1 responses may tie for best)."""
+        return (-np.inf, 1.0) if self.normalized else (0.0, 1.0)
+
+    @property
+    def depends_on_n(self) -> bool:
+        """True unless normalised."""
+        return not self.normalized
+
+    def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
+        """(p,) reciprocal rank of each prompt."""
+        reciprocal = 1 / average_ranks(-golden)
+        first = proxy == proxy.max(axis=1, keepdims=True)
+        found = np.where(first, reciprocal, 0.0).sum(axis=1) / first.sum(axis=1)
+        if self.normalized:
+            found = _above_chance(found, reciprocal.mean(axis=1), reciprocal.max(axis=1))
+        return np.where(constant(golden), np.nan, found)
+
+
+@register
+@dataclass(frozen=True)
+class NDCG(PromptMeanMetric):
+    """Normalised discounted cumulative gain of the proxy's order, golden ranks as relevance.
+
+    DCG = Σ_p rel(p) / log₂(p + 1) over the responses in falling order of the proxy, rel being the
+    ascending golden rank (worst 1, best N, ties averaged), divided by the DCG of the golden order.
+    Responses tied in the proxy share their mean relevance, as in scikit-learn's `ndcg_score`.
+    Undefined on a prompt where golden is constant. Higher is better; very compressed (chance is
+    0.861 at N = 5) and dependent on N unless normalised.
+
+    Args:
+        normalized: Give (value − chance) / (1 − chance): 0 for a proxy that knows nothing.
+
+    Reference:
+        Järvelin & Kekäläinen 2002; Wen et al. 2024, eq. 15.
+    """
+
+    name = "ndcg"
+    invariances = ORDER_ONLY
+
+    normalized: bool = False
+
+    def __post_init__(self) -> None:
+        require_flag("normalized", self.normalized)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """0 to 1; without a lower end when normalised."""
+        return (-np.inf, 1.0) if self.normalized else (0.0, 1.0)
+
+    @property
+    def depends_on_n(self) -> bool:
+        """True unless normalised."""
+        return not self.normalized
+
+    def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
+        """(p,) NDCG of each prompt."""
+        size = proxy.shape[1]
+        discounts = 1 / np.log2(np.arange(2, size + 2))
+        by_golden = order(golden)
+        ranks = by_golden.average_ranks  # ascending
+        relevance = by_golden.scatter(ranks)
+        ideal = ranks[:, ::-1] @ discounts
+        by_proxy = order(-proxy)
+        cumulated = np.concatenate([[0.0], np.cumsum(discounts)])
+        shared = cumulated[by_proxy.stop] - cumulated[by_proxy.start]
+        shared /= by_proxy.stop - by_proxy.start
+        arranged = np.take_along_axis(relevance, by_proxy.index, axis=1)
+        found = np.minimum((arranged * shared).sum(axis=1) / ideal, 1.0)
+        if self.normalized:
+            chance = (size + 1) / 2 * discounts.sum() / ideal
+            found = _above_chance(found, chance, np.ones(found.size))
+        return np.where(constant(golden), np.nan, found)
+
+
+def _above_chance(found: Floats, chance: Floats, best: Floats) -> Floats:
+    """(found − chance) / (best − chance); rows where best is chance are undefined anyway."""
+    return ratio(found - chance, best - chance)

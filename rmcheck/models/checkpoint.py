@@ -1,0 +1,274 @@
+"""A checkpoint folder in transformers' layout, judged without loading it.
+
+Everything here reads JSON and safetensors headers only, so that a wrong checkpoint is refused at
+collection, in milliseconds, on a machine that has neither torch nor transformers.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rmcheck.errors import ConformanceError, ModelError, UnknownModelError, UsageError
+from rmcheck.models.safetensors_header import Tensor, read_header
+from rmcheck.models.spec import near_miss
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+# First part of a tensor's name in every sequence classification head of transformers.
+_HEADS = ("score", "classifier", "classification_head", "logits_proj", "sequence_summary")
+# The last layer of those heads; its first dimension is the number of logits.
+_FINAL_LAYERS = (
+    "score.weight",
+    "classifier.weight",
+    "classifier.out_proj.weight",
+    "classification_head.out_proj.weight",
+    "logits_proj.weight",
+)
+# Everything beside the weights that a reward depends on.
+_READ_FILES = (
+    "config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "*.tiktoken",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+    "additional_chat_templates/*",
+)
+_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt")
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
+# Their position ids start after the padding id, so that many positions fewer hold tokens.
+_OFFSET_POSITIONS = ("roberta", "camembert", "longformer", "mpnet")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint folder.
+
+    Attributes:
+        path: The folder.
+        remote_code: Whether its own Python files may be run (`trust_remote_code=yes`).
+    """
+
+    path: Path
+    remote_code: bool = False
+
+    def check(self) -> None:
+        """Refuse what cannot be a reward model.
+
+        Raises:
+            UnknownModelError: No folder, no config.json, or no weights in it.
+            ModelError: Weights that are damaged, pickled, or an adapter.
+            ConformanceError: No reward head, or one of another shape than the config says.
+        """
+        if not self.path.is_dir():
+            kind = "is a file, not a folder" if self.path.exists() else "does not exist"
+            raise UnknownModelError(
+                f"checkpoint {self.path} {kind}; rmcheck reads folders on this machine only"
+            )
+        if (self.path / "adapter_config.json").exists():
+            raise ModelError(
+                f"{self.path} holds a PEFT adapter, whose rewards also depend on a base model "
+                "outside this folder; merge it (merge_and_unload) and save the whole model"
+            )
+        if not (self.path / "config.json").is_file():
+            steps = sorted(p.parent.name for p in self.path.glob("*/config.json"))
+            inside = f"; there are checkpoints inside it: {', '.join(steps)}" if steps else ""
+            raise UnknownModelError(f"{self.path} has no config.json{inside}")
+        self._check_architecture()
+        self._check_head()
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """config.json as it is."""
+        return self._json("config.json")
+
+    @cached_property
+    def tokenizer_config(self) -> Mapping[str, Any]:
+        """tokenizer_config.json, empty when there is none."""
+        has_it = (self.path / "tokenizer_config.json").is_file()
+        return self._json("tokenizer_config.json") if has_it else {}
+
+    @cached_property
+    def architecture(self) -> str:
+        """The class that the config names, such as `LlamaForSequenceClassification`."""
+        named = self.config.get("architectures") or ["(none)"]
+        return str(named[0])
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Name of each logit, in order."""
+        named = self.config.get("id2label")
+        if isinstance(named, dict) and named:
+            return tuple(str(named[key]) for key in sorted(named, key=int))
+        # transformers leaves both out of config.json when there are two labels, its default.
+        return tuple(f"LABEL_{i}" for i in range(int(self.config.get("num_labels", 2))))
+
+    @cached_property
+    def weight_files(self) -> tuple[Path, ...]:
+        """The safetensors files that hold the model.
+
+        Raises:
+            UnknownModelError: There are no weights, or the index names files that are not there.
+            ModelError: The only weights are pickled.
+        """
+        if (self.path / SINGLE).is_file():
+            return (self.path / SINGLE,)
+        if (self.path / INDEX).is_file():
+            named = sorted({str(name) for name in self._json(INDEX).get("weight_map", {}).values()})
+            missing = [name for name in named if not (self.path / name).is_file()]
+            if missing or not named:
+                raise UnknownModelError(
+                    f"{self.path / INDEX} names weights that are not there: "
+                    f"{', '.join(missing) or 'none at all'}"
+                )
+            return tuple(self.path / name for name in named)
+        pickled = sorted(p.name for pattern in _PICKLES for p in self.path.glob(pattern))
+        if pickled:
+            raise ModelError(
+                f"{self.path} has pickled weights only ({', '.join(pickled[:3])}). rmcheck reads "
+                "safetensors, because a pickle can run code. To convert: AutoModelForSequence"
+                "Classification.from_pretrained(DIR).save_pretrained(DIR) with transformers"
+            )
+        raise UnknownModelError(f"{self.path} has no weights ({SINGLE} or {INDEX})")
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All tensors of the weights by name, from the files' headers."""
+        found: dict[str, Tensor] = {}
+        for path in self.weight_files:
+            found |= read_header(path)
+        return found
+
+    @cached_property
+    def read_files(self) -> tuple[Path, ...]:
+        """Every file beside the weights that a reward depends on, sorted."""
+        patterns = (*_READ_FILES, "*.py") if self.remote_code else _READ_FILES
+        found = {p for pattern in patterns for p in self.path.glob(pattern) if p.is_file()}
+        return tuple(sorted(found))
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether the folder holds a tokenizer at all."""
+        return any((self.path / name).is_file() for name in _TOKENIZERS)
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the tokenizer brings a chat template."""
+        return bool(self.tokenizer_config.get("chat_template")) or any(
+            (self.path / name).is_file() for name in ("chat_template.jinja", "chat_template.json")
+        )
+
+    @cached_property
+    def model_length(self) -> int | None:
+        """Most tokens that the model has positions for; None when the config does not say."""
+        for config in (self.config, self.config.get("text_config") or {}):
+            for name in _LENGTHS:
+                if isinstance(config.get(name), int) and config[name] > 0:
+                    return int(config[name]) - self._position_offset
+        return None
+
+    @cached_property
+    def max_length(self) -> int | None:
+        """Most tokens by the model and by its tokenizer, whichever is fewer."""
+        # A tokenizer without a limit says so with 1e30.
+        of_tokenizer = self.tokenizer_config.get("model_max_length")
+        lengths = [self.model_length]
+        if isinstance(of_tokenizer, int) and 0 < of_tokenizer < 10**9:
+            lengths.append(of_tokenizer)
+        return min((length for length in lengths if length is not None), default=None)
+
+    @property
+    def quantisation(self) -> str:
+        """How the weights are quantised, `none` for nearly all."""
+        config = self.config.get("quantization_config")
+        if not config:
+            return "none"
+        return str(config.get("quant_method", "unnamed method"))
+
+    @property
+    def soft_caps_attention(self) -> bool:
+        """Whether attention logits are soft-capped, which sdpa silently leaves out (Gemma 2)."""
+        configs = (self.config, self.config.get("text_config") or {})
+        return any(config.get("attn_logit_softcapping") for config in configs)
+
+    def head_index(self, named: str, spec: str) -> int:
+        """Which logit is the reward.
+
+        Args:
+            named: Value of `head`: a label, an index, or empty when not given.
+            spec: The spec, for messages.
+
+        Raises:
+            ConformanceError: There are several logits and none is named.
+            UsageError: No logit has that name or index.
+        """
+        labels = self.labels
+        listing = ", ".join(f"{i} {label}" for i, label in enumerate(labels))
+        if not named:
+            if len(labels) == 1:
+                return 0
+            raise ConformanceError(
+                f"{self.path} has {len(labels)} logits ({listing}); say which one is the reward: "
+                f"add head=NAME or head=INDEX to {spec!r}"
+            )
+        if named in labels:
+            return labels.index(named)
+        if named.isdigit() and int(named) < len(labels):
+            return int(named)
+        raise UsageError(f"{spec}: no head {named!r}.{near_miss(named, labels)} Heads: {listing}.")
+
+    @property
+    def _position_offset(self) -> int:
+        model_type = str(self.config.get("model_type", ""))
+        if any(word in model_type for word in _OFFSET_POSITIONS):
+            return int(self.config.get("pad_token_id") or 0) + 1
+        return 0
+
+    def _check_architecture(self) -> None:
+        own_class = "AutoModelForSequenceClassification" in (self.config.get("auto_map") or {})
+        if self.remote_code and own_class:
+            return
+        if self.architecture.endswith("ForSequenceClassification"):
+            return
+        if own_class:
+            why = "its own code would be run; allow that with trust_remote_code=yes"
+        elif self.architecture.endswith(("ForCausalLM", "LMHeadModel")):
+            why = "a language model has no reward head, and a new one would be random"
+        else:
+            why = "rmcheck reads the reward from ...ForSequenceClassification models"
+        raise ConformanceError(f"{self.path} is a {self.architecture}: {why}")
+
+    def _check_head(self) -> None:
+        if self.remote_code:
+            return
+        heads = [name for name in self.tensors if name.split(".")[0] in _HEADS]
+        if not heads:
+            last = ", ".join(list(self.tensors)[-2:])
+            raise ConformanceError(
+                f"{self.path} has no reward head among its {len(self.tensors)} tensors (none is "
+                f"named {'.*, '.join(_HEADS)}.*; the last are {last}); "
+                f"{self.architecture} would start with a random one"
+            )
+        for name in _FINAL_LAYERS:
+            tensor = self.tensors.get(name)
+            if tensor is not None and tensor.shape[:1] != (len(self.labels),):
+                raise ConformanceError(
+                    f"{self.path}: the head {name} has shape {list(tensor.shape)}, but config.json "
+                    f"names {len(self.labels)} logits ({', '.join(self.labels)})"
+                )
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            raise ModelError(f"{self.path / name} cannot be read: {error}") from error
+        if not isinstance(value, dict):
+            raise ModelError(f"{self.path / name} holds no JSON object")
+        return value

@@ -1,0 +1,316 @@
+"""What a transformers model must prove before its rewards count: the conformance page.
+
+Each check scores a few real samples in two ways that must agree, or states a convention. What
+fails stops the run, because every reward of such a model would be wrong in the same silent way.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import ConformanceError, ScoringError
+from rmcheck.models.model import ConformanceItem, Encoded
+
+if TYPE_CHECKING:
+    from rmcheck.models.transformers_model import TransformersRewardModel
+
+Floats = NDArray[np.float64]
+Status = Literal["pass", "fail", "note"]
+# Enough lengths to see padding, few enough to cost one batch.
+MOST_SAMPLES = 8
+# Largest change of a reward that is still rounding. float32: engines agree to 1e-5 on rewards of
+# unit spread. bfloat16 and float16: 0.06 to 0.13 was seen on rewards of -6 to 6.
+FLOAT32_TOLERANCE = 1e-3
+HALF_TOLERANCE = 0.25
+
+
+def prove(
+    model: "TransformersRewardModel", encoded: Sequence[Encoded]
+) -> tuple[ConformanceItem, ...]:
+    """The conformance page of a loaded model.
+
+    Args:
+        model: Loaded.
+        encoded: Samples of the run; at most 8 of different lengths are scored.
+
+    Returns:
+        All items, none of which is a `fail`.
+
+    Raises:
+        ConformanceError: An item fails; the message is the page.
+        ScoringError: A reward is NaN or infinite, or there are no samples.
+        MemoryError: They do not fit in one batch; the caller tries fewer.
+    """
+    proof = _Proof(model, spread_of_lengths(encoded))
+    items = tuple(check() for check in proof.checks())
+    failed = sum(item.status == "fail" for item in items)
+    if failed:
+        raise ConformanceError(
+            f"{model.spec} failed {failed} of {len(items)} conformance checks; none of its "
+            f"rewards is used\n\n{page(items)}"
+        )
+    return items
+
+
+def page(items: Sequence[ConformanceItem]) -> str:
+    """The items as lines of text, failures first."""
+    order = {"fail": 0, "note": 1, "pass": 2}
+    width = max((len(item.name) for item in items), default=0)
+    ranked = sorted(items, key=lambda item: order[item.status])
+    return "\n".join(f"  {item.status}  {item.name:<{width}}  {item.detail}" for item in ranked)
+
+
+def spread_of_lengths(encoded: Sequence[Encoded], most: int = MOST_SAMPLES) -> tuple[Encoded, ...]:
+    """At most `most` different inputs, evenly spaced from the shortest to the longest."""
+    different = sorted({e.key: e for e in encoded}.values(), key=lambda e: (e.length, e.key))
+    if len(different) <= most:
+        return tuple(different)
+    at = np.linspace(0, len(different) - 1, most).round().astype(int)
+    return tuple(different[i] for i in at)
+
+
+class _Proof:
+    """The checks, over one set of samples and the rewards they get one at a time."""
+
+    def __init__(self, model: "TransformersRewardModel", samples: Sequence[Encoded]) -> None:
+        if not samples:
+            raise ScoringError(f"{model.spec}: no samples to prove the model on")
+        self._model = model
+        self._scorer = model.scorer
+        self._samples = samples
+        self._alone = np.concatenate([model.score([sample]) for sample in samples])
+        self._spread = float(self._alone.std())
+        # A tolerance is a share of how far rewards lie apart, so a scaled head changes nothing;
+        # below a spread of 1 it stays, since rounding does not shrink with the head's output.
+        scale = max(1.0, self._spread)
+        half = model.dtype != "float32"
+        self._tolerance = (HALF_TOLERANCE if half else FLOAT32_TOLERANCE) * scale
+
+    def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
+        """In the order of the page."""
+        return (
+            self.head,
+            self.precision,
+            self.attention,
+            self.template,
+            self.response_kept,
+            self.tokenizer_file,
+            self.bos,
+            self.eos,
+            self.position,
+            self.pad_eos,
+            self.batch_invariance,
+            self.activation,
+            self.length,
+            self.normalisation,
+        )
+
+    def head(self) -> ConformanceItem:
+        """Loaded, not random; one logit or a named one; in float32."""
+        checkpoint, dtype = self._model.checkpoint, self._scorer.head_dtype
+        label = checkpoint.labels[self._model.head]
+        one = "one logit" if len(checkpoint.labels) == 1 else f"{len(checkpoint.labels)} logits"
+        detail = f"read from the weights; {one}, the reward is {label!r}; computed in {dtype}"
+        return _item("head", "pass" if dtype == "float32" else "note", detail)
+
+    def precision(self) -> ConformanceItem:
+        """Type, device and quantisation."""
+        model = self._model
+        quantised = model.checkpoint.quantisation
+        detail = f"{model.dtype} on {self._scorer.device}, quantisation {quantised}"
+        if model.dtype == "float16" and self._scorer.device.type == "cpu":
+            detail += "; float16 on a CPU is slow and overflows at 65504"
+        exact = model.dtype == "float32" and quantised == "none"
+        return _item("precision", "pass" if exact else "note", detail)
+
+    def attention(self) -> ConformanceItem:
+        """Which attention runs, and whether it drops soft-capping."""
+        used = self._scorer.attention
+        if self._model.checkpoint.soft_caps_attention and used != "eager":
+            return _item(
+                "attention",
+                "fail",
+                f"config.json soft-caps attention and {used} leaves that out; use attention=eager",
+            )
+        return _item("attention", "pass", used)
+
+    def template(self) -> ConformanceItem:
+        """Where the conversation's form comes from, with the beginning of one text."""
+        text = self._model.tokenizer.text(self._samples[0].ids[:40])
+        return _item("template", "note", f"{self._model.template_source}; begins {text!r}")
+
+    def response_kept(self) -> ConformanceItem:
+        """Whether templates that rewrite turns (dropping a thinking part) changed a response."""
+        changed = [s for s in self._samples if not s.cut and not self._holds_response(s)]
+        if not changed:
+            return _item("response_kept", "pass", "every response stands in its text as it is")
+        named = ", ".join(repr(s.sample.prompt_id) for s in changed[:3])
+        return _item(
+            "response_kept",
+            "note",
+            f"{len(changed)} of {len(self._samples)} responses are not in their text word for word "
+            f"(prompts {named}): the template or the tokenizer rewrites them",
+        )
+
+    def tokenizer_file(self) -> ConformanceItem:
+        """Whether the tokenizer that transformers builds reads as tokenizer.json says."""
+        differing = self._model.tokenizer.differing_from_file(
+            self._model.checkpoint.path / "tokenizer.json", [s.sample for s in self._samples]
+        )
+        if differing is None:
+            return _item("tokenizer_file", "note", "not compared with tokenizer.json")
+        if not differing:
+            return _item("tokenizer_file", "pass", "same ids as tokenizer.json gives")
+        return _item(
+            "tokenizer_file",
+            "note",
+            f"{differing} of {len(self._samples)} texts get other ids than tokenizer.json gives: "
+            f"transformers builds {self._model.tokenizer.class_name} for this model type. Engines "
+            "that read tokenizer.json give other rewards",
+        )
+
+    def bos(self) -> ConformanceItem:
+        """At most one BOS at the beginning; two are refused when encoding."""
+        bos, ids = self._model.tokenizer.bos_id, self._samples[0].ids
+        count = int(ids[0] == bos) if bos is not None else 0
+        return _item("bos", "pass", f"{count} at the beginning; first ids {list(ids[:4])}")
+
+    def eos(self) -> ConformanceItem:
+        """How the text ends, and how much the reward hangs on its EOS."""
+        tokenizer = self._model.tokenizer
+        eos, last = tokenizer.eos_id, self._samples[0].ids[-1]
+        detail = f"the text ends with {tokenizer.text([last])!r} (id {last})"
+        if eos is None or not self._scorer.reads_last_token:
+            return _item("eos", "note", detail)
+        with_eos = [s.ids[-1] == eos for s in self._samples]
+        other = [
+            list(s.ids[:-1]) if has else [*s.ids, eos]
+            for s, has in zip(self._samples, with_eos, strict=True)
+            if len(s.ids) > 1
+        ]
+        same = [a for s, a in zip(self._samples, self._alone, strict=True) if len(s.ids) > 1]
+        change = np.abs(self._rewards_alone(other) - same).mean() if other else 0.0
+        name = tokenizer.text([eos])
+        verb = "without" if all(with_eos) else "with" if not any(with_eos) else "toggling"
+        return _item(
+            "eos",
+            "note",
+            f"{detail}; {sum(with_eos)} of {len(with_eos)} end with EOS {name!r}; "
+            f"{verb} it rewards change by {change:.3g} on average (their spread is "
+            f"{self._spread:.3g})",
+        )
+
+    def position(self) -> ConformanceItem:
+        """The token at which the reward is read, against the one transformers reads."""
+        scorer = self._scorer
+        if not scorer.reads_last_token:
+            return _item("position", "pass", "pooled by the model itself")
+        own = np.array([scorer.own_reward(s.ids, s.type_ids) for s in self._samples])
+        gap = np.abs(own - self._alone)
+        worst = int(gap.argmax())
+        row = self._samples[worst].ids
+        if gap[worst] <= self._tolerance:
+            return _item(
+                "position", "pass", f"the last token, as transformers does ({gap.max():.2g} apart)"
+            )
+        ours, theirs = scorer.reward_position(row), scorer.own_position(row)
+        detail = (
+            f"read at token {ours} of {len(row)}, {self._token(row[ours])}; transformers reads at "
+            f"token {theirs}, {self._token(row[theirs])}; rewards differ by up to {gap[worst]:.3g}"
+        )
+        if scorer.position != "auto" and ours != theirs:
+            return _item("position", "note", f"position={scorer.position}: {detail}")
+        if ours == theirs:
+            return _item(
+                "position",
+                "fail",
+                f"{detail}. The head is not applied to the last token alone; rmcheck cannot read "
+                f"this architecture ({self._model.checkpoint.architecture})",
+            )
+        return _item(
+            "position",
+            "fail",
+            f"{detail}. Say at which one the model was trained: position=last (OpenRLHF, vLLM) or "
+            "position=transformers (trained with transformers or TRL)",
+        )
+
+    def pad_eos(self) -> ConformanceItem:
+        """Whether padding and EOS are one token, which hides the EOS from transformers."""
+        pad, eos = self._scorer.pad_id, self._model.tokenizer.eos_id
+        if pad is None or pad != eos:
+            return _item("pad_eos", "pass", f"padding id {pad}, EOS id {eos}")
+        return _item(
+            "pad_eos",
+            "note",
+            f"padding and EOS are one token, {self._token(pad)}; transformers takes a closing EOS "
+            "for padding and reads the reward before it (see position)",
+        )
+
+    def batch_invariance(self) -> ConformanceItem:
+        """A batch of one against a batch of many."""
+        alone = self._alone
+        together = self._model.score(self._samples)
+        change = np.abs(together - alone)
+        flips = sum(
+            (alone[i] - alone[j]) * (together[i] - together[j]) < 0
+            for i, j in combinations(range(len(alone)), 2)
+        )
+        pairs = len(alone) * (len(alone) - 1) // 2
+        detail = (
+            f"{len(alone)} samples alone and in one batch: rewards change by up to "
+            f"{change.max():.2g} (allowed {self._tolerance:.2g}); {flips} of {pairs} pairs flip"
+        )
+        return _item(
+            "batch_invariance", "pass" if change.max() <= self._tolerance else "fail", detail
+        )
+
+    def activation(self) -> ConformanceItem:
+        """Raw logits, not probabilities."""
+        low, high = self._alone.min(), self._alone.max()
+        detail = f"raw logits from {low:.3g} to {high:.3g}"
+        problem_type = self._model.checkpoint.config.get("problem_type")
+        if problem_type:
+            detail += f"; problem_type {problem_type}"
+        if len(self._alone) > 1 and low > 0 and high < 1:
+            detail += "; all lie in (0, 1), as probabilities would"
+            return _item("activation", "note", detail)
+        return _item("activation", "pass", detail)
+
+    def length(self) -> ConformanceItem:
+        """The limit, and how many of these samples were cut."""
+        limit, cut = self._model.max_length, sum(s.cut > 0 for s in self._samples)
+        detail = f"at most {limit or 'any number of'} tokens"
+        if cut:
+            detail += f"; {cut} of {len(self._samples)} of these samples were cut"
+        return _item("max_length", "note" if cut or limit is None else "pass", detail)
+
+    def normalisation(self) -> ConformanceItem:
+        """Whether training normalised rewards by a mean and a standard deviation."""
+        config = self._model.checkpoint.config
+        stated = {k: config[k] for k in ("mean", "std") if config.get(k) is not None}
+        if not stated:
+            return _item("normalisation", "pass", "config.json states none")
+        values = ", ".join(f"{key} {value}" for key, value in stated.items())
+        return _item(
+            "normalisation",
+            "note",
+            f"training normalised rewards ({values}); these are raw, so compare ranks or "
+            "standardise before comparing values",
+        )
+
+    def _rewards_alone(self, rows: Sequence[Sequence[int]]) -> Floats:
+        return np.concatenate([self._scorer.rewards([row]) for row in rows])
+
+    def _holds_response(self, encoded: Encoded) -> bool:
+        words = "".join(encoded.sample.response.split())
+        return words in "".join(self._model.tokenizer.text(encoded.ids).split())
+
+    def _token(self, token: int) -> str:
+        return f"{self._model.tokenizer.text([token])!r} (id {token})"
+
+
+def _item(name: str, status: Status, detail: str) -> ConformanceItem:
+    return ConformanceItem(name, status, detail)

@@ -1,0 +1,67 @@
+"""Every kind of reward model by its scheme.
+
+The table holds names, not classes: an engine is imported when its first model is opened.
+Other packages add a scheme through the entry point group `rmcheck.models`: the entry's name is
+the scheme and its object a `RewardModel` class with `settings` and `from_spec`.
+"""
+
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from rmcheck.errors import UnknownModelError, UsageError
+from rmcheck.models.model import RewardModel
+from rmcheck.models.spec import check_settings, near_miss, parse_spec
+
+ENTRY_POINT_GROUP = "rmcheck.models"
+_BUILT_IN = {
+    "hf": "rmcheck.models.transformers_model:TransformersRewardModel",
+    "scores": "rmcheck.models.scores_file:ScoresFile",
+    "python": "rmcheck.models.python_model:PythonRewardModel",
+    "fake": "rmcheck.models.fake:FakeRewardModel",
+}
+
+
+def model_schemes() -> tuple[str, ...]:
+    """All schemes, the built-in ones first."""
+    third_party = (entry.name for entry in entry_points(group=ENTRY_POINT_GROUP))
+    return tuple(dict.fromkeys([*_BUILT_IN, *third_party]))
+
+
+def open_model(spec: str, *, base: Path | None = None) -> RewardModel:
+    """The reward model that a spec names; nothing heavy is imported and no weights are loaded.
+
+    Args:
+        spec: `scheme:location?setting=value&setting=value`, such as
+            `hf:runs/rm-7b/step-4200?dtype=bfloat16`.
+        base: Folder that relative paths are relative to; None means the current directory.
+
+    Raises:
+        UnknownModelError: No such scheme, or nothing of that kind at the location.
+        UsageError: A setting is unknown or has a value it cannot have.
+        ConformanceError: The checkpoint can be seen to be wrong without loading it.
+    """
+    parsed = parse_spec(spec, (base or Path.cwd()).absolute())
+    cls = _model_class(parsed.scheme, spec)
+    check_settings(parsed, cls.settings)
+    return cls.from_spec(parsed)
+
+
+def _model_class(scheme: str, spec: str) -> type[RewardModel]:
+    if scheme in _BUILT_IN:
+        module, _, name = _BUILT_IN[scheme].partition(":")
+        found = getattr(import_module(module), name)
+    else:
+        entries = entry_points(group=ENTRY_POINT_GROUP, name=scheme)
+        if not entries:
+            known = model_schemes()
+            raise UnknownModelError(
+                f"{spec!r}: no model has the scheme {scheme!r}.{near_miss(scheme, known)} "
+                f"Schemes: {', '.join(known)}."
+            )
+        entry = next(iter(entries))
+        found = entry.load()
+        if not (isinstance(found, type) and issubclass(found, RewardModel)):
+            raise UsageError(f"entry point {entry.value!r} of {scheme!r} is no RewardModel class")
+    model_class: type[RewardModel] = found
+    return model_class

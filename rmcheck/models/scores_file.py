@@ -1,0 +1,288 @@
+"""Scores computed elsewhere, as a reward model: `scores:FILE`."""
+
+import gzip
+import json
+import math
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import ModelError, Problem, ScoringError, UnknownModelError, UsageError
+from rmcheck.models.fingerprint import file_digest
+from rmcheck.models.model import (
+    ConformanceItem,
+    Encoded,
+    RewardModel,
+    Sample,
+    TooLong,
+    named_prompts,
+)
+from rmcheck.models.spec import ModelSpec
+
+_REQUIRED = ("prompt_id", "response", "score")
+_KEY = "text_key"
+_KEY_BYTES = 16
+_SHOWN_PROBLEMS = 20
+# A key is a text's digest, or (prompt_id, position of the response).
+Key = bytes | tuple[str, int]
+
+
+class ScoresFile(RewardModel):
+    """A file of scores: JSON Lines (also gzipped) or Parquet, told apart by their first bytes.
+
+    Each row has `prompt_id`, `response` (position in its prompt, from 0), `score` (a finite
+    number, higher is better), and may have `text_key` (16 bytes, or 32 hex digits in JSON:
+    `Sample.text_key`). With `text_key` rows are found by the text that was scored, so that a pool
+    whose texts have changed since is noticed; without it, by prompt_id and response.
+
+    A score bundle written by `rmcheck score` is such a Parquet file; it also tells the model and
+    its conformance page.
+
+    Args:
+        spec: Where the file is.
+
+    Raises:
+        UnknownModelError: There is no such file.
+    """
+
+    scheme: ClassVar[str] = "scores"
+    kept = False
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec.text
+        self.path = spec.path
+        if not self.path.is_file():
+            kind = "is a folder, not a file" if self.path.is_dir() else "does not exist"
+            raise UnknownModelError(f"{spec.text}: {self.path} {kind}")
+        self.fingerprint = file_digest(self.path)
+        self._table: _Table | None = None
+        self._origin: Mapping[str, str] = {}
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> Self:
+        """The model that a spec names; the file is hashed, not read."""
+        return cls(spec)
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return f"scores:{self.path.name}"
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """The file; and, once loaded, what a bundle tells of the model that scored."""
+        return {**self._origin, "path": str(self.path)}
+
+    def load(self) -> None:
+        """Read and check the file.
+
+        Raises:
+            ModelError: Rows are wrong; all of them are named, with line and field.
+        """
+        if self._table is not None:
+            return
+        rows, metadata = read_rows(self.path)
+        self._table = _tabulate(self.path, rows)
+        if b"rmcheck.fingerprint" in metadata:
+            self._origin, self.conformance = _origin(self.path, metadata)
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """The samples themselves.
+
+        Raises:
+            ScoringError: Samples without a score; prompts are named.
+        """
+        table = self._loaded
+        missing = [sample for sample in samples if table.key(sample) not in table.scores]
+        if missing:
+            raise ScoringError(self._missing_message(missing, len(samples)))
+        return super().encode(samples, too_long)
+
+    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        """(len(batch),) scores as the file has them.
+
+        Raises:
+            ScoringError: A sample has no score.
+        """
+        table = self._loaded
+        found = [table.scores.get(table.key(encoded.sample)) for encoded in batch]
+        missing = [e.sample for e, f in zip(batch, found, strict=True) if f is None]
+        if missing:
+            raise ScoringError(self._missing_message(missing, len(batch)))
+        return np.array(found, dtype=np.float64)
+
+    def close(self) -> None:
+        """Forget the scores; what the bundle told of its model is kept."""
+        self._table = None
+
+    @property
+    def _loaded(self) -> "_Table":
+        if self._table is None:
+            raise UsageError(f"{self.spec} is not loaded; call load() first")
+        return self._table
+
+    def _missing_message(self, missing: Sequence[Sample], total: int) -> str:
+        message = (
+            f"{self.path} has no score for {len(missing)} of {total} responses; prompts: "
+            f"{named_prompts(missing)}"
+        )
+        changed = [s for s in missing if (s.prompt_id, s.index) in self._loaded.places]
+        if self._loaded.by_text and changed:
+            message += (
+                f". {len(changed)} of them have a row of that prompt_id and response, but for "
+                "another text: the pool has changed since it was scored"
+            )
+        return message
+
+
+@dataclass(frozen=True)
+class _Table:
+    by_text: bool
+    scores: dict[Key, float]
+    places: set[tuple[str, int]]
+
+    def key(self, sample: Sample) -> Key:
+        return sample.text_key if self.by_text else (sample.prompt_id, sample.index)
+
+
+# Line, and the row's values by column name.
+_Row = tuple[int, Mapping[str, Any]]
+
+
+def read_rows(path: Path) -> tuple[Iterable[_Row], Mapping[bytes, bytes]]:
+    """Rows with their line or row number from 1, and a Parquet file's metadata.
+
+    Raises:
+        ModelError: The file is neither JSON Lines nor Parquet, or is damaged.
+    """
+    with path.open("rb") as file:
+        start = file.read(4)
+    return _read_parquet(path) if start == b"PAR1" else (_read_json_lines(path, start), {})
+
+
+def _read_json_lines(path: Path, start: bytes) -> Iterator[_Row]:
+    gzipped = start[:2] == b"\x1f\x8b"
+    with gzip.open(path, "rb") if gzipped else path.open("rb") as file:
+        line = 0
+        try:
+            for line, text in enumerate(file, start=1):
+                if text.strip():
+                    yield line, json.loads(text)
+        except ValueError as error:
+            raise ModelError(f"{path}:{line}: not JSON ({error})") from error
+        except (EOFError, OSError, zlib.error) as error:
+            raise ModelError(f"{path}: cannot be read to its end ({error})") from error
+
+
+def _read_parquet(path: Path) -> tuple[Iterable[_Row], Mapping[bytes, bytes]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            metadata = file.schema_arrow.metadata or {}
+            names = [n for n in (*_REQUIRED, _KEY) if n in file.schema_arrow.names]
+            columns = [column.to_pylist() for column in file.read(columns=names).columns]
+            present = ", ".join(file.schema_arrow.names)
+    except (pa.ArrowException, OSError) as error:
+        raise ModelError(f"{path}: not a readable Parquet file ({error})") from error
+    lacking = [name for name in _REQUIRED if name not in names]
+    if lacking:
+        raise ModelError(f"{path}: no column {', '.join(map(repr, lacking))}; it has {present}")
+    rows = (
+        (number, dict(zip(names, values, strict=True)))
+        for number, values in enumerate(zip(*columns, strict=True), start=1)
+    )
+    return rows, metadata
+
+
+def _tabulate(path: Path, rows: Iterable[_Row]) -> _Table:
+    problems: list[Problem] = []
+    scores: dict[Key, float] = {}
+    first: dict[Key, int] = {}
+    places: set[tuple[str, int]] = set()
+    by_text: bool | None = None
+    for line, row in rows:
+        wrong = _wrong_field(row)
+        if not wrong and by_text is None:
+            by_text = row.get(_KEY) is not None
+        if not wrong and by_text != (row.get(_KEY) is not None):
+            wrong = "some rows have a text_key and some have none; give it to all, or to none"
+        if wrong:
+            problems.append(Problem(str(path), wrong, line))
+            continue
+        place = (row["prompt_id"], row["response"])
+        places.add(place)
+        key: Key = _as_key(row[_KEY]) if by_text else place
+        score = float(row["score"])
+        if first.setdefault(key, line) != line and scores[key] != score:
+            same = "text" if by_text else "response"
+            problems.append(
+                Problem(
+                    str(path),
+                    f"prompt_id {place[0]!r} response {place[1]} has score {score}, but row "
+                    f"{first[key]} gives the same {same} {scores[key]}",
+                    line,
+                )
+            )
+        scores[key] = score
+    if problems:
+        shown = "\n".join(map(str, problems[:_SHOWN_PROBLEMS]))
+        more = len(problems) - _SHOWN_PROBLEMS
+        raise ModelError(shown + (f"\n… and {more} more problems" if more > 0 else ""))
+    if not scores:
+        raise ModelError(f"{path}: no scores in it")
+    return _Table(bool(by_text), scores, places)
+
+
+def _wrong_field(row: Any) -> str:
+    """What is wrong with a row; empty when nothing is."""
+    if not isinstance(row, Mapping):
+        return f"a row is an object with {', '.join(_REQUIRED)}; this is {row!r:.60}"
+    missing = [name for name in _REQUIRED if name not in row]
+    if missing:
+        return f"no {', '.join(map(repr, missing))}; it has {', '.join(row) or 'nothing'}"
+    prompt_id, response, score = (row[name] for name in _REQUIRED)
+    if not isinstance(prompt_id, str):
+        return f"prompt_id is {prompt_id!r}, not a string"
+    if type(response) is not int or response < 0:
+        return f"response is {response!r}; it is the response's position, a whole number from 0"
+    if type(score) not in (float, int):
+        return f"score is {score!r}, not a number"
+    if not math.isfinite(score):
+        return f"score is {score}; a score is finite"
+    key = row.get(_KEY)
+    if key is not None and _as_key(key) == b"":
+        return f"text_key is {key!r}; it is 16 bytes, or 32 hex digits"
+    return ""
+
+
+def _as_key(value: Any) -> bytes:
+    """The bytes of a text_key; empty when it is none."""
+    if isinstance(value, str):
+        try:
+            value = bytes.fromhex(value)
+        except ValueError:
+            return b""
+    return value if isinstance(value, bytes) and len(value) == _KEY_BYTES else b""
+
+
+def _origin(
+    path: Path, metadata: Mapping[bytes, bytes]
+) -> tuple[dict[str, str], tuple[ConformanceItem, ...]]:
+    """What a bundle tells of the model that scored: its description and conformance page."""
+    try:
+        told = json.loads(metadata.get(b"rmcheck.description", b"{}"))
+        items = json.loads(metadata.get(b"rmcheck.conformance", b"[]"))
+        page = tuple(ConformanceItem(**item) for item in items)
+        description = {str(key): str(value) for key, value in told.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: the metadata of this score bundle is damaged") from error
+    description["scored by"] = metadata.get(b"rmcheck.spec", b"").decode()
+    description["model fingerprint"] = metadata[b"rmcheck.fingerprint"].decode()
+    return description, page

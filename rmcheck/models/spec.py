@@ -1,0 +1,143 @@
+"""How a model is named: `scheme:location?setting=value&setting=value`."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from rmcheck.errors import UnknownModelError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting that a scheme understands.
+
+    Attributes:
+        name: The word before `=`.
+        values: What may stand after `=`, as a person reads it: `("float32", "bfloat16")`.
+        default: Value when the setting is not given; empty when there is none.
+        closed: True when `values` are all the values there are, False when they describe a form
+            such as `NAME` or `FILE.jinja`.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    default: str = ""
+    closed: bool = False
+
+    def __str__(self) -> str:
+        default = f" (default {self.default})" if self.default else ""
+        return f"{self.name}={'|'.join(self.values)}{default}"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A model as the user named it, taken apart.
+
+    Attributes:
+        text: The whole of it.
+        scheme: What stands before the first colon.
+        location: What stands between the first colon and the first question mark.
+        settings: Setting name to value; values are percent-decoded.
+        base: Folder that relative paths are relative to.
+    """
+
+    text: str
+    scheme: str
+    location: str
+    settings: Mapping[str, str]
+    base: Path
+
+    @property
+    def path(self) -> Path:
+        """The location as a path."""
+        return self.resolve(self.location)
+
+    def resolve(self, path: str) -> Path:
+        """A path of this spec, relative to `base`, `~` expanded."""
+        return self.base / Path(path).expanduser()
+
+    def with_setting(self, name: str, value: str) -> str:
+        """The spec as it would read with one more setting; for messages."""
+        joint = "&" if self.settings else "?"
+        return f"{self.text}{joint}{name}={value}"
+
+
+def parse_spec(text: str, base: Path) -> ModelSpec:
+    """Take `scheme:location?setting=value` apart.
+
+    Raises:
+        UnknownModelError: There is no scheme.
+        UsageError: A setting is not `name=value`, or is given twice.
+    """
+    head, _, query = text.partition("?")
+    scheme, colon, location = head.partition(":")
+    if not colon:
+        raise UnknownModelError(_without_scheme(text, head, base))
+    settings: dict[str, str] = {}
+    for part in filter(None, query.split("&")):
+        name, equals, value = part.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{text}: {part!r} is not a setting; write name=value")
+        if name in settings:
+            raise UsageError(f"{text}: setting {name!r} is given twice")
+        settings[name] = unquote(value)
+    return ModelSpec(text, scheme, location, settings, base)
+
+
+def check_settings(spec: ModelSpec, known: Iterable[Setting]) -> dict[str, str]:
+    """All settings with their values, defaults filled in.
+
+    Raises:
+        UsageError: Unknown settings or values; all of them, with near misses and what is valid.
+    """
+    table = {setting.name: setting for setting in known}
+    problems = []
+    for name, value in spec.settings.items():
+        setting = table.get(name)
+        if setting is None:
+            problems.append(f"no setting {name!r}.{near_miss(name, table)}")
+        elif setting.closed and value not in setting.values:
+            problems.append(
+                f"{name} is {value!r}.{near_miss(value, setting.values)} "
+                f"Values: {', '.join(setting.values)}."
+            )
+        elif not value:
+            problems.append(f"{name} has no value; write {setting}")
+    if problems:
+        listing = "\n".join(f"  {setting}" for setting in table.values()) or "  none"
+        raise UsageError(
+            f"{spec.text}: " + "\n".join(problems) + f"\nSettings of {spec.scheme}:\n{listing}"
+        )
+    defaults = {name: setting.default for name, setting in table.items()}
+    return defaults | dict(spec.settings)
+
+
+def near_miss(word: str, valid: Iterable[str]) -> str:
+    """` Did you mean 'x'?`, or nothing when no valid word is near."""
+    near = difflib.get_close_matches(word, list(valid), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
+
+def whole_number(spec: ModelSpec, name: str, value: str, *, least: int) -> int:
+    """The value of a setting that counts something.
+
+    Raises:
+        UsageError: It is no whole number, or less than `least`.
+    """
+    if not value.isascii() or not value.isdigit() or int(value) < least:
+        raise UsageError(f"{spec.text}: {name} is {value!r}; it is a whole number from {least} up")
+    return int(value)
+
+
+def _without_scheme(text: str, location: str, base: Path) -> str:
+    path = base / Path(location).expanduser()
+    message = f"{text!r} has no scheme; a model is scheme:location, such as hf:{location or 'DIR'}"
+    if (path / "config.json").is_file():
+        message = f"{text!r} is a checkpoint folder without a scheme. Did you mean 'hf:{text}'?"
+    elif path.is_file() and {".jsonl", ".parquet"} & set(path.suffixes):
+        message = f"{text!r} is a file without a scheme. Did you mean 'scores:{text}'?"
+    elif path.is_dir():
+        message = f"{text!r} is a folder without config.json, and has no scheme"
+    return message

@@ -1,0 +1,298 @@
+"""A sequence classification model in memory: token ids in, rewards out.
+
+The only file that runs torch. Three decisions are made here and nowhere else: the reward is read
+at a position computed from the length of the row, not from token ids; the head's last layer runs
+in float32 whatever the rest runs in; nothing squashes the logit.
+"""
+
+import gc
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import ConformanceError, MissingDependencyError, ModelError, UsageError
+from rmcheck.models.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    import torch
+
+PositionRule = Literal["auto", "last", "transformers"]
+# Tensors that a reward model may carry and never reads.
+_UNREAD = ("lm_head.", "cls.")
+_BUFFERS = ("inv_freq", "position_ids")
+
+
+class TorchScorer:
+    """A loaded checkpoint.
+
+    Args:
+        checkpoint: The folder, already checked.
+        dtype: Name of the type of weights and activations: `float32`, `bfloat16`, `float16`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        attention: `auto`, `sdpa` or `eager`.
+        head: Index of the logit that is the reward.
+        position: Where a decoder's reward is read: `last` (and `auto`) is the last token of the
+            row; `transformers` the last one that is not the padding token.
+
+    Raises:
+        MissingDependencyError: torch or transformers is not installed.
+        UsageError: There is no such device.
+        ModelError: transformers cannot load the folder.
+        ConformanceError: A tensor that the model needs is not among the weights.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        dtype: str,
+        device: str,
+        attention: str,
+        head: int,
+        position: PositionRule,
+    ) -> None:
+        torch, _ = engine()
+        self.device = _device(device)
+        self.head = head
+        self.position = position
+        self._model: Any = _load(checkpoint, getattr(torch, dtype), attention)
+        if checkpoint.quantisation == "none":
+            self._model.to(self.device)
+        self._model.eval()
+        config = self._model.config.get_text_config()
+        self.pad_id: int | None = config.pad_token_id
+        self.attention = str(getattr(config, "_attn_implementation", "unknown"))
+        self._body: Any = getattr(self._model, self._model.base_model_prefix, None)
+        self._last_layer: Any = _last_layer(self._model, self._body)
+        self.head_dtype = dtype
+        if self._last_layer is not None:
+            _run_in_float32(self._last_layer, checkpoint)
+            self.head_dtype = "float32"
+        # transformers calls the head of its last-token models `score`; others pool by a CLS token
+        # or by layers of their own, and are run whole.
+        self.reads_last_token = self._body is not None and self._last_layer is getattr(
+            self._model, "score", None
+        )
+
+    def rewards(
+        self, rows: Sequence[Sequence[int]], types: Sequence[Sequence[int]] = ()
+    ) -> NDArray[np.float64]:
+        """(len(rows),) raw logits of the head, rows padded on the right to the longest.
+
+        Args:
+            rows: Token ids.
+            types: Token type ids of each row; empty when the model takes none.
+
+        Raises:
+            MemoryError: The batch does not fit.
+        """
+        torch, _ = engine()
+        with _memory_errors(), torch.inference_mode():
+            inputs = self._padded(rows, types)
+            if not self.reads_last_token:
+                return self._picked(self._model(**inputs).logits)
+            hidden = self._body(**inputs, use_cache=False).last_hidden_state
+            at = torch.tensor([self.reward_position(row) for row in rows], device=hidden.device)
+            here = torch.arange(len(rows), device=hidden.device)
+            return self._picked(self._last_layer(hidden[here, at]))
+
+    def own_reward(self, row: Sequence[int], types: Sequence[int] = ()) -> float:
+        """The reward of one row by the model's own forward, padding and position its own."""
+        torch, _ = engine()
+        with torch.inference_mode():
+            inputs = self._padded([row], [types] if types else ())
+            return float(self._picked(self._model(**inputs).logits)[0])
+
+    def reward_position(self, row: Sequence[int]) -> int:
+        """Index of the token at which the reward of a row is read."""
+        return self.own_position(row) if self.position == "transformers" else len(row) - 1
+
+    def own_position(self, row: Sequence[int]) -> int:
+        """Index at which transformers reads it: the rightmost token that is not the padding."""
+        if self.pad_id is None:
+            return len(row) - 1
+        return next((i for i in reversed(range(len(row))) if row[i] != self.pad_id), 0)
+
+    def close(self) -> None:
+        """Give the memory back."""
+        torch, _ = engine()
+        self._model = self._body = self._last_layer = None
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _padded(
+        self, rows: Sequence[Sequence[int]], types: Sequence[Sequence[int]]
+    ) -> dict[str, "torch.Tensor"]:
+        torch, _ = engine()
+        longest = max(map(len, rows))
+        # RoBERTa counts positions by the padding id, so the filler must be that one.
+        ids = np.full((len(rows), longest), self.pad_id or 0, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for line, row in enumerate(rows):
+            ids[line, : len(row)] = row
+            mask[line, : len(row)] = 1
+        arrays = {"input_ids": ids, "attention_mask": mask}
+        if types and any(types):
+            arrays["token_type_ids"] = kinds = np.zeros_like(ids)
+            for line, row in enumerate(types):
+                kinds[line, : len(row)] = row
+        return {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
+
+    def _picked(self, logits: "torch.Tensor") -> NDArray[np.float64]:
+        picked: NDArray[np.float64] = logits[:, self.head].float().cpu().numpy().astype(np.float64)
+        return picked
+
+
+def engine() -> tuple[Any, Any]:
+    """The modules torch and transformers.
+
+    Raises:
+        MissingDependencyError: One of them is not installed; says the pip command.
+    """
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"models of the scheme hf need torch and transformers ({error}). "
+            'Install them with: pip install "rmcheck[hf]"'
+        ) from error
+    return torch, transformers
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """No progress bars and no tables on the terminal: what they would say is checked instead."""
+    _, transformers = engine()
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def brief(error: BaseException) -> str:
+    """The first lines of a foreign error, which may run to pages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines[:3])}"[:600]
+
+
+def _load(checkpoint: Checkpoint, dtype: Any, attention: str) -> Any:
+    _, transformers = engine()
+    chosen = "eager" if attention == "auto" and checkpoint.soft_caps_attention else attention
+    extra = {} if chosen == "auto" else {"attn_implementation": chosen}
+    try:
+        with quiet_transformers():
+            model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
+                checkpoint.path,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=checkpoint.remote_code,
+                output_loading_info=True,
+                **extra,
+            )
+    # transformers raises OSError, ValueError, RuntimeError, ImportError and the errors of what it
+    # is built on; all of them mean the same here.
+    except Exception as error:
+        raise ModelError(
+            f"{checkpoint.path}: transformers cannot load it. {brief(error)}"
+        ) from error
+    _check_loading(checkpoint, info)
+    return model
+
+
+def _check_loading(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
+    missing = sorted(map(str, info.get("missing_keys", ())))
+    mismatched = sorted(map(str, info.get("mismatched_keys", ())))
+    unexpected = sorted(
+        str(key)
+        for key in info.get("unexpected_keys", ())
+        if not str(key).startswith(_UNREAD) and not str(key).endswith(_BUFFERS)
+    )
+    said = {
+        "not in the weights, so newly initialised at random": missing,
+        "of another shape than the config says": mismatched,
+        "in the weights, but nowhere in the model": unexpected,
+    }
+    lines = [f"  {', '.join(keys[:6])}: {what}" for what, keys in said.items() if keys]
+    if lines:
+        raise ConformanceError(
+            f"{checkpoint.path} does not fit {checkpoint.architecture}; its rewards would mean "
+            "nothing:\n" + "\n".join(lines)
+        )
+
+
+def _device(name: str) -> "torch.device":
+    torch, _ = engine()
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = cast("torch.device", torch.device(name))
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"there is no device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices"
+        )
+    return device
+
+
+def _last_layer(model: Any, body: Any) -> Any:
+    """The linear layer of the head whose outputs are the logits; None when there is no such one."""
+    torch, _ = engine()
+    inner = set(body.modules()) if body is not None else set()
+    found = [
+        module
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear)
+        and module not in inner
+        and module.out_features == model.config.num_labels
+    ]
+    return found[-1] if found else None
+
+
+def _run_in_float32(layer: Any, checkpoint: Checkpoint) -> None:
+    torch, _ = engine()
+    from safetensors import safe_open
+
+    layer.float()
+    # Casting back up does not undo the rounding at load, so take the weights from the file.
+    for suffix in ("weight", "bias"):
+        parameter = getattr(layer, suffix)
+        stored = [t for n, t in checkpoint.tensors.items() if _is_head(n, suffix)]
+        if parameter is None or len(stored) != 1 or stored[0].shape != tuple(parameter.shape):
+            continue
+        with safe_open(stored[0].file, framework="pt") as file:
+            tensor = file.get_tensor(stored[0].name)
+        with torch.no_grad():
+            parameter.copy_(tensor)
+    layer.register_forward_pre_hook(lambda _, inputs: tuple(x.float() for x in inputs))
+
+
+def _is_head(name: str, suffix: str) -> bool:
+    return name in {f"score.{suffix}", f"classifier.{suffix}"}
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    torch, _ = engine()
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        raise MemoryError(brief(error)) from error
+    except RuntimeError as error:
+        # The CPU allocator has no error class of its own.
+        if "can't allocate memory" not in str(error):
+            raise
+        raise MemoryError(brief(error)) from error

@@ -1,0 +1,267 @@
+"""Reward models that transformers can load: `hf:DIR`."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import ClassVar, Literal, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import ConformanceError, ModelError, UsageError
+from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.conformance import prove
+from rmcheck.models.fingerprint import fingerprint
+from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong, checked_rewards
+from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
+from rmcheck.models.tokenization import ConversationTokenizer, EosRule
+from rmcheck.models.torch_scorer import (
+    PositionRule,
+    TorchScorer,
+    brief,
+    engine,
+    quiet_transformers,
+)
+
+
+class TransformersRewardModel(RewardModel):
+    """A folder that AutoModelForSequenceClassification loads, decoder or encoder.
+
+    Opening one reads config.json and the safetensors headers and hashes the files; torch and
+    transformers are imported by `load`. The settings are explained in `settings`.
+
+    Args:
+        spec: Where the folder is, and settings that differ from the defaults.
+
+    Raises:
+        UnknownModelError: No folder, no config.json, or no weights.
+        UsageError: A setting's value is impossible.
+        ModelError: The weights are pickled, damaged, or an adapter.
+        ConformanceError: No reward head, several logits without `head`, or no chat template.
+    """
+
+    scheme: ClassVar[str] = "hf"
+    settings: ClassVar[tuple[Setting, ...]] = (
+        Setting("dtype", ("float32", "bfloat16", "float16"), "float32", closed=True),
+        Setting("device", ("auto", "cpu", "cuda", "cuda:N"), "auto"),
+        Setting("head", ("NAME", "INDEX")),
+        Setting("max_length", ("N",)),
+        Setting("template", ("FILE.jinja", "pair")),
+        Setting("eos", ("keep", "append", "strip"), "keep", closed=True),
+        Setting("position", ("auto", "last", "transformers"), "auto", closed=True),
+        Setting("attention", ("auto", "sdpa", "eager"), "auto", closed=True),
+        Setting("trust_remote_code", ("no", "yes"), "no", closed=True),
+    )
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._set = check_settings(spec, self.settings)
+        self.spec = spec.text
+        remote_code = self._set["trust_remote_code"] == "yes"
+        self.checkpoint = Checkpoint(spec.path, remote_code)
+        self.checkpoint.check()
+        self.head = self.checkpoint.head_index(self._set["head"], spec.text)
+        self.max_length = self._max_length()
+        self._template = self._read_template()
+        self._check_device()
+        self.fingerprint = self._fingerprint()
+        self._scorer: TorchScorer | None = None
+        self._tokenizer: ConversationTokenizer | None = None
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> Self:
+        """The model that a spec names, without loading it."""
+        return cls(spec)
+
+    @property
+    def name(self) -> str:
+        """The last two parts of the path, as in `rm-7b/step-4200`."""
+        return "/".join(self.checkpoint.path.absolute().parts[-2:])
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """Architecture, dtype, device, conventions; the device is `auto` until loaded."""
+        loaded = self._scorer
+        labels = self.checkpoint.labels
+        return {
+            "architecture": self.checkpoint.architecture,
+            "path": str(self.checkpoint.path),
+            "dtype": self._set["dtype"],
+            "device": str(loaded.device) if loaded else self._set["device"],
+            "attention": loaded.attention if loaded else self._set["attention"],
+            "quantisation": self.checkpoint.quantisation,
+            "head": f"{self.head} {labels[self.head]} of {len(labels)}",
+            "max_length": str(self.max_length or "no limit"),
+            "template": self.template_source,
+            "eos": self._set["eos"],
+            "position": self._set["position"],
+            "transformers": _transformers_version(),
+        }
+
+    @property
+    def template_source(self) -> str:
+        """Where the chat template comes from."""
+        return self._set["template"] or "the tokenizer's own"
+
+    @property
+    def position(self) -> PositionRule:
+        """The `position` setting."""
+        return cast(PositionRule, self._set["position"])
+
+    @property
+    def dtype(self) -> Literal["float32", "bfloat16", "float16"]:
+        """Type of weights and activations; the head's last layer is float32 always."""
+        return cast(Literal["float32", "bfloat16", "float16"], self._set["dtype"])
+
+    @property
+    def tokenizer(self) -> ConversationTokenizer:
+        """The loaded tokenizer."""
+        if self._tokenizer is None:
+            raise UsageError(f"{self.spec} is not loaded; call load() first")
+        return self._tokenizer
+
+    @property
+    def scorer(self) -> TorchScorer:
+        """The loaded model."""
+        if self._scorer is None:
+            raise UsageError(f"{self.spec} is not loaded; call load() first")
+        return self._scorer
+
+    def load(self) -> None:
+        """Read tokenizer and weights. Does nothing when they are loaded.
+
+        Raises:
+            MissingDependencyError: torch or transformers is not installed.
+            ModelError: They cannot be loaded.
+            ConformanceError: A tensor that the model needs is not among the weights.
+        """
+        if self._scorer is not None:
+            return
+        self._tokenizer = ConversationTokenizer(
+            self._load_tokenizer(),
+            template=self._template,
+            eos=cast(EosRule, self._set["eos"]),
+            max_length=self.max_length,
+        )
+        self._scorer = TorchScorer(
+            self.checkpoint,
+            dtype=self.dtype,
+            device=self._set["device"],
+            attention=self._set["attention"],
+            head=self.head,
+            position=self.position,
+        )
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """Token ids of each sample; see `ConversationTokenizer.encode`."""
+        return self.tokenizer.encode(samples, too_long)
+
+    def prove(self, encoded: Sequence[Encoded]) -> None:
+        """Fill the conformance page; see `rmcheck.models.conformance`."""
+        self.conformance = prove(self, encoded)
+
+    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        """(len(batch),) raw logits, computed in one padded batch.
+
+        Raises:
+            ScoringError: A reward is NaN or infinite.
+            MemoryError: The batch does not fit.
+        """
+        if not batch:
+            return np.zeros(0)
+        rewards = self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch])
+        return checked_rewards(rewards, batch, self.spec)
+
+    def close(self) -> None:
+        """Release weights and tokenizer; the model can be loaded again."""
+        if self._scorer is not None:
+            self._scorer.close()
+        self._scorer = None
+        self._tokenizer = None
+
+    def _max_length(self) -> int | None:
+        limit = self.checkpoint.max_length
+        if not self._set["max_length"]:
+            return limit
+        wanted = whole_number(self._spec, "max_length", self._set["max_length"], least=1)
+        positions = self.checkpoint.model_length
+        if positions is not None and wanted > positions:
+            raise UsageError(
+                f"{self.spec}: max_length is {wanted}, but config.json gives the model "
+                f"{positions} positions"
+            )
+        return wanted
+
+    def _read_template(self) -> str | None:
+        if not self.checkpoint.has_tokenizer:
+            raise ModelError(
+                f"{self.checkpoint.path} has no tokenizer (tokenizer.json, tokenizer_config.json); "
+                "save it beside the weights: tokenizer.save_pretrained(DIR)"
+            )
+        named = self._set["template"]
+        if named == "pair":
+            if self._set["eos"] != "keep":
+                raise UsageError(
+                    f"{self.spec}: template=pair leaves EOS to the tokenizer; remove eos="
+                )
+            return named
+        if named:
+            path = self._spec.resolve(named)
+            if not path.is_file():
+                raise UsageError(
+                    f"{self.spec}: there is no template file {path}; template is a file, or pair"
+                )
+            return path.read_text(encoding="utf-8")
+        if self.checkpoint.has_chat_template:
+            return None
+        raise ConformanceError(
+            f"{self.checkpoint.path} has no chat template, and a guessed one would give other "
+            f"rewards. Name the one it was trained with: "
+            f"{self._spec.with_setting('template', 'FILE.jinja')!r}, or template=pair for a model "
+            "that was trained on the tokenizer's text pair (prompt, response)"
+        )
+
+    def _check_device(self) -> None:
+        device = self._set["device"]
+        kind, _, number = device.partition(":")
+        numbered = kind == "cuda" and number.isdigit()
+        if device not in {"auto", "cpu", "cuda"} and not numbered:
+            raise UsageError(
+                f"{self.spec}: device is {device!r}; it is one of auto, cpu, cuda, cuda:N"
+            )
+
+    def _fingerprint(self) -> str:
+        facts: dict[str, object] = {
+            "scheme": self.scheme,
+            "head": self.head,
+            "max_length": self.max_length,
+            "template": self._template,
+            "transformers": _transformers_version(),
+        }
+        facts |= {name: self._set[name] for name in ("dtype", "eos", "position", "attention")}
+        files = [*self.checkpoint.weight_files, *self.checkpoint.read_files]
+        return fingerprint(facts, files, root=self.checkpoint.path)
+
+    def _load_tokenizer(self) -> object:
+        _, transformers = engine()
+        try:
+            with quiet_transformers():
+                tokenizer = transformers.AutoTokenizer.from_pretrained(
+                    self.checkpoint.path,
+                    local_files_only=True,
+                    trust_remote_code=self.checkpoint.remote_code,
+                )
+        # The same many errors as with the weights.
+        except Exception as error:
+            raise ModelError(
+                f"{self.checkpoint.path}: transformers cannot load the tokenizer. {brief(error)}"
+            ) from error
+        # Lengths are checked here, once and for all prompts; transformers would only log.
+        tokenizer.model_max_length = int(1e30)
+        return cast(object, tokenizer)
+
+
+def _transformers_version() -> str:
+    try:
+        return version("transformers")
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,135 @@
+"""What can be wrong with a row, what is done about it, and how it is reported."""
+
+import difflib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+from rmcheck.errors import Problem, UsageError
+from rmcheck.pool.pool import Fault, FaultAction, FaultKind, Pool
+
+# Rows named in one message; the others are counted.
+SHOWN = 20
+# Files in which a row is not a line.
+NUMBERED_BY_ROW = (".json", ".json.gz", ".parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRule:
+    """How one kind of fault is treated.
+
+    Attributes:
+        default: What is done unless the suite says otherwise.
+        allowed: What a suite may say.
+        meaning: The fault in one clause, for messages.
+    """
+
+    default: FaultAction
+    allowed: tuple[FaultAction, ...]
+    meaning: str
+
+
+_FAIL_OR_DROP: tuple[FaultAction, ...] = ("fail", "drop")
+_ANY: tuple[FaultAction, ...] = get_args(FaultAction)
+
+FAULT_RULES: Mapping[FaultKind, FaultRule] = {
+    "malformed_row": FaultRule(
+        "fail", _FAIL_OR_DROP, "a field is missing or of another type, or the line is not JSON"
+    ),
+    "duplicate_prompt_id": FaultRule("fail", _FAIL_OR_DROP, "two rows have one prompt id"),
+    "differing_prompts": FaultRule(
+        "fail", _FAIL_OR_DROP, "the answers do not belong to one conversation"
+    ),
+    "missing_label": FaultRule("fail", _FAIL_OR_DROP, "a response was not judged"),
+    "identical_answers": FaultRule("keep", _ANY, "two answers of a prompt are the same text"),
+    "duplicate_row": FaultRule("keep", _ANY, "same conversation and answers as an earlier row"),
+    "empty_answer": FaultRule("keep", _ANY, "an answer is empty or white space"),
+    "repeated_role": FaultRule("keep", _ANY, "two turns in a row by one role"),
+}
+
+
+def fault_actions(overrides: Mapping[FaultKind, FaultAction]) -> dict[FaultKind, FaultAction]:
+    """What to do about each kind: the defaults, with a suite's overrides.
+
+    Raises:
+        UsageError: Unknown kind, or an action that this kind does not allow; all are named.
+    """
+    wrong = []
+    for kind, action in overrides.items():
+        if kind not in FAULT_RULES:
+            close = difflib.get_close_matches(kind, FAULT_RULES, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            wrong.append(f"unknown fault {kind!r}.{hint} Faults: {', '.join(FAULT_RULES)}.")
+        elif action not in FAULT_RULES[kind].allowed:
+            allowed = " or ".join(repr(a) for a in FAULT_RULES[kind].allowed)
+            wrong.append(f"fault {kind!r} cannot be {action!r}; say {allowed}.")
+    if wrong:
+        raise UsageError("\n".join(wrong))
+    return {kind: rule.default for kind, rule in FAULT_RULES.items()} | dict(overrides)
+
+
+def fault_counts(pool: Pool) -> dict[FaultKind, dict[FaultAction, int]]:
+    """How many faults of each kind were found, by what was done about them; none are left out.
+
+    The order is that of `FAULT_RULES`, so that reports of two pools read alike.
+    """
+    counts = Counter((fault.kind, fault.action) for fault in pool.faults)
+    return {
+        kind: {a: counts[kind, a] for a in rule.allowed if counts[kind, a]}
+        for kind, rule in FAULT_RULES.items()
+        if any(counts[kind, a] for a in get_args(FaultAction))
+    }
+
+
+def fault_problems(faults: Sequence[Fault], *, read: int, unit: str = "rows") -> list[Problem]:
+    """One problem a kind for the faults that fail the read: how many, which, and the way out.
+
+    Args:
+        faults: Everything found; only those with the action `fail` count.
+        read: How many rows (or prompts) were read in all.
+        unit: What `read` counts.
+    """
+    problems = []
+    for kind, rule in FAULT_RULES.items():
+        failed = [fault for fault in faults if fault.kind == kind and fault.action == "fail"]
+        if not failed:
+            continue
+        first = failed[0]
+        message = [
+            f"{kind}: {len(failed)} in {read} {unit} ({rule.meaning})",
+            *(_line(fault) for fault in failed[:SHOWN]),
+            *([f"  and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else []),
+            _way_out(kind, rule),
+        ]
+        line = 0 if first.path.endswith(NUMBERED_BY_ROW) else first.line
+        problems.append(Problem(first.path, "\n".join(message), line=line))
+    return problems
+
+
+def place(path: str, line: int) -> str:
+    """Where a row stands, as messages show it: `a.jsonl:3`, or `a.parquet row 3`."""
+    return f"{path} row {line}" if path.endswith(NUMBERED_BY_ROW) else f"{path}:{line}"
+
+
+def capped(problems: Sequence[Problem]) -> list[Problem]:
+    """The first problems, and how many more there are."""
+    if len(problems) <= SHOWN:
+        return list(problems)
+    more = f"and {len(problems) - SHOWN} more problems"
+    return [*problems[:SHOWN], Problem(problems[SHOWN].path, more)]
+
+
+def _line(fault: Fault) -> str:
+    name = f" ({fault.prompt_id})" if fault.prompt_id else ""
+    return f"  {place(fault.path, fault.line)}{name}: {fault.detail}"
+
+
+def _way_out(kind: FaultKind, rule: FaultRule) -> str:
+    others = [action for action in rule.allowed if action != "fail"]
+    what = {"drop": "leave them out", "keep": "keep them"}
+    return "\n".join(
+        f"  to {what[action]}, write in the suite:\n"
+        f"    pool:\n      faults:\n        {kind}: {action}"
+        for action in others
+    )

@@ -1,0 +1,162 @@
+"""Data files as rows: JSON Lines, a JSON list, or Parquet, the text ones also gzipped.
+
+The container is told by its first bytes, not by its name.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import IO, Any
+
+from rmcheck.errors import PoolError, Problem
+from rmcheck.pool.row import RowFault, malformed
+
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".jsonl.gz", ".ndjson.gz", ".json.gz")
+GZIP_MAGIC = b"\x1f\x8b"
+PARQUET_MAGIC = b"PAR1"
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def data_files(path: Path) -> list[Path]:
+    """The file itself, or every data file below a folder, sorted.
+
+    Raises:
+        PoolError: Nothing is there, with the near miss, or a folder holds no data file.
+    """
+    if path.is_dir():
+        below = sorted(p for p in path.rglob("*") if p.is_file())
+        files = [p for p in below if p.name.endswith(SUFFIXES) and not p.name.startswith(".")]
+        if not files:
+            found = ", ".join(str(p.relative_to(path)) for p in below[:5]) or "nothing"
+            raise _error(
+                path, f"no data file ({', '.join(SUFFIXES)}) in this folder; found: {found}"
+            )
+        return files
+    if not path.exists():
+        raise _error(path, f"no such file or folder{_neighbours(path)}")
+    return [path]
+
+
+def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
+    """Line (or row number, from 1) and fields of each row; a fault in place of a broken one.
+
+    Raises:
+        PoolError: The file cannot be read as a whole.
+    """
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+            file.seek(0)
+            if not magic:
+                raise _error(path, "the file is empty (0 bytes)")
+            if magic == PARQUET_MAGIC:
+                yield from _parquet_rows(path)
+            elif magic.startswith(GZIP_MAGIC):
+                with gzip.open(file) as unpacked, _gzip_errors(path):
+                    yield from _text_rows(path, unpacked)
+            else:
+                yield from _text_rows(path, file)
+    except OSError as error:
+        raise _error(path, f"cannot be read: {error.strerror or error}") from error
+
+
+def _text_rows(
+    path: Path, file: IO[bytes] | gzip.GzipFile
+) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
+    """Rows of JSON Lines or of a JSON list: whichever the first character says."""
+    for number, line in enumerate(file, start=1):
+        text = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
+        if not text.strip():
+            continue
+        if text.lstrip().startswith(b"["):
+            yield from _list_rows(path, text + file.read(), number)
+        elif text.lstrip().startswith(b"{"):
+            yield number, _parsed(text)
+            yield from (
+                (n, _parsed(each)) for n, each in enumerate(file, number + 1) if each.strip()
+            )
+        else:
+            start = text.strip()[:30]
+            raise _error(
+                path,
+                f"neither JSON Lines, a JSON list nor Parquet: it begins with {start!r}",
+                line=number,
+            )
+        return
+    raise _error(path, "the file has no row, only white space")
+
+
+def _parsed(line: bytes) -> dict[str, Any] | RowFault:
+    try:
+        value = json.loads(line)
+    except UnicodeDecodeError as error:
+        return malformed(f"not UTF-8: {error.reason} at byte {error.start + 1}")
+    except json.JSONDecodeError as error:
+        return malformed(f"not JSON: {error.msg} at column {error.colno}")
+    except RecursionError:
+        return malformed("not JSON that can be read: nested too deep")
+    return _object(value)
+
+
+def _list_rows(
+    path: Path, text: bytes, first_line: int
+) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
+    try:
+        values = json.loads(text)
+    except UnicodeDecodeError as error:
+        raise _error(path, f"not UTF-8: {error.reason} at byte {error.start + 1}") from error
+    except json.JSONDecodeError as error:
+        line = error.lineno + first_line - 1
+        raise _error(path, f"not JSON: {error.msg}", line=line, column=error.colno) from error
+    if not values:
+        raise _error(path, "the file has no row: its list is empty")
+    yield from ((number, _object(value)) for number, value in enumerate(values, start=1))
+
+
+def _object(value: Any) -> dict[str, Any] | RowFault:
+    if isinstance(value, dict):
+        return value
+    return malformed(f"a row must be an object, not {type(value).__name__}")
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield number, values
+    except (pa.ArrowException, OSError) as error:
+        raise _error(path, f"broken Parquet after row {number}: {error}") from error
+    if not number:
+        raise _error(path, "the file has no row")
+
+
+@contextmanager
+def _gzip_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise _error(path, f"broken gzip: {error}") from error
+
+
+def _neighbours(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"; the folder {str(path.parent)!r} is not there either"
+    names = sorted(p.name for p in path.parent.iterdir() if not p.name.startswith("."))
+    close = get_close_matches(path.name, names, n=1)
+    if close:
+        return f"; did you mean {str(path.with_name(close[0]))!r}?"
+    return f"; the folder has: {', '.join(names[:10]) or 'nothing'}"
+
+
+def _error(path: Path, message: str, line: int = 0, column: int = 0) -> PoolError:
+    return PoolError([Problem(str(path), message, line=line, column=column)])

@@ -1,0 +1,335 @@
+"""From a file or folder in any known format to a pool."""
+
+import difflib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice, pairwise
+from pathlib import Path
+from typing import Any
+
+from rmcheck.errors import PoolError, Problem, UsageError
+from rmcheck.pool.conversation import content_key
+from rmcheck.pool.faults import capped, fault_actions, fault_problems, place
+from rmcheck.pool.files import data_files, read_rows
+from rmcheck.pool.pool import Fault, FaultAction, FaultKind, Pool, Prompt
+from rmcheck.pool.readers import READERS
+from rmcheck.pool.readers.reader import Reader
+from rmcheck.pool.row import Row, RowFault, malformed, near
+
+# Rows at the beginning of a file that decide its format.
+FIRST_ROWS = 20
+
+NumberedRow = tuple[int, dict[str, Any] | RowFault]
+
+
+def reader_names() -> tuple[str, ...]:
+    """What `format:` may be."""
+    return tuple(sorted(reader.name for reader in READERS))
+
+
+def read_pool(
+    path: Path | str,
+    *,
+    format: str | None = None,
+    faults: Mapping[FaultKind, FaultAction] | None = None,
+    cluster: str | None = None,
+) -> Pool:
+    """Read prompts with their responses.
+
+    Prompts keep the id of their format, else get one from their content. Prompts with the same
+    conversation share a cluster, unless the format or `cluster` says otherwise.
+
+    Args:
+        path: A file, or a folder whose data files are all read, sorted.
+        format: Name of a reader; None finds it out from the fields of the first rows.
+        faults: What to do about each kind of fault where it differs from the default
+            (`rmcheck.pool.faults.FAULT_RULES`). `missing_label` is about one column, so
+            `rmcheck.pool.labels.labelled` applies it.
+        cluster: Field of the rows whose equal values are one independent unit.
+
+    Raises:
+        PoolError: The path, a file, its format or a row is wrong; everything found is named.
+        UsageError: Unknown `format`, or a fault or action that does not exist.
+    """
+    reader = None if format is None else _reader_named(format)
+    reading = _Reading(fault_actions(faults or {}), cluster, reader)
+    path = Path(path)
+    for file in data_files(path):
+        try:
+            reading.read(file)
+        except PoolError as error:
+            reading.problems += error.problems
+    return reading.pool(path)
+
+
+@dataclass
+class _Reading:
+    """One call of `read_pool`: what was read so far, and what is wrong with it."""
+
+    actions: Mapping[FaultKind, FaultAction]
+    cluster: str | None
+    reader: Reader | None
+    found: dict[Reader, list[Path]] = field(default_factory=dict)
+    rows_read: int = 0
+    prompts: list[Prompt] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def read(self, file: Path) -> None:
+        """Add the prompts of one file.
+
+        Raises:
+            PoolError: The file as a whole is wrong.
+        """
+        rows = read_rows(file)
+        first = list(islice(rows, FIRST_ROWS))
+        reader = self._reader_of(file, first)
+        for line, values in chain(first, rows):
+            self.rows_read += 1
+            try:
+                if isinstance(values, RowFault):
+                    raise values
+                self.prompts += self._prompts(reader, Row(values, line), str(file))
+            except RowFault as fault:
+                self._note(fault, str(file), line)
+
+    def pool(self, path: Path) -> Pool:
+        """The pool of everything read.
+
+        Raises:
+            PoolError: Something is wrong with a file or row, or no prompt is left.
+        """
+        if len(self.found) != 1:
+            raise PoolError(capped([*self._mixed_formats(path), *self.problems]))
+        (reader,) = self.found
+        prompts = _grouped(self.prompts) if reader.grouped else self.prompts
+        prompts = self._sound(_named(prompts))
+        problems = fault_problems(self.faults, read=self.rows_read)
+        problems += [*self.problems, *_labels_without_value(prompts)]
+        if not prompts and not problems:
+            problems.append(self._nothing_left(path))
+        if problems:
+            raise PoolError(capped(problems))
+        return Pool(
+            path=path.resolve(),
+            format=reader.name,
+            prompts=tuple(prompts),
+            faults=tuple(self.faults),
+            rows_read=self.rows_read,
+        )
+
+    def _reader_of(self, file: Path, first: list[NumberedRow]) -> Reader:
+        reader = self.reader or _detected(file, first)
+        self.found.setdefault(reader, []).append(file)
+        return reader
+
+    def _prompts(self, reader: Reader, row: Row, path: str) -> Iterator[Prompt]:
+        """The prompts of one row, all or none."""
+        made = list(reader.prompts(row))
+        cluster = self._cluster_of(row)
+        for item in made:
+            if isinstance(item, RowFault):
+                # What a reader notes is settled by the reader; the row goes on.
+                self._note(item, path, row.line, action="keep")
+            else:
+                yield replace(item, path=path, cluster=cluster or item.cluster)
+
+    def _cluster_of(self, row: Row) -> str:
+        if self.cluster is None:
+            return ""
+        found = row.slices(self.cluster)
+        if not found:
+            raise malformed(
+                f"no single value in field {self.cluster!r}, which the suite's `cluster` names"
+                f"{near(self.cluster, row, 'the row')}"
+            )
+        return found[self.cluster]
+
+    def _note(
+        self,
+        fault: RowFault,
+        path: str,
+        line: int,
+        prompt_id: str = "",
+        action: FaultAction | None = None,
+    ) -> FaultAction:
+        done = self.actions[fault.kind] if action is None else action
+        self.faults.append(Fault(fault.kind, line, prompt_id, fault.detail, done, path))
+        return done
+
+    def _sound(self, prompts: Iterable[Prompt]) -> list[Prompt]:
+        """The prompts without those that a fault drops."""
+        kept: list[Prompt] = []
+        by_id: dict[str, Prompt] = {}
+        by_content: dict[str, Prompt] = {}
+        for prompt in prompts:
+            content = content_key(prompt.messages, sorted(prompt.responses))
+            found = [
+                *_faults_inside(prompt),
+                *_repeats("duplicate_prompt_id", by_id.get(prompt.prompt_id)),
+                *_repeats("duplicate_row", by_content.get(content)),
+            ]
+            done = {self._note(f, prompt.path, prompt.line, prompt.prompt_id) for f in found}
+            if "drop" not in done:
+                kept.append(prompt)
+                by_id.setdefault(prompt.prompt_id, prompt)
+                by_content.setdefault(content, prompt)
+        return kept
+
+    def _mixed_formats(self, path: Path) -> Iterator[Problem]:
+        formats = ", ".join(
+            f"{reader.name} ({len(files)} files, the first is {files[0]})"
+            for reader, files in self.found.items()
+        )
+        if formats:
+            yield Problem(
+                str(path),
+                f"the files have several formats, and a pool has one: {formats}; "
+                "let `path` name the files of one, or say which with `format:`",
+            )
+
+    def _nothing_left(self, path: Path) -> Problem:
+        kinds = dict.fromkeys(fault.kind for fault in self.faults if fault.action == "drop")
+        return Problem(
+            str(path), f"no prompt is left of {self.rows_read} rows; dropped for {', '.join(kinds)}"
+        )
+
+
+def _faults_inside(prompt: Prompt) -> Iterator[RowFault]:
+    empty = [i for i, response in enumerate(prompt.responses) if not response.strip()]
+    if empty:
+        yield RowFault("empty_answer", f"nothing in responses {_numbered(empty)}")
+    first: dict[str, int] = {}
+    for i, response in enumerate(prompt.responses):
+        same = first.setdefault(response, i)
+        if same != i:
+            yield RowFault("identical_answers", f"responses {same} and {i} are the same text")
+            break
+    roles = [*(message.role for message in prompt.messages), "assistant"]
+    for turn, (role, following) in enumerate(pairwise(roles), start=1):
+        if role == following:
+            yield RowFault("repeated_role", f"turns {turn} and {turn + 1} are both the {role}'s")
+            break
+
+
+def _repeats(kind: FaultKind, earlier: Prompt | None) -> Iterator[RowFault]:
+    if earlier is not None:
+        where = place(earlier.path, earlier.line)
+        yield RowFault(kind, f"the same as {where} ({earlier.prompt_id})")
+
+
+def _grouped(prompts: Iterable[Prompt]) -> list[Prompt]:
+    """Rows of one conversation (and prompt id, where there is one) as one prompt."""
+    groups: dict[tuple[str, str], list[Prompt]] = {}
+    for prompt in prompts:
+        groups.setdefault((prompt.prompt_id, content_key(prompt.messages)), []).append(prompt)
+    return [_joined(group) for group in groups.values()]
+
+
+def _joined(group: list[Prompt]) -> Prompt:
+    columns = dict.fromkeys(column for prompt in group for column in prompt.labels)
+    shared = set.intersection(*(set(prompt.slices.items()) for prompt in group))
+    return replace(
+        group[0],
+        responses=tuple(r for prompt in group for r in prompt.responses),
+        labels={
+            column: tuple(
+                value
+                for prompt in group
+                for value in prompt.labels.get(column, (None,) * len(prompt.responses))
+            )
+            for column in columns
+        },
+        # A value that differs between the responses is not the prompt's.
+        slices={name: v for name, v in group[0].slices.items() if (name, v) in shared},
+        indices=(),
+    )
+
+
+def _named(prompts: Iterable[Prompt]) -> Iterator[Prompt]:
+    """The prompts with an id and a cluster each."""
+    times: dict[str, int] = {}
+    for prompt in prompts:
+        name = prompt.prompt_id
+        if not name:
+            name = content_key(prompt.messages, prompt.responses)
+            times[name] = times.get(name, 0) + 1
+            # The same content again is another prompt (and a duplicate_row): 3f2a…, 3f2a….2
+            name += f".{times[name]}" if times[name] > 1 else ""
+        yield replace(
+            prompt, prompt_id=name, cluster=prompt.cluster or content_key(prompt.messages)
+        )
+
+
+def _labels_without_value(prompts: Iterable[Prompt]) -> list[Problem]:
+    """NaN and infinite labels: no fault rule can let them in."""
+    return [
+        Problem(
+            prompt.path,
+            f"label {column!r} of prompt {prompt.prompt_id!r}, response {i} is {value}; "
+            "write null where a response was not judged",
+            line=prompt.line,
+        )
+        for prompt in prompts
+        for column, values in prompt.labels.items()
+        for i, value in enumerate(values)
+        if value is not None and not math.isfinite(value)
+    ]
+
+
+def _reader_named(name: str) -> Reader:
+    for reader in READERS:
+        if reader.name == name:
+            return reader
+    close = difflib.get_close_matches(name, reader_names(), n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise UsageError(f"unknown format {name!r}.{hint} Formats: {', '.join(reader_names())}.")
+
+
+def _detected(file: Path, first: list[NumberedRow]) -> Reader:
+    """The format of the first rows.
+
+    Raises:
+        PoolError: They have no known format, or more than one.
+    """
+    rows = [Row(values, line) for line, values in first if isinstance(values, dict)]
+    if not rows:
+        raise PoolError(
+            [
+                Problem(str(file), fault.detail, line=line)
+                for line, fault in first
+                if isinstance(fault, RowFault)
+            ]
+        )
+    lines: dict[str, int] = {}
+    matched: dict[str, Reader] = {}
+    for row in rows:
+        reader = next((r for r in READERS if r.matches(row)), None)
+        if reader is not None:
+            matched[reader.name] = reader
+            lines.setdefault(reader.name, row.line)
+    if not matched:
+        raise _problem(file, _unknown_format(rows[0]), line=rows[0].line)
+    if len(matched) > 1:
+        seen = ", ".join(f"{name} (first at {line})" for name, line in lines.items())
+        raise _problem(file, f"the rows look like several formats: {seen}; name one with `format:`")
+    return next(iter(matched.values()))
+
+
+def _unknown_format(row: Row) -> str:
+    formats = "\n".join(f"  {reader.name}: {reader.fields}" for reader in READERS)
+    return (
+        f"unknown format: the row has the fields {', '.join(row) or '(none)'}\n"
+        f"known formats and their fields:\n{formats}\n"
+        "name one with `format:` where the fields alone cannot tell"
+    )
+
+
+def _numbered(indices: list[int]) -> str:
+    shown = ", ".join(str(i) for i in indices[:5])
+    return f"{shown}, …" if len(indices) > 5 else shown
+
+
+def _problem(file: Path, message: str, line: int = 0) -> PoolError:
+    return PoolError([Problem(str(file), message, line=line)])

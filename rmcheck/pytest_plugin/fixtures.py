@@ -1,0 +1,96 @@
+"""Fixtures for plain test files.
+
+    @pytest.mark.rmcheck(suite="suites/helpfulness.yaml")
+    def test_code_answers_hold_up(accuracy, bon_drop_ratio):
+        assert accuracy.where(category="code").lower >= 0.70
+        assert bon_drop_ratio.at(n=16).upper <= 0.20
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from rmcheck.checks.bound_metric import BoundMetric
+from rmcheck.errors import RmcheckError
+from rmcheck.metrics.registry import metric_names
+from rmcheck.metrics.rewards import Rewards
+from rmcheck.pytest_plugin.items import CheckItem, runner_key
+from rmcheck.runner.loaded import LoadedSuite
+from rmcheck.runner.runner import Runner
+from rmcheck.runner.scorer import Scorer
+
+
+def add_marked_suites(items: Sequence[pytest.Item], runner: Runner) -> None:
+    """Add the suites that tests name, so that each model is loaded once for all of them."""
+    for item in items:
+        marker = item.get_closest_marker("rmcheck")
+        if marker and not isinstance(item, CheckItem) and "suite" in marker.kwargs:
+            try:
+                runner.add(_suite_path(item, marker.kwargs["suite"]))
+            except RmcheckError:
+                continue  # the test itself will say so, when it asks for the suite
+
+
+def _suite_path(item: pytest.Item, named: str) -> Path:
+    """Relative to the test file; else to the rootdir."""
+    beside = item.path.parent / named
+    return beside if beside.exists() else item.config.rootpath / named
+
+
+def _runner(request: pytest.FixtureRequest) -> Runner:
+    return request.config.stash[runner_key]
+
+
+def _loaded(request: pytest.FixtureRequest) -> LoadedSuite:
+    marker = request.node.get_closest_marker("rmcheck")
+    if marker is None or "suite" not in marker.kwargs:
+        pytest.fail(
+            f"{request.fixturename} needs to know its suite: "
+            '@pytest.mark.rmcheck(suite="suites/….yaml")',
+            pytrace=False,
+        )
+    return _runner(request).add(_suite_path(request.node, marker.kwargs["suite"]))
+
+
+@pytest.fixture(scope="session")
+def reward_model(request: pytest.FixtureRequest) -> Scorer:
+    """The reward model under test; loaded once, and only when something new must be scored."""
+    return _runner(request).scorer("candidate")
+
+
+@pytest.fixture(scope="session")
+def baseline_model(request: pytest.FixtureRequest) -> Scorer:
+    """The reward model of `--rmcheck-baseline`."""
+    return _runner(request).scorer("baseline")
+
+
+@pytest.fixture(scope="session")
+def golden_model(request: pytest.FixtureRequest) -> Scorer:
+    """The golden reward model of `--rmcheck-golden`."""
+    return _runner(request).scorer("golden")
+
+
+@pytest.fixture
+def rewards(request: pytest.FixtureRequest) -> Rewards:
+    """Proxy and golden rewards of the suite that the test's `rmcheck` marker names."""
+    return _runner(request).rewards(_loaded(request), "candidate")
+
+
+def _metric_fixture(name: str) -> Callable[..., BoundMetric]:
+    @pytest.fixture(name=name)
+    def bound_metric(request: pytest.FixtureRequest, rewards: Rewards) -> BoundMetric:
+        runner, loaded = _runner(request), _loaded(request)
+        return BoundMetric(
+            name,
+            rewards,
+            loaded.sampling,
+            (lambda: runner.rewards(loaded, "baseline")) if runner.has("baseline") else None,
+        )
+
+    bound_metric.__doc__ = f"The metric `{name}` on the suite that the `rmcheck` marker names."
+    return bound_metric
+
+
+for _name in metric_names():
+    globals()[_name] = _metric_fixture(_name)

@@ -1,0 +1,166 @@
+"""What `--rmcheck` switches on. Each hook hands over to the runner or to the reports."""
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rmcheck
+from rmcheck.checks.record import CheckRecord
+from rmcheck.errors import RmcheckError
+from rmcheck.metrics.registry import metric_names
+from rmcheck.pytest_plugin import fixtures, setting
+from rmcheck.pytest_plugin.items import SuiteFile, runner_key
+from rmcheck.reports.document import report_data, write_json
+from rmcheck.reports.table import table, tally
+from rmcheck.runner.runner import Runner
+from rmcheck.suite.detect import is_suite
+
+
+def install(config: pytest.Config) -> None:
+    """Build the runner and register the gate.
+
+    Raises:
+        pytest.UsageError: No model was given, or a model cannot be opened.
+    """
+    if config.option.help or config.option.version:
+        return
+    for name in metric_names():
+        config.addinivalue_line("markers", f"{name}: a check of this metric")
+    config.stash[runner_key] = _runner(config)
+    config.pluginmanager.register(fixtures, "rmcheck-fixtures")
+    config.pluginmanager.register(Gate(config), "rmcheck-gate")
+
+
+def _runner(config: pytest.Config) -> Runner:
+    spec = setting(config, "model")
+    if spec is None:
+        raise pytest.UsageError(
+            "--rmcheck needs a reward model.\n"
+            "  Give one with --rmcheck-model=SCHEME:LOCATION, or set rmcheck_model in the ini "
+            "file.\n"
+            "  To try the suites without a checkpoint: --rmcheck-model=fake:perfect"
+        )
+    try:
+        return Runner(
+            candidate=spec,
+            baseline=setting(config, "baseline"),
+            golden=setting(config, "golden"),
+            store=Path(config.rootpath, setting(config, "store") or ".rmcheck"),
+            session_folder=_session_folder(config),
+            shown_relative_to=config.rootpath,
+        )
+    except RmcheckError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _session_folder(config: pytest.Config) -> Path:
+    """A folder that the workers of one run share and the next run does not."""
+    base = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    return (base.parent if is_worker(config) else base) / "rmcheck"
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process is a worker of pytest-xdist."""
+    return hasattr(config, "workerinput")
+
+
+class Gate:
+    """Hooks of one run; in the controller they also gather what the workers found."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.records: list[CheckRecord] = []
+        self.errors: list[dict[str, str]] = []
+        self.suites: dict[str, dict[str, Any]] = {}
+        self.judged = 0
+
+    @property
+    def runner(self) -> Runner:
+        """The runner of this process."""
+        return self.config.stash[runner_key]
+
+    def pytest_report_header(self) -> list[str]:
+        """Which models are compared, and where scores are kept."""
+        return self.runner.header()
+
+    def pytest_collect_file(self, parent: pytest.Collector, file_path: Path) -> SuiteFile | None:
+        """Collect YAML files that say they are suites; leave others alone."""
+        if file_path.suffix in (".yaml", ".yml") and is_suite(file_path):
+            return SuiteFile.from_parent(parent, path=file_path)
+        return None
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Add the suites that marked tests name, so that one plan covers them all."""
+        fixtures.add_marked_suites(session.items, self.runner)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Put the record of a check on its report, which crosses to the controller."""
+        report = yield
+        if item.get_closest_marker("rmcheck"):
+            report.rmcheck = getattr(item, "record", None) or {}  # type: ignore[attr-defined]
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Gather what was found, wherever it was run."""
+        data = getattr(report, "rmcheck", None)
+        if data is None:
+            return
+        self.judged += report.when == "call" or report.failed
+        if data and report.when == "call":
+            self.records.append(CheckRecord.from_dict(data))
+        elif report.failed:
+            self.errors.append({"node": report.nodeid, "message": str(report.longrepr)})
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take over what a worker knows about its suites."""
+        self._add_suites(getattr(node, "workeroutput", {}).get("rmcheck", []))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Release models; a run that judged nothing does not pass; write the report."""
+        found = self.runner.suite_data()
+        self.runner.close()
+        if is_worker(self.config):
+            self.config.workeroutput["rmcheck"] = found  # type: ignore[attr-defined]
+            return
+        self._add_suites(found)
+        if not self.judged and exitstatus == pytest.ExitCode.OK and not self._only_collects():
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+        self._write_report()
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The table of all checks, last."""
+        if self.records:
+            terminalreporter.section("reward-model checks")
+            self.records.sort(key=lambda record: (record.path, record.line))
+            for line in [*table(self.records), self._tally()]:
+                terminalreporter.write_line(line)
+        elif not self.judged and not self._only_collects():
+            terminalreporter.write_line("rmcheck: no check was run, so nothing was gated", red=True)
+
+    def _only_collects(self) -> bool:
+        return bool(self.config.option.collectonly)
+
+    def _tally(self) -> str:
+        return tally(self.records)
+
+    def _add_suites(self, found: list[dict[str, Any]]) -> None:
+        for suite in found:
+            self.suites.setdefault(suite["path"], suite)
+
+    def _write_report(self) -> None:
+        folder = setting(self.config, "report")
+        if folder is None or self._only_collects():
+            return
+        self.records.sort(key=lambda record: (record.path, record.line))
+        data = report_data(
+            self.records, list(self.suites.values()), self.errors, rmcheck.__version__
+        )
+        write_json(Path(self.config.invocation_params.dir, os.path.expanduser(folder)), data)

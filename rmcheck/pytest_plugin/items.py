@@ -1,0 +1,76 @@
+"""Suites as pytest collects them: a file, and one item a check."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rmcheck.errors import FileError, RmcheckError
+from rmcheck.pytest_plugin.representation import without_traceback
+from rmcheck.reports.document import junit_properties
+from rmcheck.reports.failure import failure_text
+from rmcheck.runner.loaded import PlannedCheck
+from rmcheck.runner.runner import Runner
+
+runner_key = pytest.StashKey[Runner]()
+
+
+class CheckDidNotPass(Exception):
+    """The verdict of a check keeps the gate closed; the text is what a person should read."""
+
+
+class SuiteFile(pytest.File):
+    """A suite file."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """One item a check, and one a slice value where a check asks for all of them."""
+        runner = self.config.stash[runner_key]
+        suite = runner.add(self.path)
+        for planned in suite.planned:
+            yield CheckItem.from_parent(self, name=planned.name, planned=planned)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
+        """Problems of the file as a person reads them, without a traceback."""
+        if isinstance(excinfo.value, RmcheckError):
+            return without_traceback(str(excinfo.value), self.path, _first_line(excinfo.value))
+        return super().repr_failure(excinfo)
+
+
+class CheckItem(pytest.Item):
+    """One check of a suite."""
+
+    def __init__(self, *, planned: PlannedCheck, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.planned = planned
+        self.record: dict[str, Any] | None = None
+        self.add_marker(pytest.mark.rmcheck)
+        self.add_marker(planned.check.metric.name)
+
+    def setup(self) -> None:
+        """Score what this run needs; a model that cannot be trusted is an error, not a failure."""
+        self.config.stash[runner_key].prepare()
+
+    def runtest(self) -> None:
+        """Look up the verdict."""
+        runner = self.config.stash[runner_key]
+        check = runner.record(self.planned, node=self.nodeid)
+        self.record = check.as_dict()
+        self.user_properties += junit_properties(check)
+        if check.gate == "failed":
+            models, options = runner.model_names(), runner.options()
+            raise CheckDidNotPass(failure_text(check, models=models, options=options))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: Any) -> Any:
+        """The verdict, or the error of a model or pool, without a traceback."""
+        if isinstance(excinfo.value, (CheckDidNotPass, RmcheckError)):
+            return without_traceback(str(excinfo.value), self.path, self.planned.check.line)
+        return super().repr_failure(excinfo)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where the check stands in its file, and its title."""
+        return self.path, self.planned.check.line - 1, f"{self.planned.suite.name}: {self.name}"
+
+
+def _first_line(error: BaseException) -> int:
+    return error.problems[0].line if isinstance(error, FileError) else 1

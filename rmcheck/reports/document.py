@@ -1,0 +1,61 @@
+"""`report.json`: everything a run found, for programs."""
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rmcheck.checks.record import CheckRecord
+
+REPORT_VERSION = 1
+
+
+def report_data(
+    checks: Sequence[CheckRecord],
+    suites: Sequence[dict[str, Any]],
+    errors: Sequence[dict[str, str]],
+    version: str,
+) -> dict[str, Any]:
+    """The report as plain data.
+
+    Args:
+        checks: All checks that were decided.
+        suites: `SuiteRecord.as_dict()` of each suite.
+        errors: `node` and `message` of each check that could not be decided.
+        version: Version of rmcheck.
+    """
+    return {
+        "report": REPORT_VERSION,
+        "rmcheck": version,
+        "passed": not errors and bool(checks) and all(c.gate == "passed" for c in checks),
+        "checks": [check.as_dict() for check in checks],
+        "errors": list(errors),
+        "suites": list(suites),
+    }
+
+
+def write_json(folder: Path, data: dict[str, Any]) -> Path:
+    """Write `report.json` under a temporary name and rename it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=folder, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        json.dump(data, file, indent=2, ensure_ascii=False, allow_nan=False)
+        file.write("\n")
+    target = folder / "report.json"
+    Path(name).chmod(0o644)
+    Path(name).replace(target)
+    return target
+
+
+def junit_properties(check: CheckRecord) -> list[tuple[str, str]]:
+    """What JUnit shows beside the test case of a check."""
+    names = ("metric", "slice", "value", "lower", "upper", "confidence", "n", "verdict", "required")
+    data = check.as_dict()
+    properties = [(f"rmcheck.{name}", str(data[name])) for name in names]
+    if check.baseline:
+        properties.append(("rmcheck.baseline", str(check.baseline.value)))
+    return properties
+
+

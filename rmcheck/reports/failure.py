@@ -1,0 +1,96 @@
+"""What a check that did not pass says: numbers first, then why, then what to do."""
+
+import shlex
+from collections.abc import Sequence
+
+from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
+
+TEXT_WIDTH = 72
+
+
+def failure_text(record: CheckRecord, *, models: dict[str, str], options: Sequence[str]) -> str:
+    """The body of a failed check.
+
+    Args:
+        record: The check.
+        models: Role (`candidate`, `baseline`) to the name of its model.
+        options: Command-line options that repeat this run, for the rerun line.
+    """
+    parts = [
+        [record.reason],
+        _numbers(record, models),
+        _explanation(record),
+        _mistakes(record.mistakes),
+        _origin(record, options),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+
+
+def _numbers(record: CheckRecord, models: dict[str, str]) -> list[str]:
+    where = f" where {record.slice.replace('=', ' is ')}" if record.slice else ""
+    settings = ", ".join(f"{k} {v}" for k, v in record.settings.items() if v is not None)
+    setting = f" ({settings})" if settings else ""
+    title = f"  {record.metric}{setting}{where}, {record.n} prompts"
+    if record.left_out:
+        title += f" ({record.left_out} left out: too few responses)"
+    rows = [("candidate", models.get("candidate", ""), _estimate(record.candidate))]
+    if record.baseline:
+        rows.append(("baseline", models.get("baseline", ""), _estimate(record.baseline)))
+    if record.kind == "max_drop":
+        drop = EstimateRecord(record.value, record.lower, record.upper)
+        rows.append(("drop", "", _estimate(drop)))
+    end = "lower" if record.kind == "at_least" else "upper"
+    level = f"{100 * record.confidence:g}%"
+    rows.append(("required", "", f"{record.bound:6.3f}  by the {end} {level} bound"))
+    width = max(len(name) for _, name, _ in rows)
+    lines = [f"    {role:9s}  {name.ljust(width)}  {text}" for role, name, text in rows]
+    return [title, *lines, *_facts(record)]
+
+
+def _estimate(e: EstimateRecord) -> str:
+    return f"{e.value:6.3f}  [{e.lower:.3f}, {e.upper:.3f}]"
+
+
+def _facts(record: CheckRecord) -> list[str]:
+    facts = [f"    {name.replace('_', ' ')}: {value:.3f}" for name, value in record.facts.items()]
+    return facts + ([f"    {record.note}"] if record.note else [])
+
+
+def _explanation(record: CheckRecord) -> list[str]:
+    if record.verdict == "fail":
+        return []
+    if record.concerns:
+        return ["  Nothing can be decided:", *(f"    {concern}" for concern in record.concerns)]
+    lines = []
+    if record.prompts_needed is not None and record.prompts_needed > record.n:
+        lines.append(
+            f"  {record.n} prompts cannot tell {record.value:.3f} from {record.bound:g}; "
+            f"about {record.prompts_needed} could."
+        )
+    elif record.value == record.bound:
+        lines.append(f"  The value lies on the bound: no number of prompts would decide.")
+    lines.append("  The gate stays closed: add prompts, or ask for what you can accept.")
+    return lines
+
+
+def _mistakes(mistakes: Sequence[MistakeRecord]) -> list[str]:
+    if not mistakes:
+        return []
+    lines = ["  picks that lose the most golden reward", "      lost   margin  prompt"]
+    for m in mistakes:
+        lines += [
+            f"    {m.golden_loss:6.3f}  {m.margin:7.3f}  {m.prompt_id}: {_short(m.prompt)}",
+            f"                     picked: {_short(m.picked)}",
+            f"                     better: {_short(m.better)}",
+        ]
+    return lines
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= TEXT_WIDTH else line[: TEXT_WIDTH - 1] + "…"
+
+
+def _origin(record: CheckRecord, options: Sequence[str]) -> list[str]:
+    command = shlex.join(["pytest", record.node, "--rmcheck", *options])
+    return [f"  {record.path}:{record.line}", f"  {record.signature}", f"  {command}"]

@@ -1,0 +1,191 @@
+"""A suite with its pool: everything that can be known before a model is opened."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.checks.measurement import Sampling
+from rmcheck.checks.verdict import Criterion
+from rmcheck.errors import Problem, SuiteError, UndefinedMetricError
+from rmcheck.metrics.rewards import Rewards
+from rmcheck.models.model import Sample
+from rmcheck.pool.labels import labelled
+from rmcheck.pool.pool import Pool
+from rmcheck.pool.reading import read_pool
+from rmcheck.suite.loader import load_suite
+from rmcheck.suite.locate import check_problem
+from rmcheck.suite.suite import Check, Suite
+
+
+@dataclass(frozen=True)
+class PlannedCheck:
+    """One check, on one slice: what becomes one pytest item and one line of the table.
+
+    Attributes:
+        suite: The suite it is from.
+        check: The check.
+        conditions: Slice column to value; the prompts that count.
+    """
+
+    suite: Suite
+    check: Check
+    conditions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the check, with the slice value where there is one check a value."""
+        over = self.check.over
+        return f"{self.check.name}[{self.conditions[over]}]" if over and self.slice else self.check.name
+
+    @property
+    def slice(self) -> str:
+        """The slice in words, such as `category=code`; empty for the whole pool."""
+        return ",".join(f"{column}={value}" for column, value in self.conditions.items())
+
+    @property
+    def criterion(self) -> Criterion:
+        """What is required."""
+        check = self.check
+        if check.at_least is not None:
+            return Criterion("at_least", check.at_least)
+        if check.at_most is not None:
+            return Criterion("at_most", check.at_most)
+        return Criterion("max_drop", check.bound)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Unique in the suite."""
+        return (self.check.name, self.slice)
+
+
+@dataclass(frozen=True)
+class LoadedSuite:
+    """A suite and its pool, with the pool's samples in one fixed order.
+
+    Attributes:
+        suite: The suite.
+        pool: The pool as read; when golden is a column, only responses that have that label.
+    """
+
+    suite: Suite
+    pool: Pool
+
+    @cached_property
+    def samples(self) -> list[Sample]:
+        """(M,) every response of every prompt, prompt by prompt."""
+        return [
+            Sample(prompt.prompt_id, index, prompt.messages, response)
+            for prompt in self.pool.prompts
+            for index, response in zip(prompt.indices, prompt.responses, strict=True)
+        ]
+
+    @cached_property
+    def labels(self) -> NDArray[np.float64] | None:
+        """(M,) golden rewards from the pool's column, or None when a golden RM gives them."""
+        column = self.suite.golden.column
+        if self.suite.golden.model is not None or column is None:
+            return None
+        values = [label for prompt in self.pool.prompts for label in prompt.labels[column]]
+        return np.asarray(values, dtype=np.float64)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.float64]:
+        """(M,) characters of each response: the proxy that every benchmark should beat."""
+        return np.asarray([len(sample.response) for sample in self.samples], dtype=np.float64)
+
+    @cached_property
+    def _frame(self) -> Rewards:
+        prompts = self.pool.prompts
+        counts = [len(prompt.responses) for prompt in prompts]
+        clusters = [prompt.cluster or prompt.prompt_id for prompt in prompts]
+        empty = np.zeros(sum(counts))
+        return Rewards(
+            proxy=empty,
+            golden=empty,
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            prompt_ids=np.asarray([prompt.prompt_id for prompt in prompts], dtype=np.str_),
+            clusters=np.unique(np.asarray(clusters), return_inverse=True)[1].astype(np.int64),
+            slices={
+                column: np.asarray([p.slices.get(column, "") for p in prompts], dtype=np.str_)
+                for column in self.suite.pool.slices or self.pool.slice_columns
+            },
+        )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the pool, as far as it was read."""
+        return self.pool.fingerprint()
+
+    @property
+    def units(self) -> int:
+        """Number of independent prompts."""
+        return int(np.unique(self._frame.clusters).size)
+
+    def rewards(self, proxy: NDArray[np.float64], golden: NDArray[np.float64]) -> Rewards:
+        """Rewards of one model on this pool, from (M,) scores in the order of `samples`."""
+        return replace(self._frame, proxy=proxy, golden=golden)
+
+    @cached_property
+    def sampling(self) -> Sampling:
+        """How uncertainty is measured; without a seed of its own a suite's name gives one."""
+        suite = self.suite
+        name = hashlib.blake2b(suite.name.encode(), digest_size=4).digest()
+        seed = suite.seed if suite.seed is not None else int.from_bytes(name, "big")
+        return Sampling(suite.confidence, suite.resamples, seed, suite.min_prompts)
+
+    @cached_property
+    def planned(self) -> tuple[PlannedCheck, ...]:
+        """Every check, in file order, with one for each slice value where a check asks so."""
+        return tuple(self._plan())
+
+    def _plan(self) -> Iterator[PlannedCheck]:
+        for check in self.suite.checks:
+            if check.over is None or check.worst:
+                yield PlannedCheck(self.suite, check, dict(check.where))
+                continue
+            inside = self._frame.matching(check.where)
+            for value in np.unique(self._frame.slices[check.over][inside]):
+                yield PlannedCheck(self.suite, check, {**check.where, check.over: str(value)})
+
+    def problems(self) -> list[Problem]:
+        """What the suite asks of its pool that the pool cannot give."""
+        found = [self._problem(check) for check in self.suite.checks]
+        return [problem for problem in found if problem is not None]
+
+    def _problem(self, check: Check) -> Problem | None:
+        key = "metric"
+        try:
+            check.metric.require(self._frame)
+            key = "over"
+            if check.over is not None and check.over not in self._frame.slices:
+                self._frame.matching({check.over: ""})
+            key = "where"
+            self._frame.matching(check.where)
+        except UndefinedMetricError as error:
+            return check_problem(self.suite, check, str(error), key)
+        return None
+
+
+def load(path: Path) -> LoadedSuite:
+    """Read a suite and its pool, and check what one asks of the other.
+
+    Raises:
+        SuiteError: The file is wrong, or asks for what its pool does not have.
+        PoolError: The pool is wrong.
+    """
+    suite = load_suite(path)
+    source = suite.pool
+    pool = read_pool(
+        source.path, format=source.format, faults=source.faults, cluster=source.cluster
+    )
+    if suite.golden.model is None and suite.golden.column is not None:
+        pool = labelled(pool, suite.golden.column, source.faults.get("missing_label", "fail"))
+    loaded = LoadedSuite(suite, pool)
+    if problems := loaded.problems():
+        raise SuiteError(problems)
+    return loaded

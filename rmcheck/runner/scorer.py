@@ -1,0 +1,70 @@
+"""The model that tests score texts of their own with."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import UsageError
+from rmcheck.models.model import RewardModel, Sample
+from rmcheck.pool.pool import Message
+from rmcheck.scoring.request import Request, read_scores
+from rmcheck.scoring.scorer import fill_requests
+from rmcheck.store.scores import Store
+
+Conversation = str | Sequence[Mapping[str, str]]
+
+
+class Scorer:
+    """A reward model with its store: what is known is not scored again.
+
+    The model is loaded when the first unknown text comes, and stays loaded until `close`.
+    """
+
+    def __init__(self, model: RewardModel, store: Store) -> None:
+        self.model = model
+        self._store = store
+
+    def score(
+        self, prompts: Sequence[Conversation], responses: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """(n,) raw rewards, higher is better.
+
+        Args:
+            prompts: What was asked: a text, or messages `{"role": …, "content": …}`.
+            responses: One answer to each prompt.
+
+        Raises:
+            UsageError: There are not as many prompts as responses.
+            ModelError: The model cannot be trusted, or a text is too long for it.
+        """
+        if isinstance(prompts, str) or len(prompts) != len(responses):
+            raise UsageError(
+                f"score takes one response a prompt, as two lists; got {len(prompts)} prompts and "
+                f"{len(responses)} responses"
+            )
+        samples = [
+            Sample(f"prompt {i}", 0, _messages(prompt), response)
+            for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
+        ]
+        request = Request(self.model, tuple(samples))
+        fill_requests([request], self._store, release=False)
+        return read_scores(request, self._store).scores
+
+    def margin(self, prompt: Conversation, chosen: str, rejected: str) -> float:
+        """Reward of the chosen response minus that of the rejected one."""
+        first, second = self.score([prompt, prompt], [chosen, rejected])
+        return float(first - second)
+
+    def close(self) -> None:
+        """Release the weights."""
+        self.model.close()
+
+    def __repr__(self) -> str:
+        return repr(self.model)
+
+
+def _messages(prompt: Conversation) -> tuple[Message, ...]:
+    if isinstance(prompt, str):
+        return (Message("user", prompt),)
+    return tuple(Message(turn["role"], turn["content"]) for turn in prompt)

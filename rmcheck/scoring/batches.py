@@ -1,0 +1,59 @@
+"""Batches of samples of like length, sized by the tokens that the model will compute."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+# Padded tokens a batch, by device; `benchmarks/scoring.py` measures the CPU's.
+_DEFAULT_BUDGETS = {"cpu": 512, "cuda": 16_384, "mps": 4096}
+# Models that run on no device of ours: a function, a file of scores, a server.
+_NO_DEVICE = 16_384
+
+
+def default_budget(device: str | None) -> int:
+    """Padded tokens a batch for a device such as `cpu` or `cuda:0`; None for no device.
+
+    On a CPU padding costs as much as text and big batches leave the cache, so batches are small.
+    """
+    if not device:
+        return _NO_DEVICE
+    return _DEFAULT_BUDGETS.get(device.partition(":")[0], _DEFAULT_BUDGETS["cuda"])
+
+
+def longest_first(lengths: Sequence[int]) -> list[int]:
+    """Positions by falling length, so that what does not fit in memory is met at once.
+
+    Equal lengths keep their order, which keeps the responses of a prompt together.
+    """
+    return sorted(range(len(lengths)), key=lambda i: -lengths[i])
+
+
+def batch_end(lengths: Sequence[int], start: int, budget: int) -> int:
+    """End of the batch that begins at `start` of lengths in falling order.
+
+    The batch is as long as its padded size (samples × longest) stays within `budget`; a sample
+    that is larger than the budget is a batch of its own.
+    """
+    return min(len(lengths), start + max(1, budget // max(1, lengths[start])))
+
+
+def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Positions in batches: longest first, each within `budget` padded tokens.
+
+    All padding together is at most `budget` × ln(longest / shortest) tokens: in each batch it is
+    at most budget × (1 − shortest / longest).
+    """
+    order = longest_first(lengths)
+    falling = [lengths[i] for i in order]
+    start = 0
+    while start < len(order):
+        end = batch_end(falling, start, budget)
+        yield order[start:end]
+        start = end
+
+
+def spread(lengths: Sequence[int], count: int) -> list[int]:
+    """Positions of at most `count` samples of different lengths, shortest to longest."""
+    values, positions = np.unique(np.asarray(lengths, dtype=np.int64), return_index=True)
+    chosen = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
+    return [int(positions[i]) for i in chosen]

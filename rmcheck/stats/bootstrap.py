@@ -1,0 +1,218 @@
+"""One-sided bounds and the p-values that agree with them.
+
+Three ways to turn resampled totals into bounds, each with its inverse, so that "the upper
+bound at level 1 − α is below τ" and "p < α" are the same statement:
+
+* BCa (Efron 1987), for everything that is not named below;
+* bootstrap-t (Hall 1988), for ratios of two random means on fewer than 200 units, where BCa
+  and percentile lower bounds cover too rarely;
+* exact bounds when no resample differs from the value (rule of three).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Protocol
+
+import numpy as np
+
+from rmcheck.stats.weights import Floats, ResampleWeights
+
+# Below this many units a ratio is studentised.
+SMALL_SAMPLE = 200
+_NORMAL = NormalDist()
+
+
+class Statistic(Protocol):
+    """A number computed from totals."""
+
+    def value(self, sums: Floats, /) -> Floats:
+        """(…,) values of (…, K) totals."""
+
+    def gradient(self, sums: Floats, /) -> Floats | None:
+        """(…, K) derivatives, or None."""
+
+
+class Distribution(ABC):
+    """What resampling says about a value."""
+
+    @abstractmethod
+    def bound(self, level: float) -> float:
+        """The number that the true value is below with this confidence.
+
+        `bound(0.95)` is a one-sided 95 % upper bound, `bound(0.05)` a one-sided 95 % lower one.
+        """
+
+    @abstractmethod
+    def level(self, at: float) -> float:
+        """The confidence that the true value is below `at`: the inverse of `bound`, in (0, 1)."""
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """Ascending finite draws, with the +1 that keeps p-values above zero."""
+
+    draws: Floats
+
+    def quantile(self, level: float) -> float:
+        return float(np.quantile(self.draws, min(1.0, max(0.0, level))))
+
+    def share_below(self, at: float) -> float:
+        """Share of draws below `at`, ties counted half, never 0 or 1."""
+        below = np.searchsorted(self.draws, at, side="left")
+        not_above = np.searchsorted(self.draws, at, side="right")
+        size = self.draws.size
+        share = (0.5 * (below + not_above)) / size
+        return float(min(size / (size + 1), max(1 / (size + 1), share)))
+
+
+@dataclass(frozen=True)
+class BCa(Distribution):
+    """Bias-corrected and accelerated percentile bounds."""
+
+    draws: _Sorted
+    bias: float
+    acceleration: float
+
+    def bound(self, level: float) -> float:
+        """The adjusted percentile of the draws."""
+        shifted = self.bias + _NORMAL.inv_cdf(level)
+        slope = 1 - self.acceleration * shifted
+        if slope <= 0:  # the adjustment has left its range: take the outermost draw
+            return self.draws.quantile(1.0 if shifted > 0 else 0.0)
+        return self.draws.quantile(_NORMAL.cdf(self.bias + shifted / slope))
+
+    def level(self, at: float) -> float:
+        """`bound` solved for its level."""
+        z = _NORMAL.inv_cdf(self.draws.share_below(at)) - self.bias
+        slope = 1 + self.acceleration * z
+        if slope <= 0:
+            return 1.0 if z > 0 else 0.0
+        return _NORMAL.cdf(z / slope - self.bias)
+
+
+@dataclass(frozen=True)
+class Studentised(Distribution):
+    """Bootstrap-t bounds: quantiles of (resampled − value) / its own standard error."""
+
+    center: float
+    error: float
+    t: _Sorted
+
+    def bound(self, level: float) -> float:
+        """Value minus the opposite quantile of t, in standard errors."""
+        return self.center - self.error * self.t.quantile(1 - level)
+
+    def level(self, at: float) -> float:
+        """`bound` solved for its level."""
+        return 1 - self.t.share_below((self.center - at) / self.error)
+
+
+@dataclass(frozen=True)
+class Exact(Distribution):
+    """Bounds for a value that no resample changed.
+
+    With n units that all agree, a share of 1 − α^(1/n) of units that differ would still have been
+    missed with probability α (the rule of three); each of them could move the value by `reach`.
+    """
+
+    center: float
+    below: float
+    above: float
+    units: int
+
+    def bound(self, level: float) -> float:
+        """The value, less or more by what could have been missed."""
+        if level < 0.5:
+            return self.center - self.below * (1 - level ** (1 / self.units))
+        return self.center + self.above * (1 - (1 - level) ** (1 / self.units))
+
+    def level(self, at: float) -> float:
+        """`bound` solved for its level; 0 or 1 where nothing could have been missed."""
+        if at == self.center:
+            return 0.5
+        reach = self.above if at > self.center else self.below
+        missed = abs(at - self.center) / reach if reach else 1.0
+        tail = (1 - missed) ** self.units if missed < 1 else 0.0
+        return 1 - min(0.5, tail) if at > self.center else min(0.5, tail)
+
+
+def resample(
+    statistic: Statistic,
+    sums: Floats,
+    weights: ResampleWeights,
+    *,
+    units: np.ndarray | None = None,
+    studentised: bool = False,
+    reach: tuple[float, float] = (0.0, 0.0),
+) -> Distribution:
+    """Resample a statistic of totals.
+
+    Args:
+        statistic: What is computed.
+        sums: (n, K) sums, one row an independent unit; n >= 2.
+        weights: Shared by everything that must be compared or corrected together.
+        units: (n,) columns of the weights these rows are; None means all.
+        studentised: Whether the statistic is a ratio of two random means.
+        reach: How far one unit could move the value down and up if it did not agree with all
+            others; used only where no resample changes the value.
+    """
+    totals = weights.totals(sums, units)
+    center = float(statistic.value(sums.sum(axis=0)))
+    draws = statistic.value(totals)
+    draws = np.sort(draws[np.isfinite(draws)])
+    spread = 1e-12 * max(1.0, abs(center))
+    if not draws.size or np.ptp(draws) <= spread:
+        return Exact(center, reach[0], reach[1], sums.shape[0])
+    if studentised and sums.shape[0] < SMALL_SAMPLE:
+        return _studentised(statistic, sums, weights, units, totals, center)
+    return BCa(_Sorted(draws), _bias(draws, center), _acceleration(statistic, sums))
+
+
+def _bias(draws: Floats, center: float) -> float:
+    return _NORMAL.inv_cdf(_Sorted(draws).share_below(center))
+
+
+def _acceleration(statistic: Statistic, sums: Floats) -> float:
+    left_out = statistic.value(sums.sum(axis=0) - sums)
+    left_out = left_out[np.isfinite(left_out)]
+    deviation = left_out.mean() - left_out
+    scale = float(np.sum(deviation**2)) ** 1.5
+    return float(np.sum(deviation**3)) / (6 * scale) if scale else 0.0
+
+
+def standard_error(statistic: Statistic, sums: Floats) -> float:
+    """Delta-method standard error over n independent units: √(n/(n−1) · Σ (∇·s_i)²).
+
+    The totals drop out because a statistic does not change when all totals are scaled.
+    """
+    gradient = statistic.gradient(sums.sum(axis=0))
+    if gradient is None:
+        raise ValueError("this statistic has no gradient")
+    n = sums.shape[0]
+    return float(np.sqrt(n / (n - 1) * np.sum((sums @ gradient) ** 2)))
+
+
+def _studentised(
+    statistic: Statistic,
+    sums: Floats,
+    weights: ResampleWeights,
+    units: np.ndarray | None,
+    totals: Floats,
+    center: float,
+) -> Studentised:
+    gradient = statistic.gradient(totals)
+    if gradient is None:
+        raise ValueError("a studentised statistic needs a gradient")
+    # Σ w (∇·s)² is a quadratic form in ∇, so one more product with the weights gives every
+    # resample its own standard error.
+    size = sums.shape[1]
+    i, j = np.triu_indices(size)
+    moments = weights.totals(sums[:, i] * sums[:, j], units)
+    double = np.where(i == j, 1.0, 2.0)
+    variance = np.sum(double * gradient[:, i] * gradient[:, j] * moments, axis=1)
+    n = sums.shape[0]
+    error = np.sqrt(np.maximum(variance, 0.0) * n / (n - 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = (statistic.value(totals) - center) / error
+    return Studentised(center, standard_error(statistic, sums), _Sorted(np.sort(t[np.isfinite(t)])))

@@ -1,0 +1,41 @@
+"""The paired difference of two statistics on the same units."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rmcheck.stats.bootstrap import Statistic
+from rmcheck.stats.weights import Floats
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`sign` × (first − second), from the sums of both side by side.
+
+    Resampling the rows of `np.hstack([first_sums, second_sums])` draws the same units for both, so
+    whatever they have in common cancels.
+
+    Attributes:
+        first: Reads the first `split` columns.
+        second: Reads the others.
+        split: Number of columns of `first`.
+        sign: 1 or −1.
+    """
+
+    first: Statistic
+    second: Statistic
+    split: int
+    sign: float = 1.0
+
+    def value(self, sums: Floats, /) -> Floats:
+        """(…,) differences of (…, K) totals."""
+        first = self.first.value(sums[..., : self.split])
+        return self.sign * (first - self.second.value(sums[..., self.split :]))
+
+    def gradient(self, sums: Floats, /) -> Floats | None:
+        """(…, K) derivatives, or None where one of the two has none."""
+        first = self.first.gradient(sums[..., : self.split])
+        second = self.second.gradient(sums[..., self.split :])
+        if first is None or second is None:
+            return None
+        return self.sign * np.concatenate([first, -second], axis=-1)

@@ -1,0 +1,271 @@
+"""One Parquet part of the score store: its columns, its metadata, and what can be wrong with it.
+
+A part is written once, whole, and never changed. Its columns:
+
+* `text_key` binary(16): `Sample.text_key`, the conversation and response.
+* `input_key` binary(16): `Encoded.key`, the token ids that the model read.
+* `score` float64: the raw reward, finite.
+* `length` int32: tokens read (characters / 4 for models of text).
+* `cut` int32: tokens removed because the conversation was too long.
+* `too_long` string: the side that was cut, `left` or `right`; empty where nothing was cut.
+
+The schema's metadata: `rmcheck.format`, `rmcheck.fingerprint`, `rmcheck.spec`, and as JSON
+`rmcheck.description` and `rmcheck.conformance`.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import StoreError
+from rmcheck.models.model import ConformanceItem, RewardModel
+from rmcheck.store.folder import write_whole
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT = 1
+# The side that was cut; empty where the conversation was read whole.
+CutSide = Literal["", "left", "right"]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where scores came from, kept beside them.
+
+    Attributes:
+        fingerprint: Of the model.
+        spec: The model as the user named it then.
+        description: Facts for the report: dtype, device, conventions.
+        conformance: The conformance page of the session that scored.
+    """
+
+    fingerprint: str
+    spec: str = ""
+    description: Mapping[str, str] | None = None
+    conformance: tuple[ConformanceItem, ...] = ()
+
+    @classmethod
+    def of(cls, model: RewardModel) -> "Provenance":
+        """What the model says of itself; complete once it is loaded and proved."""
+        return cls(model.fingerprint, model.spec, dict(model.description), model.conformance)
+
+    def metadata(self) -> dict[bytes, bytes]:
+        """As Parquet schema metadata."""
+        return {
+            b"rmcheck.fingerprint": self.fingerprint.encode(),
+            b"rmcheck.spec": self.spec.encode(),
+            b"rmcheck.description": json.dumps(dict(self.description or {})).encode(),
+            b"rmcheck.conformance": json.dumps([asdict(c) for c in self.conformance]).encode(),
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[bytes, bytes]) -> "Provenance":
+        """The inverse of `metadata`.
+
+        Raises:
+            KeyError, ValueError, TypeError: It is not such metadata.
+        """
+        return cls(
+            metadata[b"rmcheck.fingerprint"].decode(),
+            metadata[b"rmcheck.spec"].decode(),
+            json.loads(metadata[b"rmcheck.description"]),
+            tuple(ConformanceItem(**c) for c in json.loads(metadata[b"rmcheck.conformance"])),
+        )
+
+
+@dataclass(frozen=True)
+class ScoreRows:
+    """Scored texts, as columns of one length; see the module for their meaning."""
+
+    text_keys: Sequence[bytes]
+    input_keys: Sequence[bytes]
+    scores: NDArray[np.float64]
+    lengths: NDArray[np.int32]
+    cuts: NDArray[np.int32]
+    sides: Sequence[CutSide]
+
+    def __len__(self) -> int:
+        return len(self.text_keys)
+
+    @classmethod
+    def concatenated(cls, rows: Sequence["ScoreRows"]) -> "ScoreRows":
+        """All of them in order; at least one."""
+        return cls(
+            [key for r in rows for key in r.text_keys],
+            [key for r in rows for key in r.input_keys],
+            np.concatenate([r.scores for r in rows]),
+            np.concatenate([r.lengths for r in rows]),
+            np.concatenate([r.cuts for r in rows]),
+            [side for r in rows for side in r.sides],
+        )
+
+    def without_repeats(self) -> "ScoreRows":
+        """Without rows that say the same as an earlier row; differing scores are all kept."""
+        facts = zip(self.text_keys, self.sides, self.scores.tolist(), strict=True)
+        first = {fact: i for i, fact in reversed(list(enumerate(facts)))}
+        keep = sorted(first.values())
+        if len(keep) == len(self):
+            return self
+        return ScoreRows(
+            [self.text_keys[i] for i in keep],
+            [self.input_keys[i] for i in keep],
+            self.scores[keep],
+            self.lengths[keep],
+            self.cuts[keep],
+            [self.sides[i] for i in keep],
+        )
+
+
+def new_part_name(after: str = "") -> str:
+    """A name that sorts by time of writing; with `after`, where that part sorts."""
+    stamp = after.split("-")[1] if after else f"{time.time_ns():019d}"
+    return f"part-{stamp}-{uuid.uuid4().hex[:8]}.parquet"
+
+
+def write_part(path: Path, rows: ScoreRows, provenance: Provenance) -> None:
+    """Write a part, whole or not at all.
+
+    Raises:
+        OSError: The disk is full or the folder takes no files; nothing is left behind.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = _schema().with_metadata(
+        {b"rmcheck.format": str(FORMAT).encode(), **provenance.metadata()}
+    )
+    columns = [
+        rows.text_keys,
+        rows.input_keys,
+        rows.scores,
+        rows.lengths,
+        rows.cuts,
+        rows.sides,
+    ]
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
+    # Built in memory first, so that a full disk is met by our own write and not inside pyarrow.
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        pa.Table.from_arrays(arrays, schema=schema),
+        sink,
+        use_dictionary=["too_long"],
+        write_statistics=False,
+        write_page_checksum=True,
+    )
+    write_whole(path, sink.getvalue())
+
+
+def read_part(path: Path, fingerprint: str) -> tuple[ScoreRows, Provenance]:
+    """Read and check a part.
+
+    Raises:
+        FileNotFoundError: It is gone (merged by another process).
+        StoreError: It is damaged, of a newer format, of another model, or cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        # As a buffer: a file that is cut short must not be mapped.
+        with (
+            path.open("rb") as stream,
+            pq.ParquetFile(pa.BufferReader(stream.read()), page_checksum_verification=True) as file,
+        ):
+            provenance = _checked_metadata(path, file.schema_arrow.metadata or {}, fingerprint)
+            _check_columns(path, file.schema_arrow)
+            table = file.read(columns=_schema().names, use_threads=False)
+    except FileNotFoundError:
+        raise
+    # pyarrow reports damage as OSError too; only the operating system's own have an errno.
+    except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise StoreError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise _damaged(path, str(error).splitlines()[0]) from error
+    return _checked_rows(path, table), provenance
+
+
+def _schema() -> "pa.Schema":
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("text_key", pa.binary(16), nullable=False),
+            pa.field("input_key", pa.binary(16), nullable=False),
+            pa.field("score", pa.float64(), nullable=False),
+            pa.field("length", pa.int32(), nullable=False),
+            pa.field("cut", pa.int32(), nullable=False),
+            pa.field("too_long", pa.string(), nullable=False),
+        ]
+    )
+
+
+def _checked_metadata(path: Path, found: Mapping[bytes, bytes], fingerprint: str) -> Provenance:
+    version = found.get(b"rmcheck.format", b"").decode("ascii", "replace")
+    if not version.isdigit():
+        raise StoreError(
+            f"{path}: is no part of a score store (it has no rmcheck.format). Move it away."
+        )
+    if int(version) > FORMAT:
+        raise StoreError(
+            f"{path}: has format {version}; this rmcheck reads formats up to {FORMAT}. "
+            "Upgrade rmcheck, or choose another folder for the store."
+        )
+    try:
+        provenance = Provenance.from_metadata(found)
+    except (KeyError, ValueError, TypeError) as error:
+        raise _damaged(path, f"metadata: {error!r}") from error
+    if provenance.fingerprint != fingerprint:
+        raise StoreError(
+            f"{path}: holds scores of the model with fingerprint {provenance.fingerprint[:16]}, "
+            f"in the folder of {fingerprint[:16]}. Move it to the folder of its model or delete it."
+        )
+    return provenance
+
+
+def _check_columns(path: Path, found: "pa.Schema") -> None:
+    for field in _schema():
+        if field.name not in found.names or found.field(field.name).type != field.type:
+            raise _damaged(path, f"no column {field.name!r} of type {field.type}")
+
+
+def _checked_rows(path: Path, table: Any) -> ScoreRows:
+    if any(column.null_count for column in table.columns):
+        raise _damaged(path, "a value is missing")
+    rows = ScoreRows(
+        _keys(table["text_key"]),
+        _keys(table["input_key"]),
+        table["score"].to_numpy(),
+        table["length"].to_numpy(),
+        table["cut"].to_numpy(),
+        table["too_long"].to_pylist(),
+    )
+    if not np.isfinite(rows.scores).all():
+        bad = rows.scores[~np.isfinite(rows.scores)][0]
+        raise _damaged(path, f"a score is {bad}")
+    if not set(rows.sides) <= {"", "left", "right"}:
+        odd = sorted(set(rows.sides) - {"", "left", "right"})
+        raise _damaged(path, f"too_long is {odd[0]!r}")
+    return rows
+
+
+def _keys(column: Any) -> list[bytes]:
+    keys: list[bytes] = []
+    for chunk in column.chunks:
+        data = np.frombuffer(chunk.buffers()[1], dtype="V16", count=len(chunk) + chunk.offset)
+        keys += data[chunk.offset :].tolist()
+    return keys
+
+
+def _damaged(path: Path, what: str) -> StoreError:
+    return StoreError(
+        f"{path}: is damaged ({what}). Delete this file: the scores in the other files are kept, "
+        "and what it held is scored again."
+    )

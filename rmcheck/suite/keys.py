@@ -1,0 +1,126 @@
+"""Every key of a suite file, with the kind of its value.
+
+The loader reads by these tables and the JSON Schema is written from them. Defaults live in the
+dataclasses of `rmcheck.suite.suite` only; what a key means is said in their docstrings.
+"""
+
+import dataclasses
+import inspect
+import re
+import types
+from collections.abc import Mapping
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from rmcheck.metrics.metric import Metric
+from rmcheck.metrics.registry import metric_names
+from rmcheck.models.model import TooLong
+from rmcheck.suite.faults import FaultActions
+from rmcheck.suite.kinds import (
+    Boolean,
+    Choice,
+    Columns,
+    ColumnValues,
+    Integer,
+    Kind,
+    ModelName,
+    Number,
+    Text,
+    one_of,
+)
+
+VERSION = 1  # of the file format
+CRITERIA = ("at_least", "at_most", "max_drop")
+CONFIDENCE = Number(0.5, 1, open=True)
+
+# Sections (`pool`, `golden`, `checks`) are read by the loader itself.
+SUITE: Mapping[str, Kind | None] = {
+    "rmcheck": None,
+    "name": Text(),
+    "description": Text(),
+    "pool": None,
+    "golden": None,
+    "inconclusive": one_of("fail", "warn"),
+    "confidence": CONFIDENCE,
+    "too_long": one_of(*get_args(TooLong)),
+    "min_prompts": Integer(2),
+    "resamples": Integer(100),
+    "seed": Integer(),
+    "checks": None,
+}
+POOL: Mapping[str, Kind] = {
+    "path": Text(),
+    "format": Choice(lambda: reader_names(), noun="format"),
+    "slices": Columns(),
+    "cluster": Text(),
+    "faults": FaultActions(),
+}
+GOLDEN: Mapping[str, Kind] = {"column": Text(), "model": ModelName()}
+CHECK: Mapping[str, Kind | None] = {
+    "name": Text(forbidden="::"),
+    "metric": Choice(metric_names, noun="metric"),
+    "at_least": Number(),
+    "at_most": Number(),
+    "max_drop": Number(0),
+    "where": ColumnValues(),
+    "over": Text(),
+    "worst": Boolean(),
+    "confidence": CONFIDENCE,
+}
+REQUIRED = {
+    "suite": ("rmcheck", "pool", "checks"),
+    "pool": ("path",),
+    "check": ("name", "metric"),
+}
+
+
+def reader_names() -> tuple[str, ...]:
+    """Every format that `pool.format` can name."""
+    from rmcheck.pool.reading import reader_names
+
+    return reader_names()
+
+
+def settings_of(metric: type[Metric]) -> dict[str, Kind]:
+    """The settings of a metric that a check can give, from the fields of its class.
+
+    A field of another type than int, float, bool, text or a Literal of texts is not one.
+    """
+    hints = get_type_hints(metric)
+    found = {f.name: _kind_of(hints[f.name]) for f in dataclasses.fields(metric) if f.init}
+    return {name: kind for name, kind in found.items() if kind is not None}
+
+
+def required_settings(metric: type[Metric]) -> tuple[str, ...]:
+    """The settings without which the metric cannot be made."""
+    return tuple(
+        f.name
+        for f in dataclasses.fields(metric)
+        if f.init and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    )
+
+
+def attribute_texts(cls: type) -> dict[str, str]:
+    """Name to text of the `Attributes:` and `Args:` in a Google-style docstring."""
+    out: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        doc = inspect.cleandoc(base.__doc__ or "")
+        for section in re.findall(r"^(?:Attributes|Args):\n((?:(?: .*)?\n?)*)", doc, re.MULTILINE):
+            entries = re.findall(r"^ {4}(\w+): ((?:.+\n?)(?:^ {8}.*\n?)*)", section, re.MULTILINE)
+            out |= {name: " ".join(text.split()) for name, text in entries}
+    return out
+
+
+def _kind_of(hint: Any) -> Kind | None:
+    if get_origin(hint) in (Union, types.UnionType):
+        inner = [arg for arg in get_args(hint) if arg is not types.NoneType]
+        return _kind_of(inner[0]) if len(inner) == 1 else None
+    if get_origin(hint) is Literal:
+        options = get_args(hint)
+        return one_of(*options) if all(isinstance(option, str) for option in options) else None
+    by_type: dict[Any, Kind] = {
+        bool: Boolean(),
+        int: Integer(),
+        float: Number(),
+        str: Text(),
+    }
+    return by_type.get(hint)

@@ -1,0 +1,166 @@
+"""Reads a suite file, and says everything that is wrong with it at once.
+
+Whether the pool exists, has the columns and the models open is not known here: the runner finds
+that out and points into the file again through `rmcheck.suite.locate`.
+"""
+
+from pathlib import Path
+
+from rmcheck.errors import Problem, SuiteError
+from rmcheck.suite import keys
+from rmcheck.suite.document import ListNode, MapNode, Node, ScalarNode, compose, describe
+from rmcheck.suite.requirement import read_check
+from rmcheck.suite.section import read_keys, refuse_unknown, require_keys, value_of
+from rmcheck.suite.source import Source, Span
+from rmcheck.suite.suite import Check, GoldenSource, PoolSource, Suite
+
+
+def load_suite(path: str | Path) -> Suite:
+    """Read a suite file.
+
+    Paths in it are relative to it. A golden model (`golden: {model: hf:ckpt/golden}`) is kept as
+    written, and its location is relative to the current directory, like that of
+    `--rmcheck-model`.
+
+    Raises:
+        SuiteError: All problems of the file, each with line, column and excerpt.
+    """
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise SuiteError([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start].decode("utf-8")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        message = f"not UTF-8 text: the byte 0x{error.object[error.start]:02x}"
+        raise SuiteError([Problem(str(path), message, line, column)]) from error
+    return parse_suite(text, path)
+
+
+def parse_suite(text: str, path: str | Path) -> Suite:
+    """The suite in this text; `path` names it in messages and is where its paths start from.
+
+    Raises:
+        SuiteError: All problems of the text, each with line, column and excerpt.
+    """
+    path = Path(path)
+    source = Source(str(path), text)
+    top = _versioned_mapping(compose(source), source)
+    refuse_unknown(top, keys.SUITE, "", source, f"A suite takes: {', '.join(keys.SUITE)}.")
+    require_keys(top, keys.REQUIRED["suite"], "the suite", source)
+    found = read_keys(top, keys.SUITE, "", source)
+    pool = _pool(top, path, source)
+    golden = _golden(top, source)
+    slices = pool.slices if pool else ()
+    checks = _checks(top, slices, source)
+    if source.problems or pool is None or golden is None:
+        raise source.error()
+    name = found.pop("name", path.stem)
+    return Suite(path=path, name=name, pool=pool, golden=golden, checks=checks, **found)
+
+
+def _versioned_mapping(root: Node | None, source: Source) -> MapNode:
+    """The file's mapping, once it is clear that it is of a format that can be read.
+
+    Raises:
+        SuiteError: It is not; whatever else looks wrong would be noise.
+    """
+    begin = "A suite begins with `rmcheck: 1`, then has `pool:` and `checks:`."
+    if root is None:
+        source.add(Span(1, 1), "the file holds nothing", begin)
+        raise source.error()
+    if not isinstance(root, MapNode):
+        source.add(root.span, f"a suite is a mapping, not {describe(root)}", begin)
+        raise source.error()
+    if "rmcheck" not in root.entries:
+        source.add(root.span, f"no 'rmcheck: {keys.VERSION}': what format is this?", begin)
+        raise source.error()
+    _, version = root.entries["rmcheck"]
+    expected = f"This version of rmcheck reads format {keys.VERSION}."
+    written = version.text if isinstance(version, ScalarNode) else None
+    if isinstance(version, ScalarNode) and version.type == "integer" and written != "1":
+        source.add(version.span, f"unknown format 'rmcheck: {written}'", expected)
+        raise source.error()
+    if not isinstance(version, ScalarNode) or version.type != "integer":
+        source.add(version.span, f"'rmcheck' must be 1, not {describe(version)}", expected)
+        raise source.error()
+    return root
+
+
+def _mapping(top: MapNode, key: str, example: str, source: Source) -> MapNode | None:
+    """The mapping under a key of the suite; None where it is absent or was refused."""
+    node = value_of(top, key, "", source)
+    if node is None or isinstance(node, MapNode):
+        return node
+    source.add(node.span, f"{key!r} must be a mapping, not {describe(node)}", f"Write {example}.")
+    return None
+
+
+def _pool(top: MapNode, path: Path, source: Source) -> PoolSource | None:
+    node = _mapping(top, "pool", "pool: {path: data/pool.jsonl}", source)
+    if node is None:
+        return None
+    place = " in pool"
+    refuse_unknown(node, keys.POOL, place, source, f"pool takes: {', '.join(keys.POOL)}.")
+    require_keys(node, keys.REQUIRED["pool"], "pool", source)
+    found = read_keys(node, keys.POOL, place, source)
+    if "path" not in found:
+        return None
+    found["path"] = path.parent.absolute() / found["path"]
+    return PoolSource(**found)
+
+
+def _golden(top: MapNode, source: Source) -> GoldenSource | None:
+    if "golden" not in top.entries:
+        return GoldenSource()
+    example = "golden: {column: golden} or golden: {model: hf:ckpt/golden-rm}"
+    node = _mapping(top, "golden", example, source)
+    if node is None:
+        return None
+    place = " in golden"
+    refuse_unknown(node, keys.GOLDEN, place, source, f"golden takes: {', '.join(keys.GOLDEN)}.")
+    if len(node.entries.keys() & keys.GOLDEN.keys()) != 1:
+        span, _ = top.entries["golden"]
+        message = "'golden' is either a column of the pool or a model"
+        source.add(span, message, f"Write {example}.")
+        return None
+    found = read_keys(node, keys.GOLDEN, place, source)
+    return GoldenSource(column=found.get("column"), model=found.get("model"))
+
+
+def _checks(top: MapNode, slices: tuple[str, ...], source: Source) -> tuple[Check, ...]:
+    node = value_of(top, "checks", "", source)
+    if node is None:
+        return ()
+    if not isinstance(node, ListNode):
+        source.add(node.span, f"'checks' must be a list of checks, not {describe(node)}")
+        return ()
+    if not node.items:
+        source.add(node.span, "no checks: this suite would pass whatever the model")
+    checks: list[Check] = []
+    names: dict[str, int] = {}
+    for number, item in enumerate(node.items, start=1):
+        if not isinstance(item, MapNode):
+            message = f"check {number} must be a mapping, not {describe(item)}"
+            example = "Write {name: accuracy, metric: accuracy, at_least: 0.7}."
+            source.add(item.span, message, example)
+            continue
+        _refuse_second_name(item, names, source)
+        check = read_check(item, number, slices, source)
+        if check is not None:
+            checks.append(check)
+    return tuple(checks)
+
+
+def _refuse_second_name(node: MapNode, names: dict[str, int], source: Source) -> None:
+    """Each verdict, waiver and line of history is found by the name of its check."""
+    if "name" not in node.entries:
+        return
+    _, name = node.entries["name"]
+    if not isinstance(name, ScalarNode):
+        return
+    text = name.text.strip()
+    if text in names:
+        source.add(name.span, f"a second check named {text!r}; the first is on line {names[text]}")
+    names.setdefault(text, name.span.line)

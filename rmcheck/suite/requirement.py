@@ -1,0 +1,164 @@
+"""Reads one check: a metric with its settings, one criterion, and which prompts count."""
+
+from typing import Any
+
+from rmcheck.metrics.metric import Metric
+from rmcheck.metrics.registry import metric_class, metric_names
+from rmcheck.suite import keys
+from rmcheck.suite.document import MapNode, Node, ScalarNode, describe
+from rmcheck.suite.kinds import percent_hint
+from rmcheck.suite.section import misspelt, read_keys, refuse_unknown, require_keys
+from rmcheck.suite.source import Source, Span, near_miss
+from rmcheck.suite.suite import Check
+
+TAKES = f"A check takes: {', '.join(keys.CHECK)}, and the settings of its metric."
+
+
+def read_check(node: MapNode, number: int, slices: tuple[str, ...], source: Source) -> Check | None:
+    """A check, or None when it has no name, metric or criterion; every problem is noted.
+
+    Args:
+        node: The check in the file.
+        number: Its position, counted from 1, for a check without a name.
+        slices: The columns that it may name; empty means any.
+        source: Where problems are noted.
+    """
+    _, name = node.entries.get("name", (node.span, None))
+    label = f"check {name.text!r}" if isinstance(name, ScalarNode) else f"check {number}"
+    place = f" in {label}"
+    metric = _metric_class(node)
+    _refuse_unknown(node, metric, place, source)
+    require_keys(node, keys.REQUIRED["check"], label, source)
+    found = read_keys(node, keys.CHECK, place, source)
+    made = None if metric is None else _metric(node, metric, place, source)
+    _judge_criterion(node, found, metric, made, label, source)
+    _judge_slices(node, found, slices, label, source)
+    if made is None or "name" not in found:
+        return None
+    return Check(**{**found, "metric": made}, line=node.span.line)
+
+
+def _metric_class(node: MapNode) -> type[Metric] | None:
+    _, value = node.entries.get("metric", (None, None))
+    known = isinstance(value, ScalarNode) and value.text in metric_names()
+    return metric_class(value.text) if isinstance(value, ScalarNode) and known else None
+
+
+def _refuse_unknown(node: MapNode, metric: type[Metric] | None, place: str, source: Source) -> None:
+    """Of a check whose metric is not known, any metric's settings may be right."""
+    if metric is None:
+        classes = [metric_class(name) for name in metric_names()]
+        settings = {name for cls in classes for name in keys.settings_of(cls)}
+        refuse_unknown(node, [*keys.CHECK, *sorted(settings)], place, source, TAKES)
+        return
+    own = keys.settings_of(metric)
+    takes = f"{metric.name} takes: {', '.join(own)}." if own else f"{metric.name} takes none."
+    refuse_unknown(node, [*keys.CHECK, *own], place, source, TAKES, takes)
+
+
+def _metric(node: MapNode, cls: type[Metric], place: str, source: Source) -> Metric | None:
+    """The metric with its settings, unless one is missing or refused."""
+    table = keys.settings_of(cls)
+    lacking = [name for name in keys.required_settings(cls) if name not in node.entries]
+    for name in lacking:
+        span = node.entries["metric"][1].span
+        about = keys.attribute_texts(cls).get(name, "")
+        source.add(span, f"metric {cls.name!r} needs {name!r}{place}", f"{name}: {about}")
+    settings = read_keys(node, table, place, source)
+    if lacking or len(settings) < len(table.keys() & node.entries.keys()):
+        return None
+    try:
+        return cls(**settings)
+    except ValueError as error:
+        reason = str(error).removesuffix(".")
+        blamed = [name for name in settings if reason.startswith(f"{name} ")] or ["metric"]
+        source.add(node.entries[blamed[0]][1].span, f"metric {cls.name!r}{place}: {reason}")
+        return None
+
+
+def _judge_criterion(
+    node: MapNode,
+    found: dict[str, Any],
+    metric: type[Metric] | None,
+    made: Metric | None,
+    label: str,
+    source: Source,
+) -> None:
+    """Exactly one, that fits the metric's direction and range."""
+    given = [key for key in keys.CRITERIA if key in node.entries]
+    choices = "A check has exactly one of at_least, at_most and max_drop."
+    if not given and not misspelt(node, keys.CRITERIA):
+        source.add(node.span, f"{label} requires nothing", choices)
+    for key in given[1:]:
+        source.add(node.entries[key][0], f"{label} has {given[0]!r} and {key!r}", choices)
+    if metric is None or len(given) != 1 or given[0] not in found:
+        return
+    key, bound = given[0], found[given[0]]
+    turned = _refuse_direction(node, key, metric, label, source)
+    if made is not None and not turned:
+        _refuse_out_of_range(node, key, bound, made, label, source)
+
+
+def _refuse_direction(
+    node: MapNode, key: str, metric: type[Metric], label: str, source: Source
+) -> bool:
+    """Note a bound that good checkpoints would miss and bad ones meet."""
+    right = {"higher": "at_least", "lower": "at_most"}[metric.direction]
+    if key in (right, "max_drop"):
+        return False
+    span, value = node.entries[key]
+    source.add(
+        span,
+        f"{key!r} in {label} would fail the better checkpoints: "
+        f"a {metric.direction} {metric.name} is better. "
+        f"Did you mean '{right}: {_text(value)}'?",
+    )
+    return True
+
+
+def _refuse_out_of_range(
+    node: MapNode, key: str, bound: float, metric: Metric, label: str, source: Source
+) -> None:
+    """Note a bound that nothing meets, or that everything meets."""
+    low, high = metric.range
+    span = node.entries[key][1].span
+    if key == "max_drop":
+        if bound >= high - low:
+            message = f"{metric.name} goes from {low:g} to {high:g}, so no drop exceeds {bound:g}"
+            source.add(span, f"{label} cannot fail: {message}")
+        return
+    if low <= bound <= high:
+        return
+    side, end = ("above", high) if bound > high else ("below", low)
+    outcome = "pass" if (key == "at_least") == (bound > high) else "fail"
+    hint = percent_hint(bound) if high == 1 else ""
+    message = f"{label} cannot {outcome} at {bound:g}: {metric.name} is never {side} {end:g}"
+    source.add(span, message + hint)
+
+
+def _judge_slices(
+    node: MapNode, found: dict[str, Any], slices: tuple[str, ...], label: str, source: Source
+) -> None:
+    """Columns that the pool's list has; `worst` of something."""
+    if found.get("worst") and "over" not in node.entries:
+        span, _ = node.entries["worst"]
+        message = f"'worst' in {label} needs 'over': the column whose worst value must hold"
+        source.add(span, message, f"Columns: {', '.join(slices)}." if slices else "")
+    if not slices:
+        return
+    named: list[tuple[str, Span]] = []
+    if "over" in found:
+        named.append((found["over"], node.entries["over"][1].span))
+    where = node.entries["where"][1] if "where" in found else None
+    if isinstance(where, MapNode):
+        named += [(column, span) for column, (span, _) in where.entries.items()]
+    for column, span in named:
+        if column not in slices:
+            message = f"column {column!r} of {label} is not in the pool's slices"
+            source.add(
+                span, f"{message}{near_miss(column, slices)}", f"Slices: {', '.join(slices)}."
+            )
+
+
+def _text(node: Node) -> str:
+    return node.text if isinstance(node, ScalarNode) else describe(node)

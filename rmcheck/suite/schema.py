@@ -1,0 +1,125 @@
+"""The suite file in JSON Schema, for editors: completion, and red lines while typing.
+
+It is written from the tables that the loader reads by, so the two name the same keys.
+`python -m rmcheck.suite.schema` writes `suite.schema.json` anew after a key or a metric changed.
+"""
+
+import inspect
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rmcheck.metrics.metric import Metric
+from rmcheck.metrics.registry import metric_class, metric_names
+from rmcheck.suite import keys
+from rmcheck.suite.kinds import Kind
+from rmcheck.suite.suite import Check, GoldenSource, PoolSource, Suite
+
+SCHEMA_FILE = Path(__file__).with_name("suite.schema.json")
+Schema = dict[str, Any]
+
+
+def suite_schema() -> Schema:
+    """JSON Schema (draft 2020-12) of a suite file, with the metrics that are registered now."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "rmcheck suite",
+        "description": "What a reward-model checkpoint must meet before it is used.",
+        **_section(keys.SUITE, Suite, keys.REQUIRED["suite"]),
+    }
+
+
+def _section(table: Mapping[str, Kind | None], cls: type, required: tuple[str, ...] = ()) -> Schema:
+    """An object with the keys of a table, described by the docstring of its dataclass."""
+    texts = keys.attribute_texts(cls)
+    properties = {
+        name: _described(kind.schema() if kind else _below(name), texts.get(name, ""))
+        for name, kind in table.items()
+    }
+    out: Schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return out | ({"required": list(required)} if required else {})
+
+
+def _below(name: str) -> Schema:
+    """The keys of a suite that the loader reads itself."""
+    match name:
+        case "pool":
+            return _section(keys.POOL, PoolSource, keys.REQUIRED["pool"])
+        case "golden":
+            return _section(keys.GOLDEN, GoldenSource) | {"minProperties": 1, "maxProperties": 1}
+        case "rmcheck":
+            return {"const": keys.VERSION, "description": "Format of the file."}
+        case "checks":
+            return {"type": "array", "minItems": 1, "items": _check()}
+    raise AssertionError(f"no schema for {name!r}")
+
+
+def _check() -> Schema:
+    """One check: exactly one criterion, and by its metric the settings and their limits."""
+    out = _section(keys.CHECK, Check, keys.REQUIRED["check"])
+    # The settings of the metric are in `allOf`, out of sight for `additionalProperties`.
+    del out["additionalProperties"]
+    metrics = [metric_class(name) for name in sorted(metric_names())]
+    out["properties"]["metric"] = {
+        "description": out["properties"]["metric"]["description"],
+        "oneOf": [{"const": cls.name, "description": _first_line(cls)} for cls in metrics],
+    }
+    return out | {
+        "oneOf": [{"required": [criterion]} for criterion in keys.CRITERIA],
+        "allOf": [
+            {
+                "if": {"properties": {"worst": {"const": True}}, "required": ["worst"]},
+                "then": {"required": ["over"]},
+            },
+            *(_metric(cls) for cls in metrics),
+        ],
+        "unevaluatedProperties": False,
+    }
+
+
+def _metric(cls: type[Metric]) -> Schema:
+    """What a check with this metric may and must say."""
+    texts = keys.attribute_texts(cls)
+    properties: Schema = {
+        name: _described(kind.schema(), texts.get(name, ""))
+        for name, kind in keys.settings_of(cls).items()
+    }
+    allowed, refused = {"higher": ("at_least", "at_most"), "lower": ("at_most", "at_least")}[
+        cls.direction
+    ]
+    limits = _limits(cls)
+    properties |= {allowed: limits} if limits else {}
+    properties[refused] = False
+    required = keys.required_settings(cls)
+    return {
+        "if": {"properties": {"metric": {"const": cls.name}}, "required": ["metric"]},
+        "then": {"properties": properties} | ({"required": list(required)} if required else {}),
+    }
+
+
+def _limits(cls: type[Metric]) -> Schema:
+    """The metric's range, where it does not depend on its settings."""
+    limits: Any = cls.range
+    if not isinstance(limits, tuple):  # a property
+        return {}
+    ends = zip(("minimum", "maximum"), limits, strict=True)
+    return {word: end for word, end in ends if math.isfinite(end)}
+
+
+def _described(schema: Schema, text: str) -> Schema:
+    return {"description": text, **schema} if text else schema
+
+
+def _first_line(cls: type) -> str:
+    return inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]
+
+
+def schema_text() -> str:
+    """The schema as its file holds it."""
+    return json.dumps(suite_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    SCHEMA_FILE.write_text(schema_text(), encoding="utf-8")

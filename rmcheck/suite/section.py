@@ -1,0 +1,65 @@
+"""Reads the keys of one mapping by its table."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rmcheck.suite.document import MapNode, Node, ScalarNode
+from rmcheck.suite.kinds import Kind, Wrong
+from rmcheck.suite.source import Source, near_miss
+
+
+def refuse_unknown(
+    node: MapNode, valid: Iterable[str], place: str, source: Source, *takes: str
+) -> None:
+    """Note every key that is not valid.
+
+    Args:
+        node: The mapping.
+        valid: The keys it may have.
+        place: How the message goes on after the key, such as ` in check 'accuracy'`.
+        source: Where problems are noted.
+        takes: Paragraphs with the valid keys.
+    """
+    valid = list(valid)
+    for name, (span, _) in node.entries.items():
+        if name not in valid:
+            source.add(span, f"unknown key {name!r}{place}{near_miss(name, valid)}", *takes)
+
+
+def require_keys(node: MapNode, names: Iterable[str], owner: str, source: Source) -> None:
+    """Note every key that is missing, and is not just misspelt: `check 2 has no 'name'`."""
+    for name in names:
+        if name not in node.entries and not misspelt(node, [name]):
+            source.add(node.span, f"{owner} has no {name!r}")
+
+
+def misspelt(node: MapNode, names: Iterable[str]) -> bool:
+    """Whether some key comes near one of these names, and says enough about its absence."""
+    return any(near_miss(key, names) for key in node.entries)
+
+
+def value_of(node: MapNode, key: str, place: str, source: Source) -> Node | None:
+    """The value of a key; None where the key is absent, or has no value, which is noted."""
+    if key not in node.entries:
+        return None
+    span, value = node.entries[key]
+    if isinstance(value, ScalarNode) and value.type == "null":
+        source.add(span, f"{key!r}{place} has no value")
+        return None
+    return value
+
+
+def read_keys(
+    node: MapNode, table: Mapping[str, Kind | None], place: str, source: Source
+) -> dict[str, Any]:
+    """The values that are present and right, of the keys in the table that have a kind."""
+    out = {}
+    for name, kind in table.items():
+        value = value_of(node, name, place, source) if kind else None
+        if kind is None or value is None:
+            continue
+        try:
+            out[name] = kind.read(value, f"{name!r}{place}", source)
+        except Wrong:
+            continue
+    return out

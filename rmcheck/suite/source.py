@@ -1,0 +1,113 @@
+"""The text of a suite file: where a problem stands in it, and how that is drawn."""
+
+import difflib
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from rmcheck.errors import Problem, SuiteError
+
+# What YAML counts as the end of a line.
+LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+# Width of the wrapped list of valid words under an excerpt.
+WIDTH = 88
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Some characters of one line.
+
+    Attributes:
+        line: 1-based line.
+        column: 1-based column of the first character, counted in characters.
+        width: Number of characters; 0 points between two.
+    """
+
+    line: int
+    column: int
+    width: int = 1
+
+
+@dataclass
+class Source:
+    """A suite file's text and everything found wrong with it.
+
+    Attributes:
+        path: The file as the user named it.
+        text: Its text, without a byte order mark.
+        problems: Found so far, in the order of finding.
+    """
+
+    path: str
+    text: str
+    problems: list[Problem] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.text = self.text.removeprefix("\ufeff")
+        self.lines = LINE_END.split(self.text)
+
+    def problem(self, span: Span, message: str, *valid: str) -> Problem:
+        """A problem at these characters.
+
+        Args:
+            span: Where.
+            message: What is wrong, with the offending value.
+            valid: Paragraphs to print under the excerpt: the valid words.
+        """
+        parts = [self.excerpt(span), *(_paragraph(text) for text in valid if text)]
+        return Problem(self.path, message, span.line, span.column, "\n\n".join(filter(None, parts)))
+
+    def add(self, span: Span, message: str, *valid: str) -> None:
+        """Note a problem and go on."""
+        self.problems.append(self.problem(span, message, *valid))
+
+    def error(self) -> SuiteError:
+        """All problems in file order; one that an alias repeats is shown once."""
+        unique = dict.fromkeys(self.problems)
+        return SuiteError(sorted(unique, key=lambda problem: (problem.line, problem.column)))
+
+    def excerpt(self, span: Span) -> str:
+        """The line with the line before it, and carets under the characters."""
+        if not 1 <= span.line <= len(self.lines):
+            return ""
+        line = self.lines[span.line - 1]
+        width = max(3, len(str(span.line)))
+        drawn = []
+        if span.line > 1 and self.lines[span.line - 2].strip():
+            drawn.append(f"    {span.line - 1:>{width}} | {self.lines[span.line - 2]}")
+        drawn.append(f"  > {span.line:>{width}} | {line}")
+        carets = "^" * max(1, _columns(line[span.column - 1 :][: span.width]))
+        drawn.append(f"    {'':>{width}} | {_blank(line[: span.column - 1])}{carets}")
+        return "\n".join(text.rstrip() for text in drawn)
+
+
+def near_miss(word: str, valid: Iterable[str]) -> str:
+    """`. Did you mean 'at_least'?`, or nothing when no valid word is near."""
+    near = difflib.get_close_matches(word, list(valid), n=1)
+    return f". Did you mean {near[0]!r}?" if near else ""
+
+
+def _paragraph(text: str) -> str:
+    return textwrap.fill(
+        text,
+        width=WIDTH,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _blank(text: str) -> str:
+    """White space as wide as the text; a tab stays a tab."""
+    return "".join("\t" if char == "\t" else " " * _columns(char) for char in text)
+
+
+def _columns(text: str) -> int:
+    """Terminal columns that the text takes: two for a wide character, none for a combining one."""
+    return sum(
+        0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF")
+        for char in text
+    )

@@ -1,0 +1,355 @@
+"""The laws that every metric obeys, to be checked over generated rewards.
+
+    from rmcheck.testing import check_metric_laws
+
+    def test_my_metric_obeys_the_laws():
+        check_metric_laws(MyMetric(alpha=0.1))
+
+Each law takes the metric, rewards that it accepts, and a source of random numbers, and raises an
+AssertionError where the law does not hold; Hypothesis then shows the smallest such rewards.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rmcheck.errors import UndefinedMetricError, UsageError
+from rmcheck.metrics.metric import Invariance, Metric, per_prompt_sums
+from rmcheck.metrics.registry import make_metric, metric_names
+from rmcheck.metrics.rewards import Floats, Rewards
+from rmcheck.testing.strategies import rewards_for
+
+Law = Callable[[Metric, Rewards, np.random.Generator], None]
+
+TOLERANCE = 1e-9
+# Random pools tried before an invariance that is not declared is held to be real.
+UNDECLARED_TRIES = 200
+
+
+def check_metric_laws(
+    metric: Metric, *, laws: Iterable[str] | None = None, max_examples: int = 50
+) -> None:
+    """Check that a metric obeys the laws of all metrics.
+
+    Args:
+        metric: The metric with its settings.
+        laws: Names in `LAWS`; all of them by default.
+        max_examples: Generated pools for each law.
+
+    Raises:
+        AssertionError: A law does not hold; the smallest rewards found are in its notes.
+        UsageError: There is no such law.
+    """
+    for name in LAWS if laws is None else laws:
+        if name not in LAWS:
+            raise UsageError(f"no law {name!r}; laws: {', '.join(LAWS)}")
+        _check(metric, LAWS[name], max_examples)
+
+
+def _check(metric: Metric, law: Law, max_examples: int) -> None:
+    # Derandomised, so that a law that fails today fails tomorrow.
+    @settings(
+        max_examples=max_examples,
+        database=None,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(rewards=rewards_for(metric), seed=st.integers(0, 2**32 - 1))
+    def holds(rewards: Rewards, seed: int) -> None:
+        law(metric, rewards, np.random.default_rng(seed))
+
+    holds()
+
+
+def evaluate(metric: Metric, rewards: Rewards) -> float:
+    """The metric's value on these rewards; NaN where it is undefined."""
+    try:
+        sums, _ = per_prompt_sums(metric.fitted(rewards), rewards)
+    except UndefinedMetricError:
+        return float("nan")
+    return float(metric.value(sums.sum(axis=0)))
+
+
+def _assert_same(found: float, expected: float, law: str) -> None:
+    close = np.isclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+
+    assert close, f"{law}: {found!r}, but {expected!r} before"
+
+
+def _rows(rewards: Rewards) -> list[tuple[Floats, Floats]]:
+    cuts = rewards.offsets[1:-1]
+    return list(zip(np.split(rewards.proxy, cuts), np.split(rewards.golden, cuts), strict=True))
+
+
+def _from_rows(rows: Iterable[tuple[Floats, Floats]]) -> Rewards:
+    pairs = list(rows)
+    return Rewards.from_arrays([p for p, _ in pairs], [g for _, g in pairs])
+
+
+def value_in_range(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """The value is inside the declared range, or undefined."""
+    low, high = metric.range
+    value = evaluate(metric, rewards)
+
+    assert np.isnan(value) or low - TOLERANCE <= value <= high + TOLERANCE, (
+        f"{metric.name} is {value!r}, outside its range {metric.range}"
+    )
+
+
+def order_of_responses(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """Permuting the responses of a prompt, proxy and golden together, changes nothing."""
+    rows = []
+    for proxy, golden in _rows(rewards):
+        permuted = rng.permutation(proxy.size)
+        rows.append((proxy[permuted], golden[permuted]))
+    _assert_same(
+        evaluate(metric, _from_rows(rows)), evaluate(metric, rewards), "responses permuted"
+    )
+
+
+def order_of_prompts(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """Permuting the prompts changes nothing."""
+    rows = _rows(rewards)
+    permuted = _from_rows(rows[i] for i in rng.permutation(len(rows)))
+    _assert_same(evaluate(metric, permuted), evaluate(metric, rewards), "prompts permuted")
+
+
+def duplicated_pool(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """The pool twice over has the same value."""
+    rows = _rows(rewards)
+    _assert_same(
+        evaluate(metric, _from_rows(rows + rows)), evaluate(metric, rewards), "pool twice over"
+    )
+
+
+def sums_add_up(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """A prompt has the same finite sums in a shard as in the whole pool."""
+    fitted = _fitted(metric, rewards)
+    if fitted is None:
+        return
+    whole, _ = per_prompt_sums(fitted, rewards)
+    rows = _rows(rewards)
+    cut = int(rng.integers(0, len(rows) + 1))
+    shards = [_from_rows(part) for part in (rows[:cut], rows[cut:]) if part]
+    parts = np.concatenate([per_prompt_sums(fitted, shard)[0] for shard in shards])
+
+    assert np.isfinite(whole).all(), f"{metric.name} has sums that are not finite: {whole}"
+    np.testing.assert_allclose(parts, whole, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def scale_of_sums(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """Multiplying all totals by one positive number changes no value."""
+    totals = _totals(metric, rewards)
+    if totals is not None:
+        factor = rng.uniform(0.1, 10)
+        _assert_same(
+            float(metric.value(factor * totals)), float(metric.value(totals)), "totals scaled"
+        )
+
+
+def value_of_many(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """`value` of stacked totals is the stack of the values."""
+    totals = _totals(metric, rewards)
+    if totals is not None:
+        stacked = np.stack([totals, 2 * totals, np.zeros_like(totals)]).reshape(3, 1, -1)
+        with np.errstate(all="ignore"):
+            found = metric.value(stacked)
+
+        assert found.shape == (3, 1), f"value of (3, 1, K) totals has shape {found.shape}"
+        _assert_same(float(found[0, 0]), float(metric.value(totals)), "totals stacked")
+
+
+def rewards_unchanged(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """Measuring leaves the rewards as they were."""
+    proxy, golden = rewards.proxy.copy(), rewards.golden.copy()
+    evaluate(metric, rewards)
+
+    assert np.array_equal(proxy, rewards.proxy), f"{metric.name} changed the proxy rewards"
+    assert np.array_equal(golden, rewards.golden), f"{metric.name} changed the golden rewards"
+
+
+def float32_rewards(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """Rewards kept as float32 that lose nothing give the same value."""
+    narrow = _from_rows((p.astype(np.float32), g.astype(np.float32)) for p, g in _rows(rewards))
+    _assert_same(evaluate(metric, narrow), evaluate(metric, rewards), "as float32")
+
+
+def perfect_proxy(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """No proxy beats golden itself, for a metric of order (one without a scale of the proxy)."""
+    if "proxy_scale" not in metric.invariances:
+        return
+    rows = [(p, rng.permutation(p.size).astype(float)) for p, _ in _rows(rewards)]
+    best = evaluate(metric, _from_rows((golden, golden) for _, golden in rows))
+    other = evaluate(metric, _from_rows(rows))
+    gap = best - other if metric.direction == "higher" else other - best
+
+    assert not gap < -TOLERANCE, (
+        f"{metric.name} of a perfect proxy is {best!r}, worse than {other!r} of another, though "
+        f"{metric.direction} is declared better"
+    )
+
+
+def gradient_is_derivative(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """The gradient, where there is one, is the numerical derivative of the value."""
+    totals = _totals(metric, rewards)
+    if totals is None or not np.isfinite(metric.value(totals)):
+        return
+    gradient = metric.gradient(totals)
+    if gradient is None:
+        return
+    step = 1e-6 * max(1.0, float(np.abs(totals).max()))
+    if (np.abs(totals[totals != 0]) < 1000 * step).any():
+        return  # too near to a pole for differences
+    offsets = step * np.eye(totals.size)
+    # A total of 0 may stand in a denominator together with others; step only where it moves.
+    numeric = (metric.value(totals + offsets) - metric.value(totals - offsets)) / (2 * step)
+    np.testing.assert_allclose(
+        gradient, numeric, rtol=1e-4, atol=1e-5 * max(1.0, float(np.abs(numeric).max()))
+    )
+
+
+def too_few_responses(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """A prompt with too few responses is not measured, has no sums, and changes nothing."""
+    fitted = _fitted(metric, rewards)
+    if fitted is None:
+        return
+    short = np.arange(fitted.min_responses - 1, dtype=float)
+    longer = _from_rows([*_rows(rewards), (short, short)])
+    sums, measured = per_prompt_sums(fitted, longer)
+
+    assert not measured[-1], f"{metric.name} measured a prompt of {short.size} responses"
+    assert not sums[-1].any(), f"{metric.name} has sums for a prompt of {short.size} responses"
+    _assert_same(
+        float(metric.value(sums.sum(axis=0))),
+        float(metric.value(per_prompt_sums(fitted, rewards)[0].sum(axis=0))),
+        "a short prompt added",
+    )
+
+
+def ragged_pool_refused(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """A metric whose value depends on N refuses prompts of different N."""
+    if not metric.depends_on_n:
+        return
+    longer = np.arange(rewards.counts.max() + 1, dtype=float)
+    ragged = _from_rows([*_rows(rewards), (longer, longer)])
+    try:
+        per_prompt_sums(metric.fitted(ragged), ragged)
+    except UndefinedMetricError:
+        return
+    raise AssertionError(
+        f"{metric.name} depends on N and took prompts of {ragged.counts} responses"
+    )
+
+
+def signature_names_settings(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """The signature holds every setting, and the settings make the same metric again."""
+    for key, value in metric.settings.items():
+        assert f"|{key}:{value}" in metric.signature, f"{key} is not in {metric.signature!r}"
+    if metric.name in metric_names():
+        again = make_metric(metric.name, **metric.settings)
+
+        assert again == metric, f"{again!r} made from the settings of {metric!r}"
+
+
+def declared_invariances(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """Every declared change of the rewards leaves the value as it is."""
+    before = evaluate(metric, rewards)
+    for invariance in sorted(metric.invariances):
+        _assert_same(
+            evaluate(metric, CHANGES[invariance](rewards, rng)), before, f"after {invariance}"
+        )
+
+
+def undeclared_invariances(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """Every change that is not declared does change the value of some pool."""
+    size = max(5, metric.min_responses + 1)
+    for invariance in sorted(CHANGES.keys() - metric.invariances):
+        for _ in range(UNDECLARED_TRIES):
+            proxy, golden = rng.permuted(np.tile(np.arange(size), (2, 3, 1)), axis=2)
+            pool = Rewards.from_arrays(proxy, golden)
+            changed = CHANGES[invariance](pool, rng)
+            before, after = evaluate(metric, pool), evaluate(metric, changed)
+            if not np.isclose(before, after, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+                break
+        else:
+            raise AssertionError(
+                f"{metric.name} does not declare {invariance}, but {UNDECLARED_TRIES} pools kept "
+                "their value under it"
+            )
+
+
+def _fitted(metric: Metric, rewards: Rewards) -> Metric | None:
+    try:
+        return metric.fitted(rewards)
+    except UndefinedMetricError:
+        return None
+
+
+def _totals(metric: Metric, rewards: Rewards) -> Floats | None:
+    fitted = _fitted(metric, rewards)
+    return None if fitted is None else per_prompt_sums(fitted, rewards)[0].sum(axis=0)
+
+
+def _shift(values: Floats, rng: np.random.Generator) -> Floats:
+    return values + rng.integers(-20, 21)
+
+
+def _scale(values: Floats, rng: np.random.Generator) -> Floats:
+    return values * rng.integers(2, 10)
+
+
+def _stretch(values: Floats, rng: np.random.Generator) -> Floats:
+    # A lookup table of whole numbers: a formula could round two values to one.
+    levels, place = np.unique(values, return_inverse=True)
+    return np.cumsum(rng.integers(1, 50, size=levels.size)).astype(float)[place]
+
+
+def _scale_golden(rewards: Rewards, rng: np.random.Generator) -> Rewards:
+    factor = float(rng.integers(2, 10))  # one for the pool
+    return _from_rows((proxy, golden * factor) for proxy, golden in _rows(rewards))
+
+
+Change = Callable[[Floats, np.random.Generator], Floats]
+
+
+def _of_proxy(change: Change) -> Callable[[Rewards, np.random.Generator], Rewards]:
+    return lambda rewards, rng: _from_rows((change(p, rng), g) for p, g in _rows(rewards))
+
+
+def _of_golden(change: Change) -> Callable[[Rewards, np.random.Generator], Rewards]:
+    return lambda rewards, rng: _from_rows((p, change(g, rng)) for p, g in _rows(rewards))
+
+
+CHANGES: Mapping[Invariance, Callable[[Rewards, np.random.Generator], Rewards]] = {
+    "proxy_shift": _of_proxy(_shift),
+    "proxy_scale": _of_proxy(_scale),
+    "proxy_monotone": _of_proxy(_stretch),
+    "golden_shift": _of_golden(_shift),
+    "golden_scale": _scale_golden,
+    "golden_monotone": _of_golden(_stretch),
+}
+
+LAWS: Mapping[str, Law] = {
+    law.__name__: law
+    for law in (
+        value_in_range,
+        order_of_responses,
+        order_of_prompts,
+        duplicated_pool,
+        sums_add_up,
+        scale_of_sums,
+        value_of_many,
+        rewards_unchanged,
+        float32_rewards,
+        perfect_proxy,
+        gradient_is_derivative,
+        too_few_responses,
+        ragged_pool_refused,
+        signature_names_settings,
+        declared_invariances,
+        undeclared_invariances,
+    )
+}

@@ -1,0 +1,181 @@
+"""What every reward model promises, whatever stands behind it."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny_models
+
+from rmcheck.errors import ScoringError
+from rmcheck.models.model import RewardModel
+from rmcheck.models.registry import open_model
+
+# Largest change by batch composition: rounding of the type that the model computes in.
+TOLERANCE = {"hf-bfloat16": 0.1, "hf-float32": 1e-5, "hf-encoder": 1e-5}
+BACKENDS = ["fake", "python", "scores", "hf-float32", "hf-bfloat16", "hf-encoder"]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with a user's module and a file of scores for the samples."""
+    folder = tmp_path_factory.mktemp("workplace")
+    (folder / "my_judge.py").write_text(
+        "def score(prompts, responses):\n"
+        "    return [len(r) + len(p[-1]['content']) / 7 for p, r in zip(prompts, responses)]\n"
+    )
+    rows = [
+        {"prompt_id": s.prompt_id, "response": s.index, "score": 0.5 * i}
+        for i, s in enumerate(tiny_models.samples())
+    ]
+    (folder / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def model(request, workplace, llama_folder, bert_folder):
+    """Each backend, loaded."""
+    spec = {
+        "fake": "fake:random?noise=0.5",
+        "python": "python:my_judge:score",
+        "scores": "scores:scores.jsonl",
+        "hf-float32": f"hf:{llama_folder}",
+        "hf-bfloat16": f"hf:{llama_folder}?dtype=bfloat16",
+        "hf-encoder": f"hf:{bert_folder}?template=pair",
+    }[request.param]
+    opened = open_model(spec, base=workplace)
+    opened.load()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def tolerance(request):
+    """How far two computations of one reward may lie apart."""
+    return TOLERANCE.get(request.node.callspec.params["model"], 0.0)
+
+
+def test_n_samples_give_n_finite_rewards(model, samples):
+    """Rewards come one for each sample, as float64, none NaN or infinite."""
+    rewards = model.score(model.encode(samples))
+
+    assert rewards.shape == (len(samples),)
+    assert rewards.dtype == np.float64
+    assert np.isfinite(rewards).all()
+
+
+def test_rewards_differ_between_texts(model, samples):
+    """The reward depends on the text, so that the other tests of this file can fail."""
+    rewards = model.score(model.encode(samples))
+
+    assert len(np.unique(rewards.round(6))) == len(samples)
+
+
+def test_same_text_same_reward(model, samples):
+    """The same text in one batch gets the same reward."""
+    encoded = model.encode([samples[3], samples[3]])
+
+    first, second = model.score(encoded)
+
+    assert first == second
+    assert encoded[0].key == encoded[1].key
+
+
+def test_order_does_not_matter(model, samples, tolerance):
+    """Reversing the batch reverses the rewards."""
+    encoded = model.encode(samples)
+
+    rewards = model.score(encoded)
+    reverse = model.score(encoded[::-1])
+
+    np.testing.assert_allclose(reverse[::-1], rewards, rtol=0, atol=tolerance)
+
+
+def test_batch_size_does_not_matter(model, samples, tolerance):
+    """One at a time gives what one batch gives."""
+    encoded = model.encode(samples)
+
+    together = model.score(encoded)
+    alone = np.concatenate([model.score([e]) for e in encoded])
+
+    np.testing.assert_allclose(alone, together, rtol=0, atol=tolerance)
+
+
+def test_proves_itself(model, samples):
+    """A sound model passes its own proof."""
+    model.prove(model.encode(samples))
+
+    assert [item for item in model.conformance if item.status == "fail"] == []
+
+
+def test_closed_models_load_again(model, samples):
+    """After close and load the rewards are the same."""
+    before = model.score(model.encode(samples))
+
+    model.close()
+    model.load()
+
+    np.testing.assert_array_equal(model.score(model.encode(samples)), before)
+
+
+def test_loading_twice_is_harmless(model, samples):
+    """A second load changes nothing."""
+    before = model.score(model.encode(samples))
+
+    model.load()
+
+    np.testing.assert_array_equal(model.score(model.encode(samples)), before)
+
+
+def test_fingerprint_is_64_hex_digits_and_stable(model, workplace):
+    """Opening the same model again gives the same fingerprint."""
+    again = open_model(model.spec, base=workplace)
+
+    assert len(bytes.fromhex(model.fingerprint)) == 32
+    assert again.fingerprint == model.fingerprint
+
+
+def test_names_and_descriptions_are_texts(model):
+    """Name and description are short texts for tables."""
+    assert isinstance(model, RewardModel)
+    assert model.name
+    assert all(isinstance(v, str) for v in model.description.values())
+
+
+@pytest.mark.parametrize(
+    ("spec", "heavy"),
+    [
+        ("hf:{llama}?dtype=bfloat16", ["torch", "transformers", "pyarrow"]),
+        ("scores:{work}/scores.jsonl", ["torch", "transformers", "pyarrow"]),
+        ("python:my_judge:score", ["torch", "transformers", "pyarrow", "my_judge"]),
+        ("fake:perfect", ["torch", "transformers", "pyarrow"]),
+    ],
+)
+def test_opening_imports_nothing_heavy(spec, heavy, workplace, llama_folder):
+    """A model is opened without torch, transformers, pyarrow, or the user's own module."""
+    named = spec.format(llama=llama_folder, work=workplace)
+    code = (
+        "import sys; from rmcheck.models.registry import open_model; "
+        f"open_model({named!r}); print([m for m in {heavy} if m in sys.modules])"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_wrong_counts_and_nan_are_refused(samples):
+    """`checked_rewards`, which every backend can rely on, names the model, prompt and value."""
+    from rmcheck.models.model import checked_rewards
+
+    encoded = open_model("fake:constant").encode(samples)
+    rewards = np.zeros(len(samples))
+    rewards[2] = np.nan
+
+    with pytest.raises(ScoringError, match=r"m: the reward of prompt 'p1', response 0 is nan"):
+        checked_rewards(rewards, encoded, "m")
+    with pytest.raises(ScoringError, match=r"8 samples, but rewards of shape \(7,\)"):
+        checked_rewards(rewards[1:], encoded, "m")

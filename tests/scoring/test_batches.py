@@ -1,0 +1,88 @@
+"""Batches: every sample once, within the budget, with little padding."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmcheck.scoring.batches import batches, default_budget, spread
+
+lengths_of_samples = st.lists(st.integers(1, 3000), max_size=200)
+budgets = st.integers(1, 20_000)
+
+
+@given(lengths_of_samples, budgets)
+def test_every_sample_is_in_exactly_one_batch(lengths, budget):
+    """No sample is lost and none is scored twice."""
+    assert sorted(i for batch in batches(lengths, budget) for i in batch) == list(
+        range(len(lengths))
+    )
+
+
+@given(lengths_of_samples, budgets)
+def test_the_budget_holds_except_for_one_too_large_sample(lengths, budget):
+    """Samples times the longest stays within the budget; what is larger stands alone."""
+    for batch in batches(lengths, budget):
+        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+
+
+@given(lengths_of_samples, budgets)
+def test_the_longest_come_first(lengths, budget):
+    """What does not fit in memory is met in the first batch, not after an hour."""
+    order = [i for batch in batches(lengths, budget) for i in batch]
+
+    assert order == sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+
+
+@given(lengths_of_samples.filter(bool), budgets)
+def test_padding_is_bounded(lengths, budget):
+    """All padding is at most budget × ln(longest / shortest): see `batches`."""
+    padding = sum(
+        max(lengths[i] for i in batch) - lengths[j]
+        for batch in batches(lengths, budget)
+        for i in [batch[0]]
+        for j in batch
+    )
+
+    assert padding <= budget * math.log(max(lengths) / min(lengths)) + 1e-6
+
+
+@given(lengths_of_samples.filter(bool), budgets)
+def test_no_batch_could_take_the_next_sample(lengths, budget):
+    """Batches are as large as the budget allows, so there are no more of them than needed."""
+    made = list(batches(lengths, budget))
+    for batch, _ in zip(made, made[1:], strict=False):
+        assert (len(batch) + 1) * max(lengths[i] for i in batch) > budget
+
+
+def test_waste_on_lengths_as_they_are():
+    """800 lognormal lengths, mean about 350 tokens: a few percent of padding, not 37."""
+    # Mean 353, p90 654 on the AlpacaEval outputs; there 2.0 % at this budget, and 36.9 % in
+    # batches of 8 in the order of the data.
+    lengths = np.random.default_rng(0).lognormal(5.7, 0.6, 800).astype(int) + 1
+    made = list(batches(lengths.tolist(), 4096))
+    padded = sum(len(batch) * max(lengths[batch]) for batch in made)
+
+    assert 1 - lengths.sum() / padded < 0.04
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 10))
+def test_spread_takes_different_lengths_from_short_to_long(lengths, count):
+    """As many different lengths as there are, up to the count; the shortest is one of them."""
+    chosen = [lengths[i] for i in spread(lengths, count)]
+
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == min(count, len(set(lengths)))
+    assert chosen[0] == min(lengths)
+    assert count == 1 or chosen[-1] == max(lengths)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1", "mps", "xpu", None, ""])
+def test_every_device_has_a_budget(device):
+    """A device with a number is the device; an unknown one is taken for an accelerator."""
+    budget = default_budget(device)
+
+    assert budget >= 1
+    assert default_budget("cuda:1") == default_budget("cuda") > default_budget("cpu")

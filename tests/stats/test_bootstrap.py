@@ -1,0 +1,195 @@
+"""Bounds, the p-values that agree with them, and the weights they come from."""
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rmcheck.metrics.metric import ratio, ratio_gradient
+from rmcheck.stats.bootstrap import BCa, Exact, Studentised, resample, standard_error
+from rmcheck.stats.difference import Difference
+from rmcheck.stats.weights import draw_weights
+
+
+class Mean:
+    """Sum over count, from sums (x, 1)."""
+
+    def value(self, sums):
+        """The mean."""
+        return ratio(sums[..., 0], sums[..., 1])
+
+    def gradient(self, sums):
+        """Of a ratio."""
+        return ratio_gradient(sums, sign=1.0)
+
+
+def sums_of(x):
+    """(n, 2) sums of which `Mean` is the mean."""
+    return np.stack([x, np.ones_like(x)], axis=-1)
+
+
+def paired_sums(seed=0, n=60):
+    """Gains of a proxy and of the golden reward, correlated, all positive in the mean."""
+    rng = np.random.default_rng(seed)
+    golden = rng.exponential(1.0, n) + 0.2
+    return np.stack([0.7 * golden + 0.3 * rng.normal(size=n), golden], axis=-1)
+
+
+def test_each_resample_draws_as_many_units_as_there_are():
+    """Rows of the weight matrix sum to the number of units."""
+    weights = draw_weights(37, 500, seed=3)
+
+    assert (weights.counts.sum(axis=1, dtype=int) == 37).all()
+
+
+def test_weights_have_the_mean_and_variance_of_multinomial_counts():
+    """Each unit is drawn once on average, with variance 1 − 1/n."""
+    counts = draw_weights(50, 20_000, seed=1).counts.astype(float)
+
+    assert abs(counts.mean() - 1) < 1e-12
+    assert abs(counts.var() - (1 - 1 / 50)) < 0.01
+
+
+def test_seed_zero_is_a_seed_and_seeds_differ():
+    """The same seed gives the same weights, another seed others; 0 is no special case."""
+    draw_weights.cache_clear()
+    first = draw_weights(20, 100, seed=0).counts
+    draw_weights.cache_clear()
+    again = draw_weights(20, 100, seed=0).counts
+
+    assert (first == again).all()
+    assert (first != draw_weights(20, 100, seed=1).counts).any()
+
+
+@given(st.integers(1, 40), st.integers(1, 50))
+@settings(max_examples=20, deadline=None)
+def test_totals_are_the_weighted_sums_of_the_chosen_units(units, resamples):
+    """Chunks and a choice of units change nothing."""
+    weights = draw_weights(units, resamples, seed=5)
+    sums = np.random.default_rng(units).normal(size=(units, 3))
+    chosen = np.arange(0, units, 2)
+
+    totals = weights.totals(sums[chosen], chosen)
+
+    assert np.allclose(totals, weights.counts[:, chosen].astype(float) @ sums[chosen])
+
+
+def test_bca_bounds_of_a_mean_agree_with_scipy():
+    """Against scipy.stats.bootstrap (BCa) on skewed data, to Monte-Carlo error."""
+    x = np.random.default_rng(7).exponential(size=60)
+    reference = scipy.stats.bootstrap(
+        (x,), np.mean, method="BCa", confidence_level=0.90, n_resamples=20_000, rng=11
+    ).confidence_interval
+
+    ours = resample(Mean(), sums_of(x), draw_weights(60, 20_000, seed=2))
+
+    assert isinstance(ours, BCa)
+    assert ours.bound(0.05) == pytest.approx(reference.low, abs=0.006)
+    assert ours.bound(0.95) == pytest.approx(reference.high, abs=0.012)
+
+
+def test_a_ratio_on_few_units_is_studentised_and_on_many_is_not():
+    """Bootstrap-t below 200 units, BCa from there on."""
+    few, many = paired_sums(n=199), paired_sums(n=200)
+
+    small = resample(Mean(), few, draw_weights(199, 500, 0), studentised=True)
+    large = resample(Mean(), many, draw_weights(200, 500, 0), studentised=True)
+
+    assert isinstance(small, Studentised)
+    assert isinstance(large, BCa)
+
+
+def test_standard_error_of_a_mean_is_the_textbook_one():
+    """sd(x, ddof=1) / √n for a plain mean."""
+    x = np.random.default_rng(0).normal(size=40)
+
+    assert standard_error(Mean(), sums_of(x)) == pytest.approx(x.std(ddof=1) / np.sqrt(40))
+
+
+@pytest.mark.parametrize("studentised", [False, True])
+@given(level=st.floats(0.02, 0.98))
+@settings(max_examples=40, deadline=None)
+def test_level_is_the_inverse_of_bound(studentised, level):
+    """The p-value of a requirement at a bound is the level of that bound."""
+    sums = paired_sums()
+    distribution = resample(Mean(), sums, draw_weights(60, 4_000, 0), studentised=studentised)
+
+    assert distribution.level(distribution.bound(level)) == pytest.approx(level, abs=0.004)
+
+
+@pytest.mark.parametrize("studentised", [False, True])
+def test_bounds_rise_with_their_level(studentised):
+    """A surer upper bound is never lower."""
+    distribution = resample(
+        Mean(), paired_sums(), draw_weights(60, 2_000, 0), studentised=studentised
+    )
+    bounds = [distribution.bound(level) for level in np.linspace(0.01, 0.99, 99)]
+
+    assert bounds == sorted(bounds)
+
+
+def test_p_values_never_reach_zero():
+    """A bound far outside all draws still leaves 1/(B+1)."""
+    distribution = resample(Mean(), paired_sums(), draw_weights(60, 999, 0))
+
+    assert 0 < distribution.level(-100.0) < 0.01
+    assert 0.99 < distribution.level(100.0) < 1
+
+
+def test_a_value_that_no_resample_changes_gets_the_rule_of_three():
+    """All of n units right: the lower bound is α^(1/n), as for n successes in n trials."""
+    sums = sums_of(np.ones(59))
+
+    distribution = resample(Mean(), sums, draw_weights(59, 200, 0), reach=(1.0, 0.0))
+
+    assert isinstance(distribution, Exact)
+    assert distribution.bound(0.05) == pytest.approx(0.05 ** (1 / 59))
+    assert distribution.bound(0.95) == 1.0
+    assert distribution.level(0.05 ** (1 / 59)) == pytest.approx(0.05)
+
+
+def test_a_constant_that_cannot_hide_dissent_is_exact():
+    """A model that is constant has the same value on every prompt, whatever the sample."""
+    distribution = resample(Mean(), sums_of(np.full(40, 0.5)), draw_weights(40, 200, 0))
+
+    assert distribution.bound(0.05) == distribution.bound(0.95) == 0.5
+    assert distribution.level(0.4) == 0.0
+    assert distribution.level(0.6) == 1.0
+
+
+def test_a_paired_difference_cancels_what_both_have_in_common():
+    """The spread of the difference is that of x − y, not that of x and y."""
+    rng = np.random.default_rng(3)
+    common = rng.normal(size=300)
+    x, y = common + 0.05 * rng.normal(size=300), common + 0.05 * rng.normal(size=300)
+    rows = np.hstack([sums_of(x), sums_of(y)])
+
+    distribution = resample(Difference(Mean(), Mean(), 2), rows, draw_weights(300, 2_000, 0))
+    width = distribution.bound(0.95) - distribution.bound(0.05)
+
+    assert width == pytest.approx(2 * 1.645 * (x - y).std(ddof=1) / np.sqrt(300), rel=0.08)
+
+
+def test_difference_has_the_gradient_of_both():
+    """Against a numerical derivative."""
+    statistic = Difference(Mean(), Mean(), 2, sign=-1.0)
+    totals = np.array([3.0, 5.0, 2.0, 7.0])
+    step = 1e-6 * np.eye(4)
+    numerical = [(statistic.value(totals + s) - statistic.value(totals - s)) / 2e-6 for s in step]
+
+    assert statistic.gradient(totals) == pytest.approx(np.array(numerical), abs=1e-8)
+
+
+@pytest.mark.parametrize("n", [30, 60])
+def test_studentised_lower_bounds_of_a_ratio_cover_as_often_as_they_say(n):
+    """One-sided 95 % bounds hold in 93 to 97 % of 600 samples (Monte-Carlo error 0.9 %)."""
+    rng = np.random.default_rng(n)
+    held = 0
+    for _ in range(600):
+        golden = rng.exponential(1.0, n) + 0.2
+        sums = np.stack([0.7 * golden + 0.5 * rng.normal(size=n), golden], axis=-1)
+        distribution = resample(Mean(), sums, draw_weights(n, 800, 1), studentised=True)
+        held += distribution.bound(0.05) <= 0.7
+
+    assert 0.925 <= held / 600 <= 0.975
