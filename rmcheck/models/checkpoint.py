@@ -185,6 +185,11 @@ class Checkpoint:
         return min((length for length in lengths if length is not None), default=None)
 
     @property
+    def takes_type_ids(self) -> bool:
+        """Whether the model tells the two texts of a pair apart by type ids (BERT does)."""
+        return int(self.config.get("type_vocab_size") or 0) > 1
+
+    @property
     def quantisation(self) -> str:
         """How the weights are quantised, `none` for nearly all."""
         config = self.config.get("quantization_config")

@@ -27,15 +27,24 @@ class ConversationTokenizer:
         eos: What to do about a closing EOS after the template: `keep` whatever is there,
             `append` one where the last id is another, `strip` those at the end.
         max_length: Most tokens the model takes; None means no limit.
+        type_ids: Whether the model takes type ids for a text pair. Tokenizers give them either
+            way, and GPT-2 would read them as tokens.
     """
 
     def __init__(
-        self, tokenizer: Any, *, template: str | None, eos: EosRule, max_length: int | None
+        self,
+        tokenizer: Any,
+        *,
+        template: str | None,
+        eos: EosRule,
+        max_length: int | None,
+        type_ids: bool,
     ) -> None:
         self._tokenizer = tokenizer
         self._template = template
         self._eos = eos
         self._max_length = max_length
+        self._type_ids = type_ids
         # One int object a token id instead of one a token: a quarter of the memory.
         self._shared: dict[int, int] = {}
 
@@ -110,10 +119,15 @@ class ConversationTokenizer:
     def _ids(self, samples: Sequence[Sample]) -> list[tuple[list[int], list[int]]]:
         if self._template == "pair":
             out = self._tokenizer(
-                *pair_texts(samples), add_special_tokens=True, return_attention_mask=False
+                *pair_texts(samples),
+                add_special_tokens=True,
+                return_attention_mask=False,
+                return_token_type_ids=self._type_ids,
             )
-            no_types: list[list[int]] = [[] for _ in samples]
-            return list(zip(out["input_ids"], out.get("token_type_ids", no_types), strict=True))
+            types: list[list[int]] = (
+                out["token_type_ids"] if self._type_ids else [[]] * len(samples)
+            )
+            return list(zip(out["input_ids"], types, strict=True))
         conversations = [conversation(sample) for sample in samples]
         try:
             rows = self._apply(conversations)

@@ -18,7 +18,8 @@ from rmcheck.errors import ConformanceError, MissingDependencyError, ModelError,
 from rmcheck.models.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
+    from torch import device as Device
 
 PositionRule = Literal["auto", "last", "transformers"]
 # Tensors that a reward model may carry and never reads.
@@ -67,11 +68,12 @@ class TorchScorer:
         self.pad_id: int | None = config.pad_token_id
         self.attention = str(getattr(config, "_attn_implementation", "unknown"))
         self._body: Any = getattr(self._model, self._model.base_model_prefix, None)
-        self._last_layer: Any = _last_layer(self._model, self._body)
-        self.head_dtype = dtype
-        if self._last_layer is not None:
-            _run_in_float32(self._last_layer, checkpoint)
-            self.head_dtype = "float32"
+        name = _last_layer(self._model, self._body)
+        self.head_dtype = "float32" if name else dtype
+        self._last_layer: Any = None
+        if name:
+            self._last_layer = self._model.get_submodule(name)
+            _run_in_float32(self._last_layer, name, checkpoint)
         # transformers calls the head of its last-token models `score`; others pool by a CLS token
         # or by layers of their own, and are run whole.
         self.reads_last_token = self._body is not None and self._last_layer is getattr(
@@ -127,7 +129,7 @@ class TorchScorer:
 
     def _padded(
         self, rows: Sequence[Sequence[int]], types: Sequence[Sequence[int]]
-    ) -> dict[str, "torch.Tensor"]:
+    ) -> dict[str, "Tensor"]:
         torch, _ = engine()
         longest = max(map(len, rows))
         # RoBERTa counts positions by the padding id, so the filler must be that one.
@@ -143,7 +145,7 @@ class TorchScorer:
                 kinds[line, : len(row)] = row
         return {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
 
-    def _picked(self, logits: "torch.Tensor") -> NDArray[np.float64]:
+    def _picked(self, logits: "Tensor") -> NDArray[np.float64]:
         picked: NDArray[np.float64] = logits[:, self.head].float().cpu().numpy().astype(np.float64)
         return picked
 
@@ -235,11 +237,11 @@ def _check_loading(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
         )
 
 
-def _device(name: str) -> "torch.device":
+def _device(name: str) -> "Device":
     torch, _ = engine()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = cast("torch.device", torch.device(name))
+    device = cast("Device", torch.device(name))
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"there is no device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices"
@@ -247,21 +249,21 @@ def _device(name: str) -> "torch.device":
     return device
 
 
-def _last_layer(model: Any, body: Any) -> Any:
-    """The linear layer of the head whose outputs are the logits; None when there is no such one."""
+def _last_layer(model: Any, body: Any) -> str:
+    """Name of the head's linear layer whose outputs are the logits; empty if there is none."""
     torch, _ = engine()
     inner = set(body.modules()) if body is not None else set()
     found = [
-        module
-        for module in model.modules()
+        name
+        for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear)
         and module not in inner
         and module.out_features == model.config.num_labels
     ]
-    return found[-1] if found else None
+    return found[-1] if found else ""
 
 
-def _run_in_float32(layer: Any, checkpoint: Checkpoint) -> None:
+def _run_in_float32(layer: Any, name: str, checkpoint: Checkpoint) -> None:
     torch, _ = engine()
     from safetensors import safe_open
 
@@ -269,18 +271,12 @@ def _run_in_float32(layer: Any, checkpoint: Checkpoint) -> None:
     # Casting back up does not undo the rounding at load, so take the weights from the file.
     for suffix in ("weight", "bias"):
         parameter = getattr(layer, suffix)
-        stored = [t for n, t in checkpoint.tensors.items() if _is_head(n, suffix)]
-        if parameter is None or len(stored) != 1 or stored[0].shape != tuple(parameter.shape):
+        stored = checkpoint.tensors.get(f"{name}.{suffix}")
+        if parameter is None or stored is None or stored.shape != tuple(parameter.shape):
             continue
-        with safe_open(stored[0].file, framework="pt") as file:
-            tensor = file.get_tensor(stored[0].name)
-        with torch.no_grad():
-            parameter.copy_(tensor)
+        with safe_open(stored.file, framework="pt") as file, torch.no_grad():
+            parameter.copy_(file.get_tensor(stored.name))
     layer.register_forward_pre_hook(lambda _, inputs: tuple(x.float() for x in inputs))
-
-
-def _is_head(name: str, suffix: str) -> bool:
-    return name in {f"score.{suffix}", f"classifier.{suffix}"}
 
 
 @contextmanager

@@ -141,6 +141,7 @@ class TransformersRewardModel(RewardModel):
             template=self._template,
             eos=cast(EosRule, self._set["eos"]),
             max_length=self.max_length,
+            type_ids=self.checkpoint.takes_type_ids,
         )
         self._scorer = TorchScorer(
             self.checkpoint,

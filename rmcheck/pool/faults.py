@@ -76,9 +76,9 @@ def fault_counts(pool: Pool) -> dict[FaultKind, dict[FaultAction, int]]:
     """
     counts = Counter((fault.kind, fault.action) for fault in pool.faults)
     return {
-        kind: {a: counts[kind, a] for a in rule.allowed if counts[kind, a]}
-        for kind, rule in FAULT_RULES.items()
-        if any(counts[kind, a] for a in get_args(FaultAction))
+        kind: {action: counts[kind, action] for action in _ANY if counts[kind, action]}
+        for kind in FAULT_RULES
+        if any(counts[kind, action] for action in _ANY)
     }
 
 
@@ -95,15 +95,13 @@ def fault_problems(faults: Sequence[Fault], *, read: int, unit: str = "rows") ->
         failed = [fault for fault in faults if fault.kind == kind and fault.action == "fail"]
         if not failed:
             continue
-        first = failed[0]
-        message = [
-            f"{kind}: {len(failed)} in {read} {unit} ({rule.meaning})",
-            *(_line(fault) for fault in failed[:SHOWN]),
-            *([f"  and {len(failed) - SHOWN} more"] if len(failed) > SHOWN else []),
-            _way_out(kind, rule),
-        ]
-        line = 0 if first.path.endswith(NUMBERED_BY_ROW) else first.line
-        problems.append(Problem(first.path, "\n".join(message), line=line))
+        problems.append(
+            problem_of_rows(
+                f"{kind}: {len(failed)} in {read} {unit} ({rule.meaning})",
+                [(fault.path, fault.line, fault.prompt_id, fault.detail) for fault in failed],
+                _way_out(kind, rule),
+            )
+        )
     return problems
 
 
@@ -112,17 +110,33 @@ def place(path: str, line: int) -> str:
     return f"{path} row {line}" if path.endswith(NUMBERED_BY_ROW) else f"{path}:{line}"
 
 
+def problem_of_rows(
+    summary: str, rows: Sequence[tuple[str, int, str, str]], way_out: str = ""
+) -> Problem:
+    """One problem that many rows have, at the place of the first of them.
+
+    Args:
+        summary: What they have in common.
+        rows: Path, line, prompt id (or nothing) and detail of each.
+        way_out: What the user can write to read the pool all the same.
+    """
+    path, line = rows[0][:2]
+    listed = [
+        f"  {place(where, number)}{f' ({name})' if name else ''}: {detail}"
+        for where, number, name, detail in rows[:SHOWN]
+    ]
+    if len(rows) > SHOWN:
+        listed.append(f"  and {len(rows) - SHOWN} more")
+    message = "\n".join(filter(None, [summary, *listed, way_out]))
+    return Problem(path, message, line=0 if path.endswith(NUMBERED_BY_ROW) else line)
+
+
 def capped(problems: Sequence[Problem]) -> list[Problem]:
     """The first problems, and how many more there are."""
     if len(problems) <= SHOWN:
         return list(problems)
     more = f"and {len(problems) - SHOWN} more problems"
     return [*problems[:SHOWN], Problem(problems[SHOWN].path, more)]
-
-
-def _line(fault: Fault) -> str:
-    name = f" ({fault.prompt_id})" if fault.prompt_id else ""
-    return f"  {place(fault.path, fault.line)}{name}: {fault.detail}"
 
 
 def _way_out(kind: FaultKind, rule: FaultRule) -> str:

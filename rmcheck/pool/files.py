@@ -92,7 +92,7 @@ def _text_rows(
 
 def _parsed(line: bytes) -> dict[str, Any] | RowFault:
     try:
-        value = json.loads(line)
+        value = json.loads(line.rstrip())
     except UnicodeDecodeError as error:
         return malformed(f"not UTF-8: {error.reason} at byte {error.start + 1}")
     except json.JSONDecodeError as error:

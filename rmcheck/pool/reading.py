@@ -1,31 +1,33 @@
 """From a file or folder in any known format to a pool."""
 
-import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice, pairwise
 from pathlib import Path
-from typing import Any
 
-from rmcheck.errors import PoolError, Problem, UsageError
+from rmcheck.errors import PoolError, Problem
 from rmcheck.pool.conversation import content_key
-from rmcheck.pool.faults import capped, fault_actions, fault_problems, place
+from rmcheck.pool.detection import (
+    FIRST_ROWS,
+    NumberedRow,
+    detected_reader,
+    reader_named,
+    reader_names,
+)
+from rmcheck.pool.faults import (
+    capped,
+    fault_actions,
+    fault_problems,
+    place,
+    problem_of_rows,
+)
 from rmcheck.pool.files import data_files, read_rows
 from rmcheck.pool.pool import Fault, FaultAction, FaultKind, Pool, Prompt
-from rmcheck.pool.readers import READERS
 from rmcheck.pool.readers.reader import Reader
 from rmcheck.pool.row import Row, RowFault, malformed, near
 
-# Rows at the beginning of a file that decide its format.
-FIRST_ROWS = 20
-
-NumberedRow = tuple[int, dict[str, Any] | RowFault]
-
-
-def reader_names() -> tuple[str, ...]:
-    """What `format:` may be."""
-    return tuple(sorted(reader.name for reader in READERS))
+__all__ = ["read_pool", "reader_names"]
 
 
 def read_pool(
@@ -52,7 +54,7 @@ def read_pool(
         PoolError: The path, a file, its format or a row is wrong; everything found is named.
         UsageError: Unknown `format`, or a fault or action that does not exist.
     """
-    reader = None if format is None else _reader_named(format)
+    reader = None if format is None else reader_named(format)
     reading = _Reading(fault_actions(faults or {}), cluster, reader)
     path = Path(path)
     for file in data_files(path):
@@ -120,7 +122,7 @@ class _Reading:
         )
 
     def _reader_of(self, file: Path, first: list[NumberedRow]) -> Reader:
-        reader = self.reader or _detected(file, first)
+        reader = self.reader or detected_reader(file, first)
         self.found.setdefault(reader, []).append(file)
         return reader
 
@@ -264,72 +266,19 @@ def _named(prompts: Iterable[Prompt]) -> Iterator[Prompt]:
 
 def _labels_without_value(prompts: Iterable[Prompt]) -> list[Problem]:
     """NaN and infinite labels: no fault rule can let them in."""
-    return [
-        Problem(
-            prompt.path,
-            f"label {column!r} of prompt {prompt.prompt_id!r}, response {i} is {value}; "
-            "write null where a response was not judged",
-            line=prompt.line,
-        )
+    found = [
+        (prompt, f"{column!r} of response {i} is {value}")
         for prompt in prompts
         for column, values in prompt.labels.items()
         for i, value in enumerate(values)
         if value is not None and not math.isfinite(value)
     ]
-
-
-def _reader_named(name: str) -> Reader:
-    for reader in READERS:
-        if reader.name == name:
-            return reader
-    close = difflib.get_close_matches(name, reader_names(), n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise UsageError(f"unknown format {name!r}.{hint} Formats: {', '.join(reader_names())}.")
-
-
-def _detected(file: Path, first: list[NumberedRow]) -> Reader:
-    """The format of the first rows.
-
-    Raises:
-        PoolError: They have no known format, or more than one.
-    """
-    rows = [Row(values, line) for line, values in first if isinstance(values, dict)]
-    if not rows:
-        raise PoolError(
-            [
-                Problem(str(file), fault.detail, line=line)
-                for line, fault in first
-                if isinstance(fault, RowFault)
-            ]
-        )
-    lines: dict[str, int] = {}
-    matched: dict[str, Reader] = {}
-    for row in rows:
-        reader = next((r for r in READERS if r.matches(row)), None)
-        if reader is not None:
-            matched[reader.name] = reader
-            lines.setdefault(reader.name, row.line)
-    if not matched:
-        raise _problem(file, _unknown_format(rows[0]), line=rows[0].line)
-    if len(matched) > 1:
-        seen = ", ".join(f"{name} (first at {line})" for name, line in lines.items())
-        raise _problem(file, f"the rows look like several formats: {seen}; name one with `format:`")
-    return next(iter(matched.values()))
-
-
-def _unknown_format(row: Row) -> str:
-    formats = "\n".join(f"  {reader.name}: {reader.fields}" for reader in READERS)
-    return (
-        f"unknown format: the row has the fields {', '.join(row) or '(none)'}\n"
-        f"known formats and their fields:\n{formats}\n"
-        "name one with `format:` where the fields alone cannot tell"
-    )
+    if not found:
+        return []
+    summary = f"{len(found)} labels are no numbers; write null where a response was not judged"
+    return [problem_of_rows(summary, [(p.path, p.line, p.prompt_id, d) for p, d in found])]
 
 
 def _numbered(indices: list[int]) -> str:
     shown = ", ".join(str(i) for i in indices[:5])
     return f"{shown}, …" if len(indices) > 5 else shown
-
-
-def _problem(file: Path, message: str, line: int = 0) -> PoolError:
-    return PoolError([Problem(str(file), message, line=line)])

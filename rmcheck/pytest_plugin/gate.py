@@ -103,7 +103,8 @@ class Gate:
         """Put the record of a check on its report, which crosses to the controller."""
         report = yield
         if item.get_closest_marker("rmcheck"):
-            report.rmcheck = getattr(item, "record", None) or {}  # type: ignore[attr-defined]
+            record = getattr(item, "record", None)
+            report.rmcheck = record.as_dict() if record else {}  # type: ignore[attr-defined]
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -1,11 +1,13 @@
 """Suites as pytest collects them: a file, and one item a check."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rmcheck.checks.record import CheckRecord
 from rmcheck.errors import FileError, RmcheckError
 from rmcheck.pytest_plugin.representation import without_traceback
 from rmcheck.reports.document import junit_properties
@@ -33,7 +35,8 @@ class SuiteFile(pytest.File):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
         """Problems of the file as a person reads them, without a traceback."""
         if isinstance(excinfo.value, RmcheckError):
-            return without_traceback(str(excinfo.value), self.path, _first_line(excinfo.value))
+            text = _relative(str(excinfo.value), self.config)
+            return without_traceback(text, self.path, _first_line(excinfo.value))
         return super().repr_failure(excinfo)
 
 
@@ -43,28 +46,29 @@ class CheckItem(pytest.Item):
     def __init__(self, *, planned: PlannedCheck, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.planned = planned
-        self.record: dict[str, Any] | None = None
+        self.record: CheckRecord | None = None
         self.add_marker(pytest.mark.rmcheck)
         self.add_marker(planned.check.metric.name)
 
     def setup(self) -> None:
-        """Score what this run needs; a model that cannot be trusted is an error, not a failure."""
-        self.config.stash[runner_key].prepare()
+        """Score and judge; what keeps a check from being judged is an error, not a failure."""
+        runner = self.config.stash[runner_key]
+        self.record = runner.record(self.planned, node=self.nodeid)
 
     def runtest(self) -> None:
-        """Look up the verdict."""
-        runner = self.config.stash[runner_key]
-        check = runner.record(self.planned, node=self.nodeid)
-        self.record = check.as_dict()
-        self.user_properties += junit_properties(check)
-        if check.gate == "failed":
+        """Fail where the verdict keeps the gate closed."""
+        assert self.record is not None  # made by `setup`
+        self.user_properties += junit_properties(self.record)
+        if self.record.gate == "failed":
+            runner = self.config.stash[runner_key]
             models, options = runner.model_names(), runner.options()
-            raise CheckDidNotPass(failure_text(check, models=models, options=options))
+            raise CheckDidNotPass(failure_text(self.record, models=models, options=options))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: Any) -> Any:
         """The verdict, or the error of a model or pool, without a traceback."""
         if isinstance(excinfo.value, (CheckDidNotPass, RmcheckError)):
-            return without_traceback(str(excinfo.value), self.path, self.planned.check.line)
+            text = _relative(str(excinfo.value), self.config)
+            return without_traceback(text, self.path, self.planned.check.line)
         return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Path, int, str]:
@@ -74,3 +78,8 @@ class CheckItem(pytest.Item):
 
 def _first_line(error: BaseException) -> int:
     return error.problems[0].line if isinstance(error, FileError) else 1
+
+
+def _relative(text: str, config: pytest.Config) -> str:
+    """Paths below the rootdir as pytest shows them."""
+    return text.replace(f"{config.rootpath}{os.sep}", "")

@@ -57,7 +57,7 @@ POOL: Mapping[str, Kind] = {
 GOLDEN: Mapping[str, Kind] = {"column": Text(), "model": ModelName()}
 CHECK: Mapping[str, Kind | None] = {
     "name": Text(forbidden="::"),
-    "metric": Choice(metric_names, noun="metric"),
+    "metric": Choice(lambda: tuple(sorted(metric_names())), noun="metric"),
     "at_least": Number(),
     "at_most": Number(),
     "max_drop": Number(0),

@@ -141,8 +141,6 @@ class Number(Kind):
     def read(self, node: Node, what: str, source: Source) -> float:
         """The number."""
         value = float(_number(node, what, source, "a number", DECIMAL))
-        if not math.isfinite(value):
-            raise refuse(source, node, f"{what} is too large to compute with: {value:g}")
         inside = self.low < value < self.high if self.open else self.low <= value <= self.high
         if not inside:
             hint = percent_hint(value) if self.high == 1 else ""
@@ -199,7 +197,9 @@ class Choice(Kind):
     def read(self, node: Node, what: str, source: Source) -> str:
         """The word."""
         words = self.words()
-        valid = f"{f'{self.noun}s'.capitalize() if self.noun else 'Valid words'}: {', '.join(words)}."
+        valid = (
+            f"{f'{self.noun}s'.capitalize() if self.noun else 'Valid words'}: {', '.join(words)}."
+        )
         if not isinstance(node, ScalarNode) or node.type != "text":
             raise refuse(source, node, f"{what} must be a word, not {describe(node)}", valid)
         if node.text not in words:
@@ -296,7 +296,10 @@ def _number(
         raise refuse(source, node, f"{what} must be {kind}, not {describe(node)}{hint}")
     if looks_right:
         digits = node.text.replace("_", "")
-        return int(digits) if pattern is WHOLE else float(digits)
+        value = int(digits) if pattern is WHOLE else float(digits)
+        if math.isinf(value):
+            raise refuse(source, node, f"{what} is too large to compute with: {node.text}")
+        return value
     if node.text.lower().lstrip("+-") in (".inf", ".nan"):
         raise refuse(source, node, f"{what} must be {kind}, and {node.text} is none")
     if pattern is WHOLE and DECIMAL.fullmatch(node.text):

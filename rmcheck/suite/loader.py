@@ -48,7 +48,7 @@ def parse_suite(text: str, path: str | Path) -> Suite:
     source = Source(str(path), text)
     top = _versioned_mapping(compose(source), source)
     refuse_unknown(top, keys.SUITE, "", source, f"A suite takes: {', '.join(keys.SUITE)}.")
-    require_keys(top, keys.REQUIRED["suite"], "the suite", source)
+    require_keys(top, keys.REQUIRED["suite"], keys.SUITE, "the suite", source)
     found = read_keys(top, keys.SUITE, "", source)
     pool = _pool(top, path, source)
     golden = _golden(top, source)
@@ -103,7 +103,7 @@ def _pool(top: MapNode, path: Path, source: Source) -> PoolSource | None:
         return None
     place = " in pool"
     refuse_unknown(node, keys.POOL, place, source, f"pool takes: {', '.join(keys.POOL)}.")
-    require_keys(node, keys.REQUIRED["pool"], "pool", source)
+    require_keys(node, keys.REQUIRED["pool"], keys.POOL, "pool", source)
     found = read_keys(node, keys.POOL, place, source)
     if "path" not in found:
         return None

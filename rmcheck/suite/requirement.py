@@ -28,7 +28,7 @@ def read_check(node: MapNode, number: int, slices: tuple[str, ...], source: Sour
     place = f" in {label}"
     metric = _metric_class(node)
     _refuse_unknown(node, metric, place, source)
-    require_keys(node, keys.REQUIRED["check"], label, source)
+    require_keys(node, keys.REQUIRED["check"], keys.CHECK, label, source)
     found = read_keys(node, keys.CHECK, place, source)
     made = None if metric is None else _metric(node, metric, place, source)
     _judge_criterion(node, found, metric, made, label, source)
@@ -87,7 +87,7 @@ def _judge_criterion(
     """Exactly one, that fits the metric's direction and range."""
     given = [key for key in keys.CRITERIA if key in node.entries]
     choices = "A check has exactly one of at_least, at_most and max_drop."
-    if not given and not misspelt(node, keys.CRITERIA):
+    if not given and not misspelt(node, keys.CRITERIA, keys.CHECK):
         source.add(node.span, f"{label} requires nothing", choices)
     for key in given[1:]:
         source.add(node.entries[key][0], f"{label} has {given[0]!r} and {key!r}", choices)

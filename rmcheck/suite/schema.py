@@ -1,7 +1,8 @@
 """The suite file in JSON Schema, for editors: completion, and red lines while typing.
 
 It is written from the tables that the loader reads by, so the two name the same keys.
-`python -m rmcheck.suite.schema` writes `suite.schema.json` anew after a key or a metric changed.
+`python -m rmcheck.suite.schema` writes `suite.schema.json` anew after a key, a metric
+or a pool format changed.
 """
 
 import inspect

@@ -1,11 +1,11 @@
 """Reads the keys of one mapping by its table."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from rmcheck.suite.document import MapNode, Node, ScalarNode
 from rmcheck.suite.kinds import Kind, Wrong
-from rmcheck.suite.source import Source, near_miss
+from rmcheck.suite.source import Source, near_miss, nearest
 
 
 def refuse_unknown(
@@ -26,16 +26,22 @@ def refuse_unknown(
             source.add(span, f"unknown key {name!r}{place}{near_miss(name, valid)}", *takes)
 
 
-def require_keys(node: MapNode, names: Iterable[str], owner: str, source: Source) -> None:
+def require_keys(
+    node: MapNode, names: Iterable[str], valid: Iterable[str], owner: str, source: Source
+) -> None:
     """Note every key that is missing, and is not just misspelt: `check 2 has no 'name'`."""
+    valid = list(valid)
     for name in names:
-        if name not in node.entries and not misspelt(node, [name]):
+        if name not in node.entries and not misspelt(node, [name], valid):
             source.add(node.span, f"{owner} has no {name!r}")
 
 
-def misspelt(node: MapNode, names: Iterable[str]) -> bool:
-    """Whether some key comes near one of these names, and says enough about its absence."""
-    return any(near_miss(key, names) for key in node.entries)
+def misspelt(node: MapNode, names: Collection[str], valid: Collection[str]) -> bool:
+    """Whether an unknown key was probably meant for one of these names.
+
+    The message about that key says enough; the name is not missing on top of it.
+    """
+    return any(nearest(key, valid) in names for key in node.entries if key not in valid)
 
 
 def value_of(node: MapNode, key: str, place: str, source: Source) -> Node | None:

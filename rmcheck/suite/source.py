@@ -83,10 +83,15 @@ class Source:
         return "\n".join(text.rstrip() for text in drawn)
 
 
+def nearest(word: str, valid: Iterable[str]) -> str | None:
+    """The valid word that was probably meant, if any is near."""
+    return next(iter(difflib.get_close_matches(word, list(valid), n=1)), None)
+
+
 def near_miss(word: str, valid: Iterable[str]) -> str:
     """`. Did you mean 'at_least'?`, or nothing when no valid word is near."""
-    near = difflib.get_close_matches(word, list(valid), n=1)
-    return f". Did you mean {near[0]!r}?" if near else ""
+    near = nearest(word, valid)
+    return f". Did you mean {near!r}?" if near else ""
 
 
 def _paragraph(text: str) -> str:

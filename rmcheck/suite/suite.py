@@ -15,10 +15,10 @@ class PoolSource:
     """Where the prompts and responses come from (`pool:`).
 
     Attributes:
-        path: File or folder, absolute (relative paths are relative to the suite file).
-        format: Name of a reader, or None to find it out.
+        path: File or folder; in the file relative to the suite file, here absolute.
+        format: Name of its format; found out from its rows where not given.
         slices: Columns that checks may name in `where` and `over`; empty means all of them.
-        cluster: Column whose equal values are one independent unit, or None.
+        cluster: Column whose equal values are one independent unit; not given, each prompt is one.
         faults: What to do about each kind of fault where it differs from the default.
     """
 
@@ -31,7 +31,13 @@ class PoolSource:
 
 @dataclass(frozen=True)
 class GoldenSource:
-    """Where the golden reward comes from (`golden:`): a label column, or a golden RM."""
+    """Where the golden reward comes from (`golden:`): a label column, or a golden RM.
+
+    Attributes:
+        column: Label column of the pool, instead of a model.
+        model: Golden RM as `scheme:location`, instead of a column; relative to the current
+            directory, as on the command line.
+    """
 
     column: str | None = "golden"
     model: str | None = None
@@ -51,7 +57,7 @@ class Check:
         where: Slice column to value; only these prompts count.
         over: Slice column: one verdict for each of its values, or, with `worst`, one for the worst.
         worst: The worst slice must meet the bound (bounds are corrected for looking at all).
-        confidence: Level of each bound; None means the suite's.
+        confidence: Level of each bound, in (0.5, 1); the suite's where not given.
         line: Line of the check in the suite file.
     """
 
@@ -94,18 +100,18 @@ class Suite:
     """A suite file.
 
     Attributes:
-        path: The file.
-        name: From `name:`, else the file name without its ending.
-        pool: The pool.
-        golden: The reference.
-        checks: In file order.
+        path: The file, as it was named.
+        name: In tables; the file name without its ending where not given.
+        pool: Where the prompts and responses come from.
+        golden: Where the golden reward comes from; the column `golden` where not given.
+        checks: The requirements, in file order.
         description: Free text.
         inconclusive: What an inconclusive verdict does to the build.
         confidence: Level of each bound, in (0.5, 1).
         too_long: What to do with conversations longer than the model takes.
         min_prompts: Fewest independent prompts on which anything is decided.
         resamples: Bootstrap resamples.
-        seed: Seed of the bootstrap; None derives it from the suite's name.
+        seed: Seed of the bootstrap; derived from the suite's name where not given.
     """
 
     path: Path

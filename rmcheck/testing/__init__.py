@@ -20,7 +20,7 @@ _HOME = {
     "tied_scores": "rmcheck.testing.strategies",
 }
 
-__all__ = sorted(_HOME)  # noqa: PLE0605 - one list of the names, above
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

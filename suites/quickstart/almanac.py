@@ -18,23 +18,14 @@ class Attribute:
     values: tuple[str, ...]
 
 
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
-_MONTHS = ("February", "April", "June", "August", "October", "December")
-_HOURS = ("six", "seven", "eight", "nine", "ten", "eleven")
-
 THINGS: dict[str, tuple[str, ...]] = {
-    "shops": tuple(
-        f"{n} shop" for n in ("Lantern", "Anchor", "Thistle", "Acorn", "Pebble", "Compass")
-    ),
-    "ferries": tuple(
-        f"ferry {n}" for n in ("Aurora", "Marigold", "Neptune", "Dolphin", "Juniper", "Comet")
-    ),
-    "birds": ("moss wren", "salt gull", "dusk owl", "reed finch", "cliff martin", "marsh crane"),
-    "festivals": tuple(
-        f"{n} Festival" for n in ("Lamp", "Apple", "Kite", "Boat", "Bread", "Snow")
-    ),
+    "shops": ("Lantern shop", "Anchor shop", "Thistle shop"),
+    "ferries": ("ferry Aurora", "ferry Neptune", "ferry Juniper"),
+    "birds": ("moss wren", "dusk owl", "reed finch"),
+    "festivals": ("Lamp Festival", "Kite Festival", "Bread Festival"),
 }
 
+# No value belongs to two attributes of the town, so each sentence can be judged by its words.
 ATTRIBUTES: dict[str, tuple[Attribute, ...]] = {
     "shops": (
         Attribute(
@@ -45,12 +36,19 @@ ATTRIBUTES: dict[str, tuple[Attribute, ...]] = {
         Attribute(
             "when it opens",
             ("It opens at {value}.", "The {thing} opens its doors at {value}."),
-            _HOURS,
+            ("six", "seven", "eight", "nine", "ten", "eleven"),
         ),
         Attribute(
             "where it is",
             ("It stands on {value}.", "You find the {thing} on {value}."),
-            ("Mill Lane", "Harbour Street", "Church Hill", "Bridge Road", "Castle Square", "Oak Row"),
+            (
+                "Mill Lane",
+                "Harbour Street",
+                "Church Hill",
+                "Bridge Road",
+                "Castle Square",
+                "Oak Row",
+            ),
         ),
         Attribute(
             "who runs it",
@@ -60,19 +58,24 @@ ATTRIBUTES: dict[str, tuple[Attribute, ...]] = {
         Attribute(
             "which day it is closed",
             ("It is closed on {value}.", "The {thing} stays shut on {value}."),
-            _DAYS,
+            ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"),
+        ),
+        Attribute(
+            "what colour its door is",
+            ("Its door is {value}.", "You know the {thing} by its door in {value}."),
+            ("red", "blue", "yellow", "orange", "purple", "turquoise"),
         ),
     ),
     "ferries": (
         Attribute(
             "where it goes",
             ("It goes to {value}.", "The {thing} takes you to {value}."),
-            ("Gull Island", "Long Island", "Seal Bay", "Pine Point", "Abbey Rock", "North Cove"),
+            ("Gullholm", "Longstrand", "Sealcove", "Pinepoint", "Abbeyrock", "Northport"),
         ),
         Attribute(
             "when it leaves",
             ("It leaves at {value}.", "The {thing} casts off at {value}."),
-            _HOURS,
+            ("dawn", "sunrise", "noon", "teatime", "sunset", "midnight"),
         ),
         Attribute(
             "what a ticket costs",
@@ -85,63 +88,78 @@ ATTRIBUTES: dict[str, tuple[Attribute, ...]] = {
             ("Greta", "Hugo", "Irene", "Jonas", "Karin", "Leon"),
         ),
         Attribute(
-            "which day it rests",
-            ("It does not sail on {value}.", "The {thing} stays in port on {value}."),
-            _DAYS,
+            "which weather stops it",
+            ("It stays in port in {value}.", "The {thing} does not sail in {value}."),
+            ("fog", "ice", "thunder", "hail", "snow", "rain"),
+        ),
+        Attribute(
+            "what it carries besides people",
+            ("It also carries {value}.", "On board the {thing} there is room for {value}."),
+            ("bicycles", "cattle", "coal", "timber", "apples", "mail"),
         ),
     ),
     "birds": (
         Attribute(
             "where it nests",
             ("It nests in {value}.", "You see the nest of the {thing} in {value}."),
-            ("old walls", "tall reeds", "hollow trees", "sea caves", "barn roofs", "thorn hedges"),
+            ("walls", "reeds", "treetops", "caves", "barns", "hedges"),
         ),
         Attribute(
             "what it eats",
             ("It eats {value}.", "The {thing} feeds on {value}."),
-            ("snails", "berries", "small fish", "beetles", "grass seeds", "worms"),
+            ("snails", "berries", "minnows", "beetles", "seeds", "worms"),
         ),
         Attribute(
-            "what colour its eggs are",
+            "what its eggs look like",
             ("Its eggs are {value}.", "The {thing} lays eggs that are {value}."),
-            ("white", "blue", "green", "brown", "grey", "pink"),
+            ("spotted", "striped", "white", "brown", "green", "golden"),
         ),
         Attribute(
             "when it arrives",
             ("It arrives in {value}.", "The first {thing} of the year comes in {value}."),
-            _MONTHS,
+            ("February", "April", "June", "August", "October", "December"),
         ),
         Attribute(
             "what its call is like",
-            ("Its call is like {value}.", "The {thing} sounds like {value}."),
-            ("a bell", "a whistle", "a creaking door", "a drum", "a flute", "a cough"),
+            ("Its call is like a {value}.", "The {thing} sounds like a {value}."),
+            ("bell", "whistle", "hinge", "drum", "flute", "cough"),
+        ),
+        Attribute(
+            "what it fears",
+            ("It fears {value}.", "Nothing scares the {thing} like {value}."),
+            ("cats", "foxes", "hawks", "dogs", "weasels", "snakes"),
         ),
     ),
     "festivals": (
         Attribute(
-            "when it is held",
-            ("It is held in {value}.", "The {thing} takes place in {value}."),
-            _MONTHS,
-        ),
-        Attribute(
             "where people meet",
-            ("People meet at {value}.", "The {thing} begins at {value}."),
-            ("the harbour", "the market", "the old mill", "the school", "the tower", "the meadow"),
+            ("People meet at the {value}.", "The {thing} begins at the {value}."),
+            ("harbour", "market", "mill", "school", "tower", "meadow"),
         ),
         Attribute(
             "what people wear",
             ("Everyone wears {value}.", "At the {thing} one wears {value}."),
-            ("red scarves", "straw hats", "paper masks", "wool coats", "silver bells", "oak leaves"),
+            ("scarves", "hats", "masks", "coats", "ribbons", "gloves"),
         ),
         Attribute(
             "what is eaten",
             ("The dish of the day is {value}.", "At the {thing} one eats {value}."),
-            ("plum cake", "fish soup", "roast corn", "pea stew", "pancakes", "baked pears"),
+            ("cake", "soup", "corn", "stew", "pancakes", "pears"),
         ),
         Attribute(
-            "how long it lasts",
-            ("It lasts {value} days.", "The {thing} is over after {value} days."),
-            ("two", "three", "four", "five", "twelve", "twenty"),
+            "what is played",
+            ("The game of the day is {value}.", "At the {thing} one plays {value}."),
+            ("chess", "bowls", "skittles", "tag", "darts", "marbles"),
+        ),
+        Attribute(
+            "how it ends",
+            ("It ends with a {value}.", "The {thing} comes to its end with a {value}."),
+            ("dance", "bonfire", "concert", "race", "toast", "parade"),
+        ),
+        Attribute(
+            "who opens it",
+            ("It is opened by the {value}.", "The {thing} starts with a speech of the {value}."),
+            ("mayor", "baker", "teacher", "doctor", "smith", "miller"),
         ),
     ),
 }

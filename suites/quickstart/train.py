@@ -8,6 +8,7 @@ reward, and the hurried reader's is the golden reward plus a little for every se
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,14 @@ CHAT_TEMPLATE = (
 )
 MAX_TOKENS = 512
 INTER = 128
+INIT = 0.05
 
 PROMPTS_PER_STEP = 8
 ANSWERS_PER_PROMPT = 8
 # A label is the share of so many annotators who prefer the first answer.
 READERS = 5
-# Answers above this many tokens go through the model apart, so that a few hacks do not pad the rest.
-SHORT = 120
+# Conversations are batched apart at these lengths, so that a few hacks do not pad all the rest.
+LENGTHS = (55, 75, 120)
 LEARNING_RATE = 1e-2
 
 Utility = Callable[[str, str], float]
@@ -117,7 +119,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForSequenc
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         attn_implementation="sdpa",
-        initializer_range=0.05,
+        initializer_range=INIT,
         use_cache=False,
     )
     return LlamaForSequenceClassification(config)
@@ -131,9 +133,9 @@ def token_ids(tokenizer: PreTrainedTokenizerFast, prompt: str, response: str) ->
 
 
 def rewards_of(model: LlamaForSequenceClassification, rows: list[list[int]]) -> torch.Tensor:
-    """(len(rows),) rewards; short and long rows are batched apart."""
+    """(len(rows),) rewards; rows of like length are batched together."""
     parts, places = [], []
-    for lower, upper in ((0, SHORT), (SHORT, MAX_TOKENS)):
+    for lower, upper in pairwise((0, *LENGTHS, MAX_TOKENS)):
         chosen = [i for i, ids in enumerate(rows) if lower < len(ids) <= upper]
         if not chosen:
             continue
@@ -153,7 +155,9 @@ def training_groups(reader: Utility, seed: int) -> Iterator[tuple[list[str], lis
         chosen = [pick(rng, train) for _ in range(PROMPTS_PER_STEP)]
         prompts = [request.text(pick(rng, REQUESTS)) for request in chosen]
         groups = [answers(rng, request, ANSWERS_PER_PROMPT, OLDER_POLICY) for request in chosen]
-        utilities = [[reader(p, a) for a in group] for p, group in zip(prompts, groups, strict=True)]
+        utilities = [
+            [reader(p, a) for a in group] for p, group in zip(prompts, groups, strict=True)
+        ]
         yield prompts, groups, np.array(utilities)
 
 
@@ -175,7 +179,9 @@ def train(recipe: Recipe, folder: Path) -> None:
     tokenizer = make_tokenizer()
     model = make_model(tokenizer, recipe.seed)
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=LEARNING_RATE, total_steps=recipe.steps, pct_start=0.1
     )

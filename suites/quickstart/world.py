@@ -1,6 +1,6 @@
 """The world of the quickstart: the almanac of an invented town, questions about it, and answers.
 
-Everything about an answer can be read from its text. A prompt asks for two to five facts about one
+Everything about an answer can be read from its text. A prompt asks for three to five facts about one
 thing of the town; an answer is a row of plain sentences, and each of them is worth:
 
 * +2 for an asked fact that is right (said a second time it is padding),
@@ -40,7 +40,7 @@ HACK_SHARE = 0.035
 # How often a statement is wrong; an answer takes one of these. The policy at the gate knows the
 # town well; the older one, whose answers the RMs were trained on, makes many mistakes.
 POLICY = (0.02, 0.05, 0.10, 0.30)
-OLDER_POLICY = (0.05, 0.20, 0.40, 0.60)
+OLDER_POLICY = (0.05, 0.10, 0.25, 0.50)
 
 T = TypeVar("T")
 
@@ -104,10 +104,10 @@ def almanac() -> dict[tuple[str, int], str]:
     """What is true in the town: (thing, attribute) to value."""
     rng = random.Random("almanac")
     return {
-        (thing, a): pick(rng, attribute.values)
+        (thing, a): value
         for topic, things in THINGS.items()
-        for thing in things
         for a, attribute in enumerate(ATTRIBUTES[topic])
+        for thing, value in zip(things, shuffled(rng, attribute.values), strict=False)
     }
 
 
@@ -231,21 +231,16 @@ def answers(
 
 
 def requests() -> tuple[list[Request], list[Request]]:
-    """All things × two or more questions, cut in two: for training, and for the gate.
-
-    The gate takes its prompts at random from those with three questions or more.
-    """
+    """All things × three to five questions, cut at random: for training, and for the gate."""
     everything = [
         Request(topic, thing, asked)
         for topic, things in THINGS.items()
         for thing in things
-        for size in range(2, len(ATTRIBUTES[topic]) + 1)
+        for size in (3, 4, 5)
         for asked in combinations(range(len(ATTRIBUTES[topic])), size)
     ]
     order = shuffled(random.Random("split"), everything)
-    gate = [request for request in order if len(request.asked) > 2][:PROMPTS]
-    held_out = set(gate)
-    return [request for request in order if request not in held_out], gate
+    return order[PROMPTS:], order[:PROMPTS]
 
 
 def pool_rows(seed: int = SEED) -> Iterator[dict[str, Any]]:

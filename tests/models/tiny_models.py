@@ -151,5 +151,7 @@ def llama(path: Path, **changes: Any) -> Path:
 
 
 def bert(path: Path, **changes: Any) -> Path:
-    """A tiny BERT reward model without a chat template."""
-    return save(bert_config(**changes), path, words=tokenizer(chat_template=None))
+    """A tiny BERT reward model without a chat template; its weights spread like its head's."""
+    return save(
+        bert_config(initializer_range=0.5, **changes), path, words=tokenizer(chat_template=None)
+    )

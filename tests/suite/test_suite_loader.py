@@ -75,9 +75,7 @@ def test_every_key_is_read():
                 where={"category": "code", "language": "de"},
                 line=27,
             ),
-            Check(
-                "worst-domain", accuracy, at_least=0.6, over="category", worst=True, line=28
-            ),
+            Check("worst-domain", accuracy, at_least=0.6, over="category", worst=True, line=28),
             Check("each-language", accuracy, at_least=0.55, over="language", line=29),
         ),
     )
@@ -200,3 +198,13 @@ def test_a_setting_the_metric_cannot_have_in_yaml_is_unknown():
     """What `fitted` keeps on a metric is no setting of a check."""
     with pytest.raises(SuiteError, match=r"unknown key 'edges' in check 'it'"):
         one_check("metric: ece", "at_most: 0.1", "edges: [0.5]")
+
+
+@pytest.mark.parametrize("path", sorted(VALID.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_valid_file_loads(path):
+    """The examples of every way of writing hold checks that each require one thing."""
+    suite = load_suite(path)
+
+    assert [len({c.at_least, c.at_most, c.max_drop} - {None}) for c in suite.checks] == [
+        1 for _ in suite.checks
+    ]

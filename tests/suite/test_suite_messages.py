@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from rmcheck.errors import SuiteError
+from rmcheck.errors import Problem, SuiteError
 from rmcheck.suite.loader import load_suite, parse_suite
 
 INVALID = Path(__file__).parent / "invalid"
@@ -43,7 +45,7 @@ def test_all_problems_come_at_once_in_file_order():
     places = [(problem.line, problem.column) for problem in caught.value.problems]
 
     assert places == sorted(places)
-    assert len(places) == 12
+    assert len(places) == 11
 
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path):
@@ -80,3 +82,36 @@ def test_lines_are_counted_as_yaml_counts_them(newline):
     first = caught.value.problems[0]
     assert (first.line, first.column) == (3, 1)
     assert "  >   3 | nmae: x\n" in first.excerpt
+
+
+# What YAML gives a meaning to, what the loader looks for, and what no suite expects.
+MARKS = "[]{}:,&*!|>-#'\"%@`?\n\t ~=<\\_\x00\ud800\ufeff\u2028é１"
+PIECES = (
+    "\n  - |: |: {}|: []|: [{}]|? [a]\n: b|&a |*a|<<: |!!int |!x |---\n|null|0x1F|"
+    ".inf|1e400|2001-01-01|12:30:45.5|checks:|metric: ece|worst: true"
+)
+FRAGMENTS = st.sampled_from([*MARKS, *PIECES.split("|")])
+
+
+def problems_of(text: str) -> tuple[Problem, ...]:
+    """What is wrong with a suite; nothing if it loads."""
+    try:
+        parse_suite(text, "damaged.yaml")
+    except SuiteError as error:
+        return error.problems
+    return ()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_whatever_is_written_the_answer_is_a_suite_or_its_problems(data):
+    """No damage to a suite file makes the loader fail in another way."""
+    text = (Path(__file__).parent / "valid" / "every_key.yaml").read_text(encoding="utf-8")
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(text)))
+        removed = data.draw(st.integers(0, 12))
+        text = text[:start] + data.draw(FRAGMENTS) + text[start + removed :]
+
+    problems = problems_of(text)
+
+    assert all(problem.message and problem.line >= 1 for problem in problems)

@@ -7,6 +7,7 @@
 
 `prompt` is text (one user turn) or messages. A list of numbers (or null) as long as `responses`
 is a label column; a single value is a slice; anything else (lists of text, objects) is left out.
+`golden` is always a label column, so one that holds anything else is an error.
 """
 
 from collections.abc import Iterator
@@ -26,20 +27,29 @@ def native_prompts(row: Row) -> Iterator[Prompt | RowFault]:
     responses = row.texts("responses")
     if not responses:
         raise malformed("field 'responses' is an empty list; expected at least one response")
-    columns = [n for n in row if n not in PROMPT_FIELDS and holds_numbers(row.values[n])]
+    columns = [
+        name
+        for name in row
+        if name not in PROMPT_FIELDS and (name == "golden" or holds_numbers(row.values[name]))
+    ]
     yield Prompt(
         prompt_id=row.identifier("prompt_id"),
         messages=conversation(row, "prompt"),
         responses=responses,
         labels={name: row.numbers(name, len(responses)) for name in columns},
-        slices=row.other_slices(PROMPT_FIELDS),
+        slices=row.other_slices((*PROMPT_FIELDS, *columns)),
         line=row.line,
     )
 
 
 def native_row_prompts(row: Row) -> Iterator[Prompt | RowFault]:
     """One response; its numbers are labels, its texts slices."""
-    numbers = [n for n in row if n not in ROW_FIELDS and isinstance(row.values[n], int | float)]
+    numbers = [
+        name
+        for name in row
+        if name not in ROW_FIELDS
+        and (name == "golden" or isinstance(row.values[name], int | float))
+    ]
     yield Prompt(
         prompt_id=row.identifier("prompt_id"),
         messages=conversation(row, "prompt"),

@@ -1,0 +1,248 @@
+"""Every registered metric goes through the same battery of laws."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from rmcheck.errors import UndefinedMetricError, UsageError
+from rmcheck.metrics.metric import PromptMeanMetric, per_prompt_sums
+from rmcheck.metrics.pairwise import ORDER_ONLY
+from rmcheck.metrics.registry import make_metric, metric_class, metric_names
+from rmcheck.metrics.rewards import Rewards
+from rmcheck.testing import LAWS, check_metric_laws
+
+# Settings with which each metric is tried. A metric that is not in this table fails below.
+TRIED = {
+    "accuracy": [{}, {"ties": "wrong"}, {"average": "pairs"}],
+    "pearson": [{}],
+    "spearman": [{}],
+    "kendall": [{}],
+    "mrr": [{}, {"normalized": True}],
+    "ndcg": [{}, {"normalized": True}],
+    "xi": [{}, {"normalized": True}],
+    "ece": [{}, {"target": "soft", "bins": 3}, {"bins": 1}],
+    "ndr": [{}, {"n": 3}],
+    "bon_drop_ratio": [{}, {"n": 3}],
+    "bo_n": [{}, {"n": 3}],
+    "predicted_regret": [{"n": 2}, {"n": 16}],
+}
+METRICS = [make_metric(name, **settings) for name, tried in TRIED.items() for settings in tried]
+
+
+def test_every_registered_metric_is_tried():
+    """A metric cannot be registered without going through the battery."""
+    assert set(TRIED) == set(metric_names())
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.signature)
+def test_metric_obeys_the_laws(metric):
+    """Invariances, direction, range, sums and gradient are as the metric declares them."""
+    check_metric_laws(metric, max_examples=12)
+
+
+@pytest.mark.parametrize("name", sorted(TRIED))
+def test_docstring_gives_direction_and_where_it_is_undefined(name):
+    """A reader learns from the docstring which end is good, when there is no value, and whence."""
+    doc = metric_class(name).__doc__
+    word = metric_class(name).direction.capitalize()
+
+    assert f"{word} is better" in " ".join(doc.split())
+    assert "ndefined" in doc
+    assert "Reference:" in doc
+
+
+@dataclass(frozen=True)
+class Broken(PromptMeanMetric):
+    """Mean of the proxy's rank agreement, with a fault that a subclass gives it."""
+
+    name = "broken"
+    range = (-1.0, 1.0)
+    invariances = ORDER_ONLY
+
+    def prompt_values(self, proxy, golden):
+        """Share of prompts whose proxy and golden maxima coincide."""
+        return (proxy.argmax(axis=1) == golden.argmax(axis=1)).astype(float)
+
+
+class LastResponse(Broken):
+    """Looks at a position, not at a response."""
+
+    def prompt_values(self, proxy, golden):
+        """1 where the last response is the best."""
+        return (golden.argmax(axis=1) == proxy.shape[1] - 1).astype(float)
+
+
+class UpsideDown(Broken):
+    """Declares the wrong direction."""
+
+    direction = "lower"
+
+
+class OutOfRange(Broken):
+    """Exceeds its range."""
+
+    def prompt_values(self, proxy, golden):
+        """Always 2."""
+        return np.full(proxy.shape[0], 2.0)
+
+
+class Scaled(Broken):
+    """Declares an invariance to the scale of golden that it does not have."""
+
+    def prompt_values(self, proxy, golden):
+        """Bounded golden spread."""
+        return np.tanh(np.ptp(golden, axis=1))
+
+
+class Shy(Broken):
+    """Does not declare an invariance that it has."""
+
+    invariances = ORDER_ONLY - {"golden_shift"}
+
+
+class Counting(Broken):
+    """A value that grows with the pool."""
+
+    def value(self, sums):
+        """The total, instead of the mean."""
+        return np.tanh(sums[..., 0])
+
+
+class WrongGradient(Broken):
+    """A gradient of the wrong sign."""
+
+    def prompt_values(self, proxy, golden):
+        """Varies between prompts."""
+        return (proxy == golden).mean(axis=1) / 2 + 0.1
+
+    def gradient(self, sums):
+        """Minus the derivative."""
+        return -super().gradient(sums)
+
+
+class Writing(Broken):
+    """Changes what it is given."""
+
+    def prompt_values(self, proxy, golden):
+        """Sorts in place."""
+        base = proxy if proxy.base is None else proxy.base
+        base += 1
+        return np.zeros(proxy.shape[0])
+
+
+@pytest.mark.parametrize(
+    ("metric", "law"),
+    [
+        (LastResponse(), "order_of_responses"),
+        (UpsideDown(), "perfect_proxy"),
+        (OutOfRange(), "value_in_range"),
+        (Scaled(), "declared_invariances"),
+        (Shy(), "undeclared_invariances"),
+        (Counting(), "duplicated_pool"),
+        (Counting(), "scale_of_sums"),
+        (WrongGradient(), "gradient_is_derivative"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Broken) else value,
+)
+def test_a_broken_metric_is_caught(metric, law):
+    """Each law fails for a metric with the fault that it is about."""
+    with pytest.raises(AssertionError):
+        check_metric_laws(metric, laws=[law], max_examples=100)
+
+
+def test_a_failed_law_shows_the_rewards():
+    """The failure names the law and the smallest rewards that break it."""
+    with pytest.raises(AssertionError) as caught:
+        check_metric_laws(LastResponse(), laws=["order_of_responses"])
+    notes = "\n".join(caught.value.__notes__)
+
+    assert "breaks the law: Permuting the responses" in notes
+    assert "proxy [" in notes
+
+
+def test_unknown_law_is_refused():
+    """A misspelt law is an error that lists the laws."""
+    with pytest.raises(UsageError, match="no law 'rangee'.*value_in_range"):
+        check_metric_laws(METRICS[0], laws=["rangee"])
+
+
+def test_every_law_has_a_sentence():
+    """Each law says what it demands."""
+    assert [name for name, law in LAWS.items() if not law.__doc__] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("acuracy", {}, "unknown metric 'acuracy'. Did you mean 'accuracy'?"),
+        ("accuracy", {"tie": "half"}, "no setting 'tie'. Did you mean 'ties'?"),
+        ("accuracy", {"ties": "halve"}, "ties is 'halve'. Did you mean 'half'?"),
+        ("accuracy", {"average": "rows"}, "Valid: prompts, pairs."),
+        ("ece", {"bins": 0}, "bins is 0; valid: a whole number, 1 or more"),
+        ("ece", {"bins": 2.5}, "bins is 2.5; valid"),
+        ("ece", {"edges": (0.5,)}, "no setting 'edges'"),
+        ("ece", {"target": "softt"}, "Did you mean 'soft'?"),
+        ("xi", {"normalized": "yes"}, "normalized is 'yes'; valid: true, false"),
+        ("mrr", {"normalized": 1}, "normalized is 1; valid: true, false"),
+        ("ndr", {"n": 1}, "n is 1; valid: a whole number, 2 or more"),
+        ("bon_drop_ratio", {"n": True}, "n is True; valid: a whole number"),
+        ("bon_drop_ratio", {"n": 4, "min_golden_gain": -1}, "min_golden_gain is -1; valid"),
+        ("bon_drop_ratio", {"n": 4, "min_golden_gain": float("nan")}, "min_golden_gain is nan"),
+        ("predicted_regret", {}, "needs the setting n"),
+        ("predicted_regret", {"n": "256"}, "n is '256'; valid"),
+    ],
+)
+def test_a_wrong_name_or_setting_says_what_instead(name, settings, message):
+    """An error of the settings shows the value and the valid ones."""
+    with pytest.raises(UsageError) as caught:
+        make_metric(name, **settings)
+
+    assert message in str(caught.value)
+
+
+def test_signature_holds_every_setting():
+    """The signature is the number's birth certificate."""
+    assert make_metric("accuracy", ties="wrong").signature == "accuracy|ties:wrong|average:prompts"
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.signature)
+def test_a_pool_with_too_few_responses_is_refused(metric):
+    """Where no prompt has enough responses there is an error that says how many it needs."""
+    single = Rewards.from_arrays([[1.0], [2.0]], [[0.0], [1.0]])
+
+    with pytest.raises(UndefinedMetricError, match="responses a prompt"):
+        per_prompt_sums(metric.fitted(single), single)
+
+
+def test_ragged_pools_are_refused_with_the_remedy():
+    """A metric that depends on N says how to use it on prompts of different N."""
+    ragged = Rewards.from_arrays([[1.0, 2.0], [1.0, 2.0, 3.0]], [[1.0, 2.0], [1.0, 2.0, 3.0]])
+
+    with pytest.raises(UndefinedMetricError, match="2 to 3 a prompt; set normalized: true, or"):
+        per_prompt_sums(make_metric("mrr"), ragged)
+
+
+def test_undefined_prompts_are_counted_as_a_concern():
+    """More than one prompt in twenty without a value is a reason not to decide."""
+    golden = np.zeros((20, 3))
+    golden[2:, 0] = 1
+    sums, _ = per_prompt_sums(make_metric("accuracy"), Rewards.from_arrays(golden, golden))
+
+    assert make_metric("accuracy").concerns(sums) == (
+        "undefined on 2 of 20 prompts (more than 5%)",
+    )
+    assert make_metric("accuracy").concerns(sums[1:]) == (
+        "undefined on 1 of 19 prompts (more than 5%)",
+    )
+    assert make_metric("accuracy").concerns(np.vstack([sums[1:], sums[2:]])) == ()
+
+
+def test_sums_that_are_not_finite_are_refused():
+    """A metric that makes a NaN is an error that names the prompt."""
+    broken = OutOfRange()
+    object.__setattr__(broken, "per_prompt", lambda proxy, golden: np.full((2, 3), np.nan))
+    pool = Rewards.from_arrays([[1, 2], [1, 2]], [[1, 2], [1, 2]], prompt_ids=["a", "b"])
+
+    with pytest.raises(UndefinedMetricError, match="broken of prompt 'a' has the sums"):
+        per_prompt_sums(broken, pool)

@@ -1,0 +1,86 @@
+"""Ragged rewards: what is refused, and how they are cut into blocks."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmcheck.errors import UndefinedMetricError
+from rmcheck.metrics.rewards import Rewards
+from rmcheck.testing import rewards
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("column", ["proxy", "golden"])
+def test_rewards_that_are_not_finite_are_refused(bad, column):
+    """NaN and infinity are errors that name prompt and response, never a number."""
+    rows = {"proxy": [[1.0, 2.0], [3.0, 4.0]], "golden": [[1.0, 2.0], [3.0, 4.0]]}
+    rows[column][1][0] = bad
+
+    with pytest.raises(UndefinedMetricError) as caught:
+        Rewards.from_arrays(**rows, prompt_ids=["a", "b"])
+
+    assert f"{column} reward of prompt 'b', response 0 is {bad}" in str(caught.value)
+    assert "1 of 4 rewards" in str(caught.value)
+
+
+def test_shapes_that_differ_are_refused():
+    """Proxy and golden must have the same responses."""
+    with pytest.raises(UndefinedMetricError, match=r"differ in shape: \[2\] and \[3\]"):
+        Rewards.from_arrays([[1, 2]], [[1, 2, 3]])
+
+
+def test_arrays_that_do_not_fit_the_offsets_are_refused():
+    """Flat arrays must end where the offsets end."""
+    with pytest.raises(UndefinedMetricError, match=r"offsets ask for \(3,\)"):
+        Rewards(
+            proxy=np.zeros(2),
+            golden=np.zeros(3),
+            offsets=np.array([0, 3]),
+            prompt_ids=np.array(["a"]),
+            clusters=np.array([0]),
+        )
+
+
+def test_float32_rewards_become_float64():
+    """Sums over a pool are taken in double precision whatever the store kept."""
+    pool = Rewards(
+        proxy=np.zeros(2, dtype=np.float32),
+        golden=np.zeros(2, dtype=np.float32),
+        offsets=np.array([0, 2]),
+        prompt_ids=np.array(["a"]),
+        clusters=np.array([0]),
+    )
+
+    assert pool.proxy.dtype == pool.golden.dtype == np.float64
+
+
+@given(pool=rewards(), least=st.integers(0, 4), most=st.integers(1, 20))
+def test_blocks_hold_every_long_enough_prompt_once(pool, least, most):
+    """Blocks are dense, bounded, ascending in N, and together they are the pool."""
+    blocks = list(pool.blocks(least, most))
+    rows = np.concatenate([np.zeros(0, dtype=int), *(block.rows for block in blocks)])
+    sizes = [block.proxy.shape[1] for block in blocks]
+
+    assert sorted(rows) == list(np.flatnonzero(pool.counts >= max(1, least)))
+    assert sizes == sorted(sizes)
+    for block in blocks:
+        assert block.proxy.size <= most or block.proxy.shape[0] == 1
+        for row, proxy, golden in zip(block.rows, block.proxy, block.golden, strict=True):
+            span = slice(pool.offsets[row], pool.offsets[row + 1])
+            np.testing.assert_array_equal(proxy, pool.proxy[span])
+            np.testing.assert_array_equal(golden, pool.golden[span])
+
+
+def test_matching_selects_by_slice():
+    """A condition on slices is a mask over prompts; all conditions must hold."""
+    pool = Rewards.from_arrays(
+        [[1], [2], [3]], [[1], [2], [3]], slices={"a": ["x", "y", "x"], "b": ["u", "u", "v"]}
+    )
+
+    assert pool.matching({}).tolist() == [True, True, True]
+    assert pool.matching({"a": "x", "b": "u"}).tolist() == [True, False, False]
+    with pytest.raises(UndefinedMetricError, match="no slice 'c'; it has: a, b"):
+        pool.matching({"c": "x"})
+    with pytest.raises(UndefinedMetricError, match="no prompt of the pool has a='z'"):
+        pool.matching({"a": "z"})

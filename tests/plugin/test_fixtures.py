@@ -1,0 +1,175 @@
+"""Fixtures and markers for plain test files."""
+
+import json
+
+
+def test_metric_fixtures_give_estimates_on_slices_and_settings(gate, bench):
+    """`.where`, `.at` and the ends of the interval work as in the documentation."""
+    bench.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.rmcheck(suite="demo.yaml")
+        def test_code_answers_hold_up(accuracy, bon_drop_ratio):
+            assert accuracy.where(category="code").lower >= 0.60
+            assert accuracy.where(category="code").n == 45
+            assert bon_drop_ratio.at(n=8).upper <= 0.45
+            assert bon_drop_ratio.at(n=2).value < bon_drop_ratio.at(n=8).upper
+
+        @pytest.mark.rmcheck(suite="demo.yaml")
+        def test_no_regression(accuracy):
+            assert accuracy.drop().upper <= 0.4
+
+        @pytest.mark.rmcheck(suite="demo.yaml")
+        def test_rewards(rewards):
+            assert len(rewards) == 90
+        """
+    )
+
+    result = gate("test_metric_fixtures_give_estimates_on_slices_and_settings.py", model="fake:length_biased")
+
+    result.assert_outcomes(passed=3)
+
+
+def test_a_failing_assert_shows_the_estimate(gate, bench):
+    """pytest's own assertion rewriting prints the interval; no hook of ours is needed."""
+    bench.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.rmcheck(suite="demo.yaml")
+        def test_accuracy(accuracy):
+            assert accuracy.lower >= 0.95
+        """
+    )
+
+    result = gate("-k", "test_accuracy", model="fake:length_biased")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*Estimate(0.7*, 95% bounds [[]0.7*, 0.7*[]], n=90)*"])
+
+
+def test_an_estimate_cannot_be_compared_without_saying_which_end(gate, bench):
+    """`accuracy >= 0.8` is a TypeError, not a guess."""
+    bench.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.rmcheck(suite="demo.yaml")
+        def test_accuracy(accuracy):
+            with pytest.raises(TypeError):
+                accuracy >= 0.8
+            with pytest.raises(TypeError):
+                accuracy.estimate >= 0.8
+            with pytest.raises(TypeError):
+                float(accuracy.estimate)
+        """
+    )
+
+    gate("-k", "test_accuracy").assert_outcomes(passed=1)
+
+
+def test_models_score_texts_of_the_test(gate, bench):
+    """`reward_model` takes prompts and responses; the baseline is another model."""
+    bench.makepyfile(
+        """
+        import pytest
+
+        pytestmark = pytest.mark.rmcheck
+
+        def test_longer_wins(reward_model, baseline_model):
+            scores = reward_model.score(["Hi?", "Hi?"], ["a", "a long answer"])
+            assert scores[1] > scores[0]
+            assert reward_model.margin("Hi?", "a long answer", "a") > 0
+            assert baseline_model.margin("Hi?", "a long answer", "a") == 0
+        """
+    )
+
+    gate(
+        "-k", "longer_wins", model="fake:length_biased", baseline="fake:constant"
+    ).assert_outcomes(passed=1)
+
+
+def test_a_fixture_without_a_suite_says_how_to_name_one(gate, bench):
+    """No traceback: the marker to write."""
+    bench.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.rmcheck
+        def test_accuracy(accuracy):
+            pass
+        """
+    )
+
+    result = gate("-k", "test_accuracy")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*@pytest.mark.rmcheck(suite=*"])
+
+
+def test_a_missing_model_or_setting_is_a_plain_error(gate, bench):
+    """No golden model was given; bon_drop_ratio was not told n."""
+    bench.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.rmcheck(suite="demo.yaml")
+        def test_golden(golden_model):
+            pass
+
+        @pytest.mark.rmcheck(suite="missing.yaml")
+        def test_suite(accuracy):
+            pass
+        """
+    )
+
+    result = gate("-k", "test_golden or test_suite")
+
+    result.assert_outcomes(errors=2)
+    output = result.stdout.str()
+    assert "--rmcheck-golden=SCHEME:LOCATION" in output
+    assert "missing.yaml" in output
+    assert "Traceback" not in output
+
+
+def test_a_marked_test_counts_as_judging(gate, bench):
+    """A run of marked tests alone is a gate too."""
+    (bench.path / "demo.yaml").rename(bench.path / "kept.suite")
+    bench.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.rmcheck(suite="kept.suite")
+        def test_accuracy(accuracy):
+            assert accuracy.lower >= 0.6
+        """
+    )
+
+    result = gate()
+
+    assert result.ret == 0
+
+
+def test_each_model_is_loaded_once_for_all_suites_and_tests(gate, bench, how):
+    """Two suites, three roles of use, one load; the count is written by the model itself."""
+    bench.makepyfile(
+        rules="""
+        import pathlib
+
+        def length(prompts, responses):
+            with pathlib.Path("calls.txt").open("a") as file:
+                file.writelines(f"{r}\\n" for r in responses)
+            return [float(len(r)) for r in responses]
+        """
+    )
+    text = (bench.path / "demo.yaml").read_text()
+    (bench.path / "second.yaml").write_text(text.replace("name: demo", "name: second"))
+
+    result = gate("--rmcheck-report=out", model="python:rules:length", baseline="fake:constant")
+    calls = (bench.path / "calls.txt").read_text().splitlines()
+    report = json.loads((bench.path / "out" / "report.json").read_text())
+
+    assert result.ret in (0, 1)
+    assert len(calls) == len(set(calls)) == 900
+    assert len(report["suites"]) == 2

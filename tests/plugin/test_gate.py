@@ -1,0 +1,271 @@
+"""`pytest --rmcheck`: what passes, what fails, and what people and programs see."""
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from rmcheck.testing import FakeRewardModel
+
+CHECKS = 6
+
+
+def test_a_perfect_model_passes_every_check(gate):
+    """Exit code 0, one item a check and slice value, and the table last."""
+    result = gate()
+
+    result.assert_outcomes(passed=CHECKS)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "*reward-model checks*",
+            "check * n * measured * 95% bounds * required * verdict",
+            "demo::accuracy * 90 * 1.000 * >= 0.7 * pass",
+            "6 checks: 6 pass.",
+        ]
+    )
+
+
+@pytest.mark.parametrize("fault", ["constant", "random", "length_biased", "reversed"])
+def test_every_faulty_model_fails_the_build(gate, fault):
+    """A known fault never leaves the gate open, and the exit code is pytest's for failures."""
+    result = gate(model=f"fake:{fault}")
+
+    assert result.ret == 1
+    assert result.parseoutcomes()["failed"] >= 1
+
+
+def test_a_model_that_gives_nan_is_an_error_of_every_check(gate):
+    """NaN is never scored as wrong: no verdict, no traceback, the row named."""
+    result = gate(model="fake:nan")
+
+    result.assert_outcomes(errors=CHECKS)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*prompt 'p*response * is nan*"])
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_a_failure_says_numbers_first_then_why_then_how_to_repeat_it(gate):
+    """Headline, both models, the worst picks, the place in the suite, and a command."""
+    result = gate("-k", "no-regression", model="fake:length_biased")
+
+    result.stdout.fnmatch_lines(
+        [
+            "drop 0.* [[]0.*, 0.*[]] is above 0.01",
+            "  accuracy * 90 prompts",
+            "    candidate  fake:length_biased *",
+            "    baseline   fake:perfect *",
+            "    required *0.010  by the upper 95% bound",
+            "  picks that lose the most golden reward",
+            "*picked: word*",
+            "  demo.yaml:8",
+            "  pytest demo.yaml::no-regression --rmcheck --rmcheck-model=fake:length_biased *",
+        ]
+    )
+    result.stdout.fnmatch_lines(["FAILED demo.yaml::no-regression - drop 0.*is above 0.01"])
+
+
+def test_an_inconclusive_check_fails_and_says_how_many_prompts_would_decide(gate, bench):
+    """A straddling interval keeps the gate closed."""
+    suite = bench.path / "demo.yaml"
+    suite.write_text(suite.read_text().replace("at_least: 0.70", "at_least: 0.763"))
+
+    result = gate("demo.yaml::accuracy", model="fake:length_biased")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["*straddles 0.763", "  90 prompts cannot tell * about * could.", "*inconclusive*"]
+    )
+
+
+def test_inconclusive_warn_lets_the_build_pass_and_says_so(gate, bench):
+    """`inconclusive: warn` passes the item; the table still says inconclusive."""
+    suite = bench.path / "demo.yaml"
+    text = suite.read_text().replace("at_least: 0.70", "at_least: 0.763")
+    suite.write_text(text + "inconclusive: warn\n")
+
+    result = gate("demo.yaml::accuracy", model="fake:length_biased")
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["demo::accuracy*inconclusive (warn)", "1 check: 1 inconclusive."])
+
+
+def test_report_json_holds_every_check_and_what_it_was_judged_with(gate, bench):
+    """The same file plain and under xdist: checks, models, conformance, pool counts."""
+    gate("--rmcheck-report=out", model="fake:length_biased")
+
+    report = json.loads((bench.path / "out" / "report.json").read_text())
+    required = "suite name metric settings slice value lower upper confidence n verdict required"
+    names = [(c["name"], c["slice"]) for c in report["checks"]]
+
+    assert report["passed"] is False
+    assert all(set(required.split()) | {"baseline"} <= set(c) for c in report["checks"])
+    assert names == [
+        ("accuracy", ""),
+        ("best-of-8", ""),
+        ("no-regression", ""),
+        ("by-category", "category=chat"),
+        ("by-category", "category=code"),
+        ("worst-category", report["checks"][-1]["slice"]),
+    ]
+    suite = report["suites"][0]
+    assert suite["pool"]["prompts"] == 90
+    assert suite["pool"]["responses"] == 900
+    assert {m["role"] for m in suite["models"]} == {"candidate", "baseline"}
+    assert all(len(m["fingerprint"]) == 64 for m in suite["models"])
+
+
+def test_plain_and_xdist_runs_report_the_same_numbers(bench):
+    """Workers change nothing: seeds come from the suite, not from the process."""
+    reports = []
+    for arguments in ((), ("-n", "2")):
+        bench.runpytest_subprocess(
+            "--rmcheck",
+            "--rmcheck-model=fake:random",
+            "--rmcheck-baseline=fake:length_biased",
+            "--rmcheck-report=out",
+            *arguments,
+        )
+        reports.append(json.loads((bench.path / "out" / "report.json").read_text()))
+
+    assert reports[0]["checks"] == reports[1]["checks"]
+
+
+def test_junit_carries_the_numbers_of_each_check(gate, bench):
+    """Properties on each test case, and a headline as the failure's message."""
+    gate("--junitxml=junit.xml", model="fake:length_biased")
+
+    cases = list(ET.parse(bench.path / "junit.xml").iter("testcase"))
+    found = {c.get("name"): {p.get("name"): p.get("value") for p in c.iter("property")} for c in cases}
+    message = next(f.get("message") for c in cases if c.get("name") == "best-of-8" for f in c.iter("failure"))
+
+    assert len(cases) == CHECKS
+    assert found["best-of-8"]["rmcheck.metric"] == "bon_drop_ratio"
+    assert found["best-of-8"]["rmcheck.verdict"] == "fail"
+    assert float(found["best-of-8"]["rmcheck.value"]) > 0.15
+    assert message.startswith("0.")
+    assert "is above 0.15" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "passed"),
+    [
+        (("-m", "accuracy"), 5),
+        (("-m", "bon_drop_ratio"), 1),
+        (("-k", "by-category"), 2),
+        (("demo.yaml::best-of-8",), 1),
+        (("demo.yaml::by-category[code]",), 1),
+    ],
+)
+def test_checks_are_chosen_like_any_test(gate, arguments, passed):
+    """By marker of the metric, by keyword and by node id."""
+    gate(*arguments).assert_outcomes(passed=passed)
+
+
+def test_a_verdict_does_not_depend_on_which_checks_are_chosen(bench):
+    """Holm is over the suite, so `-k` cannot turn an inconclusive check into a failed one."""
+    def p_holm(*arguments):
+        bench.runpytest_subprocess(
+            "--rmcheck", "--rmcheck-model=fake:length_biased", "--rmcheck-baseline=fake:perfect",
+            "--rmcheck-report=out", *arguments,
+        )
+        report = json.loads((bench.path / "out" / "report.json").read_text())
+        return {c["name"]: c["p_holm"] for c in report["checks"]}["best-of-8"]
+
+    assert p_holm("-k", "best") == p_holm()
+
+
+def test_last_failed_runs_only_what_failed(bench):
+    """`--lf` works on checks."""
+    arguments = ("--rmcheck", "--rmcheck-model=fake:length_biased", "--rmcheck-baseline=fake:perfect")
+    first = bench.runpytest_subprocess(*arguments).parseoutcomes()
+
+    again = bench.runpytest_subprocess(*arguments, "--lf").parseoutcomes()
+
+    assert again.get("failed") == first["failed"]
+    assert "passed" not in again
+
+
+def test_without_a_model_nothing_is_collected(gate):
+    """A usage error that says the option, exit code 4."""
+    result = gate(model=None)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --rmcheck needs a reward model.", "*--rmcheck-model=SCHEME*"])
+
+
+def test_a_model_that_does_not_exist_is_a_usage_error(gate):
+    """Before anything is collected or scored."""
+    result = gate(model="hf:no/such/folder")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "no/such/folder" in result.stderr.str()
+
+
+def test_a_missing_baseline_stops_the_run_before_any_scoring(gate, bench):
+    """The checks that need it are named, with the option to give."""
+    result = gate(baseline=None)
+
+    assert result.ret != 0
+    assert "--rmcheck-baseline=SCHEME:LOCATION" in result.stdout.str()
+    assert "no-regression" in result.stdout.str()
+    assert not (bench.path / ".rmcheck").exists()
+
+
+def test_a_wrong_suite_is_a_collection_error_that_names_the_line(gate, bench):
+    """All problems at once, no traceback, exit code not zero."""
+    suite = bench.path / "demo.yaml"
+    suite.write_text(suite.read_text().replace("at_least: 0.70", "at_leats: 0.70").replace("n: 8", "n: 0"))
+
+    result = gate()
+    output = result.stdout.str()
+
+    assert result.ret != 0
+    assert "demo.yaml:6:" in output
+    assert "Did you mean 'at_least'?" in output
+    assert "demo.yaml:7:" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("n: 8", "n: 11", "has 10 at most"),
+        ("over: category, at_least", "over: topic, at_least", "'topic'"),
+        (", slices: [category]}", "}\ngolden: {column: gold}", "no label column 'gold'"),
+        ("pool.jsonl", "pol.jsonl", "pool.jsonl"),
+    ],
+)
+def test_what_the_pool_cannot_give_is_found_at_collection(gate, bench, old, new, said):
+    """Too few responses, no such slice, no such file: named before anything is scored."""
+    suite = bench.path / "demo.yaml"
+    suite.write_text(suite.read_text().replace(old, new))
+
+    result = gate()
+
+    assert result.ret != 0
+    assert said in result.stdout.str()
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_a_run_that_judged_nothing_does_not_pass(gate, bench):
+    """With tests but without any check the gate would stand open; it does not."""
+    (bench.path / "demo.yaml").unlink()
+    bench.makepyfile("def test_one(): pass")
+
+    result = gate()
+
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result.stdout.fnmatch_lines(["*no check was run*"])
+
+
+def test_other_yaml_files_are_left_alone(gate, bench):
+    """A YAML file that is not a suite is neither collected nor complained about."""
+    (bench.path / "other.yaml").write_text("a: [1, 2\n")
+
+    gate().assert_outcomes(passed=CHECKS)
+
+
+def test_the_public_fakes_are_those_of_the_command_line():
+    """`rmcheck.testing` and `fake:` are one class."""
+    assert FakeRewardModel.scheme == "fake"

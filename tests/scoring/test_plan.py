@@ -1,0 +1,167 @@
+"""The plan merges what suites want, and each model is loaded once."""
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from counting_models import CountingModel, numbered_samples, reward_of, sample
+
+from rmcheck.errors import ScoringError, StoreError, UnknownModelError
+from rmcheck.scoring.bundle import write_bundle
+from rmcheck.scoring.plan import ScoringPlan
+from rmcheck.scoring.progress import progress_bar
+from rmcheck.store.parts import Provenance
+from rmcheck.store.scores import MemoryStore, ScoreStore
+
+
+def test_suites_that_share_texts_score_them_once(tmp_path):
+    """Two suites, one model: one load, each text once, each request its own order."""
+    plan = ScoringPlan(ScoreStore(tmp_path / ".rmcheck"))
+    model, samples = CountingModel(), numbered_samples(12)
+    first = plan.add(model, samples[:8])
+    second = plan.add(model, samples[:3:-1])
+    (report,) = plan.fill()
+
+    assert model.loads == 1
+    assert sum(map(len, model.batches)) == 12
+    assert (report.requested, report.duplicates, report.scored) == (16, 4, 12)
+    for request in (first, second):
+        assert plan.scores(request).scores.tolist() == [
+            reward_of(s.response) for s in request.samples
+        ]
+
+
+def test_modes_are_merged_into_one_load(tmp_path):
+    """Suites that cut on different sides share the load, the proof, and the whole texts."""
+    plan = ScoringPlan(ScoreStore(tmp_path / ".rmcheck"))
+    model = CountingModel(max_tokens=3)
+    samples = [sample("short text"), sample("one end " + "x" * 8 + " other end")]
+    requests = [plan.add(model, samples, too_long) for too_long in ("left", "right")]
+    (report,) = plan.fill()
+
+    assert (model.loads, len(model.proofs)) == (1, 1)
+    assert (report.scored, report.cut_left, report.cut_right) == (3, 1, 1)
+    assert [plan.scores(r).scores[1] for r in requests] == [
+        reward_of("xx other end"),
+        reward_of("one end xxxx"),
+    ]
+
+
+def test_models_are_loaded_one_after_another():
+    """The first is closed before the second is loaded: they need not fit together."""
+    events = []
+
+    class Noting(CountingModel):
+        def load(self):
+            events.append(f"load {self.fingerprint[:2]}")
+
+        def close(self):
+            events.append(f"close {self.fingerprint[:2]}")
+
+    plan = ScoringPlan(MemoryStore())
+    candidate, baseline = Noting(fingerprint="aa" * 32), Noting(fingerprint="bb" * 32)
+    for model in (candidate, baseline, candidate):
+        plan.add(model, numbered_samples(4))
+    plan.fill()
+
+    assert events == ["load aa", "close aa", "load bb", "close bb"]
+
+
+def test_one_checkpoint_under_two_names_is_one_model():
+    """A baseline that is the candidate costs nothing."""
+    plan = ScoringPlan(MemoryStore())
+    candidate, baseline = CountingModel(), CountingModel()
+    plan.add(candidate, numbered_samples(4))
+    request = plan.add(baseline, numbered_samples(4))
+    plan.fill()
+
+    assert baseline.loads == 0
+    assert len(plan.scores(request).scores) == 4
+
+
+def test_scores_that_must_not_be_kept_go_to_the_session(tmp_path):
+    """Nothing of such a model is in the durable store."""
+    plan = ScoringPlan(ScoreStore(tmp_path / ".rmcheck"))
+    model = CountingModel()
+    model.kept = False
+    request = plan.add(model, numbered_samples(4))
+    plan.fill()
+
+    assert len(plan.scores(request).scores) == 4
+    assert not (tmp_path / ".rmcheck").exists()
+
+
+def test_reading_before_filling_is_an_error():
+    """A request that was not scored is never read as an empty one."""
+    plan = ScoringPlan(MemoryStore())
+    request = plan.add(CountingModel(), numbered_samples(4))
+
+    with pytest.raises(StoreError, match="4 of 4 samples have no score of counting:model"):
+        plan.scores(request)
+
+
+def test_a_spec_is_opened_by_the_plan():
+    """A wrong one is refused at once, not after the first model was scored."""
+    with pytest.raises(UnknownModelError, match="nonsense"):
+        ScoringPlan(MemoryStore()).add("nonsense:model", numbered_samples(1))
+
+
+def test_a_bundle_holds_scores_and_where_they_came_from(tmp_path):
+    """Columns and metadata are as documented, so that `scores:FILE` can read them."""
+    samples = [sample("one", "p1", 0), sample("two", "p1", 1)]
+    provenance = Provenance("ab" * 32, "hf:rm", {"dtype": "float32"})
+    path = tmp_path / "out" / "scores.parquet"
+    write_bundle(path, samples, np.array([0.5, -1.0]), provenance)
+    table = pq.read_table(path)
+
+    assert table.to_pydict() == {
+        "prompt_id": ["p1", "p1"],
+        "response": [0, 1],
+        "score": [0.5, -1.0],
+        "text_key": [s.text_key for s in samples],
+    }
+    assert [str(t) for t in table.schema.types] == [
+        "string",
+        "int32",
+        "double",
+        "fixed_size_binary[16]",
+    ]
+    assert Provenance.from_metadata(table.schema.metadata) == provenance
+    assert table.schema.metadata[b"rmcheck.bundle"] == b"1"
+
+
+@pytest.mark.parametrize("scores", [[0.5], [0.5, np.nan]])
+def test_a_bundle_takes_one_finite_score_a_sample(tmp_path, scores):
+    """Nothing that a gate could stumble over travels to another machine."""
+    samples = [sample("one"), sample("two")]
+
+    with pytest.raises(ScoringError, match="one finite score for each of 2 samples"):
+        write_bundle(tmp_path / "b.parquet", samples, np.array(scores), Provenance("ab" * 32))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_that_cannot_be_written(tmp_path):
+    """The file is named."""
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StoreError, match=r"b\.parquet: the bundle cannot be written"):
+        write_bundle(tmp_path / "file" / "b.parquet", [], np.zeros(0), Provenance("ab" * 32))
+
+
+@pytest.mark.parametrize(
+    ("terminal", "ci", "shown"),
+    [(True, "", True), (False, "", False), (True, "true", False)],
+)
+def test_progress_is_for_people_at_a_terminal(monkeypatch, terminal, ci, shown):
+    """Neither a log file nor a CI log with a terminal gets a bar."""
+    import io
+
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setattr("rmcheck.scoring.progress.DELAY_SECONDS", 0)
+    with progress_bar("rm-7b", 10, stream) as bar:
+        bar.update(5)
+        bar.refresh()
+
+    assert ("scoring rm-7b" in stream.getvalue()) == shown
