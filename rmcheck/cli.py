@@ -44,7 +44,9 @@ def _add_score(command: argparse.ArgumentParser) -> None:
         "scores:FILE reads on a machine without the checkpoint."
     )
     command.add_argument("suites", nargs="+", type=Path, metavar="SUITE", help="suite file")
-    command.add_argument("--model", required=True, metavar="SPEC", help="reward model to score with")
+    command.add_argument(
+        "--model", required=True, metavar="SPEC", help="reward model to score with"
+    )
     command.add_argument("--store", type=Path, default=Path(".rmcheck"), metavar="DIR")
     command.add_argument("--bundle", type=Path, metavar="FILE", help="Parquet file to write")
     command.set_defaults(run=_score)
@@ -99,5 +101,3 @@ def _validate(options: argparse.Namespace) -> int:
             done = ", ".join(f"{count} {action}" for action, count in counts.items())
             print(f"  {kind}: {done}")
     return EXIT_WRONG_INPUT if wrong else 0
-
-

@@ -2,17 +2,17 @@
 
 All under RmcheckError:
 
-* UsageError                  a wrong option or call              -> pytest exit 4, command line exit 2
+* UsageError                  a wrong option or call              -> pytest exit 4, command 2
   - UnknownModelError         no such scheme or location
   - MissingDependencyError    says the pip command
   - BaselineError             asked for and not there
 * SuiteError                  a suite file is wrong               -> collection error, exit 2
 * PoolError                   a pool file is wrong                -> collection error, exit 2
-* ModelError                  a reward model cannot be trusted    -> error of every check that needs it
+* ModelError                  a reward model cannot be trusted    -> error of its checks
   - ConformanceError          it failed its proof at load
   - ScoringError              wrong count, NaN, infinite, too long
-* UndefinedMetricError        a metric has nothing to be computed from -> error of that check
-* StoreError                  scores cannot be read or written    -> error of every check that needs them
+* UndefinedMetricError        nothing to compute a metric from    -> error of that check
+* StoreError                  scores cannot be read or written    -> error of its checks
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """What leaves a check: plain facts that cross process boundaries and end in reports."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -136,7 +137,7 @@ class PoolRecord:
     prompts: int
     responses: int
     units: int
-    faults: dict[str, dict[str, int]] = field(default_factory=dict)
+    faults: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

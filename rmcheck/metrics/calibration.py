@@ -23,7 +23,7 @@ Target = Literal["hard", "soft"]
 MAX_PAIRS = 20_000_000
 MIN_PAIRS_PER_PROMPT = 1_000
 # Bin edges only have to divide the pairs evenly; this many fix them well enough.
-MAX_EDGE_PAIRS = 1_000_000
+MAX_EDGE_PAIRS = 250_000
 # Golden rewards with more distinct values than this share of the responses come from a model.
 REAL_VALUED_SHARE = 0.5
 MIN_DISTINCT = 20
@@ -154,10 +154,11 @@ class ECE(Metric):
     def _bin_sums(self, chunk: PairChunk) -> Floats:
         counts, label = counted_pairs(chunk, self.target)
         height = chunk.margin.shape[1]
-        cells = np.zeros(chunk.margin.shape, dtype=np.int64)
+        # As many comparisons as edges cost less than one binary search, in the narrowest integers.
+        bins = np.zeros(chunk.margin.shape, dtype=np.uint8 if self.bins < 256 else np.int64)
         for edge in self.edges:
-            cells += chunk.margin > edge
-        cells += np.arange(height) * self.bins
+            bins += chunk.margin > edge
+        cells = bins + np.arange(height) * self.bins
         sums = []
         for values in (counts.astype(float), label * counts, logistic(chunk.margin) * counts):
             found = np.bincount(cells.ravel(), values.ravel(), minlength=height * self.bins)

@@ -1,9 +1,9 @@
 """Fixtures for plain test files.
 
-    @pytest.mark.rmcheck(suite="suites/helpfulness.yaml")
-    def test_code_answers_hold_up(accuracy, bon_drop_ratio):
-        assert accuracy.where(category="code").lower >= 0.70
-        assert bon_drop_ratio.at(n=16).upper <= 0.20
+@pytest.mark.rmcheck(suite="suites/helpfulness.yaml")
+def test_code_answers_hold_up(accuracy, bon_drop_ratio):
+    assert accuracy.where(category="code").lower >= 0.70
+    assert bon_drop_ratio.at(n=16).upper <= 0.20
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,5 @@
 """What `--rmcheck` switches on. Each hook hands over to the runner or to the reports."""
 
-import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from rmcheck.metrics.registry import metric_names
 from rmcheck.pytest_plugin import fixtures, setting
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
 from rmcheck.reports.document import report_data, write_json
-from rmcheck.reports.table import table, tally
+from rmcheck.reports.table import notes, scoring_lines, suite_lines, table, tally
 from rmcheck.runner.runner import Runner
 from rmcheck.suite.detect import is_suite
 
@@ -58,7 +57,7 @@ def _runner(config: pytest.Config) -> Runner:
 
 def _session_folder(config: pytest.Config) -> Path:
     """A folder that the workers of one run share and the next run does not."""
-    base = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    base: Path = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     return (base.parent if is_worker(config) else base) / "rmcheck"
 
 
@@ -140,8 +139,8 @@ class Gate:
         """The table of all checks, last."""
         if self.records:
             terminalreporter.section("reward-model checks")
-            self.records.sort(key=lambda record: (record.path, record.line))
-            for line in [*table(self.records), self._tally()]:
+            self.records.sort(key=_file_order)
+            for line in self._answer():
                 terminalreporter.write_line(line)
         elif not self.judged and not self._only_collects():
             terminalreporter.write_line("rmcheck: no check was run, so nothing was gated", red=True)
@@ -149,19 +148,34 @@ class Gate:
     def _only_collects(self) -> bool:
         return bool(self.config.option.collectonly)
 
-    def _tally(self) -> str:
-        return tally(self.records)
+    def _answer(self) -> list[str]:
+        suites = list(self.suites.values())
+        about = [line for suite in suites for line in suite_lines(suite)]
+        remarks = [*notes(self.records), *about, *scoring_lines(suites)]
+        return [*table(self.records), tally(self.records), *(f"  {line}" for line in remarks)]
 
     def _add_suites(self, found: list[dict[str, Any]]) -> None:
         for suite in found:
-            self.suites.setdefault(suite["path"], suite)
+            # Each worker knows what it scored itself; the one that scored knows most.
+            known = self.suites.get(suite["path"])
+            if known is None or _scored(suite) > _scored(known):
+                self.suites[suite["path"]] = suite
 
     def _write_report(self) -> None:
         folder = setting(self.config, "report")
         if folder is None or self._only_collects():
             return
-        self.records.sort(key=lambda record: (record.path, record.line))
+        self.records.sort(key=_file_order)
         data = report_data(
             self.records, list(self.suites.values()), self.errors, rmcheck.__version__
         )
-        write_json(Path(self.config.invocation_params.dir, os.path.expanduser(folder)), data)
+        write_json(Path(self.config.invocation_params.dir, Path(folder).expanduser()), data)
+
+
+def _file_order(record: CheckRecord) -> tuple[str, int, str]:
+    """Workers finish in any order; people read a suite from top to bottom."""
+    return record.path, record.line, record.slice
+
+
+def _scored(suite: dict[str, Any]) -> int:
+    return sum(model["scoring"].get("scored", 0) for model in suite["models"])

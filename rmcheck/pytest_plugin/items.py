@@ -32,7 +32,7 @@ class SuiteFile(pytest.File):
         for planned in suite.planned:
             yield CheckItem.from_parent(self, name=planned.name, planned=planned)
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: Any) -> Any:
         """Problems of the file as a person reads them, without a traceback."""
         if isinstance(excinfo.value, RmcheckError):
             text = _relative(str(excinfo.value), self.config)

@@ -57,5 +57,3 @@ def junit_properties(check: CheckRecord) -> list[tuple[str, str]]:
     if check.baseline:
         properties.append(("rmcheck.baseline", str(check.baseline.value)))
     return properties
-
-

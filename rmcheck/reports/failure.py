@@ -68,7 +68,7 @@ def _explanation(record: CheckRecord) -> list[str]:
             f"about {record.prompts_needed} could."
         )
     elif record.value == record.bound:
-        lines.append(f"  The value lies on the bound: no number of prompts would decide.")
+        lines.append("  The value lies on the bound: no number of prompts would decide.")
     lines.append("  The gate stays closed: add prompts, or ask for what you can accept.")
     return lines
 

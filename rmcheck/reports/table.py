@@ -1,10 +1,12 @@
 """The table of all checks, printed last so that a CI log ends with the answer."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rmcheck.checks.record import CheckRecord
 
+PAST = {"keep": "kept", "drop": "dropped", "fail": "refused"}
 HEADINGS = ("check", "n", "measured", "bounds", "required", "verdict")
 
 
@@ -54,3 +56,41 @@ def tally(records: Sequence[CheckRecord]) -> str:
     parts = [f"{counts[v]} {v}" for v in ("pass", "fail", "inconclusive") if counts[v]]
     plural = "" if len(records) == 1 else "s"
     return f"{len(records)} check{plural}: {', '.join(parts)}."
+
+
+def notes(records: Sequence[CheckRecord]) -> list[str]:
+    """What a reader of the numbers must know, a line a check that has something to say."""
+    return [f"{check_name(record)}: {record.note}" for record in records if record.note]
+
+
+def suite_lines(suite: Mapping[str, Any]) -> list[str]:
+    """Where the scores of a suite came from, and what was found wrong with its pool.
+
+    Args:
+        suite: `SuiteRecord.as_dict()`.
+    """
+    pool = suite["pool"]
+    faults = [
+        f"{count} {kind} {PAST[action]}"
+        for kind, counts in pool["faults"].items()
+        for action, count in counts.items()
+    ]
+    size = f"{pool['prompts']} prompts, {pool['responses']} responses"
+    found = f"; {', '.join(faults)}" if faults else ""
+    return [f"{suite['name']}: pool {pool['path']} ({pool['format']}): {size}{found}"]
+
+
+def scoring_lines(suites: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How many scores each model gave and how many the store had, a line a model."""
+    models = {m["fingerprint"]: m for suite in suites for m in suite["models"] if m["scoring"]}
+    return [_scoring_line(model) for model in models.values()]
+
+
+def _scoring_line(model: Mapping[str, Any]) -> str:
+    done = model["scoring"]
+    cut = done["cut_left"] + done["cut_right"]
+    truncated = f", {cut} cut as too long" if cut else ""
+    return (
+        f"{model['name']}: {done['scored']} scored, {done['from_store']} from the store, "
+        f"{done['duplicates'] + done['equal_inputs']} repeated{truncated}"
+    )

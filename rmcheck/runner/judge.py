@@ -67,7 +67,9 @@ def _measure(
     conditions = dict(planned.conditions)
     if check.worst and check.over is not None:
         slices = {
-            value: _compared(planned, sampling, candidate, baseline, {**conditions, check.over: value})
+            value: _compared(
+                planned, sampling, candidate, baseline, {**conditions, check.over: value}
+            )
             for value in slice_values(candidate, check.over, where=conditions)
         }
         direction = "lower" if check.needs_baseline else check.metric.direction
@@ -76,7 +78,9 @@ def _measure(
     else:
         measurement = _compared(planned, sampling, candidate, baseline, conditions)
     own = measure(check.metric, candidate, where=conditions, sampling=sampling)
-    base = measure(check.metric, baseline, where=conditions, sampling=sampling) if baseline else None
+    base = (
+        measure(check.metric, baseline, where=conditions, sampling=sampling) if baseline else None
+    )
     return Judged(planned, measurement, own.estimate, base.estimate if base else None, conditions)
 
 
@@ -179,9 +183,7 @@ def _by_length(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> dict[
     return {"longer_is_better": float(metric.value(sums[mask].sum(axis=0)))}
 
 
-def _mistakes(
-    judged: Judged, loaded: LoadedSuite, candidate: Rewards
-) -> tuple[MistakeRecord, ...]:
+def _mistakes(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> tuple[MistakeRecord, ...]:
     found = []
     for m in worst_mistakes(candidate, candidate.matching(judged.conditions)):
         prompt = loaded.pool.prompts[m.row]

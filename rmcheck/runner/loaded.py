@@ -40,7 +40,9 @@ class PlannedCheck:
     def name(self) -> str:
         """Name of the check, with the slice value where there is one check a value."""
         over = self.check.over
-        return f"{self.check.name}[{self.conditions[over]}]" if over and self.slice else self.check.name
+        if over is None or self.check.worst:
+            return self.check.name
+        return f"{self.check.name}[{over}={self.conditions[over]}]"
 
     @property
     def slice(self) -> str:

@@ -267,8 +267,8 @@ class Runner:
     def _models_of(self, loaded: LoadedSuite) -> dict[str, RewardModel]:
         spec = loaded.suite.golden.model
         golden = {"golden": self._goldens[spec]} if spec is not None else {}
-        judged = {r: self.models[r] for r in ("candidate", "baseline") if r in self.models}
-        return {**judged, **golden}
+        judged = {r: m for r, m in self.models.items() if r in ("candidate", "baseline")}
+        return judged | golden
 
     # -- what people see ------------------------------------------------------------------
 
@@ -314,7 +314,10 @@ class Runner:
             prompts=len(pool.prompts),
             responses=len(loaded.samples),
             units=loaded.units,
-            faults=fault_counts(pool),
+            faults={
+                str(kind): {str(a): n for a, n in c.items()}
+                for kind, c in fault_counts(pool).items()
+            },
         )
 
     def _model_record(self, role: str, model: RewardModel) -> ModelRecord:

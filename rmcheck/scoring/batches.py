@@ -4,7 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-# Padded tokens a batch, by device; `benchmarks/scoring.py` measures the CPU's.
+# Padded tokens a batch, by device. The CPU's is measured (`benchmarks/scoring.py`): on answers of
+# 370 tokens 256 to 1024 are as fast as one by one and 2048 is slower, on answers of 40 tokens 512
+# is fastest and 1.9 times as fast as one by one. The others are not measured.
 _DEFAULT_BUDGETS = {"cpu": 512, "cuda": 16_384, "mps": 4096}
 # Models that run on no device of ours: a function, a file of scores, a server.
 _NO_DEVICE = 16_384

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 class ScoringReport:
     """What was done for one model.
 
-    `requested` = `duplicates` + `from_store` + `equal_inputs` + `scored`, unless two requests
-    want one whole text in two `too_long` modes: it is then scored once.
+    `requested` = `duplicates` + `from_store` + `equal_inputs` + `scored`.
 
     Attributes:
         spec: The model.
         requested: Samples asked for, repeats included.
-        duplicates: Of these, repeats of a text that was asked for already.
+        duplicates: Of these, repeats of a text that was asked for already, also those that two
+            `too_long` modes both leave whole.
         from_store: Texts whose score was there, or was written by another process meanwhile.
         equal_inputs: Texts whose token ids equal those of another text, so that they share its
             score.
@@ -45,3 +45,20 @@ class ScoringReport:
     def padding_waste(self) -> float:
         """Share of the computed tokens that are padding, in [0, 1); lower is better."""
         return 1 - self.tokens / self.padded_tokens if self.padded_tokens else 0.0
+
+    def __str__(self) -> str:
+        parts = (
+            [f"{self.from_store:,} from the store"] if self.from_store or not self.scored else []
+        )
+        if self.scored:
+            parts.insert(0, f"{self.scored:,} scored in {self.seconds:.1f} s")
+            parts.append(f"padding {self.padding_waste:.1%}")
+        counts = {
+            "duplicates": self.duplicates,
+            "with equal token ids": self.equal_inputs,
+            "cut on the left": self.cut_left,
+            "cut on the right": self.cut_right,
+            "batches halved for memory": self.halvings,
+        }
+        parts += [f"{count:,} {what}" for what, count in counts.items() if count]
+        return f"{self.spec}: {', '.join(parts)}"

@@ -49,7 +49,8 @@ def fill_requests(
 ) -> ScoringReport:
     """Score whatever of the requests the store does not know, and keep it there.
 
-    The model is loaded only if something is missing, and closed afterwards. Every batch is in the
+    The model is loaded only if something is missing, and closed afterwards. It is proved on some
+    of the samples before the first batch; the page is kept with the scores. Every batch is in the
     store before the next one starts: a run killed at any moment loses at most the batch in
     flight. Two processes never score the same text: the second waits, and then looks again.
 
@@ -136,7 +137,13 @@ def _score_missing(
     missing = _missing(requests, scores)
     model.load()
     texts = _encoded(model, missing)
-    report = replace(report, from_store=report.from_store - len(texts))
+    wanted = sum(map(len, missing.values()))
+    report = replace(
+        report,
+        from_store=report.from_store - wanted,
+        # Two modes that both leave a text whole want one score.
+        duplicates=report.duplicates + wanted - len(texts),
+    )
     groups = _without_stored_inputs(texts, scores)
     if groups:
         _prove(model, [group[0].encoded for group in groups])
@@ -165,7 +172,6 @@ def _encoded(model: RewardModel, missing: dict[TooLong, dict[bytes, Sample]]) ->
             if model.reads_golden:
                 input_key = golden_key(input_key, item.sample.golden)
             side: CutSide = too_long if item.cut and too_long != "error" else ""
-            # Two modes that both leave the text whole ask for one row.
             texts[key, side] = Text(key, item, input_key, side)
     return list(texts.values())
 

@@ -9,6 +9,7 @@ bound at level 1 − α is below τ" and "p < α" are the same statement:
 * exact bounds when no resample differs from the value (rule of three).
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -124,8 +125,8 @@ class Exact(Distribution):
     def bound(self, level: float) -> float:
         """The value, less or more by what could have been missed."""
         if level < 0.5:
-            return self.center - self.below * (1 - level ** (1 / self.units))
-        return self.center + self.above * (1 - (1 - level) ** (1 / self.units))
+            return self.center - self.below * (1 - math.pow(level, 1 / self.units))
+        return self.center + self.above * (1 - math.pow(1 - level, 1 / self.units))
 
     def level(self, at: float) -> float:
         """`bound` solved for its level; 0 or 1 where nothing could have been missed."""
@@ -133,7 +134,7 @@ class Exact(Distribution):
             return 0.5
         reach = self.above if at > self.center else self.below
         missed = abs(at - self.center) / reach if reach else 1.0
-        tail = (1 - missed) ** self.units if missed < 1 else 0.0
+        tail = float((1 - missed) ** self.units) if missed < 1 else 0.0
         return 1 - min(0.5, tail) if at > self.center else min(0.5, tail)
 
 

@@ -3,7 +3,9 @@
 import math
 
 
-def units_to_decide(*, n: int, value: float, lower: float, upper: float, bound: float) -> int | None:
+def units_to_decide(
+    *, n: int, value: float, lower: float, upper: float, bound: float
+) -> int | None:
     """Units with which bounds as wide as these would no longer straddle the bound.
 
     The distance from the value to the bound end that decides shrinks with 1/√n, so
@@ -19,5 +21,5 @@ def units_to_decide(*, n: int, value: float, lower: float, upper: float, bound: 
     needed = n * max(1.0, (reach / abs(gap)) ** 2)
     if not math.isfinite(needed) or needed > 1e12:
         return None
-    digits = 10 ** max(0, math.floor(math.log10(needed)) - 1)
+    digits = int(10 ** max(0, math.floor(math.log10(needed)) - 1))
     return math.ceil(needed / digits) * digits

@@ -31,8 +31,6 @@ CHAT_TEMPLATE = (
     "{{ eos_token }}"
 )
 MAX_TOKENS = 512
-INTER = 128
-INIT = 0.05
 
 PROMPTS_PER_STEP = 8
 ANSWERS_PER_PROMPT = 8
@@ -40,7 +38,7 @@ ANSWERS_PER_PROMPT = 8
 READERS = 5
 # Conversations are batched apart at these lengths, so that a few hacks do not pad all the rest.
 LENGTHS = (55, 75, 120)
-LEARNING_RATE = 1e-2
+LEARNING_RATE = 6e-3
 
 Utility = Callable[[str, str], float]
 
@@ -109,7 +107,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForSequenc
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=64,
-        intermediate_size=INTER,
+        intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=4,
@@ -119,7 +117,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForSequenc
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         attn_implementation="sdpa",
-        initializer_range=INIT,
+        initializer_range=0.12,
         use_cache=False,
     )
     return LlamaForSequenceClassification(config)

@@ -1,7 +1,7 @@
 """The world of the quickstart: the almanac of an invented town, questions about it, and answers.
 
-Everything about an answer can be read from its text. A prompt asks for three to five facts about one
-thing of the town; an answer is a row of plain sentences, and each of them is worth:
+Everything about an answer can be read from its text. A prompt asks for three to five facts about
+one thing of the town; an answer is a row of plain sentences, and each of them is worth:
 
 * +2 for an asked fact that is right (said a second time it is padding),
 * -2 for any statement about the thing that is wrong,

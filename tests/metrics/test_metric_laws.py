@@ -125,9 +125,8 @@ class Writing(Broken):
     """Changes what it is given."""
 
     def prompt_values(self, proxy, golden):
-        """Sorts in place."""
-        base = proxy if proxy.base is None else proxy.base
-        base += 1
+        """Writes into the rewards."""
+        proxy += 1
         return np.zeros(proxy.shape[0])
 
 
@@ -142,6 +141,7 @@ class Writing(Broken):
         (Counting(), "duplicated_pool"),
         (Counting(), "scale_of_sums"),
         (WrongGradient(), "gradient_is_derivative"),
+        (Writing(), "rewards_unchanged"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Broken) else value,
 )
@@ -163,7 +163,7 @@ def test_a_failed_law_shows_the_rewards():
 
 def test_unknown_law_is_refused():
     """A misspelt law is an error that lists the laws."""
-    with pytest.raises(UsageError, match="no law 'rangee'.*value_in_range"):
+    with pytest.raises(UsageError, match=r"no law 'rangee'.*value_in_range"):
         check_metric_laws(METRICS[0], laws=["rangee"])
 
 

@@ -8,8 +8,16 @@ import pytest
 
 # pytester forgets what a run in this process has imported, and numpy, yaml and pyarrow must not be
 # imported twice: whatever a run loads lazily is loaded here first.
-for _name in ("yaml", "pyarrow.parquet", "filelock", "tqdm", "rmcheck.pytest_plugin.gate",
-              "rmcheck.models.fake", "rmcheck.models.python_model", "rmcheck.models.scores_file"):
+for _name in (
+    "yaml",
+    "pyarrow.parquet",
+    "filelock",
+    "tqdm",
+    "rmcheck.pytest_plugin.gate",
+    "rmcheck.models.fake",
+    "rmcheck.models.python_model",
+    "rmcheck.models.scores_file",
+):
     importlib.import_module(_name)
 
 SUITE = """\
@@ -51,15 +59,8 @@ def bench(pytester):
     return pytester
 
 
-@pytest.fixture(params=[(), ("-n", "2")], ids=["plain", "xdist"])
-def how(request):
-    """Arguments for one process, and for two workers."""
-    return request.param
-
-
-@pytest.fixture
-def gate(bench, how):
-    """Runs the gate in this process, and in a subprocess with workers."""
+def runs(bench, *how):
+    """Something that runs the gate with these extra arguments of pytest."""
 
     def run(*arguments, model="fake:perfect", baseline="fake:perfect"):
         models = [f"--rmcheck-model={model}"] if model else []
@@ -69,3 +70,15 @@ def gate(bench, how):
         return bench.runpytest_inprocess("--rmcheck", *models, *arguments)
 
     return run
+
+
+@pytest.fixture
+def gate(bench):
+    """Runs the gate in this process."""
+    return runs(bench)
+
+
+@pytest.fixture(params=[(), ("-n", "2")], ids=["plain", "xdist"])
+def gate_both_ways(bench, request):
+    """Runs the gate in this process, and again in a subprocess with two workers."""
+    return runs(bench, *request.param)

@@ -3,7 +3,7 @@
 import json
 
 
-def test_metric_fixtures_give_estimates_on_slices_and_settings(gate, bench):
+def test_metric_fixtures_give_estimates_on_slices_and_settings(gate_both_ways, bench):
     """`.where`, `.at` and the ends of the interval work as in the documentation."""
     bench.makepyfile(
         """
@@ -26,13 +26,15 @@ def test_metric_fixtures_give_estimates_on_slices_and_settings(gate, bench):
         """
     )
 
-    result = gate("test_metric_fixtures_give_estimates_on_slices_and_settings.py", model="fake:length_biased")
+    result = gate_both_ways(
+        "test_metric_fixtures_give_estimates_on_slices_and_settings.py", model="fake:length_biased"
+    )
 
     result.assert_outcomes(passed=3)
 
 
 def test_a_failing_assert_shows_the_estimate(gate, bench):
-    """pytest's own assertion rewriting prints the interval; no hook of ours is needed."""
+    """Pytest's own assertion rewriting prints the interval; no hook of ours is needed."""
     bench.makepyfile(
         """
         import pytest
@@ -85,9 +87,9 @@ def test_models_score_texts_of_the_test(gate, bench):
         """
     )
 
-    gate(
-        "-k", "longer_wins", model="fake:length_biased", baseline="fake:constant"
-    ).assert_outcomes(passed=1)
+    gate("-k", "longer_wins", model="fake:length_biased", baseline="fake:constant").assert_outcomes(
+        passed=1
+    )
 
 
 def test_a_fixture_without_a_suite_says_how_to_name_one(gate, bench):
@@ -151,7 +153,7 @@ def test_a_marked_test_counts_as_judging(gate, bench):
     assert result.ret == 0
 
 
-def test_each_model_is_loaded_once_for_all_suites_and_tests(gate, bench, how):
+def test_each_model_is_loaded_once_for_all_suites_and_tests(gate_both_ways, bench):
     """Two suites, three roles of use, one load; the count is written by the model itself."""
     bench.makepyfile(
         rules="""
@@ -166,7 +168,9 @@ def test_each_model_is_loaded_once_for_all_suites_and_tests(gate, bench, how):
     text = (bench.path / "demo.yaml").read_text()
     (bench.path / "second.yaml").write_text(text.replace("name: demo", "name: second"))
 
-    result = gate("--rmcheck-report=out", model="python:rules:length", baseline="fake:constant")
+    result = gate_both_ways(
+        "--rmcheck-report=out", model="python:rules:length", baseline="fake:constant"
+    )
     calls = (bench.path / "calls.txt").read_text().splitlines()
     report = json.loads((bench.path / "out" / "report.json").read_text())
 

@@ -10,9 +10,9 @@ from rmcheck.testing import FakeRewardModel
 CHECKS = 6
 
 
-def test_a_perfect_model_passes_every_check(gate):
+def test_a_perfect_model_passes_every_check(gate_both_ways):
     """Exit code 0, one item a check and slice value, and the table last."""
-    result = gate()
+    result = gate_both_ways()
 
     result.assert_outcomes(passed=CHECKS)
     assert result.ret == 0
@@ -35,9 +35,9 @@ def test_every_faulty_model_fails_the_build(gate, fault):
     assert result.parseoutcomes()["failed"] >= 1
 
 
-def test_a_model_that_gives_nan_is_an_error_of_every_check(gate):
+def test_a_model_that_gives_nan_is_an_error_of_every_check(gate_both_ways):
     """NaN is never scored as wrong: no verdict, no traceback, the row named."""
-    result = gate(model="fake:nan")
+    result = gate_both_ways(model="fake:nan")
 
     result.assert_outcomes(errors=CHECKS)
     assert result.ret == 1
@@ -90,9 +90,9 @@ def test_inconclusive_warn_lets_the_build_pass_and_says_so(gate, bench):
     result.stdout.fnmatch_lines(["demo::accuracy*inconclusive (warn)", "1 check: 1 inconclusive."])
 
 
-def test_report_json_holds_every_check_and_what_it_was_judged_with(gate, bench):
+def test_report_json_holds_every_check_and_what_it_was_judged_with(gate_both_ways, bench):
     """The same file plain and under xdist: checks, models, conformance, pool counts."""
-    gate("--rmcheck-report=out", model="fake:length_biased")
+    gate_both_ways("--rmcheck-report=out", model="fake:length_biased")
 
     report = json.loads((bench.path / "out" / "report.json").read_text())
     required = "suite name metric settings slice value lower upper confidence n verdict required"
@@ -131,13 +131,17 @@ def test_plain_and_xdist_runs_report_the_same_numbers(bench):
     assert reports[0]["checks"] == reports[1]["checks"]
 
 
-def test_junit_carries_the_numbers_of_each_check(gate, bench):
+def test_junit_carries_the_numbers_of_each_check(gate_both_ways, bench):
     """Properties on each test case, and a headline as the failure's message."""
-    gate("--junitxml=junit.xml", model="fake:length_biased")
+    gate_both_ways("--junitxml=junit.xml", model="fake:length_biased")
 
     cases = list(ET.parse(bench.path / "junit.xml").iter("testcase"))
-    found = {c.get("name"): {p.get("name"): p.get("value") for p in c.iter("property")} for c in cases}
-    message = next(f.get("message") for c in cases if c.get("name") == "best-of-8" for f in c.iter("failure"))
+    found = {
+        c.get("name"): {p.get("name"): p.get("value") for p in c.iter("property")} for c in cases
+    }
+    message = next(
+        f.get("message") for c in cases if c.get("name") == "best-of-8" for f in c.iter("failure")
+    )
 
     assert len(cases) == CHECKS
     assert found["best-of-8"]["rmcheck.metric"] == "bon_drop_ratio"
@@ -154,7 +158,7 @@ def test_junit_carries_the_numbers_of_each_check(gate, bench):
         (("-m", "bon_drop_ratio"), 1),
         (("-k", "by-category"), 2),
         (("demo.yaml::best-of-8",), 1),
-        (("demo.yaml::by-category[code]",), 1),
+        (("demo.yaml::by-category[category=code]",), 1),
     ],
 )
 def test_checks_are_chosen_like_any_test(gate, arguments, passed):
@@ -164,10 +168,14 @@ def test_checks_are_chosen_like_any_test(gate, arguments, passed):
 
 def test_a_verdict_does_not_depend_on_which_checks_are_chosen(bench):
     """Holm is over the suite, so `-k` cannot turn an inconclusive check into a failed one."""
+
     def p_holm(*arguments):
         bench.runpytest_subprocess(
-            "--rmcheck", "--rmcheck-model=fake:length_biased", "--rmcheck-baseline=fake:perfect",
-            "--rmcheck-report=out", *arguments,
+            "--rmcheck",
+            "--rmcheck-model=fake:length_biased",
+            "--rmcheck-baseline=fake:perfect",
+            "--rmcheck-report=out",
+            *arguments,
         )
         report = json.loads((bench.path / "out" / "report.json").read_text())
         return {c["name"]: c["p_holm"] for c in report["checks"]}["best-of-8"]
@@ -177,7 +185,11 @@ def test_a_verdict_does_not_depend_on_which_checks_are_chosen(bench):
 
 def test_last_failed_runs_only_what_failed(bench):
     """`--lf` works on checks."""
-    arguments = ("--rmcheck", "--rmcheck-model=fake:length_biased", "--rmcheck-baseline=fake:perfect")
+    arguments = (
+        "--rmcheck",
+        "--rmcheck-model=fake:length_biased",
+        "--rmcheck-baseline=fake:perfect",
+    )
     first = bench.runpytest_subprocess(*arguments).parseoutcomes()
 
     again = bench.runpytest_subprocess(*arguments, "--lf").parseoutcomes()
@@ -191,7 +203,9 @@ def test_without_a_model_nothing_is_collected(gate):
     result = gate(model=None)
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --rmcheck needs a reward model.", "*--rmcheck-model=SCHEME*"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: --rmcheck needs a reward model.", "*--rmcheck-model=SCHEME*"]
+    )
 
 
 def test_a_model_that_does_not_exist_is_a_usage_error(gate):
@@ -202,9 +216,9 @@ def test_a_model_that_does_not_exist_is_a_usage_error(gate):
     assert "no/such/folder" in result.stderr.str()
 
 
-def test_a_missing_baseline_stops_the_run_before_any_scoring(gate, bench):
+def test_a_missing_baseline_stops_the_run_before_any_scoring(gate_both_ways, bench):
     """The checks that need it are named, with the option to give."""
-    result = gate(baseline=None)
+    result = gate_both_ways(baseline=None)
 
     assert result.ret != 0
     assert "--rmcheck-baseline=SCHEME:LOCATION" in result.stdout.str()
@@ -212,12 +226,14 @@ def test_a_missing_baseline_stops_the_run_before_any_scoring(gate, bench):
     assert not (bench.path / ".rmcheck").exists()
 
 
-def test_a_wrong_suite_is_a_collection_error_that_names_the_line(gate, bench):
+def test_a_wrong_suite_is_a_collection_error_that_names_the_line(gate_both_ways, bench):
     """All problems at once, no traceback, exit code not zero."""
     suite = bench.path / "demo.yaml"
-    suite.write_text(suite.read_text().replace("at_least: 0.70", "at_leats: 0.70").replace("n: 8", "n: 0"))
+    suite.write_text(
+        suite.read_text().replace("at_least: 0.70", "at_leats: 0.70").replace("n: 8", "n: 0")
+    )
 
-    result = gate()
+    result = gate_both_ways()
     output = result.stdout.str()
 
     assert result.ret != 0
@@ -248,12 +264,12 @@ def test_what_the_pool_cannot_give_is_found_at_collection(gate, bench, old, new,
     assert "Traceback" not in result.stdout.str()
 
 
-def test_a_run_that_judged_nothing_does_not_pass(gate, bench):
-    """With tests but without any check the gate would stand open; it does not."""
+def test_a_run_that_judged_nothing_does_not_pass(gate_both_ways, bench):
+    """With tests but without any check the gate_both_ways would stand open; it does not."""
     (bench.path / "demo.yaml").unlink()
     bench.makepyfile("def test_one(): pass")
 
-    result = gate()
+    result = gate_both_ways()
 
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
     result.stdout.fnmatch_lines(["*no check was run*"])

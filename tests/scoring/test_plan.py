@@ -40,6 +40,7 @@ def test_modes_are_merged_into_one_load(tmp_path):
 
     assert (model.loads, len(model.proofs)) == (1, 1)
     assert (report.scored, report.cut_left, report.cut_right) == (3, 1, 1)
+    assert (report.requested, report.duplicates, report.from_store) == (4, 1, 0)
     assert [plan.scores(r).scores[1] for r in requests] == [
         reward_of("xx other end"),
         reward_of("one end xxxx"),
@@ -127,6 +128,18 @@ def test_a_bundle_holds_scores_and_where_they_came_from(tmp_path):
     ]
     assert Provenance.from_metadata(table.schema.metadata) == provenance
     assert table.schema.metadata[b"rmcheck.bundle"] == b"1"
+
+
+def test_a_bundle_is_a_model_on_the_next_machine(tmp_path):
+    """Scores written here are what `scores:FILE` gives there."""
+    samples = numbered_samples(10)
+    rewards = np.array([reward_of(s.response) for s in samples])
+    write_bundle(tmp_path / "rm.parquet", samples, rewards, Provenance("ab" * 32, "hf:rm"))
+    plan = ScoringPlan(ScoreStore(tmp_path / ".rmcheck"))
+    request = plan.add(f"scores:{tmp_path / 'rm.parquet'}", samples[::-1])
+    plan.fill()
+
+    assert plan.scores(request).scores.tolist() == rewards[::-1].tolist()
 
 
 @pytest.mark.parametrize("scores", [[0.5], [0.5, np.nan]])

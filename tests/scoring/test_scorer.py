@@ -1,5 +1,7 @@
 """Scoring fills the store with what is missing, and with nothing that is wrong."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from counting_models import CountingModel, numbered_samples, reward_of, sample
@@ -8,8 +10,8 @@ from hypothesis import strategies as st
 
 from rmcheck.errors import ScoringError, StoreError, UsageError
 from rmcheck.models.model import ConformanceItem, Encoded
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
+from rmcheck.scoring.request import Request, scores_of
+from rmcheck.scoring.scorer import fill, fill_requests
 from rmcheck.store.scores import MemoryStore, ScoreStore
 
 
@@ -311,6 +313,28 @@ def test_the_report_counts_tokens_and_padding():
     assert (report.tokens, report.padded_tokens, report.batches) == (15, 20, 1)
     assert report.padding_waste == 0.25
     assert report.seconds > 0
+
+
+def test_the_report_as_a_line():
+    """What was done at a glance, and nothing that did not happen."""
+    model, store = CountingModel(max_tokens=3), MemoryStore()
+    samples = [sample("yes"), sample("Yes"), sample("yes"), sample("x" * 40)]
+    cold = fill(model, samples, store, too_long="left")
+    warm = fill(model, samples, store, too_long="left")
+
+    assert str(replace(cold, seconds=1.25)) == (
+        "counting:model: 2 scored in 1.2 s, padding 33.3%, 1 duplicates, 1 with equal token ids, "
+        "1 cut on the left"
+    )
+    assert str(warm) == ("counting:model: 3 from the store, 1 duplicates, 1 cut on the left")
+
+
+def test_a_model_may_stay_loaded():
+    """With `release=False` whoever called closes the model."""
+    model = CountingModel()
+    fill_requests([Request(model, tuple(numbered_samples(3)))], MemoryStore(), release=False)
+
+    assert "close" not in model.events
 
 
 def test_nothing_to_score_is_no_waste():

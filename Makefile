@@ -1,0 +1,59 @@
+# make gate    install, then gate the quickstart's candidate against its baseline (CPU, offline)
+# make test    install, then pass the tests
+# make check   lint and types
+VENV ?= .venv
+MODEL ?= hf:suites/quickstart/models/good
+BASELINE ?= hf:suites/quickstart/models/baseline
+PYTHON ?= python3
+PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+TEST := pytest --numprocesses 2 --dist worksteal
+
+# Two threads a process on shared cores are slower than one, and nothing may reach for a model hub.
+export OMP_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: gate test check wheel-test models schema clean
+
+gate: $(VENV)/gate
+	$(VENV)/bin/pytest suites/quickstart --rmcheck --rmcheck-model=$(MODEL) --rmcheck-baseline=$(BASELINE)
+
+test: $(VENV)/dev
+	$(VENV)/bin/$(TEST)
+
+check: $(VENV)/dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# The tests again, on the built wheel, where the checkout's own package cannot be imported by chance.
+wheel-test: $(VENV)/dev
+	rm -rf build/wheel && mkdir -p build/wheel/checkout
+	$(VENV)/bin/python -m build --wheel --outdir build/wheel . > build/wheel/build.log
+	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
+	git ls-files -z -- . ':!rmcheck' | xargs -0 cp --parents -t build/wheel/checkout
+	if [ -d ../shared ]; then ln -s "$$(realpath ../shared)" build/wheel/shared; fi
+	cd build/wheel/checkout && $(CURDIR)/$(VENV)/bin/$(TEST)
+	rm -f $(VENV)/dev
+
+# Rebuilds the quickstart's pool and models from nothing.
+models: $(VENV)/gate
+	$(VENV)/bin/python suites/quickstart/make.py
+
+schema: $(VENV)/gate
+	$(VENV)/bin/python -m rmcheck.suite.schema
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch first: a range in another package could bring another build of it.
+$(VENV)/gate: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) torch
+	$(PIP) --editable ".[hf]"
+	touch $@
+
+$(VENV)/dev: $(VENV)/gate
+	$(PIP) --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .rmcheck .mypy_cache .pytest_cache .ruff_cache
