@@ -35,7 +35,7 @@ def make_folder(folder: Path) -> None:
     rows = (
         {
             "prompt_id": str(i),
-            "prompt": "What is it?",
+            "prompt": f"What is {i}?",
             "responses": ["a" * (j + 1) + str(i) for j in range(8)],
             "golden": list(range(8)),
         }

@@ -158,10 +158,13 @@ class ECE(Metric):
         bins = np.zeros(chunk.margin.shape, dtype=np.uint8 if self.bins < 256 else np.int64)
         for edge in self.edges:
             bins += chunk.margin > edge
-        cells = bins + np.arange(height) * self.bins
+        cells = (bins + np.arange(height) * self.bins).ravel()
+        confidence = 1 / (1 + np.exp(-chunk.margin))  # margins are not negative: no overflow
+        if not counts.all():
+            cells, label, confidence = cells[counts.ravel()], label[counts], confidence[counts]
         sums = []
-        for values in (counts.astype(float), label * counts, logistic(chunk.margin) * counts):
-            found = np.bincount(cells.ravel(), values.ravel(), minlength=height * self.bins)
+        for values in (None, label.ravel(), confidence.ravel()):
+            found = np.bincount(cells, values, minlength=height * self.bins)
             sums.append(found.reshape(height, self.bins))
         return np.asarray(np.stack(sums, axis=1) * chunk.weight, dtype=np.float64)
 

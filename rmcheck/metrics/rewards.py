@@ -15,7 +15,7 @@ Strings = NDArray[np.str_]
 
 # Rewards in one block. Small enough that the temporaries of a metric stay in cache and far below
 # 64 MiB, large enough that numpy's overhead per call does not show.
-BLOCK_SIZE = 2**18
+BLOCK_SIZE = 2**17
 
 
 @dataclass(frozen=True, slots=True)

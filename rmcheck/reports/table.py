@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rmcheck.checks.record import CheckRecord
+from rmcheck.scoring.report import ScoringReport
 
 PAST = {"keep": "kept", "drop": "dropped", "fail": "refused"}
 HEADINGS = ("check", "n", "measured", "bounds", "required", "verdict")
@@ -83,14 +84,4 @@ def suite_lines(suite: Mapping[str, Any]) -> list[str]:
 def scoring_lines(suites: Sequence[Mapping[str, Any]]) -> list[str]:
     """How many scores each model gave and how many the store had, a line a model."""
     models = {m["fingerprint"]: m for suite in suites for m in suite["models"] if m["scoring"]}
-    return [_scoring_line(model) for model in models.values()]
-
-
-def _scoring_line(model: Mapping[str, Any]) -> str:
-    done = model["scoring"]
-    cut = done["cut_left"] + done["cut_right"]
-    truncated = f", {cut} cut as too long" if cut else ""
-    return (
-        f"{model['name']}: {done['scored']} scored, {done['from_store']} from the store, "
-        f"{done['duplicates'] + done['equal_inputs']} repeated{truncated}"
-    )
+    return [str(ScoringReport(**model["scoring"])) for model in models.values()]

@@ -1,0 +1,104 @@
+"""The command `rmcheck`: scoring into a bundle, validating suites."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from rmcheck.cli import main
+
+SUITE = """\
+rmcheck: 1
+name: demo
+pool: {path: pool.jsonl}
+checks:
+  - {name: accuracy, metric: accuracy, at_least: 0.70}
+  - {name: no-regression, metric: accuracy, max_drop: 0.01}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current directory, with a pool of 40 prompts and a suite."""
+    rows = (
+        {
+            "prompt_id": f"p{i}",
+            "prompt": f"What is {i}?",
+            "responses": [f"{i} " * (j + 1) for j in range(4)],
+            "golden": [0, 1, 2, 3],
+        }
+        for i in range(40)
+    )
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "demo.yaml").write_text(SUITE)
+    (tmp_path / "rules.py").write_text(
+        "def length(prompts, responses):\n    return [float(len(r)) for r in responses]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_a_bundle_gates_like_the_model_it_came_from(folder, capsys):
+    """`rmcheck score` needs no baseline; `scores:` reads its bundle without the model."""
+    model = "python:rules:length?version=1"
+    assert main(["score", "demo.yaml", f"--model={model}", "--bundle=scores.parquet"]) == 0
+    assert "160 scores" in capsys.readouterr().out
+
+    models = ["--rmcheck-model=scores:scores.parquet", "--rmcheck-baseline=scores:scores.parquet"]
+    command = [sys.executable, "-m", "pytest", "--rmcheck", "demo.yaml", *models]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout
+    assert "2 checks: 2 pass." in done.stdout
+
+
+def test_scoring_again_scores_nothing(folder, capsys):
+    """What the store has is not scored twice."""
+    arguments = ["score", "demo.yaml", "--model=python:rules:length?version=1"]
+    main(arguments)
+    first = capsys.readouterr().out
+
+    main(arguments)
+
+    assert "160 scored" in first
+    assert capsys.readouterr().out == "python:rules:length?version=1: 160 from the store\n"
+
+
+def test_validate_reads_the_suite_and_its_pool(folder, capsys):
+    """What will be checked, on how much."""
+    assert main(["validate", "demo.yaml"]) == 0
+    assert "demo.yaml: 2 checks on 40 prompts, 160 responses (native)" in capsys.readouterr().out
+
+
+def test_validate_says_everything_that_is_wrong_and_goes_on(folder, capsys):
+    """A wrong suite is shown with its line; the other one is still read."""
+    (folder / "wrong.yaml").write_text(SUITE.replace("at_least", "at_leats"))
+
+    status = main(["validate", "wrong.yaml", "demo.yaml"])
+    shown = capsys.readouterr()
+
+    assert status == 2
+    assert "wrong.yaml:5:" in shown.err
+    assert "Did you mean 'at_least'?" in shown.err
+    assert "demo.yaml: 2 checks" in shown.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["score", "demo.yaml", "--model=nope:x"], "no model has the scheme 'nope'"),
+        (["score", "demo.yaml", "--model=python:rules:lenght"], "length"),
+        (["score", "missing.yaml", "--model=fake:constant"], "missing.yaml"),
+        (["validate", "missing.yaml"], "missing.yaml"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_exit_code_2(folder, capsys, arguments, said):
+    """No traceback for a user's mistake."""
+    status = main(arguments)
+    error = capsys.readouterr().err
+
+    assert status == 2
+    assert said in error
+    assert "Traceback" not in error
