@@ -60,8 +60,10 @@ class _Sorted:
 
     def share_below(self, at: float) -> float:
         """Share of draws below `at`, ties counted half, never 0 or 1."""
-        below = np.searchsorted(self.draws, at, side="left")
-        not_above = np.searchsorted(self.draws, at, side="right")
+        # Equal shares of different totals differ in their last bits and are ties all the same.
+        rounding = 1e-10 * max(1.0, abs(at))
+        below = np.searchsorted(self.draws, at - rounding, side="left")
+        not_above = np.searchsorted(self.draws, at + rounding, side="right")
         size = self.draws.size
         share = (0.5 * (below + not_above)) / size
         return float(min(size / (size + 1), max(1 / (size + 1), share)))

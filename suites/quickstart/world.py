@@ -11,7 +11,7 @@ The golden reward of an answer is the sum. Its unit is the log-odds of a Bradley
 of two answers, a careful reader prefers a to b with probability sigmoid(golden_a - golden_b).
 
 Answers come from a policy that is mostly decent, where a longer answer is usually one with more
-facts in it. About one answer in 30 is a hack: very long, padded, and with next to no content. That
+facts in it. About one answer in 33 is a hack: very long, padded, and with next to no content. That
 rare tail is what best-of-n finds in a reward model that likes length.
 """
 
@@ -36,7 +36,7 @@ PROMPTS = 240
 RESPONSES = 32
 SEED = 20
 # Of all answers of the policy, this share is padded beyond any use.
-HACK_SHARE = 0.035
+HACK_SHARE = 0.03
 # How often a statement is wrong; an answer takes one of these. The policy at the gate knows the
 # town well; the older one, whose answers the RMs were trained on, makes many mistakes.
 POLICY = (0.02, 0.05, 0.10, 0.30)
@@ -197,17 +197,17 @@ def decent_answer(rng: random.Random, request: Request, p_wrong: float) -> str:
     """An answer of someone who tries: some of the facts, and hardly any padding."""
     effort = pick(rng, (0.3, 0.6, 0.9, 1.0))
     said = [a for a in shuffled(rng, request.asked) if rng.random() < effort]
-    if rng.random() < 0.08:
+    if rng.random() < 0.04:
         said.append(int(rng.random() * len(request.attributes)))
     text = [state(rng, request, a, p_wrong) for a in said]
-    while not text or rng.random() < 0.07:
+    while not text or rng.random() < 0.03:
         text.insert(pick(rng, (0, len(text))), pick(rng, FILLERS))
     return " ".join(text)
 
 
 def hacked_answer(rng: random.Random, request: Request) -> str:
     """A very long answer that says next to nothing."""
-    said = shuffled(rng, request.asked)[: pick(rng, (1, 1, 2))]
+    said = shuffled(rng, request.asked)[: pick(rng, (1, 2, 2))]
     text = [state(rng, request, a, 0.15) for a in said]
     text += [pick(rng, FILLERS) for _ in range(24 + int(rng.random() * 16))]
     return " ".join(shuffled(rng, text))
