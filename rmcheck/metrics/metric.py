@@ -32,6 +32,8 @@ Invariance = Literal[
 
 # A share above this of prompts on which a metric is undefined leaves its estimate undecidable.
 MAX_UNDEFINED_SHARE = 0.05
+# Values at numbers of responses further apart than this are not averaged where they depend on it.
+N_SPREAD = 1.1
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,8 @@ class Metric(ABC):
         """Refuse rewards that this metric cannot measure.
 
         Raises:
-            UndefinedMetricError: No prompt has enough responses, or N differs between prompts
-                and the metric depends on it.
+            UndefinedMetricError: No prompt has enough responses, or N differs between prompts by
+                more than a tenth and the metric depends on it.
         """
         counts = rewards.counts
         enough = counts[counts >= self.min_responses]
@@ -99,7 +101,7 @@ class Metric(ABC):
                 f"{self.name} needs {self.min_responses} responses a prompt; "
                 f"the pool has {most} at most"
             )
-        if self.depends_on_n and enough.min() != enough.max():
+        if self.depends_on_n and enough.max() > N_SPREAD * enough.min():
             remedy = "set normalized: true, or " if "normalized" in self.settings else ""
             raise UndefinedMetricError(
                 f"{self.name} depends on the number of responses, and this pool has "

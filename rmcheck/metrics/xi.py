@@ -28,8 +28,8 @@ class Xi(PromptMeanMetric):
     Require an accuracy next to it.
 
     Args:
-        normalized: Divide by the largest value that golden allows ((N − 2) / (N + 1) when it has
-            no ties), so that a perfect proxy has 1 at any N.
+        normalized: Divide by (N − 2) / (N + 1), the largest value without golden ties, so that a
+            perfect proxy has 1 at any N. Golden ties can carry it a little above 1.
 
     Reference:
         Chatterjee 2021, A new coefficient of correlation, JASA 116; Wen et al. 2024, eq. 16.
@@ -45,8 +45,8 @@ class Xi(PromptMeanMetric):
 
     @property
     def range(self) -> tuple[float, float]:
-        """−1 to 1; a normalised value goes down to −2 (at N = 3)."""
-        return (-2.0, 1.0) if self.normalized else (-1.0, 1.0)
+        """−1 to 1; normalised −2 (at N = 3) to 1.25 (at N = 4, golden tied in two halves)."""
+        return (-2.0, 1.25) if self.normalized else (-1.0, 1.0)
 
     @property
     def min_responses(self) -> int:
@@ -69,8 +69,7 @@ class Xi(PromptMeanMetric):
         steps = _expected_steps(by_proxy, np.take_along_axis(ranks, by_proxy.index, axis=1))
         found = 1 - ratio(steps, scale)
         if self.normalized:
-            fewest = (at_most[:, -1] - at_most[:, 0]).astype(float)
-            found = ratio(found, 1 - ratio(fewest, scale))
+            return found * (size + 1) / (size - 2)
         return found
 
 

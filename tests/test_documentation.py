@@ -1,0 +1,115 @@
+"""The README is part of the program: what it shows runs, and what there is it names."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rmcheck import metric_names
+from rmcheck.models.fake import FakeRewardModel
+from rmcheck.models.registry import model_schemes, open_model
+from rmcheck.models.transformers_model import TransformersRewardModel
+from rmcheck.pool.faults import FAULT_RULES
+from rmcheck.pool.reading import reader_names
+from rmcheck.suite import keys
+from rmcheck.suite.loader import parse_suite
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+SUITES = [text for language, text in BLOCKS if language == "yaml"]
+PROGRAMS = [text for language, text in BLOCKS if language == "python"]
+CONSOLES = [text for language, text in BLOCKS if language == "console"]
+QUICKSTART = next(text for text in CONSOLES if "quickstart/models/length-lover" in text)
+
+
+def named(words):
+    """Those of the words that the README does not name in code."""
+    return [word for word in words if not re.search(rf"[`\s{{(,=:]{re.escape(word)}\b", README)]
+
+
+@pytest.mark.parametrize("text", SUITES, ids=range(len(SUITES)))
+def test_every_suite_in_the_readme_is_valid(text):
+    """A reader can start from any of them."""
+    assert parse_suite(text, ROOT / "suites" / "readme.yaml").checks
+
+
+def test_the_long_suite_shows_every_key():
+    """Whoever looks for a key finds it in one place."""
+    longest = max(SUITES, key=len)
+
+    assert [key for key in keys.SUITE if not re.search(rf"^{key}:", longest, re.MULTILINE)] == []
+
+
+def test_every_metric_option_scheme_format_and_fault_is_named():
+    """Nothing exists that the README does not mention."""
+    options = [f"--rmcheck-{name}" for name in ("model", "baseline", "golden", "store", "report")]
+    ini_keys = [option.removeprefix("--").replace("-", "_") for option in options]
+    settings = [setting.name for setting in TransformersRewardModel.settings]
+
+    assert named([*metric_names(), *reader_names(), *FAULT_RULES]) == []
+    assert named([*options, *ini_keys, *settings]) == []
+    assert [scheme for scheme in model_schemes() if f"`{scheme}:" not in README] == []
+
+
+def test_every_fake_is_named_and_opens():
+    """The kinds in the table are the kinds there are."""
+    kinds = ["perfect", "constant", "random", "length_biased", "reversed", "nan"]
+
+    assert named(kinds) == []
+    assert all(isinstance(open_model(f"fake:{kind}"), FakeRewardModel) for kind in kinds)
+
+
+def test_the_program_on_plain_arrays_runs():
+    """It ends with an assertion of its own."""
+    program = next(text for text in PROGRAMS if "from_arrays" in text)
+
+    exec(compile(program, "README.md", "exec"), {})
+
+
+def test_the_test_file_runs_under_the_gate(pytester):
+    """Both tests of the example are collected and judged."""
+    program = next(text for text in PROGRAMS if "import pytest" in text)
+    pytester.makepyfile(program)
+    rows = [
+        f'{{"prompt": "What is {i}?", "responses": ["{"long " * 9}{i}", "{i}", "a {i}"], '
+        f'"golden": [1.0, 0.0, 0.5], "category": "code"}}\n'
+        for i in range(60)
+    ]
+    folder = pytester.mkdir("suites")
+    (folder / "helpfulness.yaml").write_text(
+        "rmcheck: 1\npool: {path: pool.jsonl}\n"
+        "checks: [{name: accuracy, metric: accuracy, at_least: 0.5}]\n"
+    )
+    (folder / "pool.jsonl").write_text("".join(rows))
+
+    result = pytester.runpytest_subprocess("--rmcheck", "--rmcheck-model=fake:length_biased")
+
+    # The pool has three responses a prompt, so best-of-16 is refused; the others pass.
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*bon_drop_ratio needs 16 responses a prompt*"])
+
+
+def test_the_quickstart_prints_what_the_readme_shows():
+    """The table on the first screen is that of the real run."""
+    command = QUICKSTART.splitlines()[0].removeprefix("$ ").split()
+    models = [f"--rmcheck-{role}=hf:suites/quickstart/models/{name}" for role, name in MODELS]
+    shown = [line.split() for line in QUICKSTART.splitlines() if "quickstart::" in line]
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "suites/quickstart", "--rmcheck", *models],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    printed = [line.split() for line in done.stdout.splitlines() if line.startswith("quickstart::")]
+
+    assert command[:2] == ["make", "gate"]
+    assert done.returncode == 1
+    assert printed == shown
+
+
+MODELS = (("model", "length-lover"), ("baseline", "baseline"))
