@@ -6,7 +6,8 @@ def test_code_answers_hold_up(accuracy, bon_drop_ratio):
     assert bon_drop_ratio.at(n=16).upper <= 0.20
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,31 +51,47 @@ def _loaded(request: pytest.FixtureRequest) -> LoadedSuite:
             '@pytest.mark.rmcheck(suite="suites/….yaml")',
             pytrace=False,
         )
-    return _runner(request).add(_suite_path(request.node, marker.kwargs["suite"]))
+    with _plain_errors():
+        return _runner(request).add(_suite_path(request.node, marker.kwargs["suite"]))
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """An error of rmcheck as its message, without the traceback of a fixture."""
+    try:
+        yield
+    except RmcheckError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+def _scorer(request: pytest.FixtureRequest, role: str) -> Scorer:
+    with _plain_errors():
+        return _runner(request).scorer(role)
 
 
 @pytest.fixture(scope="session")
 def reward_model(request: pytest.FixtureRequest) -> Scorer:
     """The reward model under test; loaded once, and only when something new must be scored."""
-    return _runner(request).scorer("candidate")
+    return _scorer(request, "candidate")
 
 
 @pytest.fixture(scope="session")
 def baseline_model(request: pytest.FixtureRequest) -> Scorer:
     """The reward model of `--rmcheck-baseline`."""
-    return _runner(request).scorer("baseline")
+    return _scorer(request, "baseline")
 
 
 @pytest.fixture(scope="session")
 def golden_model(request: pytest.FixtureRequest) -> Scorer:
     """The golden reward model of `--rmcheck-golden`."""
-    return _runner(request).scorer("golden")
+    return _scorer(request, "golden")
 
 
 @pytest.fixture
 def rewards(request: pytest.FixtureRequest) -> Rewards:
     """Proxy and golden rewards of the suite that the test's `rmcheck` marker names."""
-    return _runner(request).rewards(_loaded(request), "candidate")
+    with _plain_errors():
+        return _runner(request).rewards(_loaded(request), "candidate")
 
 
 def _metric_fixture(name: str) -> Callable[..., BoundMetric]:

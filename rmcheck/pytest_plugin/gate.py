@@ -66,6 +66,15 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
+def has_gpu() -> bool:
+    """Whether torch is installed and sees a GPU."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
+
+
 class Gate:
     """Hooks of one run; in the controller they also gather what the workers found."""
 
@@ -90,6 +99,13 @@ class Gate:
         if file_path.suffix in (".yaml", ".yml") and is_suite(file_path):
             return SuiteFile.from_parent(parent, path=file_path)
         return None
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Skip what needs a GPU where there is none; look for one only when something asks."""
+        marked = [item for item in items if item.get_closest_marker("gpu")]
+        if marked and not has_gpu():
+            for item in marked:
+                item.add_marker(pytest.mark.skip(reason="needs a GPU; there is none here"))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Add the suites that marked tests name, so that one plan covers them all."""

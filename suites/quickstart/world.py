@@ -10,9 +10,9 @@ one thing of the town; an answer is a row of plain sentences, and each of them i
 The golden reward of an answer is the sum. Its unit is the log-odds of a Bradley-Terry reader:
 of two answers, a careful reader prefers a to b with probability sigmoid(golden_a - golden_b).
 
-Answers come from a policy that is mostly decent, where a longer answer is usually one with more
-facts in it. About one answer in 33 is a hack: very long, padded, and with next to no content. That
-rare tail is what best-of-n finds in a reward model that likes length.
+Answers come from a policy that is mostly decent, and a longer answer of it is usually one with more
+facts. About one answer in 33 is a hack: very long, padded, and with next to no content. That rare
+tail is what best-of-n finds in a reward model that likes length.
 """
 
 import gzip
@@ -111,12 +111,9 @@ def almanac() -> dict[tuple[str, int], str]:
     }
 
 
-# --- reading -------------------------------------------------------------------------------
-
-
 def sentences(text: str) -> list[str]:
     """The sentences of an answer, each with its full stop."""
-    return [s.strip() for s in re.findall(r"[^.]*[^.\s][^.]*\.?", text)]
+    return [f"{part.strip()}." for part in text.split(".") if part.strip()]
 
 
 @cache
@@ -179,9 +176,6 @@ def golden(prompt: str, response: str) -> float:
         else:
             total += PADDING
     return round(total, 2)
-
-
-# --- writing -------------------------------------------------------------------------------
 
 
 def state(rng: random.Random, request: Request, attribute: int, p_wrong: float) -> str:

@@ -132,7 +132,7 @@ def test_a_missing_model_or_setting_is_a_plain_error(gate, bench):
     output = result.stdout.str()
     assert "--rmcheck-golden=SCHEME:LOCATION" in output
     assert "missing.yaml" in output
-    assert "Traceback" not in output
+    assert "fixtures.py" not in output
 
 
 def test_a_marked_test_counts_as_judging(gate, bench):
@@ -177,3 +177,22 @@ def test_each_model_is_loaded_once_for_all_suites_and_tests(gate_both_ways, benc
     assert result.ret in (0, 1)
     assert len(calls) == len(set(calls)) == 900
     assert len(report["suites"]) == 2
+
+
+def test_tests_that_need_a_gpu_are_skipped_where_there_is_none(gate, bench, monkeypatch):
+    """The marker `gpu` says why."""
+    monkeypatch.setattr("rmcheck.pytest_plugin.gate.has_gpu", lambda: False)
+    bench.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.gpu
+        def test_kernel():
+            raise AssertionError
+        """
+    )
+
+    result = gate("-k", "test_kernel or accuracy", "-rs")
+
+    assert result.parseoutcomes()["skipped"] == 1
+    result.stdout.fnmatch_lines(["*needs a GPU; there is none here*"])
