@@ -1,8 +1,7 @@
 """A metric measured on rewards: its value, its bounds, and how sure they are."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.stats.bootstrap import Distribution, Statistic, resample
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
-from rmcheck.stats.weights import draw_weights
+from rmcheck.stats.weights import ResampleWeights, draw_weights
 
 
 @dataclass(frozen=True)
@@ -71,24 +70,7 @@ def measure(
     Raises:
         UndefinedMetricError: Nothing matches, or the metric is undefined on what does.
     """
-    sampling = sampling or Sampling()
-    mask = rewards.matching(where or {})
-    fitted = metric.fitted(rewards)
-    return _measure_fitted(fitted, rewards, mask, sampling)
-
-
-def slice_values(
-    rewards: Rewards, column: str, *, where: Mapping[str, str] | None = None
-) -> list[str]:
-    """The values that a slice column has on the prompts that match `where`, sorted.
-
-    Raises:
-        UndefinedMetricError: There is no such column, or nothing matches.
-    """
-    mask = rewards.matching(where or {})
-    if column not in rewards.slices:
-        rewards.matching({column: ""})  # raises, with the columns there are
-    return [str(value) for value in np.unique(rewards.slices[column][mask])]
+    return measured([pending(metric, rewards, where=where, sampling=sampling)])[0]
 
 
 def measure_drop(
@@ -107,54 +89,172 @@ def measure_drop(
     Raises:
         UndefinedMetricError: Nothing matches, or the metric is undefined on what does.
     """
-    sampling = sampling or Sampling()
-    mask = candidate.matching(where or {})
-    fits = metric.fitted(candidate), metric.fitted(baseline)
-    sums, measured = per_prompt_sums(fits[0], candidate)
-    other, _ = per_prompt_sums(fits[1], baseline)
+    return measured([pending_drop(metric, candidate, baseline, where=where, sampling=sampling)])[0]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A value whose uncertainty has not been measured yet.
+
+    Attributes:
+        statistic: Gives the value from totals.
+        sums: (n, K) sums, one row an independent unit.
+        units: (n,) numbers of these units in the pool.
+        pool_units: Number of units of the whole pool, which are resampled.
+        sampling: How.
+        value: The value.
+        studentised: See `Metric.studentised`.
+        reach: See `rmcheck.stats.bootstrap.resample`.
+        concerns: Reasons not to decide on the value.
+        left_out: Prompts that had too few responses to take part.
+        facts: Further numbers of the metric.
+        note: How the value came about.
+    """
+
+    statistic: Statistic
+    sums: Floats
+    units: NDArray[np.int64]
+    pool_units: int
+    sampling: Sampling
+    value: float
+    studentised: bool
+    reach: tuple[float, float]
+    concerns: tuple[str, ...]
+    left_out: int
+    facts: Mapping[str, float]
+    note: str
+
+
+def pending(
+    metric: Metric,
+    rewards: Rewards,
+    *,
+    where: Mapping[str, str] | None = None,
+    sampling: Sampling | None = None,
+) -> Pending:
+    """`measure`, up to the resampling."""
+    mask = rewards.matching(where or {})
+    fitted = metric.fitted(rewards)
+    sums, took_part = per_prompt_sums(fitted, rewards)
+    units, rows = _per_unit(sums, mask & took_part, rewards)
+    value = _defined_value(fitted, rows, fitted.name)
+    return Pending(
+        statistic=fitted,
+        sums=rows,
+        units=units,
+        pool_units=rewards.units,
+        sampling=sampling or Sampling(),
+        value=value,
+        studentised=fitted.studentised,
+        reach=_reach(fitted, value),
+        concerns=fitted.concerns(rows),
+        left_out=int((mask & ~took_part).sum()),
+        facts=fitted.facts(rows.sum(axis=0)),
+        note=fitted.note,
+    )
+
+
+def pending_drop(
+    metric: Metric,
+    candidate: Rewards,
+    baseline: Rewards,
+    *,
+    where: Mapping[str, str] | None = None,
+    sampling: Sampling | None = None,
+) -> Pending:
+    """`measure_drop`, up to the resampling."""
+    first = pending(metric, candidate, where=where, sampling=sampling)
+    second = pending(metric, baseline, where=where, sampling=sampling)
     sign = -1.0 if metric.direction == "higher" else 1.0
-    statistic = Difference(fits[0], fits[1], sums.shape[1], sign)
-    units, rows = _per_unit(np.hstack([sums, other]), mask & measured, candidate)
-    own = rows[:, : sums.shape[1]]
-    concerns = fits[0].concerns(own) + fits[1].concerns(rows[:, sums.shape[1] :])
     same = np.array_equal(candidate.proxy, baseline.proxy)
     width = metric.range[1] - metric.range[0]
     reach = 0.0 if same or not np.isfinite(width) else width
-    return _summarise(
-        statistic,
-        rows,
-        units,
-        candidate,
-        sampling,
-        studentised=metric.studentised,
+    return replace(
+        first,
+        statistic=Difference(first.statistic, second.statistic, first.sums.shape[1], sign),
+        sums=np.hstack([first.sums, second.sums]),
+        value=sign * (first.value - second.value),
         reach=(reach, reach),
-        concerns=tuple(dict.fromkeys(concerns)),
-        left_out=int((mask & ~measured).sum()),
-        name=f"drop of {metric.name}",
-        note=fits[0].note,
+        concerns=tuple(dict.fromkeys(first.concerns + second.concerns)),
+        facts={},
     )
 
 
-def _measure_fitted(
-    metric: Metric, rewards: Rewards, mask: NDArray[np.bool_], sampling: Sampling
-) -> Measurement:
-    sums, measured = per_prompt_sums(metric, rewards)
-    units, rows = _per_unit(sums, mask & measured, rewards)
-    center = float(metric.value(rows.sum(axis=0))) if len(rows) else np.nan
-    return _summarise(
-        metric,
-        rows,
-        units,
-        rewards,
-        sampling,
-        studentised=metric.studentised,
-        reach=_reach(metric, center),
-        concerns=metric.concerns(rows),
-        left_out=int((mask & ~measured).sum()),
-        name=metric.name,
-        facts=metric.facts(rows.sum(axis=0)),
-        note=metric.note,
+def measured(values: Sequence[Pending]) -> list[Measurement]:
+    """Resample many values; those of one pool share one product with the weights.
+
+    Returns:
+        One measurement a value, in the order given.
+    """
+    groups: dict[tuple[int, int, int], list[int]] = {}
+    for i, value in enumerate(values):
+        key = (value.pool_units, value.sampling.resamples, value.sampling.seed)
+        groups.setdefault(key, []).append(i)
+    found: dict[int, Measurement] = {}
+    for key, members in groups.items():
+        weights = draw_weights(*key)
+        totals = weights.totals(_side_by_side([values[i] for i in members]))
+        start = 0
+        for i in members:
+            stop = start + values[i].sums.shape[1]
+            found[i] = _measurement(values[i], weights, totals[:, start:stop])
+            start = stop
+    return [found[i] for i in range(len(values))]
+
+
+def _side_by_side(values: Sequence[Pending]) -> Floats:
+    """(C, ΣK) sums of all values for every unit of the pool, 0 where a unit takes no part."""
+    out = np.zeros((values[0].pool_units, sum(v.sums.shape[1] for v in values)))
+    start = 0
+    for value in values:
+        stop = start + value.sums.shape[1]
+        out[value.units, start:stop] = value.sums
+        start = stop
+    return out
+
+
+def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Measurement:
+    distribution = resample(
+        value.statistic,
+        value.sums,
+        weights,
+        units=value.units,
+        totals=totals,
+        studentised=value.studentised,
+        reach=value.reach,
     )
+    sampling, n, concerns = value.sampling, len(value.sums), value.concerns
+    if n < sampling.min_prompts:
+        concerns = (f"{n} independent prompts, fewer than {sampling.min_prompts}", *concerns)
+    bounds = _bounds(distribution, value.value, sampling.confidence)
+    estimate = Estimate(value.value, *bounds, n, sampling.confidence, concerns)
+    return Measurement(estimate, distribution, value.left_out, value.facts, value.note)
+
+
+def slice_values(
+    rewards: Rewards, column: str, *, where: Mapping[str, str] | None = None
+) -> list[str]:
+    """The values that a slice column has on the prompts that match `where`, sorted.
+
+    Raises:
+        UndefinedMetricError: There is no such column, or nothing matches.
+    """
+    mask = rewards.matching(where or {})
+    if column not in rewards.slices:
+        rewards.matching({column: ""})  # raises, with the columns there are
+    return [str(value) for value in np.unique(rewards.slices[column][mask])]
+
+
+def _defined_value(statistic: Statistic, rows: Floats, name: str) -> float:
+    if not len(rows):
+        raise UndefinedMetricError(f"{name}: no prompt has enough responses to be measured")
+    value = float(statistic.value(rows.sum(axis=0)))
+    if not np.isfinite(value):
+        raise UndefinedMetricError(
+            f"{name} is undefined: on all {len(rows)} prompts the rewards that it divides by "
+            "are constant (or their sum is 0)"
+        )
+    return value
 
 
 def _reach(metric: Metric, center: float) -> tuple[float, float]:
@@ -178,41 +278,6 @@ def _per_unit(
     rows = np.zeros((units.size, sums.shape[1]))
     np.add.at(rows, inverse, sums[mask])
     return units, rows
-
-
-def _summarise(
-    statistic: Statistic,
-    rows: Floats,
-    units: NDArray[np.int64],
-    rewards: Rewards,
-    sampling: Sampling,
-    *,
-    studentised: bool,
-    reach: tuple[float, float],
-    concerns: tuple[str, ...],
-    left_out: int,
-    name: str,
-    facts: Mapping[str, Any] | None = None,
-    note: str = "",
-) -> Measurement:
-    if not len(rows):
-        raise UndefinedMetricError(f"{name}: no prompt has enough responses to be measured")
-    value = float(statistic.value(rows.sum(axis=0)))
-    if not np.isfinite(value):
-        raise UndefinedMetricError(
-            f"{name} is undefined: on all {len(rows)} prompts the rewards that it divides by "
-            "are constant (or their sum is 0)"
-        )
-    n = len(rows)
-    if n < sampling.min_prompts:
-        concerns = (f"{n} independent prompts, fewer than {sampling.min_prompts}", *concerns)
-    weights = draw_weights(int(rewards.clusters.max()) + 1, sampling.resamples, sampling.seed)
-    distribution = resample(
-        statistic, rows, weights, units=units, studentised=studentised, reach=reach
-    )
-    bounds = _bounds(distribution, value, sampling.confidence)
-    estimate = Estimate(value, *bounds, n, sampling.confidence, concerns)
-    return Measurement(estimate, distribution, left_out, dict(facts or {}), note)
 
 
 def _bounds(distribution: Distribution, value: float, confidence: float) -> tuple[float, float]:

@@ -119,6 +119,11 @@ class Rewards:
         """(P,) number of responses of each prompt."""
         return np.diff(self.offsets)
 
+    @property
+    def units(self) -> int:
+        """Number of independent units (clusters) of the pool."""
+        return int(self.clusters.max()) + 1 if len(self) else 0
+
     def __len__(self) -> int:
         return int(self.offsets.size - 1)
 

@@ -69,7 +69,7 @@ class Xi(PromptMeanMetric):
         steps = _expected_steps(by_proxy, np.take_along_axis(ranks, by_proxy.index, axis=1))
         found = 1 - ratio(steps, scale)
         if self.normalized:
-            return found * (size + 1) / (size - 2)
+            found = found * ((size + 1) / (size - 2))
         return found
 
 

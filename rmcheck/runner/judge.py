@@ -1,11 +1,19 @@
 """From the rewards of a suite to the records of its checks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import rmcheck
-from rmcheck.checks.measurement import Measurement, Sampling, measure, measure_drop, slice_values
+from rmcheck.checks.measurement import (
+    Measurement,
+    Pending,
+    Sampling,
+    measured,
+    pending,
+    pending_drop,
+    slice_values,
+)
 from rmcheck.checks.mistakes import worst_mistakes
 from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
 from rmcheck.checks.verdict import Verdict, decide
@@ -38,16 +46,36 @@ class Judged:
     conditions: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What must be measured for one check on one slice."""
+
+    conditions: Mapping[str, str]
+    candidate: Pending
+    baseline: Pending | None
+    drop: Pending | None
+
+    def values(self) -> list[Pending]:
+        """All of them, for one product with the weights."""
+        return [v for v in (self.candidate, self.baseline, self.drop) if v is not None]
+
+
 def judge(
     loaded: LoadedSuite, candidate: Rewards, baseline: Rewards | None
 ) -> dict[tuple[str, str], Judged | UndefinedMetricError]:
     """Measure every check of a suite; one that is undefined does not keep the others back."""
+    parts: dict[tuple[str, str], list[_Part]] = {}
     found: dict[tuple[str, str], Judged | UndefinedMetricError] = {}
     for planned in loaded.planned:
         try:
-            found[planned.key] = _measure(planned, loaded.sampling, candidate, baseline)
+            parts[planned.key] = _parts(planned, loaded.sampling, candidate, baseline)
         except UndefinedMetricError as error:
             found[planned.key] = error
+    values = [v for several in parts.values() for part in several for v in part.values()]
+    known = dict(zip(map(id, values), measured(values), strict=True))
+    for planned in loaded.planned:
+        if planned.key in parts:
+            found[planned.key] = _judged(planned, parts[planned.key], known)
     return found
 
 
@@ -56,46 +84,53 @@ def decide_all(judged: Sequence[Judged]) -> list[Verdict]:
     return decide([j.planned.criterion for j in judged], [j.measurement for j in judged])
 
 
-def _measure(
+def _parts(
     planned: PlannedCheck, sampling: Sampling, candidate: Rewards, baseline: Rewards | None
-) -> Judged:
+) -> list[_Part]:
+    """One part, or one for each slice of which the worst is wanted."""
     check = planned.check
     if check.confidence is not None:
-        sampling = Sampling(
-            check.confidence, sampling.resamples, sampling.seed, sampling.min_prompts
-        )
-    conditions = dict(planned.conditions)
+        sampling = replace(sampling, confidence=check.confidence)
+    slices = [dict(planned.conditions)]
     if check.worst and check.over is not None:
-        slices = {
-            value: _compared(
-                planned, sampling, candidate, baseline, {**conditions, check.over: value}
-            )
-            for value in slice_values(candidate, check.over, where=conditions)
-        }
-        direction = "lower" if check.needs_baseline else check.metric.direction
-        value, measurement = worst_slice(slices, direction)
-        conditions[check.over] = value
-    else:
-        measurement = _compared(planned, sampling, candidate, baseline, conditions)
-    own = measure(check.metric, candidate, where=conditions, sampling=sampling)
-    base = (
-        measure(check.metric, baseline, where=conditions, sampling=sampling) if baseline else None
-    )
-    return Judged(planned, measurement, own.estimate, base.estimate if base else None, conditions)
+        values = slice_values(candidate, check.over, where=planned.conditions)
+        slices = [{**planned.conditions, check.over: value} for value in values]
+    return [_part(planned, sampling, candidate, baseline, where) for where in slices]
 
 
-def _compared(
+def _part(
     planned: PlannedCheck,
     sampling: Sampling,
     candidate: Rewards,
     baseline: Rewards | None,
-    conditions: Mapping[str, str],
-) -> Measurement:
+    where: Mapping[str, str],
+) -> _Part:
     metric = planned.check.metric
+    own = pending(metric, candidate, where=where, sampling=sampling)
+    if baseline is None:
+        assert not planned.check.needs_baseline  # the runner refused the suite otherwise
+        return _Part(where, own, None, None)
+    base = pending(metric, baseline, where=where, sampling=sampling)
     if not planned.check.needs_baseline:
-        return measure(metric, candidate, where=conditions, sampling=sampling)
-    assert baseline is not None  # the runner refused the suite otherwise
-    return measure_drop(metric, candidate, baseline, where=conditions, sampling=sampling)
+        return _Part(where, own, base, None)
+    drop = pending_drop(metric, candidate, baseline, where=where, sampling=sampling)
+    return _Part(where, own, base, drop)
+
+
+def _judged(
+    planned: PlannedCheck, parts: Sequence[_Part], known: Mapping[int, Measurement]
+) -> Judged:
+    check = planned.check
+    compared = [known[id(part.drop or part.candidate)] for part in parts]
+    part, measurement = parts[0], compared[0]
+    if check.worst and check.over is not None:
+        by_slice = {p.conditions[check.over]: m for p, m in zip(parts, compared, strict=True)}
+        direction = "lower" if check.needs_baseline else check.metric.direction
+        value, measurement = worst_slice(by_slice, direction)
+        part = next(p for p in parts if p.conditions[check.over] == value)
+    baseline = known[id(part.baseline)].estimate if part.baseline else None
+    own = known[id(part.candidate)].estimate
+    return Judged(planned, measurement, own, baseline, part.conditions)
 
 
 def record(

@@ -126,7 +126,7 @@ class LoadedSuite:
     @property
     def units(self) -> int:
         """Number of independent prompts."""
-        return int(np.unique(self._frame.clusters).size)
+        return self._frame.units
 
     def rewards(self, proxy: NDArray[np.float64], golden: NDArray[np.float64]) -> Rewards:
         """Rewards of one model on this pool, from (M,) scores in the order of `samples`."""

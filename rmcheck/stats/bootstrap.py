@@ -146,6 +146,7 @@ def resample(
     weights: ResampleWeights,
     *,
     units: np.ndarray | None = None,
+    totals: Floats | None = None,
     studentised: bool = False,
     reach: tuple[float, float] = (0.0, 0.0),
 ) -> Distribution:
@@ -156,11 +157,13 @@ def resample(
         sums: (n, K) sums, one row an independent unit; n >= 2.
         weights: Shared by everything that must be compared or corrected together.
         units: (n,) columns of the weights these rows are; None means all.
+        totals: (B, K) `weights.totals(sums, units)`, where it is known already.
         studentised: Whether the statistic is a ratio of two random means.
         reach: How far one unit could move the value down and up if it did not agree with all
             others; used only where no resample changes the value.
     """
-    totals = weights.totals(sums, units)
+    if totals is None:
+        totals = weights.totals(sums, units)
     center = float(statistic.value(sums.sum(axis=0)))
     draws = statistic.value(totals)
     draws = np.sort(draws[np.isfinite(draws)])
