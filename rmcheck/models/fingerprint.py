@@ -27,6 +27,17 @@ def file_digest(path: Path) -> str:
     return _known[key]
 
 
+def known_digests() -> list[list[str | int]]:
+    """What `file_digest` knows, for a worker process that would read the same weights again."""
+    return [[*key, digest] for key, digest in _known.items()]
+
+
+def remember_digests(known: Iterable[list[str | int]]) -> None:
+    """Take over `known_digests` of another process; a file that changed since is read again."""
+    for path, size, changed, inode, digest in known:
+        _known[str(path), int(size), int(changed), int(inode)] = str(digest)
+
+
 def fingerprint(
     facts: Mapping[str, object], files: Iterable[Path] = (), *, root: Path | None = None
 ) -> str:

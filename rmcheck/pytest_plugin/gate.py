@@ -10,6 +10,7 @@ import rmcheck
 from rmcheck.checks.record import CheckRecord
 from rmcheck.errors import RmcheckError
 from rmcheck.metrics.registry import metric_names
+from rmcheck.models.fingerprint import known_digests, remember_digests
 from rmcheck.pytest_plugin import fixtures, setting
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
 from rmcheck.reports.document import report_data, write_json
@@ -42,6 +43,8 @@ def _runner(config: pytest.Config) -> Runner:
             "file.\n"
             "  To try the suites without a checkpoint: --rmcheck-model=fake:perfect"
         )
+    if is_worker(config):
+        remember_digests(config.workerinput["rmcheck"])  # type: ignore[attr-defined]
     try:
         return Runner(
             candidate=spec,
@@ -132,6 +135,11 @@ class Gate:
             self.records.append(CheckRecord.from_dict(data))
         elif report.failed:
             self.errors.append({"node": report.nodeid, "message": str(report.longrepr)})
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Spare each worker from reading all weights again only to know which model it is."""
+        node.workerinput["rmcheck"] = known_digests()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from rmcheck.models.fingerprint import file_digest
+from rmcheck.models.fingerprint import file_digest, known_digests, remember_digests
 from rmcheck.models.registry import open_model
 
 
@@ -104,3 +104,20 @@ def test_a_file_digest_is_sha256(tmp_path):
     # FIPS 180-4 example, and `printf '' | sha256sum`.
     assert file_digest(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
     assert file_digest(tmp_path / "empty").endswith("a495991b7852b855")
+
+
+def test_a_worker_takes_over_what_is_known_and_reads_what_has_changed(tmp_path, monkeypatch):
+    """Digests cross a process boundary as plain lists; a rewritten file has another digest."""
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"one")
+    first = file_digest(weights)
+    known = known_digests()
+    monkeypatch.setattr("rmcheck.models.fingerprint._known", {})
+
+    remember_digests(known)
+    with monkeypatch.context() as context:
+        context.setattr("hashlib.sha256", None)  # a worker that hashed would fail here
+        assert file_digest(weights) == first
+
+    weights.write_bytes(b"other")
+    assert file_digest(weights) != first
