@@ -92,7 +92,7 @@ def main() -> None:
         make_folder(folder)
         heavy = heavy_modules(folder)
         times: dict[str, list[float]] = {way: [] for way in commands()}
-        for way, arguments in commands().items():  # warm the file cache
+        for arguments in commands().values():  # warm the file cache
             seconds(arguments, folder)
         for _ in range(rounds):
             for way, arguments in commands().items():
