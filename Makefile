@@ -32,8 +32,8 @@ wheel-test: $(VENV)/dev
 	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	git ls-files -z -- . ':!rmcheck' | xargs -0 cp --parents -t build/wheel/checkout
 	if [ -d ../shared ]; then ln -s "$$(realpath ../shared)" build/wheel/shared; fi
-	cd build/wheel/checkout && $(CURDIR)/$(VENV)/bin/$(TEST)
-	rm -f $(VENV)/dev
+	cd build/wheel/checkout && $(abspath $(VENV))/bin/$(TEST)
+	rm -f $(VENV)/dev $(VENV)/gate
 
 # Rebuilds the quickstart's pool and models from nothing.
 models: $(VENV)/gate

@@ -190,9 +190,38 @@ class DropRatio(GainRatio):
         return -super().gradient(sums)
 
 
+@dataclass(frozen=True)
+class GainRatioOfN(GainRatio):
+    """GainRatio at one n.
+
+    Args:
+        n: Responses drawn; prompts with fewer are left out. None draws all of them.
+    """
+
+    n: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_n(self.n)
+
+    @property
+    def min_responses(self) -> int:
+        """The n that is drawn; two where all are."""
+        return self.n or 2
+
+    @property
+    def depends_on_n(self) -> bool:
+        """True where all N responses are drawn."""
+        return self.n is None
+
+    def drawn(self, size: int) -> int:
+        """The n asked for, or all."""
+        return self.n or size
+
+
 @register
 @dataclass(frozen=True)
-class NDR(GainRatio):
+class NDR(GainRatioOfN):
     """Normalised drop ratio of best-of-n: the share of golden's gain that the proxy keeps.
 
     Σ_i [Ĝ_r(n) − ḡ]_i / Σ_i [Ĝ_g(n) − ḡ]_i, where Ĝ_s(n) is the expected golden reward of the best
@@ -211,30 +240,10 @@ class NDR(GainRatio):
     name = "ndr"
     range = (-np.inf, 1.0)
 
-    n: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_n(self.n)
-
-    @property
-    def min_responses(self) -> int:
-        """The n that is drawn; two where all are."""
-        return self.n or 2
-
-    @property
-    def depends_on_n(self) -> bool:
-        """True where all N responses are drawn."""
-        return self.n is None
-
-    def drawn(self, size: int) -> int:
-        """The n asked for, or all."""
-        return self.n or size
-
 
 @register
 @dataclass(frozen=True)
-class BonDropRatio(DropRatio):
+class BonDropRatio(DropRatio, GainRatioOfN):
     """Share of golden's best-of-n gain that is lost by choosing with the proxy: 1 − NDR.
 
     1 − Σ_i [Ĝ_r(n) − ḡ]_i / Σ_i [Ĝ_g(n) − ḡ]_i; see `NDR` for the symbols. Undefined where golden
@@ -250,26 +259,6 @@ class BonDropRatio(DropRatio):
     """
 
     name = "bon_drop_ratio"
-
-    n: int | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_n(self.n)
-
-    @property
-    def min_responses(self) -> int:
-        """The n that is drawn; two where all are."""
-        return self.n or 2
-
-    @property
-    def depends_on_n(self) -> bool:
-        """True where all N responses are drawn."""
-        return self.n is None
-
-    def drawn(self, size: int) -> int:
-        """The n asked for, or all."""
-        return self.n or size
 
 
 @register

@@ -17,6 +17,7 @@ from rmcheck.errors import RmcheckError
 from rmcheck.metrics.registry import metric_names
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.pytest_plugin.items import CheckItem, runner_key
+from rmcheck.pytest_plugin.representation import plain_failure
 from rmcheck.runner.loaded import LoadedSuite
 from rmcheck.runner.runner import Runner
 from rmcheck.runner.scorer import Scorer
@@ -61,7 +62,7 @@ def _plain_errors() -> Iterator[None]:
     try:
         yield
     except RmcheckError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise plain_failure(str(error)) from None
 
 
 def _scorer(request: pytest.FixtureRequest, role: str) -> Scorer:

@@ -87,6 +87,7 @@ class Gate:
         self.errors: list[dict[str, str]] = []
         self.suites: dict[str, dict[str, Any]] = {}
         self.judged = 0
+        self.complaint = ""
 
     @property
     def runner(self) -> Runner:
@@ -136,6 +137,11 @@ class Gate:
         elif report.failed:
             self.errors.append({"node": report.nodeid, "message": str(report.longrepr)})
 
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Gather suites that could not be read; with them the report never says passed."""
+        if report.failed:
+            self.errors.append({"node": report.nodeid, "message": str(report.longrepr)})
+
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Spare each worker from reading all weights again only to know which model it is."""
@@ -157,7 +163,11 @@ class Gate:
         self._add_suites(found)
         if not self.judged and exitstatus == pytest.ExitCode.OK and not self._only_collects():
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
-        self._write_report()
+        try:
+            self._write_report()
+        except OSError as error:
+            self.complaint = f"the report cannot be written: {error}"
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table of all checks, last."""
@@ -168,6 +178,8 @@ class Gate:
                 terminalreporter.write_line(line)
         elif not self.judged and not self._only_collects():
             terminalreporter.write_line("rmcheck: no check was run, so nothing was gated", red=True)
+        if self.complaint:
+            terminalreporter.write_line(f"rmcheck: {self.complaint}", red=True)
 
     def _only_collects(self) -> bool:
         return bool(self.config.option.collectonly)

@@ -9,7 +9,7 @@ import pytest
 
 from rmcheck.checks.record import CheckRecord
 from rmcheck.errors import FileError, RmcheckError
-from rmcheck.pytest_plugin.representation import without_traceback
+from rmcheck.pytest_plugin.representation import plain_failure, without_traceback
 from rmcheck.reports.document import junit_properties
 from rmcheck.reports.failure import failure_text
 from rmcheck.runner.loaded import PlannedCheck
@@ -53,7 +53,10 @@ class CheckItem(pytest.Item):
     def setup(self) -> None:
         """Score and judge; what keeps a check from being judged is an error, not a failure."""
         runner = self.config.stash[runner_key]
-        self.record = runner.record(self.planned, node=self.nodeid)
+        try:
+            self.record = runner.record(self.planned, node=self.nodeid)
+        except RmcheckError as error:
+            raise plain_failure(_relative(str(error), self.config)) from None
 
     def runtest(self) -> None:
         """Fail where the verdict keeps the gate closed."""
@@ -65,10 +68,9 @@ class CheckItem(pytest.Item):
             raise CheckDidNotPass(failure_text(self.record, models=models, options=options))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: Any) -> Any:
-        """The verdict, or the error of a model or pool, without a traceback."""
-        if isinstance(excinfo.value, (CheckDidNotPass, RmcheckError)):
-            text = _relative(str(excinfo.value), self.config)
-            return without_traceback(text, self.path, self.planned.check.line)
+        """The verdict as a person reads it, without a traceback."""
+        if isinstance(excinfo.value, CheckDidNotPass):
+            return without_traceback(str(excinfo.value), self.path, self.planned.check.line)
         return super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Path, int, str]:

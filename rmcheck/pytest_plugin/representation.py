@@ -6,6 +6,7 @@ printed twice on CI and lose its headline under xdist.
 
 from pathlib import Path
 
+import pytest
 from _pytest._code.code import (
     ReprEntryNative,
     ReprExceptionInfo,
@@ -22,3 +23,8 @@ def without_traceback(text: str, path: Path, line: int) -> ReprExceptionInfo:
         reprtraceback=ReprTraceback([ReprEntryNative([body])], None, style="native"),
         reprcrash=ReprFileLocation(str(path), line, headline),
     )
+
+
+def plain_failure(text: str) -> pytest.fail.Exception:
+    """An exception that shows only its text: for what goes wrong before a test is called."""
+    return pytest.fail.Exception(text, pytrace=False)

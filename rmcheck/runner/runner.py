@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rmcheck.checks.record import CheckRecord, ModelRecord, PoolRecord, SuiteRecord
 from rmcheck.checks.verdict import Verdict
-from rmcheck.errors import BaselineError, RmcheckError, UsageError
+from rmcheck.errors import BaselineError, RmcheckError, StoreError, UsageError
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.model import RewardModel, Sample
 from rmcheck.models.registry import open_model
@@ -321,18 +321,24 @@ class Runner:
         )
 
     def _model_record(self, role: str, model: RewardModel) -> ModelRecord:
-        scores = self._store_of(model).open(model.fingerprint)
+        provenance = self._provenance(model)
         report = self._reports.get(model.fingerprint)
-        page = model.conformance or scores.provenance.conformance
+        page = model.conformance or provenance.conformance
         return ModelRecord(
             role=role,
             spec=model.spec,
             name=model.name,
             fingerprint=model.fingerprint,
-            description=dict(model.description or scores.provenance.description or {}),
+            description=dict(model.description or provenance.description or {}),
             conformance=tuple(asdict(item) for item in page),
             scoring=asdict(report) if report else {},
         )
+
+    def _provenance(self, model: RewardModel) -> Provenance:
+        try:
+            return self._store_of(model).open(model.fingerprint).provenance
+        except StoreError:  # told already, as the error of every check
+            return Provenance(model.fingerprint)
 
     def close(self) -> None:
         """Release models that tests kept loaded."""

@@ -77,15 +77,16 @@ RECIPES = {
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """One token a word; the template writes BOS and EOS, and nothing else does."""
-    texts = [*FILLERS, *REQUESTS, "and"]
+    texts = [*FILLERS, "and", *(r.format(thing="", questions="") for r in REQUESTS)]
     for topic, attributes in ATTRIBUTES.items():
         texts += THINGS[topic]
         for attribute in attributes:
-            texts += [attribute.question, *attribute.statements, *attribute.values]
+            texts += [attribute.question, *attribute.values]
+            texts += [template.format(thing="", value="") for template in attribute.statements]
     split = pre_tokenizers.Whitespace()
     words = {word for text in texts for word, _ in split.pre_tokenize_str(text)}
     special = [PAD, UNKNOWN, BOS, EOS, *TURNS]
-    vocabulary = {word: i for i, word in enumerate([*special, *sorted(words - {"{", "}"})])}
+    vocabulary = {word: i for i, word in enumerate([*special, *sorted(words)])}
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     backend.pre_tokenizer = split
     return PreTrainedTokenizerFast(

@@ -1,0 +1,131 @@
+"""Faults of the store, of models and of the disk, as a run shows them."""
+
+import json
+
+import pytest
+
+from rmcheck.testing import FakeRewardModel
+
+RULES = """
+def length(prompts, responses):
+    return [float(len(r)) for r in responses]
+
+def breaks(prompts, responses):
+    raise RuntimeError("no such luck")
+
+def short(prompts, responses):
+    return [1.0]
+"""
+KEPT = "python:rules:length?version=1"
+
+
+@pytest.fixture
+def rules(bench):
+    """A module of rules beside the suite."""
+    bench.makepyfile(rules=RULES)
+    bench.syspathinsert()
+    return bench
+
+
+def parts_of(bench):
+    """The Parquet parts of the store."""
+    return sorted((bench.path / ".rmcheck" / "scores").rglob("*.parquet"))
+
+
+def test_a_second_run_scores_nothing(gate, rules):
+    """What was scored once is read from the store, and the report says so."""
+    gate(model=KEPT, baseline=KEPT)
+    gate("--rmcheck-report=out", model=KEPT, baseline=KEPT)
+
+    report = json.loads((rules.path / "out" / "report.json").read_text())
+    done = report["suites"][0]["models"][0]["scoring"]
+
+    assert (done["scored"], done["from_store"]) == (0, 900)
+
+
+def test_a_damaged_part_is_an_error_that_names_it(gate, rules):
+    """Exit code not zero, the file and the way out, no traceback, and the other parts stay."""
+    gate(model=KEPT)
+    part = parts_of(rules)[0]
+    part.write_bytes(part.read_bytes()[:-40])
+
+    result = gate(model=KEPT)
+    output = result.stdout.str()
+
+    assert result.ret == 1
+    assert part.name in output
+    assert "delete" in output.lower()
+    assert "rmcheck/runner" not in output
+    assert "INTERNALERROR" not in output
+
+
+def test_a_store_that_takes_no_files_is_an_error_before_scoring(gate, rules):
+    """A file stands where the folder should be."""
+    (rules.path / ".rmcheck").write_text("not a folder")
+
+    result = gate(model=KEPT)
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*a file stands where the folder of stored scores should be*"])
+
+
+@pytest.mark.parametrize(("rule", "said"), [("breaks", "no such luck"), ("short", "900 samples")])
+def test_a_function_that_fails_is_an_error_of_the_checks(gate, rules, rule, said):
+    """Its own words are shown, and nothing is decided."""
+    result = gate(model=f"python:rules:{rule}")
+
+    assert result.ret == 1
+    assert result.parseoutcomes() == {"errors": 6}
+    assert said in result.stdout.str() or "rewards" in result.stdout.str()
+
+
+def test_a_report_that_cannot_be_written_fails_the_run(gate, bench):
+    """A file stands where the folder should be."""
+    (bench.path / "out").write_text("not a folder")
+
+    result = gate("--rmcheck-report=out")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["rmcheck: the report cannot be written: *"])
+
+
+def test_a_report_with_an_unreadable_suite_never_says_passed(gate, bench):
+    """The other suite passes; the one that cannot be read is among the errors."""
+    (bench.path / "wrong.yaml").write_text("rmcheck: 1\nchecks: []\n")
+
+    gate("--rmcheck-report=out", "--continue-on-collection-errors")
+    report = json.loads((bench.path / "out" / "report.json").read_text())
+
+    assert report["passed"] is False
+    assert [error["node"] for error in report["errors"]] == ["wrong.yaml"]
+    assert len(report["checks"]) == 6
+
+
+def test_one_unjudgeable_check_does_not_keep_the_others_back(gate, bench):
+    """Golden is constant in one slice: that check is an error, the rest is decided."""
+    rows = [json.loads(line) for line in (bench.path / "pool.jsonl").read_text().splitlines()]
+    for row in rows:
+        if row["category"] == "code":
+            row["golden"] = [1.0] * len(row["golden"])
+    (bench.path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    result = gate("-k", "by-category")
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*accuracy is undefined*"])
+
+
+def test_the_golden_model_is_scored_for_suites_that_name_one(gate, rules):
+    """`golden: {model: …}` needs no label column; a faulty golden RM is an error."""
+    suite = rules.path / "demo.yaml"
+    text = suite.read_text()
+    suite.write_text(text + "golden: {model: 'python:rules:length'}\n")
+    assert gate(model=KEPT).ret == 0
+
+    suite.write_text(text + "golden: {model: 'fake:nan'}\n")
+    assert gate(model=KEPT).parseoutcomes() == {"errors": 6}
+
+
+def test_the_public_fakes_are_those_of_the_command_line():
+    """`rmcheck.testing` and `fake:` are one class."""
+    assert FakeRewardModel.scheme == "fake"
