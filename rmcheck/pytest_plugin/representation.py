@@ -25,6 +25,6 @@ def without_traceback(text: str, path: Path, line: int) -> ReprExceptionInfo:
     )
 
 
-def plain_failure(text: str) -> pytest.fail.Exception:
+def plain_failure(text: str) -> BaseException:
     """An exception that shows only its text: for what goes wrong before a test is called."""
     return pytest.fail.Exception(text, pytrace=False)

@@ -92,11 +92,12 @@ def score_groups(
         texts = [text for group in batch for text in group]
         scores.append(rows_of(texts, np.repeat(rewards, list(map(len, batch)))), provenance)
         tokens = sum(falling[start:end])
+        padded = falling[start] * len(batch) if inputs[0].ids else tokens
         report = replace(
             report,
             scored=report.scored + len(batch),
             tokens=report.tokens + tokens,
-            padded_tokens=report.padded_tokens + falling[start] * len(batch),
+            padded_tokens=report.padded_tokens + padded,
             batches=report.batches + 1,
         )
         bar.update(tokens)

@@ -21,7 +21,8 @@ class ScoringReport:
         cut_left: Texts that lost tokens at the beginning.
         cut_right: Texts that lost tokens at the end.
         tokens: Tokens in the forward passes.
-        padded_tokens: The same with padding, in the batches that were handed to the model.
+        padded_tokens: The same with padding, in the batches that were handed to the model; models
+            of text pad nothing.
         batches: Batches that were scored.
         halvings: Times that a batch did not fit in memory and was halved.
         seconds: Wall time, loading included.
@@ -47,11 +48,12 @@ class ScoringReport:
         return 1 - self.tokens / self.padded_tokens if self.padded_tokens else 0.0
 
     def __str__(self) -> str:
-        parts = (
-            [f"{self.from_store:,} from the store"] if self.from_store or not self.scored else []
-        )
+        parts = []
         if self.scored:
-            parts.insert(0, f"{self.scored:,} scored in {self.seconds:.1f} s")
+            parts.append(f"{self.scored:,} scored in {self.seconds:.1f} s")
+        if self.from_store or not self.scored:
+            parts.append(f"{self.from_store:,} from the store")
+        if self.padding_waste:
             parts.append(f"padding {self.padding_waste:.1%}")
         counts = {
             "duplicates": self.duplicates,

@@ -252,6 +252,18 @@ def test_an_unknown_head_names_the_near_miss(ten_logits):
     assert "Heads: 0 helpsteer-0, 1 helpsteer-1" in message
 
 
+def test_labels_are_in_the_order_of_their_numbers(llama_copy):
+    """JSON sorts "10" before "2"; logits do not."""
+    labels = {str(i): f"label-{i}" for i in range(11)}
+    change_config(llama_copy, id2label=dict(sorted(labels.items())))
+    change_weights(llama_copy, lambda t: t | {"score.weight": torch.zeros(11, 32)})
+
+    model = open_model(f"hf:{llama_copy}?head=label-2")
+
+    assert model.head == 2
+    assert model.checkpoint.labels == tuple(labels.values())
+
+
 def test_two_logits_by_default(llama_copy):
     """A config that names no labels has transformers' two."""
     change_config(llama_copy, id2label=None, label2id=None)

@@ -279,3 +279,17 @@ def test_other_yaml_files_are_left_alone(gate, bench):
     (bench.path / "other.yaml").write_text("a: [1, 2\n")
 
     gate().assert_outcomes(passed=CHECKS)
+
+
+def test_every_option_is_an_ini_key_too(gate, bench):
+    """CI needs to name only the checkpoint; the command line wins."""
+    bench.makeini(
+        "[pytest]\nrmcheck_model = fake:reversed\nrmcheck_baseline = fake:perfect\n"
+        "rmcheck_report = out\nrmcheck_store = kept\n"
+    )
+
+    result = gate(baseline=None)
+
+    assert result.ret == 0
+    assert (bench.path / "out" / "report.json").exists()
+    result.stdout.fnmatch_lines(["rmcheck: candidate fake:perfect*", "rmcheck: store kept"])
