@@ -61,7 +61,16 @@ def tally(records: Sequence[CheckRecord]) -> str:
 
 def notes(records: Sequence[CheckRecord]) -> list[str]:
     """What a reader of the numbers must know, a line a check that has something to say."""
-    return [f"{check_name(record)}: {record.note}" for record in records if record.note]
+    said = [
+        (record, "; ".join(filter(None, (record.note, _left_out(record))))) for record in records
+    ]
+    return [f"{check_name(record)}: {text}" for record, text in said if text]
+
+
+def _left_out(record: CheckRecord) -> str:
+    if not record.left_out:
+        return ""
+    return f"{record.left_out} prompts left out, they have too few responses"
 
 
 def suite_lines(suite: Mapping[str, Any]) -> list[str]:

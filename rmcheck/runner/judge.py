@@ -81,7 +81,7 @@ def judge(
 
 def decide_all(judged: Sequence[Judged]) -> list[Verdict]:
     """Verdicts on all checks of a suite, corrected for one another."""
-    return decide([j.planned.criterion for j in judged], [j.measurement for j in judged])
+    return decide([j.planned.check.criterion for j in judged], [j.measurement for j in judged])
 
 
 def _parts(
@@ -177,9 +177,9 @@ def record(
         left_out=judged.measurement.left_out,
         verdict=verdict.outcome,
         gate="passed" if verdict.outcome == "pass" or tolerated else "failed",
-        required=str(judged.planned.criterion),
-        kind=judged.planned.criterion.kind,
-        bound=judged.planned.criterion.bound,
+        required=str(check.criterion),
+        kind=check.criterion.kind,
+        bound=check.criterion.bound,
         reason=verdict.reason,
         p_value=verdict.p_value,
         p_holm=verdict.p_holm,

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.checks.measurement import Sampling
-from rmcheck.checks.verdict import Criterion
 from rmcheck.errors import Problem, SuiteError, UndefinedMetricError
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.model import Sample
@@ -48,16 +47,6 @@ class PlannedCheck:
     def slice(self) -> str:
         """The slice in words, such as `category=code`; empty for the whole pool."""
         return ",".join(f"{column}={value}" for column, value in self.conditions.items())
-
-    @property
-    def criterion(self) -> Criterion:
-        """What is required."""
-        check = self.check
-        if check.at_least is not None:
-            return Criterion("at_least", check.at_least)
-        if check.at_most is not None:
-            return Criterion("at_most", check.at_most)
-        return Criterion("max_drop", check.bound)
 
     @property
     def key(self) -> tuple[str, str]:

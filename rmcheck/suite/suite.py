@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from rmcheck.checks.verdict import Criterion, Kind
 from rmcheck.metrics.metric import Metric
 from rmcheck.models.model import TooLong
 from rmcheck.pool.pool import FaultAction, FaultKind
@@ -73,26 +74,20 @@ class Check:
     line: int = 0
 
     @property
-    def bound(self) -> float:
-        """The number after at_least, at_most or max_drop."""
-        for value in (self.at_least, self.at_most, self.max_drop):
-            if value is not None:
-                return value
-        raise AssertionError("a check has one bound")
+    def criterion(self) -> Criterion:
+        """What is required, as one object."""
+        given: dict[Kind, float | None] = {
+            "at_least": self.at_least,
+            "at_most": self.at_most,
+            "max_drop": self.max_drop,
+        }
+        kind, bound = next((k, b) for k, b in given.items() if b is not None)
+        return Criterion(kind, bound)
 
     @property
     def needs_baseline(self) -> bool:
         """Whether the check compares with a baseline."""
         return self.max_drop is not None
-
-    @property
-    def required(self) -> str:
-        """The requirement as tables show it: `>= 0.70`, `<= 0.25`, `drop <= 0.01`."""
-        if self.at_least is not None:
-            return f">= {self.at_least:g}"
-        if self.at_most is not None:
-            return f"<= {self.at_most:g}"
-        return f"drop <= {self.max_drop:g}"
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def test_anchors_and_merge_keys_are_resolved():
     """A merged check takes over every key that it does not write itself."""
     checks = load_suite(VALID / "merged.yaml").checks
 
-    assert [(check.name, check.bound, dict(check.where)) for check in checks] == [
+    assert [(check.name, check.criterion.bound, dict(check.where)) for check in checks] == [
         ("ranking", 0.20, {"category": "code"}),
         ("ranking, stricter", 0.25, {"category": "code"}),
         ("accuracy", 0.0, {"category": "code"}),
@@ -171,8 +171,8 @@ def test_a_slice_value_is_taken_as_written(written):
 
 def test_a_bound_at_the_end_of_the_range_is_allowed():
     """Accuracy 1 can be met, and a drop ratio of 0 too."""
-    assert one_check("metric: accuracy", "at_least: 1").bound == 1
-    assert one_check("metric: bon_drop_ratio", "n: 4", "at_most: 0").bound == 0
+    assert one_check("metric: accuracy", "at_least: 1").criterion.bound == 1
+    assert one_check("metric: bon_drop_ratio", "n: 4", "at_most: 0").criterion.bound == 0
 
 
 @pytest.mark.parametrize("worst", ["true", "True", "yes", "on"])
