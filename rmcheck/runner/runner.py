@@ -72,6 +72,7 @@ class Runner:
         self._failed: dict[str, RmcheckError] = {}
         self._judged: dict[Path, dict[tuple[str, str], tuple[Judged, Verdict] | RmcheckError]] = {}
         self._scorers: dict[str, Scorer] = {}
+        self._requests: dict[tuple[str, Path], Request] = {}
         self._prepared = False
 
     # -- suites ---------------------------------------------------------------------------
@@ -122,7 +123,7 @@ class Runner:
         self._prepared = True
         for spec, model in self._goldens.items():
             suites = [s for s in self._suites.values() if s.suite.golden.model == spec]
-            self._fill(model, [self._request(model, s, s.samples) for s in suites])
+            self._fill(model, [self._request(model, s) for s in suites])
         for role in ("baseline", "candidate"):
             if role in self.models:
                 self._fill_role(self.models[role])
@@ -131,7 +132,7 @@ class Runner:
         requests = []
         for loaded in self._suites.values():
             try:
-                requests.append(self._request(model, loaded, self._samples(model, loaded)))
+                requests.append(self._request(model, loaded))
             except RmcheckError:
                 continue  # its golden RM failed, which the suite's checks will say
         self._fill(model, requests)
@@ -142,10 +143,12 @@ class Runner:
         golden = self._golden(loaded)
         return [replace(s, golden=float(g)) for s, g in zip(loaded.samples, golden, strict=True)]
 
-    def _request(
-        self, model: RewardModel, loaded: LoadedSuite, samples: Sequence[Sample]
-    ) -> Request:
-        return Request(model, tuple(samples), loaded.suite.too_long)
+    def _request(self, model: RewardModel, loaded: LoadedSuite) -> Request:
+        key = (model.fingerprint, loaded.suite.path)
+        if key not in self._requests:  # a request hashes its texts once, however often it is read
+            samples = tuple(self._samples(model, loaded))
+            self._requests[key] = Request(model, samples, loaded.suite.too_long)
+        return self._requests[key]
 
     def _fill(self, model: RewardModel, requests: Sequence[Request]) -> None:
         if not requests:
@@ -162,8 +165,7 @@ class Runner:
         self.prepare()
         if model.fingerprint in self._failed:
             raise self._failed[model.fingerprint]
-        request = self._request(model, loaded, self._samples(model, loaded))
-        return read_scores(request, self._store_of(model)).scores
+        return read_scores(self._request(model, loaded), self._store_of(model)).scores
 
     def _golden(self, loaded: LoadedSuite) -> NDArray[np.float64]:
         if loaded.labels is not None:
@@ -173,9 +175,7 @@ class Runner:
         model = self._goldens[spec]
         if model.fingerprint in self._failed:
             raise self._failed[model.fingerprint]
-        return read_scores(
-            self._request(model, loaded, loaded.samples), self._store_of(model)
-        ).scores
+        return read_scores(self._request(model, loaded), self._store_of(model)).scores
 
     def rewards(self, loaded: LoadedSuite, role: str) -> Rewards:
         """Rewards of the candidate or the baseline on the pool of a suite.

@@ -129,3 +129,28 @@ def test_the_golden_model_is_scored_for_suites_that_name_one(gate, rules):
 def test_the_public_fakes_are_those_of_the_command_line():
     """`rmcheck.testing` and `fake:` are one class."""
     assert FakeRewardModel.scheme == "fake"
+
+
+def test_models_are_loaded_one_after_another(gate, rules, monkeypatch):
+    """Golden RM, baseline and candidate need not fit in memory together."""
+    from rmcheck.models.python_model import PythonRewardModel
+
+    events = []
+    load, close = PythonRewardModel.load, PythonRewardModel.close
+    monkeypatch.setattr(
+        PythonRewardModel, "load", lambda self: (events.append(("load", self.spec)), load(self))
+    )
+    monkeypatch.setattr(
+        PythonRewardModel, "close", lambda self: (events.append(("close", self.spec)), close(self))
+    )
+    suite = rules.path / "demo.yaml"
+    suite.write_text(suite.read_text() + "golden: {model: 'python:rules:length?version=g'}\n")
+
+    result = gate(model=KEPT, baseline="python:rules:length?version=b")
+
+    assert result.ret == 0
+    assert events == [
+        (event, f"python:rules:length?version={version}")
+        for version in "gb1"
+        for event in ("load", "close")
+    ]

@@ -315,6 +315,23 @@ def test_the_report_counts_tokens_and_padding():
     assert report.seconds > 0
 
 
+def test_models_of_text_pad_nothing():
+    """A model without token ids computes no padding, and its report says so."""
+
+    class OfText(CountingModel):
+        def encode(self, samples, too_long="error"):
+            return [replace(e, ids=()) for e in super().encode(samples, too_long)]
+
+        def score(self, batch):
+            return np.zeros(len(batch))
+
+    report = fill(OfText(), numbered_samples(20), MemoryStore(), budget=200)
+
+    assert report.batches < report.scored == 20
+    assert report.padding_waste == 0.0
+    assert "padding" not in str(report)
+
+
 def test_the_report_as_a_line():
     """What was done at a glance, and nothing that did not happen."""
     model, store = CountingModel(max_tokens=3), MemoryStore()

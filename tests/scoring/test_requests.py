@@ -1,109 +1,60 @@
-"""The plan merges what suites want, and each model is loaded once."""
+"""What several suites want of one model is merged, and scores travel as a bundle."""
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from counting_models import CountingModel, numbered_samples, reward_of, sample
 
-from rmcheck.errors import ScoringError, StoreError, UnknownModelError
+from rmcheck.errors import ScoringError, StoreError
+from rmcheck.models.registry import open_model
 from rmcheck.scoring.bundle import write_bundle
-from rmcheck.scoring.plan import ScoringPlan
 from rmcheck.scoring.progress import progress_bar
+from rmcheck.scoring.request import Request, read_scores
+from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.parts import Provenance
 from rmcheck.store.scores import MemoryStore, ScoreStore
 
 
 def test_suites_that_share_texts_score_them_once(tmp_path):
     """Two suites, one model: one load, each text once, each request its own order."""
-    plan = ScoringPlan(ScoreStore(tmp_path / ".rmcheck"))
+    store = ScoreStore(tmp_path / ".rmcheck")
     model, samples = CountingModel(), numbered_samples(12)
-    first = plan.add(model, samples[:8])
-    second = plan.add(model, samples[:3:-1])
-    (report,) = plan.fill()
+    first = Request(model, tuple(samples[:8]))
+    second = Request(model, tuple(samples[:3:-1]))
+    report = fill_requests([first, second], store)
 
     assert model.loads == 1
     assert sum(map(len, model.batches)) == 12
     assert (report.requested, report.duplicates, report.scored) == (16, 4, 12)
     for request in (first, second):
-        assert plan.scores(request).scores.tolist() == [
+        assert read_scores(request, store).scores.tolist() == [
             reward_of(s.response) for s in request.samples
         ]
 
 
 def test_modes_are_merged_into_one_load(tmp_path):
     """Suites that cut on different sides share the load, the proof, and the whole texts."""
-    plan = ScoringPlan(ScoreStore(tmp_path / ".rmcheck"))
+    store = ScoreStore(tmp_path / ".rmcheck")
     model = CountingModel(max_tokens=3)
     samples = [sample("short text"), sample("one end " + "x" * 8 + " other end")]
-    requests = [plan.add(model, samples, too_long) for too_long in ("left", "right")]
-    (report,) = plan.fill()
+    requests = [Request(model, tuple(samples), too_long) for too_long in ("left", "right")]
+    report = fill_requests(requests, store)
 
     assert (model.loads, len(model.proofs)) == (1, 1)
     assert (report.scored, report.cut_left, report.cut_right) == (3, 1, 1)
     assert (report.requested, report.duplicates, report.from_store) == (4, 1, 0)
-    assert [plan.scores(r).scores[1] for r in requests] == [
+    assert [read_scores(r, store).scores[1] for r in requests] == [
         reward_of("xx other end"),
         reward_of("one end xxxx"),
     ]
 
 
-def test_models_are_loaded_one_after_another():
-    """The first is closed before the second is loaded: they need not fit together."""
-    events = []
-
-    class Noting(CountingModel):
-        def load(self):
-            events.append(f"load {self.fingerprint[:2]}")
-
-        def close(self):
-            events.append(f"close {self.fingerprint[:2]}")
-
-    plan = ScoringPlan(MemoryStore())
-    candidate, baseline = Noting(fingerprint="aa" * 32), Noting(fingerprint="bb" * 32)
-    for model in (candidate, baseline, candidate):
-        plan.add(model, numbered_samples(4))
-    plan.fill()
-
-    assert events == ["load aa", "close aa", "load bb", "close bb"]
-
-
-def test_one_checkpoint_under_two_names_is_one_model():
-    """A baseline that is the candidate costs nothing."""
-    plan = ScoringPlan(MemoryStore())
-    candidate, baseline = CountingModel(), CountingModel()
-    plan.add(candidate, numbered_samples(4))
-    request = plan.add(baseline, numbered_samples(4))
-    plan.fill()
-
-    assert baseline.loads == 0
-    assert len(plan.scores(request).scores) == 4
-
-
-def test_scores_that_must_not_be_kept_go_to_the_session(tmp_path):
-    """Nothing of such a model is in the durable store."""
-    plan = ScoringPlan(ScoreStore(tmp_path / ".rmcheck"))
-    model = CountingModel()
-    model.kept = False
-    request = plan.add(model, numbered_samples(4))
-    plan.fill()
-
-    assert len(plan.scores(request).scores) == 4
-    assert not (tmp_path / ".rmcheck").exists()
-
-
 def test_reading_before_filling_is_an_error():
     """A request that was not scored is never read as an empty one."""
-    plan = ScoringPlan(MemoryStore())
-    request = plan.add(CountingModel(), numbered_samples(4))
+    request = Request(CountingModel(), tuple(numbered_samples(4)))
 
     with pytest.raises(StoreError, match="4 of 4 samples have no score of counting:model"):
-        plan.scores(request)
-
-
-def test_a_spec_is_opened_by_the_plan():
-    """A wrong one is refused at once, not after the first model was scored."""
-    with pytest.raises(UnknownModelError, match="nonsense"):
-        ScoringPlan(MemoryStore()).add("nonsense:model", numbered_samples(1))
+        read_scores(request, MemoryStore())
 
 
 def test_a_bundle_holds_scores_and_where_they_came_from(tmp_path):
@@ -135,11 +86,11 @@ def test_a_bundle_is_a_model_on_the_next_machine(tmp_path):
     samples = numbered_samples(10)
     rewards = np.array([reward_of(s.response) for s in samples])
     write_bundle(tmp_path / "rm.parquet", samples, rewards, Provenance("ab" * 32, "hf:rm"))
-    plan = ScoringPlan(ScoreStore(tmp_path / ".rmcheck"))
-    request = plan.add(f"scores:{tmp_path / 'rm.parquet'}", samples[::-1])
-    plan.fill()
+    store = MemoryStore()
+    request = Request(open_model(f"scores:{tmp_path / 'rm.parquet'}"), tuple(samples[::-1]))
+    fill_requests([request], store)
 
-    assert plan.scores(request).scores.tolist() == rewards[::-1].tolist()
+    assert read_scores(request, store).scores.tolist() == rewards[::-1].tolist()
 
 
 @pytest.mark.parametrize("scores", [[0.5], [0.5, np.nan]])
