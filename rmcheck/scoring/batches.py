@@ -10,15 +10,18 @@ import numpy as np
 _DEFAULT_BUDGETS = {"cpu": 512, "cuda": 16_384, "mps": 4096}
 # Models that run on no device of ours: a function, a file of scores, a server.
 _NO_DEVICE = 16_384
+_NOTHING_KEPT = 1_000_000
 
 
-def default_budget(device: str | None) -> int:
+def default_budget(device: str | None, *, durable: bool = True) -> int:
     """Padded tokens a batch for a device such as `cpu` or `cuda:0`; None for no device.
 
     On a CPU padding costs as much as text and big batches leave the cache, so batches are small.
+    Without a device the only reason for batches is that each is kept before the next begins; where
+    nothing outlives the session they are large.
     """
     if not device:
-        return _NO_DEVICE
+        return _NO_DEVICE if durable else _NOTHING_KEPT
     return _DEFAULT_BUDGETS.get(device.partition(":")[0], _DEFAULT_BUDGETS["cuda"])
 
 

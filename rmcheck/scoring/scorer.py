@@ -1,7 +1,7 @@
 """Scoring what the store does not know, a batch at a time."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TextIO
 
@@ -76,13 +76,17 @@ def fill_requests(
         )
     scores = store.open(model.fingerprint)
     report = _counted(requests)
+
+    def budget_of(device: str | None) -> int:
+        return budget or default_budget(device, durable=store.durable)
+
     if _missing(requests, scores):
         scores.check_writable()
         try:
             with scores.lock():
                 scores.refresh()
                 if _missing(requests, scores):
-                    report = _score_missing(requests, scores, report, budget, progress)
+                    report = _score_missing(requests, scores, report, budget_of, progress)
         finally:
             if release:
                 model.close()
@@ -130,7 +134,7 @@ def _score_missing(
     requests: Sequence[Request],
     scores: ModelScores,
     report: ScoringReport,
-    budget: int | None,
+    budget_of: Callable[[str | None], int],
     progress: TextIO | None,
 ) -> ScoringReport:
     model = requests[0].model
@@ -147,7 +151,7 @@ def _score_missing(
     groups = _without_stored_inputs(texts, scores)
     if groups:
         _prove(model, [group[0].encoded for group in groups])
-        budget = budget or default_budget(model.description.get("device"))
+        budget = budget_of(model.description.get("device"))  # known once it is loaded
         total = sum(group[0].encoded.length for group in groups)
         with progress_bar(model.name, total, progress) as bar:
             report = score_groups(model, groups, scores, budget, report, bar)

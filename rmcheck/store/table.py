@@ -129,7 +129,7 @@ class ScoreTable:
             return
         scores = self._gathered().scores
         for first, row, side, key in repeats:
-            difference = abs(float(scores[first] - scores[row]))
+            difference = abs(float(scores[first]) - float(scores[row]))
             if difference > 0:
                 self._conflicts.add((side, key))
                 self.largest_conflict = max(self.largest_conflict, difference)

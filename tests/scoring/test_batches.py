@@ -83,4 +83,5 @@ def test_every_device_has_a_budget(device):
     budget = default_budget(device)
 
     assert budget >= 1
+    assert default_budget(device, durable=False) >= budget
     assert default_budget("cuda:1") == default_budget("cuda") > default_budget("cpu")
