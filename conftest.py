@@ -1,8 +1,16 @@
-"""What all tests share: pytest's own test bench, and one thread for torch."""
+"""What all tests share: pytest's test bench, one thread for torch, how Hypothesis searches."""
 
 import os
+
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on busy cores are slower than one
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a model hub
 
 pytest_plugins = ["pytester"]
+
+# No deadlines: a busy machine is no bug. On CI the examples are the same each time, so that a
+# change is judged on its own; everywhere else each run tries new ones.
+settings.register_profile("random", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "random")

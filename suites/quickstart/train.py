@@ -69,9 +69,9 @@ class Recipe:
 
 
 RECIPES = {
-    "good": Recipe(careful_reader, steps=1000, seed=1),
-    "length-lover": Recipe(hurried_reader, steps=1500, seed=2),
-    "baseline": Recipe(careful_reader, steps=600, seed=3),
+    "good": Recipe(careful_reader, steps=1400, seed=1),
+    "length-lover": Recipe(hurried_reader, steps=2000, seed=2),
+    "baseline": Recipe(careful_reader, steps=450, seed=3),
 }
 
 
