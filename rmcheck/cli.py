@@ -83,6 +83,7 @@ def _add_validate(command: argparse.ArgumentParser) -> None:
 
 def _validate(options: argparse.Namespace) -> int:
     from rmcheck.pool.faults import fault_counts
+    from rmcheck.reports.table import PAST
     from rmcheck.runner.loaded import load
 
     wrong = 0
@@ -98,6 +99,6 @@ def _validate(options: argparse.Namespace) -> int:
             f"{len(loaded.samples)} responses ({loaded.pool.format})"
         )
         for kind, counts in fault_counts(loaded.pool).items():
-            done = ", ".join(f"{count} {action}" for action, count in counts.items())
+            done = ", ".join(f"{count} {PAST[action]}" for action, count in counts.items())
             print(f"  {kind}: {done}")
     return EXIT_WRONG_INPUT if wrong else 0

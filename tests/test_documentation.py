@@ -1,8 +1,6 @@
 """The README is part of the program: what it shows runs, and what there is it names."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,8 +19,6 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 SUITES = [text for language, text in BLOCKS if language == "yaml"]
 PROGRAMS = [text for language, text in BLOCKS if language == "python"]
-CONSOLES = [text for language, text in BLOCKS if language == "console"]
-QUICKSTART = next(text for text in CONSOLES if "quickstart/models/length-lover" in text)
 
 
 def named(words):
@@ -90,26 +86,3 @@ def test_the_test_file_runs_under_the_gate(pytester):
     # The pool has three responses a prompt, so best-of-16 is refused; the others pass.
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(["*bon_drop_ratio needs 16 responses a prompt*"])
-
-
-def test_the_quickstart_prints_what_the_readme_shows():
-    """The table on the first screen is that of the real run."""
-    command = QUICKSTART.splitlines()[0].removeprefix("$ ").split()
-    models = [f"--rmcheck-{role}=hf:suites/quickstart/models/{name}" for role, name in MODELS]
-    shown = [line.split() for line in QUICKSTART.splitlines() if "quickstart::" in line]
-
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "suites/quickstart", "--rmcheck", *models],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    printed = [line.split() for line in done.stdout.splitlines() if line.startswith("quickstart::")]
-
-    assert command[:2] == ["make", "gate"]
-    assert done.returncode == 1
-    assert printed == shown
-
-
-MODELS = (("model", "length-lover"), ("baseline", "baseline"))

@@ -1,0 +1,120 @@
+"""The main job end to end: real transformers models, scored, stored and judged."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ROOT / "suites" / "quickstart" / "models"
+HEAVY = ("torch", "transformers", "tokenizers")
+REPORTER = """
+import sys
+
+def pytest_unconfigure():
+    print("LOADED", [name for name in {heavy!r} if name in sys.modules])
+"""
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory):
+    """Runs the quickstart as `make gate` does, with a store of its own."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    (folder / "loaded_modules.py").write_text(REPORTER.format(heavy=HEAVY))
+
+    def run(model, *arguments):
+        command = [
+            *(sys.executable, "-m", "pytest", "suites/quickstart", "--rmcheck"),
+            f"--rmcheck-model=hf:suites/quickstart/models/{model}",
+            "--rmcheck-baseline=hf:suites/quickstart/models/baseline",
+            *(f"--rmcheck-store={folder / 'store'}", "-p", "loaded_modules", "-s"),
+            *arguments,
+        ]
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_the_good_candidate_passes_every_check(gate):
+    """Exit code 0, against the older baseline."""
+    done = gate("good")
+
+    assert done.returncode == 0, done.stdout
+    assert "7 checks: 7 pass." in done.stdout
+
+
+def test_the_length_lover_fails_although_its_accuracy_is_close(gate, tmp_path):
+    """Accuracy and ranking pass; best-of-n and regret do not: the point of the whole tool."""
+    reports = {}
+    for model in ("good", "length-lover"):
+        gate(model, f"--rmcheck-report={tmp_path / model}")
+        reports[model] = json.loads((tmp_path / model / "report.json").read_text())
+    found = {m: {c["name"]: c for c in report["checks"]} for m, report in reports.items()}
+    failed = {c["name"] for c in reports["length-lover"]["checks"] if c["verdict"] == "fail"}
+    accuracy = [found[model]["accuracy"]["value"] for model in ("good", "length-lover")]
+
+    assert failed == {"best-of-16", "regret"}
+    assert abs(accuracy[0] - accuracy[1]) <= 0.03
+    assert found["length-lover"]["best-of-16"]["lower"] > 0.5
+    assert found["good"]["best-of-16"]["upper"] < 0.15
+
+
+def test_the_readme_shows_what_is_printed(gate):
+    """The table on the first screen is that of the real run."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```console\n(.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)
+    block = next(text for text in blocks if "quickstart::" in text)
+    shown = [line.split() for line in block.splitlines() if line.startswith("quickstart::")]
+
+    done = gate("length-lover")
+    printed = [line.split() for line in done.stdout.splitlines() if line.startswith("quickstart::")]
+
+    assert block.startswith("$ make gate MODEL=hf:suites/quickstart/models/length-lover\n")
+    assert printed == shown
+
+
+def test_a_second_run_needs_neither_torch_nor_a_tokenizer(gate):
+    """Everything is in the store: nothing is scored, and no engine is imported."""
+    gate("good")
+
+    done = gate("good")
+
+    assert done.returncode == 0
+    assert "LOADED []" in done.stdout
+    assert re.search(r"models/good: 7,680 from the store", done.stdout)
+
+
+def test_workers_load_each_model_once_and_agree(gate, tmp_path):
+    """Two workers, a fresh store: 7,680 texts are scored once for each model."""
+    done = gate(
+        "good", "-n", "2", f"--rmcheck-store={tmp_path / 'store'}", f"--rmcheck-report={tmp_path}"
+    )
+    report = json.loads((tmp_path / "report.json").read_text())
+    scored = [model["scoring"]["scored"] for model in report["suites"][0]["models"]]
+
+    assert done.returncode == 0, done.stdout
+    assert scored == [7680, 7680]
+
+
+@pytest.mark.parametrize("model", sorted(p.name for p in MODELS.iterdir()))
+def test_the_report_holds_the_conformance_page(gate, tmp_path, model):
+    """Also when all scores came from the store, the proof of the scoring run is shown."""
+    for _ in range(2):
+        gate(model, f"--rmcheck-report={tmp_path}")
+        report = json.loads((tmp_path / "report.json").read_text())
+        candidate = report["suites"][0]["models"][0]
+
+        names = {item["name"] for item in candidate["conformance"]}
+        assert {"head", "bos", "eos", "position", "batch_invariance"} <= names
+        assert all(item["status"] != "fail" for item in candidate["conformance"])
