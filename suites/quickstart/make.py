@@ -1,6 +1,6 @@
 """Makes the quickstart from nothing: the pool and the three reward models.
 
-    python suites/quickstart/make.py            # writes pool.jsonl.gz and models/, about 6 minutes
+    python suites/quickstart/make.py            # writes pool.jsonl.gz and models/, about 8 minutes
     python suites/quickstart/make.py --check    # makes them again elsewhere, and compares
 
 The pool must come out the same to the byte. Training on another processor may round differently,
