@@ -9,8 +9,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a model hu
 
 pytest_plugins = ["pytester"]
 
-# No deadlines and no complaint about slowness: a busy machine is no bug. On CI the examples are the same each time, so that a
-# change is judged on its own; everywhere else each run tries new ones.
+# No deadlines and no complaint about slowness: a busy machine is no bug. On CI the examples are the
+# same each time, so that a change is judged on its own; everywhere else each run tries new ones.
 _patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("random", **_patient)
 settings.register_profile("ci", derandomize=True, **_patient)
