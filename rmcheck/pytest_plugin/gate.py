@@ -192,10 +192,10 @@ class Gate:
 
     def _add_suites(self, found: list[dict[str, Any]]) -> None:
         for suite in found:
-            # Each worker knows what it scored itself; the one that scored knows most.
-            known = self.suites.get(suite["path"])
-            if known is None or _scored(suite) > _scored(known):
-                self.suites[suite["path"]] = suite
+            known = self.suites.setdefault(suite["path"], suite)
+            # One worker may have scored the candidate and another one the baseline.
+            models = zip(known["models"], suite["models"], strict=True)
+            known["models"] = [max(pair, key=_scored) for pair in models]
 
     def _write_report(self) -> None:
         folder = setting(self.config, "report")
@@ -213,5 +213,6 @@ def _file_order(record: CheckRecord) -> tuple[str, int, str]:
     return record.path, record.line, record.slice
 
 
-def _scored(suite: dict[str, Any]) -> int:
-    return sum(model["scoring"].get("scored", 0) for model in suite["models"])
+def _scored(model: dict[str, Any]) -> int:
+    """Texts that one process scored with this model; −1 where it never came to that."""
+    return int(model["scoring"].get("scored", -1))
