@@ -1,24 +1,25 @@
 """What the plugin costs a pytest run: installed and unused, and switched on.
 
-Whole processes in turn, so that a change in the machine's speed meets all of them:
+CPU seconds of whole processes in turn, so that a change in the machine's speed meets all of them,
+without other plugins, whose own start would drown the difference:
 
 * `off`: `-p no:rmcheck`, as if it were not installed;
 * `idle`: installed, without `--rmcheck`;
 * `active`: `--rmcheck` on a small suite with a fake model;
 * `collect`: `--rmcheck --collect-only` on a suite of 1,000 checks.
 
-Run: python benchmarks/startup.py [--rounds 9]
+Run: python benchmarks/startup.py [--rounds 21]
 Writes benchmarks/results/startup.json.
 """
 
 import argparse
 import json
 import platform
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ import pytest
 import rmcheck
 
 RESULTS = Path(__file__).parent / "results" / "startup.json"
+OTHERS = ("cacheprovider", "hypothesispytest", "xdist", "anyio")
 HEAVY = ("numpy", "scipy", "yaml", "pyarrow", "torch", "transformers")
 
 
@@ -61,11 +63,13 @@ def commands() -> dict[str, list[str]]:
 
 
 def seconds(arguments: list[str], folder: Path) -> float:
-    """Wall time of one process."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    started = time.perf_counter()
+    """CPU time of one process."""
+    off = [word for name in OTHERS for word in ("-p", f"no:{name}")]
+    command = [sys.executable, "-m", "pytest", "-q", *off, *arguments]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def heavy_modules(folder: Path) -> list[str]:
@@ -85,7 +89,7 @@ def heavy_modules(folder: Path) -> list[str]:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=21)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -107,7 +111,7 @@ def main() -> None:
             "pytest": pytest.__version__,
         },
         "rounds": rounds,
-        "median_seconds": median,
+        "median_cpu_seconds": median,
         "idle_minus_off_ms": {
             "median": 1000 * statistics.median(added),
             "min": 1000 * min(added),
@@ -118,7 +122,7 @@ def main() -> None:
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=2) + "\n")
     for way, value in median.items():
-        print(f"{way:8s} {value:6.3f} s")
+        print(f"{way:8s} {value:6.3f} CPU s")
     print(f"idle - off: {1000 * statistics.median(added):.1f} ms; heavy modules when idle: {heavy}")
 
 
