@@ -15,7 +15,8 @@ All under RmcheckError:
 * StoreError                  scores cannot be read or written    -> error of its checks
 """
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -108,3 +109,14 @@ class UndefinedMetricError(RmcheckError, ValueError):
 
 class StoreError(RmcheckError):
     """Stored scores cannot be read or written."""
+
+
+def nearest(word: str, valid: Iterable[str]) -> str | None:
+    """The valid word that was probably meant, if any is near."""
+    return next(iter(difflib.get_close_matches(word, list(valid), n=1)), None)
+
+
+def near_miss(word: str, valid: Iterable[str]) -> str:
+    """` Did you mean 'x'?`, or nothing when no valid word is near; follows a full stop."""
+    near = nearest(word, valid)
+    return f" Did you mean {near!r}?" if near else ""

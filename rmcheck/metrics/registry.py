@@ -5,14 +5,13 @@ documentation test and the law battery all read this one table, so a metric cann
 Other packages add theirs through the entry point group `rmcheck.metrics`.
 """
 
-import difflib
 import functools
 import importlib
 from dataclasses import MISSING, fields
 from importlib.metadata import entry_points
 from typing import Any, TypeVar
 
-from rmcheck.errors import UsageError
+from rmcheck.errors import UsageError, near_miss
 from rmcheck.metrics.metric import Metric
 
 # Modules that register the metrics of rmcheck. They are named, not imported, because some stand in
@@ -52,8 +51,7 @@ def metric_class(name: str) -> type[Metric]:
     """
     _load_all()
     if name not in _METRICS:
-        near = difflib.get_close_matches(name, _METRICS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        hint = near_miss(name, _METRICS)
         raise UsageError(f"unknown metric {name!r}.{hint} Metrics: {', '.join(sorted(_METRICS))}.")
     return _METRICS[name]
 
@@ -68,8 +66,7 @@ def make_metric(name: str, **settings: Any) -> Metric:
     known = [f.name for f in fields(cls) if f.init]
     for key in settings:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = near_miss(key, known)
             raise UsageError(
                 f"metric {name!r} has no setting {key!r}.{hint} "
                 f"Settings: {', '.join(known) or 'none'}."

@@ -1,10 +1,9 @@
 """Checks of metric settings; every message names the setting, the value and what is valid."""
 
-import difflib
 import math
 from collections.abc import Sequence
 
-from rmcheck.errors import UsageError
+from rmcheck.errors import UsageError, near_miss
 
 
 def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
@@ -15,8 +14,7 @@ def require_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """
     if value in choices:
         return
-    near = difflib.get_close_matches(str(value), choices, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = near_miss(str(value), choices)
     raise UsageError(f"{name} is {value!r}.{hint} Valid: {', '.join(choices)}.")
 
 

@@ -11,9 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rmcheck.errors import ConformanceError, ModelError, UnknownModelError, UsageError
+from rmcheck.errors import ConformanceError, ModelError, UnknownModelError, UsageError, near_miss
 from rmcheck.models.safetensors_header import Tensor, read_header
-from rmcheck.models.spec import near_miss
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"

@@ -8,10 +8,10 @@ from typing import ClassVar, Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import ScoringError, UnknownModelError, UsageError
+from rmcheck.errors import ScoringError, UnknownModelError, UsageError, near_miss
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.model import Encoded, RewardModel, named_prompts
-from rmcheck.models.spec import ModelSpec, Setting, check_settings, near_miss, whole_number
+from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
 
 FakeKind = Literal["perfect", "constant", "random", "length_biased", "reversed", "nan"]
 FAKE_KINDS: tuple[FakeKind, ...] = get_args(FakeKind)

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import ScoringError, UnknownModelError, UsageError
+from rmcheck.errors import ScoringError, UnknownModelError, UsageError, near_miss
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.model import Encoded, RewardModel, checked_rewards
-from rmcheck.models.spec import ModelSpec, Setting, check_settings, near_miss
+from rmcheck.models.spec import ModelSpec, Setting, check_settings
 
 RewardFunction = Callable[[list[list[dict[str, str]]], list[str]], Sequence[float]]
 

@@ -9,9 +9,9 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from rmcheck.errors import UnknownModelError, UsageError
+from rmcheck.errors import UnknownModelError, UsageError, near_miss
 from rmcheck.models.model import RewardModel
-from rmcheck.models.spec import check_settings, near_miss, parse_spec
+from rmcheck.models.spec import check_settings, parse_spec
 
 ENTRY_POINT_GROUP = "rmcheck.models"
 _BUILT_IN = {

@@ -1,12 +1,11 @@
 """How a model is named: `scheme:location?setting=value&setting=value`."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from rmcheck.errors import UnknownModelError, UsageError
+from rmcheck.errors import UnknownModelError, UsageError, near_miss
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +111,6 @@ def check_settings(spec: ModelSpec, known: Iterable[Setting]) -> dict[str, str]:
         )
     defaults = {name: setting.default for name, setting in table.items()}
     return defaults | dict(spec.settings)
-
-
-def near_miss(word: str, valid: Iterable[str]) -> str:
-    """` Did you mean 'x'?`, or nothing when no valid word is near."""
-    near = difflib.get_close_matches(word, list(valid), n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def whole_number(spec: ModelSpec, name: str, value: str, *, least: int) -> int:

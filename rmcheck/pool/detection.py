@@ -1,10 +1,9 @@
 """Which format a file has: told by the fields of its first rows, never by its name."""
 
-import difflib
 from pathlib import Path
 from typing import Any
 
-from rmcheck.errors import PoolError, Problem, UsageError
+from rmcheck.errors import PoolError, Problem, UsageError, near_miss
 from rmcheck.pool.readers import READERS
 from rmcheck.pool.readers.reader import Reader
 from rmcheck.pool.row import Row, RowFault
@@ -29,8 +28,7 @@ def reader_named(name: str) -> Reader:
     for reader in READERS:
         if reader.name == name:
             return reader
-    close = difflib.get_close_matches(name, reader_names(), n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    hint = near_miss(name, reader_names())
     raise UsageError(f"unknown format {name!r}.{hint} Formats: {', '.join(reader_names())}.")
 
 

@@ -1,12 +1,11 @@
 """What can be wrong with a row, what is done about it, and how it is reported."""
 
-import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from rmcheck.errors import Problem, UsageError
+from rmcheck.errors import Problem, UsageError, near_miss
 from rmcheck.pool.pool import Fault, FaultAction, FaultKind, Pool
 
 # Rows named in one message; the others are counted.
@@ -58,8 +57,7 @@ def fault_actions(overrides: Mapping[FaultKind, FaultAction]) -> dict[FaultKind,
     wrong = []
     for kind, action in overrides.items():
         if kind not in FAULT_RULES:
-            close = difflib.get_close_matches(kind, FAULT_RULES, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = near_miss(kind, FAULT_RULES)
             wrong.append(f"unknown fault {kind!r}.{hint} Faults: {', '.join(FAULT_RULES)}.")
         elif action not in FAULT_RULES[kind].allowed:
             allowed = " or ".join(repr(a) for a in FAULT_RULES[kind].allowed)

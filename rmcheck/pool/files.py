@@ -8,11 +8,10 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any
 
-from rmcheck.errors import PoolError, Problem
+from rmcheck.errors import PoolError, Problem, nearest
 from rmcheck.pool.row import RowFault, malformed
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".jsonl.gz", ".ndjson.gz", ".json.gz")
@@ -152,9 +151,9 @@ def _neighbours(path: Path) -> str:
     if not path.parent.is_dir():
         return f"; the folder {str(path.parent)!r} is not there either"
     names = sorted(p.name for p in path.parent.iterdir() if not p.name.startswith("."))
-    close = get_close_matches(path.name, names, n=1)
+    close = nearest(path.name, names)
     if close:
-        return f"; did you mean {str(path.with_name(close[0]))!r}?"
+        return f"; did you mean {str(path.with_name(close))!r}?"
     return f"; the folder has: {', '.join(names[:10]) or 'nothing'}"
 
 

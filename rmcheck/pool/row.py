@@ -1,10 +1,10 @@
 """One row of a pool file, read with its types checked."""
 
-import difflib
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from rmcheck.errors import nearest
 from rmcheck.pool.pool import FaultKind
 
 
@@ -159,6 +159,6 @@ def as_slice(value: Any) -> str:
 def near(name: str, known: Iterable[str], owner: str) -> str:
     """The end of a message about an unknown name: the near miss, and what `owner` has."""
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    close = nearest(name, names)
+    hint = f"; did you mean {close!r}?" if close else ";"
     return f"{hint} {owner} has: {', '.join(names) or 'nothing'}"

@@ -7,7 +7,7 @@ from rmcheck.pool.faults import FAULT_RULES
 from rmcheck.pool.pool import FaultAction, FaultKind
 from rmcheck.suite.document import MapNode, Node
 from rmcheck.suite.kinds import Kind, Wrong, one_of
-from rmcheck.suite.source import Source, near_miss
+from rmcheck.suite.source import Source, did_you_mean
 
 ACTIONS: tuple[FaultAction, ...] = get_args(FaultAction)
 
@@ -27,7 +27,7 @@ class FaultActions(Kind):
             if kind is None:
                 source.add(
                     span,
-                    f"unknown kind of fault {name!r}{near_miss(name, FAULT_RULES)}",
+                    f"unknown kind of fault {name!r}{did_you_mean(name, FAULT_RULES)}",
                     f"Kinds of fault: {', '.join(FAULT_RULES)}.",
                 )
                 continue

@@ -14,7 +14,7 @@ from typing import Any
 from rmcheck.errors import UsageError
 from rmcheck.models.spec import parse_spec
 from rmcheck.suite.document import ListNode, MapNode, Node, ScalarNode, describe
-from rmcheck.suite.source import Source, near_miss
+from rmcheck.suite.source import Source, did_you_mean
 
 # Decimal only: YAML 1.1 reads 010 as eight and 12:30 as 750. `1e-3` is a number to everybody else.
 DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9_]*)(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?")
@@ -206,7 +206,7 @@ class Choice(Kind):
             unknown = f"unknown word {node.text!r} for {what}"
             if self.noun:
                 unknown = f"unknown {self.noun} {node.text!r}{what.removeprefix(repr(self.noun))}"
-            raise refuse(source, node, unknown + near_miss(node.text, words), valid)
+            raise refuse(source, node, unknown + did_you_mean(node.text, words), valid)
         return node.text
 
     def schema(self) -> dict[str, Any]:

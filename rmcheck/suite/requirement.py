@@ -8,7 +8,7 @@ from rmcheck.suite import keys
 from rmcheck.suite.document import MapNode, Node, ScalarNode, describe
 from rmcheck.suite.kinds import percent_hint
 from rmcheck.suite.section import misspelt, read_keys, refuse_unknown, require_keys
-from rmcheck.suite.source import Source, Span, near_miss
+from rmcheck.suite.source import Source, Span, did_you_mean
 from rmcheck.suite.suite import Check
 
 TAKES = f"A check takes: {', '.join(keys.CHECK)}, and the settings of its metric."
@@ -156,7 +156,7 @@ def _judge_slices(
         if column not in slices:
             message = f"column {column!r} of {label} is not in the pool's slices"
             source.add(
-                span, f"{message}{near_miss(column, slices)}", f"Slices: {', '.join(slices)}."
+                span, f"{message}{did_you_mean(column, slices)}", f"Slices: {', '.join(slices)}."
             )
 
 

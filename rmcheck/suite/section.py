@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from rmcheck.errors import nearest
 from rmcheck.suite.document import MapNode, Node, ScalarNode
 from rmcheck.suite.kinds import Kind, Wrong
-from rmcheck.suite.source import Source, near_miss, nearest
+from rmcheck.suite.source import Source, did_you_mean
 
 
 def refuse_unknown(
@@ -23,7 +24,7 @@ def refuse_unknown(
     valid = list(valid)
     for name, (span, _) in node.entries.items():
         if name not in valid:
-            source.add(span, f"unknown key {name!r}{place}{near_miss(name, valid)}", *takes)
+            source.add(span, f"unknown key {name!r}{place}{did_you_mean(name, valid)}", *takes)
 
 
 def require_keys(

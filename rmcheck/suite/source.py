@@ -1,13 +1,12 @@
 """The text of a suite file: where a problem stands in it, and how that is drawn."""
 
-import difflib
 import re
 import textwrap
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from rmcheck.errors import Problem, SuiteError
+from rmcheck.errors import Problem, SuiteError, near_miss
 
 # What YAML counts as the end of a line.
 LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
@@ -83,15 +82,10 @@ class Source:
         return "\n".join(text.rstrip() for text in drawn)
 
 
-def nearest(word: str, valid: Iterable[str]) -> str | None:
-    """The valid word that was probably meant, if any is near."""
-    return next(iter(difflib.get_close_matches(word, list(valid), n=1)), None)
-
-
-def near_miss(word: str, valid: Iterable[str]) -> str:
-    """`. Did you mean 'at_least'?`, or nothing when no valid word is near."""
-    near = nearest(word, valid)
-    return f". Did you mean {near!r}?" if near else ""
+def did_you_mean(word: str, valid: Iterable[str]) -> str:
+    """`. Did you mean 'at_least'?`, or nothing: the end of a sentence that may be the last."""
+    near = near_miss(word, valid)
+    return f".{near}" if near else ""
 
 
 def _paragraph(text: str) -> str:
