@@ -38,12 +38,17 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _add_suites(command: argparse.ArgumentParser) -> None:
+    text = "suite file, or a folder of them"
+    command.add_argument("suites", nargs="+", type=Path, metavar="SUITE", help=text)
+
+
 def _add_score(command: argparse.ArgumentParser) -> None:
     command.description = (
         "Score the pools of suites into the store, and write them as a bundle that the model "
         "scores:FILE reads on a machine without the checkpoint."
     )
-    command.add_argument("suites", nargs="+", type=Path, metavar="SUITE", help="suite file")
+    _add_suites(command)
     command.add_argument(
         "--model", required=True, metavar="SPEC", help="reward model to score with"
     )
@@ -55,6 +60,7 @@ def _add_score(command: argparse.ArgumentParser) -> None:
 def _score(options: argparse.Namespace) -> int:
     from rmcheck.runner.runner import Runner
     from rmcheck.scoring.bundle import write_bundle
+    from rmcheck.suite.detect import suite_files
 
     with tempfile.TemporaryDirectory(prefix="rmcheck-") as session:
         runner = Runner(
@@ -64,7 +70,7 @@ def _score(options: argparse.Namespace) -> int:
             shown_relative_to=Path.cwd(),
             compares=False,
         )
-        for path in options.suites:
+        for path in suite_files(options.suites):
             runner.add(path)
         samples, scores, provenance = runner.score()
         for line in runner.scoring_lines():
@@ -77,7 +83,7 @@ def _score(options: argparse.Namespace) -> int:
 
 def _add_validate(command: argparse.ArgumentParser) -> None:
     command.description = "Read suite files and their pools and say everything that is wrong."
-    command.add_argument("suites", nargs="+", type=Path, metavar="SUITE", help="suite file")
+    _add_suites(command)
     command.set_defaults(run=_validate)
 
 
@@ -85,9 +91,10 @@ def _validate(options: argparse.Namespace) -> int:
     from rmcheck.pool.faults import fault_counts
     from rmcheck.reports.table import PAST
     from rmcheck.runner.loaded import load
+    from rmcheck.suite.detect import suite_files
 
     wrong = 0
-    for path in options.suites:
+    for path in suite_files(options.suites):
         try:
             loaded = load(path)
         except RmcheckError as error:

@@ -50,13 +50,6 @@ class Measurement:
     facts: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
 
-    def at_confidence(self, confidence: float) -> "Measurement":
-        """The same measurement with bounds of another level."""
-        e = self.estimate
-        bounds = _bounds(self.distribution, e.value, confidence)
-        estimate = Estimate(e.value, *bounds, e.n, confidence, e.concerns)
-        return Measurement(estimate, self.distribution, self.left_out, self.facts, self.note)
-
 
 def measure(
     metric: Metric,

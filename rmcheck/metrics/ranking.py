@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rmcheck.metrics.metric import Invariance, PromptMeanMetric, ratio
+from rmcheck.metrics.normalizable import NormalizableMetric
 from rmcheck.metrics.pairwise import ORDER_ONLY, pair_counts
 from rmcheck.metrics.ranks import average_ranks, constant, order
 from rmcheck.metrics.registry import register
 from rmcheck.metrics.rewards import Floats
-from rmcheck.metrics.settings import require_flag
 
 LINEAR: frozenset[Invariance] = frozenset(
     {"proxy_shift", "proxy_scale", "golden_shift", "golden_scale"}
@@ -107,7 +107,7 @@ class Kendall(PromptMeanMetric):
 
 @register
 @dataclass(frozen=True)
-class MRR(PromptMeanMetric):
+class MRR(NormalizableMetric):
     """Mean reciprocal golden rank of the response that the proxy puts first.
 
     1 / rank*_i, where rank* counts from 1 = best in golden; golden ties share the mean of their
@@ -126,20 +126,10 @@ class MRR(PromptMeanMetric):
     name = "mrr"
     invariances = ORDER_ONLY
 
-    normalized: bool = False
-
-    def __post_init__(self) -> None:
-        require_flag("normalized", self.normalized)
-
     @property
     def range(self) -> tuple[float, float]:
         """0 to 1; without a lower end when normalised (N − 1 responses may tie for best)."""
         return (-np.inf, 1.0) if self.normalized else (0.0, 1.0)
-
-    @property
-    def depends_on_n(self) -> bool:
-        """True unless normalised."""
-        return not self.normalized
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
         """(p,) reciprocal rank of each prompt."""
@@ -153,7 +143,7 @@ class MRR(PromptMeanMetric):
 
 @register
 @dataclass(frozen=True)
-class NDCG(PromptMeanMetric):
+class NDCG(NormalizableMetric):
     """Normalised discounted cumulative gain of the proxy's order, golden ranks as relevance.
 
     DCG = Σ_p rel(p) / log₂(p + 1) over the responses in falling order of the proxy, rel being the
@@ -172,20 +162,10 @@ class NDCG(PromptMeanMetric):
     name = "ndcg"
     invariances = ORDER_ONLY
 
-    normalized: bool = False
-
-    def __post_init__(self) -> None:
-        require_flag("normalized", self.normalized)
-
     @property
     def range(self) -> tuple[float, float]:
         """0 to 1; without a lower end when normalised."""
         return (-np.inf, 1.0) if self.normalized else (0.0, 1.0)
-
-    @property
-    def depends_on_n(self) -> bool:
-        """True unless normalised."""
-        return not self.normalized
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
         """(p,) NDCG of each prompt."""

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmcheck.metrics.metric import PromptMeanMetric, ratio
+from rmcheck.metrics.metric import ratio
+from rmcheck.metrics.normalizable import NormalizableMetric
 from rmcheck.metrics.pairwise import ORDER_ONLY
 from rmcheck.metrics.ranks import Order, order, tie_bounds
 from rmcheck.metrics.registry import register
 from rmcheck.metrics.rewards import Floats, Ints
-from rmcheck.metrics.settings import require_flag
 
 
 @register
 @dataclass(frozen=True)
-class Xi(PromptMeanMetric):
+class Xi(NormalizableMetric):
     """Chatterjee's ξ of golden on the proxy inside a prompt, averaged over prompts.
 
     With the responses in ascending order of the proxy, R_k = #{j: g_j ≤ g_(k)} and
@@ -38,11 +38,6 @@ class Xi(PromptMeanMetric):
     name = "xi"
     invariances = ORDER_ONLY
 
-    normalized: bool = False
-
-    def __post_init__(self) -> None:
-        require_flag("normalized", self.normalized)
-
     @property
     def range(self) -> tuple[float, float]:
         """−1 to 1; normalised −2 (at N = 3) to 1.25 (at N = 4, golden tied in two halves)."""
@@ -52,11 +47,6 @@ class Xi(PromptMeanMetric):
     def min_responses(self) -> int:
         """Three: at two responses ξ is 0 by construction."""
         return 3
-
-    @property
-    def depends_on_n(self) -> bool:
-        """True unless normalised."""
-        return not self.normalized
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
         """(p,) ξ of each prompt; NaN where golden is constant."""

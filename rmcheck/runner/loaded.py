@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.checks.measurement import Sampling
-from rmcheck.errors import Problem, SuiteError, UndefinedMetricError
+from rmcheck.errors import Problem, SuiteError, UndefinedMetricError, near_miss
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.model import Sample
 from rmcheck.pool.labels import labelled
 from rmcheck.pool.pool import Pool
 from rmcheck.pool.reading import read_pool
 from rmcheck.suite.loader import load_suite
-from rmcheck.suite.locate import check_problem
+from rmcheck.suite.locate import check_problem, suite_problem
 from rmcheck.suite.suite import Check, Suite
 
 
@@ -145,8 +145,13 @@ class LoadedSuite:
 
     def problems(self) -> list[Problem]:
         """What the suite asks of its pool that the pool cannot give."""
+        unknown = [
+            _unknown_column(self.suite, self.pool, column, "slice", "pool", "slices")
+            for column in self.suite.pool.slices
+            if column not in self.pool.slice_columns
+        ]
         found = [self._problem(check) for check in self.suite.checks]
-        return [problem for problem in found if problem is not None]
+        return unknown + [problem for problem in found if problem is not None]
 
     def _problem(self, check: Check) -> Problem | None:
         key = "metric"
@@ -162,6 +167,13 @@ class LoadedSuite:
         return None
 
 
+def _unknown_column(suite: Suite, pool: Pool, column: str, kind: str, *keys: str) -> Problem:
+    known = pool.label_columns if kind == "label" else pool.slice_columns
+    message = f"the pool has no {kind} column {column!r}.{near_miss(column, known)}"
+    valid = f"Its {kind} columns: {', '.join(known) or 'none'}."
+    return suite_problem(suite, message, *keys, valid=valid)
+
+
 def load(path: Path) -> LoadedSuite:
     """Read a suite and its pool, and check what one asks of the other.
 
@@ -174,8 +186,11 @@ def load(path: Path) -> LoadedSuite:
     pool = read_pool(
         source.path, format=source.format, faults=source.faults, cluster=source.cluster
     )
-    if suite.golden.model is None and suite.golden.column is not None:
-        pool = labelled(pool, suite.golden.column, source.faults.get("missing_label", "fail"))
+    column = suite.golden.column
+    if suite.golden.model is None and column is not None:
+        if column not in pool.label_columns:
+            raise SuiteError([_unknown_column(suite, pool, column, "label", "golden", "column")])
+        pool = labelled(pool, column, source.faults.get("missing_label", "fail"))
     loaded = LoadedSuite(suite, pool)
     if problems := loaded.problems():
         raise SuiteError(problems)

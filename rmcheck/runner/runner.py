@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rmcheck.checks.record import CheckRecord, ModelRecord, PoolRecord, SuiteRecord
 from rmcheck.checks.verdict import Verdict
-from rmcheck.errors import BaselineError, RmcheckError, StoreError, UsageError
+from rmcheck.errors import BaselineError, RmcheckError, StoreError, SuiteError, UsageError
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.model import RewardModel, Sample
 from rmcheck.models.registry import open_model
@@ -23,6 +23,7 @@ from rmcheck.scoring.request import Request, read_scores
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.parts import Provenance
 from rmcheck.store.scores import ScoreStore, Store
+from rmcheck.suite.locate import suite_problem
 
 Role = Literal["candidate", "baseline", "golden"]
 OPTIONS = {"candidate": "model", "baseline": "baseline", "golden": "golden"}
@@ -81,9 +82,8 @@ class Runner:
         """Read a suite and its pool, once.
 
         Raises:
-            SuiteError, PoolError: A file is wrong.
+            SuiteError, PoolError: A file is wrong, or the suite's golden RM cannot be opened.
             BaselineError: A check compares with a baseline and none was given.
-            UsageError: The suite's golden RM cannot be opened.
         """
         path = path.resolve()
         if path not in self._suites:
@@ -91,7 +91,11 @@ class Runner:
             self._require_baseline(loaded)
             spec = loaded.suite.golden.model
             if spec is not None and spec not in self._goldens:
-                self._goldens[spec] = open_model(spec)
+                try:
+                    self._goldens[spec] = open_model(spec)
+                except RmcheckError as error:
+                    problem = suite_problem(loaded.suite, str(error), "golden", "model")
+                    raise SuiteError([problem]) from error
             self._suites[path] = loaded
             self._prepared = False
         return self._suites[path]

@@ -1,7 +1,10 @@
 """Tells a suite from any other YAML file without parsing it."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
+
+from rmcheck.errors import UsageError
 
 SUFFIXES = (".yaml", ".yml")
 # The version key stands at the left margin, before the long part of any real file.
@@ -23,3 +26,26 @@ def is_suite(path: str | Path) -> bool:
             return MARGIN_KEY.search(file.read(HEAD_BYTES)) is not None
     except OSError:
         return False
+
+
+def suite_files(paths: Iterable[str | Path]) -> list[Path]:
+    """Every suite file among these files and below these folders, each once.
+
+    A file is taken at its word; of a folder, every YAML file below it that `is_suite`.
+
+    Raises:
+        UsageError: There is none, so that nothing would be checked.
+    """
+    given = [Path(path) for path in paths]
+    files = list(dict.fromkeys(file for path in given for file in _below(path)))
+    if not files:
+        where = ", ".join(str(path) for path in given) or "nothing given"
+        raise UsageError(f"no suite files: {where}. A suite is a YAML file with 'rmcheck: 1'.")
+    return files
+
+
+def _below(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = (file for file in path.rglob("*") if file.suffix in SUFFIXES)
+    return sorted(file for file in found if is_suite(file))

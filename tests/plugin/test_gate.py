@@ -248,6 +248,8 @@ def test_a_wrong_suite_is_a_collection_error_that_names_the_line(gate_both_ways,
         ("n: 8", "n: 11", "has 10 at most"),
         ("over: category, at_least", "over: topic, at_least", "'topic'"),
         (", slices: [category]}", "}\ngolden: {column: gold}", "no label column 'gold'"),
+        ("slices: [category]", "slices: [category, topic]", "no slice column 'topic'"),
+        ("checks:", "golden: {model: 'hf:nowhere'}\nchecks:", "nowhere does not exist"),
         ("pool.jsonl", "pol.jsonl", "pool.jsonl"),
     ],
 )
