@@ -1,0 +1,57 @@
+"""The command `rmcheck`: what can be done without pytest.
+
+Each command is one module with a `HELP` line, `add_arguments(command)` and `run(options)`; only
+the one that was asked for is imported.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+import rmcheck
+from rmcheck.errors import RmcheckError
+
+EXIT_WRONG_INPUT = 2
+# Command to its one line of help; its module has the same name.
+COMMANDS = {
+    "score": "score the pools of suites, without pytest",
+    "validate": "check suite files and their pools",
+    "curve": "best-of-n and KL curves of a model on the pools of suites",
+    "sample": "choose the responses of a pool that people should label",
+    "power": "how many prompts and responses a suite needs",
+    "history": "what earlier checkpoints measured, and what RL made of them",
+    "training": "where an RL run over-optimised, from its log",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 when it did what was asked, 2 when something given to it is wrong.
+    """
+    options = parser(arguments).parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except RmcheckError as error:
+        print(f"rmcheck: {error}", file=sys.stderr)
+        return EXIT_WRONG_INPUT
+
+
+def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """All commands; only the one that the arguments name has its options."""
+    top = argparse.ArgumentParser(
+        prog="rmcheck", description="Gate reward-model checkpoints. The gate is `pytest --rmcheck`."
+    )
+    top.add_argument("--version", action="version", version=f"rmcheck {rmcheck.__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    given = sys.argv[1:] if arguments is None else arguments
+    asked = next((word for word in given if not word.startswith("-")), "")
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if name == asked:
+            module = importlib.import_module(f"rmcheck.cli.{name}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return top

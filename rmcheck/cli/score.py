@@ -1,0 +1,46 @@
+"""`rmcheck score`: score the pools of suites, without pytest."""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from rmcheck.cli.arguments import add_suites
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    command.description = (
+        "Score the pools of suites into the store, and write them as a bundle that the model "
+        "scores:FILE reads on a machine without the checkpoint."
+    )
+    add_suites(command)
+    command.add_argument(
+        "--model", required=True, metavar="SPEC", help="reward model to score with"
+    )
+    command.add_argument("--store", type=Path, default=Path(".rmcheck"), metavar="DIR")
+    command.add_argument("--bundle", type=Path, metavar="FILE", help="Parquet file to write")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Score, and write the bundle where one is asked for."""
+    from rmcheck.runner.runner import Runner
+    from rmcheck.scoring.bundle import write_bundle
+    from rmcheck.suite.detect import suite_files
+
+    with tempfile.TemporaryDirectory(prefix="rmcheck-") as session:
+        runner = Runner(
+            candidate=options.model,
+            store=options.store,
+            session_folder=Path(session),
+            shown_relative_to=Path.cwd(),
+            compares=False,
+        )
+        for path in suite_files(options.suites):
+            runner.add(path)
+        samples, scores, provenance = runner.score()
+        for line in runner.scoring_lines():
+            print(line)
+        if options.bundle is not None:
+            write_bundle(options.bundle, samples, scores, provenance)
+            print(f"{options.bundle}: {len(samples)} scores; use it as scores:{options.bundle}")
+    return 0

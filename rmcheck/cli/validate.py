@@ -1,0 +1,39 @@
+"""`rmcheck validate`: check suite files and their pools."""
+
+import argparse
+import sys
+
+from rmcheck.cli import EXIT_WRONG_INPUT
+from rmcheck.cli.arguments import add_suites
+from rmcheck.errors import RmcheckError
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    command.description = "Read suite files and their pools and say everything that is wrong."
+    add_suites(command)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Say for each file what it holds, or what is wrong with it."""
+    from rmcheck.pool.faults import fault_counts
+    from rmcheck.reports.table import PAST
+    from rmcheck.runner.loaded import load
+    from rmcheck.suite.detect import suite_files
+
+    wrong = 0
+    for path in suite_files(options.suites):
+        try:
+            loaded = load(path)
+        except RmcheckError as error:
+            wrong += 1
+            print(f"{error}\n", file=sys.stderr)
+            continue
+        print(
+            f"{path}: {len(loaded.planned)} checks on {loaded.units} prompts, "
+            f"{len(loaded.samples)} responses ({loaded.pool.format})"
+        )
+        for kind, counts in fault_counts(loaded.pool).items():
+            done = ", ".join(f"{count} {PAST[action]}" for action, count in counts.items())
+            print(f"  {kind}: {done}")
+    return EXIT_WRONG_INPUT if wrong else 0
