@@ -1,0 +1,463 @@
+"""KL-regularised policies on a pool: exponential tilting of its responses.
+
+The policy that maximises reward − β KL is π_β ∝ π0 exp(s / β). On N responses sampled from π0 it is
+a softmax, so what optimising the proxy at a given KL would gain can be computed, and compared with
+the most that golden could gain at the same KL. β is the same for all prompts, as in RL; KL is the
+mean over prompts. Rewards are divided by their pooled within-prompt standard deviation first, so
+that β has no unit and the scale of a reward model decides nothing.
+
+This is valid as long as many responses carry the weight (`effective_sample_size`). It predicts
+best-of-n and early RL within two or three nats. A policy at tens of nats has left the pool.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import UndefinedMetricError, UsageError
+from rmcheck.metrics.best_of_n import golden_gain_concerns
+from rmcheck.metrics.bon_curve import within_variance
+from rmcheck.metrics.metric import Invariance, Metric, ratio
+from rmcheck.metrics.registry import register
+from rmcheck.metrics.rewards import Floats, Rewards
+from rmcheck.metrics.settings import require_number
+
+# Mean effective sample size below which nothing is decided, and below which gains are a few per
+# cent too low.
+MIN_ESS = 20.0
+GOOD_ESS = 50.0
+# exp of less than this is no longer distinguishable from 0 among weights.
+_LOWEST = -700.0
+_TOLERANCE = 1e-12
+
+# What `tilt_sums` gives of each prompt, in this order.
+GAIN, GAIN_SLOPE, KL, KL_SLOPE, ESS, OWN_GAIN = range(6)
+
+
+def tilted_weights(selector: Floats, beta: float) -> Floats:
+    """Probability of each response under the policy π_β ∝ π0 exp(s / β).
+
+    Args:
+        selector: (p, N) rewards s that the policy is optimised against.
+        beta: KL coefficient, above 0, in units of the rewards. Large β leaves π0, small β takes
+            the largest reward; responses that tie share.
+
+    Returns:
+        (p, N) weights; every row sums to 1.
+
+    Raises:
+        UsageError: β is not above 0.
+    """
+    weights = np.exp(_exponents(selector, beta))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights
+
+
+def effective_sample_size(weights: Floats) -> Floats:
+    """(p,) 1 / Σ w²: how many equally weighted responses (p, N) weights are worth."""
+    return np.asarray(1 / np.einsum("ij,ij->i", weights, weights))
+
+
+def tilt_sums(selector: Floats, golden: Floats, beta: float) -> Floats:
+    """What the policy π_β of a selector does on each prompt.
+
+    Args:
+        selector: (p, N) rewards s that the policy is optimised against.
+        golden: (p, N) reference rewards.
+        beta: KL coefficient, above 0, in units of the selector.
+
+    Returns:
+        (p, 6): golden gain over π0; its derivative by ln β, −Cov_w(s, g) / β; KL in nats,
+        Σ w ln(N w); its derivative by ln β, −Var_w(s) / β²; effective sample size; and the
+        selector's own gain over π0.
+
+    Raises:
+        UsageError: β is not above 0.
+    """
+    z = _exponents(selector, beta)
+    above = golden - golden.min(axis=1, keepdims=True)
+    weights = np.exp(z)
+    total = weights.sum(axis=1)
+    weights /= total[:, None]
+    mean_z = np.einsum("ij,ij->i", weights, z)
+    mean_g = np.einsum("ij,ij->i", weights, above)
+    centred = weights * (z - mean_z[:, None])
+    # A row without spread is exactly uniform, and its divergence exactly 0.
+    kl = np.maximum(math.log(selector.shape[1]) + mean_z - np.log(total), 0.0)
+    own = (mean_z - z.mean(axis=1)) * beta
+    return np.stack(
+        [
+            mean_g - above.mean(axis=1),
+            -np.einsum("ij,ij->i", centred, above),
+            np.where(z.min(axis=1) == 0, 0.0, kl),
+            -np.einsum("ij,ij->i", centred, z),
+            effective_sample_size(weights),
+            own,
+        ],
+        axis=1,
+    )
+
+
+def _exponents(selector: Floats, beta: float) -> Floats:
+    """(p, N) (s − max s) / β, at most 0."""
+    if not beta > 0:
+        raise UsageError(f"beta is {beta!r}; valid: a number above 0.")
+    with np.errstate(over="ignore"):  # an infinite distance is a weight of 0
+        z = (selector - selector.max(axis=1, keepdims=True)) / beta
+    return np.asarray(np.maximum(z, _LOWEST))
+
+
+def pooled_sd(rows: Sequence[Floats]) -> float:
+    """Square root of the mean within-prompt variance of blocks of (p, N) rewards."""
+    # In units of the largest spread, so that no square overflows.
+    scale = max((float(np.ptp(row, axis=1).max()) for row in rows), default=0.0)
+    if scale == 0:
+        return 0.0
+    prompts = sum(len(row) for row in rows)
+    centred = ((row - row.min(axis=1, keepdims=True)) / scale for row in rows)
+    return scale * math.sqrt(sum(float(within_variance(row).sum()) for row in centred) / prompts)
+
+
+@dataclass(frozen=True)
+class Tilt:
+    """The policies π_β of one selector on a pool.
+
+    Attributes:
+        rows: Blocks of (p, N) selector rewards, N ≥ 2.
+        name: What the selector is called in errors: proxy or golden.
+        sd: Pooled within-prompt standard deviation; β is told in units of it.
+    """
+
+    rows: tuple[Floats, ...] = field(repr=False)
+    name: str
+    sd: float
+
+    @classmethod
+    def of(cls, rows: Sequence[Floats], name: str) -> Self:
+        """From blocks of (p, N) rewards.
+
+        Raises:
+            UndefinedMetricError: There is no prompt, or the rewards of every prompt are equal.
+        """
+        sd = pooled_sd(rows)
+        if sd == 0:
+            raise UndefinedMetricError(
+                f"the {name} rewards of every prompt are equal: no policy can gain anything by them"
+            )
+        return cls(tuple(rows), name, sd)
+
+    @property
+    def prompts(self) -> int:
+        """Number of prompts."""
+        return sum(len(row) for row in self.rows)
+
+    @property
+    def largest_kl(self) -> float:
+        """Mean of ln N − ln(ties at the maximum): what β → 0 reaches and no β exceeds."""
+        total = 0.0
+        for row in self.rows:
+            ties = (row == row.max(axis=1, keepdims=True)).sum(axis=1)
+            total += float((math.log(row.shape[1]) - np.log(ties)).sum())
+        return total / self.prompts
+
+    def beta_at_kl(self, kl: float, start: float | None = None) -> float:
+        """The β, in standard deviations, at which the mean KL is `kl` nats.
+
+        Args:
+            kl: Above 0.
+            start: A β to start from, where one is known to be near.
+
+        Raises:
+            UndefinedMetricError: The pool cannot reach this KL; the largest is named.
+            UsageError: `kl` is not above 0.
+        """
+        require_positive("kl", kl)
+        most = self.largest_kl
+        if kl >= most:
+            raise UndefinedMetricError(
+                f"KL {kl:g} is out of reach: tilting this pool by {self.name} gives less than "
+                f"{most:.4g} nats (ln N less ties at the maximum)"
+            )
+        first = 1 / math.sqrt(2 * kl) if start is None else start
+        return _decreasing_root(lambda t: self._mean(math.exp(t), KL), kl, math.log(first))
+
+    def beta_at_gain(self, gain: float, start: float = 1.0) -> float:
+        """The β, in standard deviations, at which the selector itself gains `gain` of them.
+
+        Raises:
+            UndefinedMetricError: The pool cannot give that gain; the largest is named.
+            UsageError: `gain` is not above 0.
+        """
+        require_positive("gain", gain)
+        most = sum(float((row.max(axis=1) - row.mean(axis=1)).sum()) for row in self.rows)
+        most /= self.prompts * self.sd
+        if gain >= most:
+            raise UndefinedMetricError(
+                f"a gain of {gain:g} {self.name} standard deviations is out of reach: the best "
+                f"responses of this pool gain {most:.4g}"
+            )
+        return _decreasing_root(lambda t: self._mean(math.exp(t), OWN_GAIN), gain, math.log(start))
+
+    def kl_at(self, beta: float) -> float:
+        """Mean KL in nats at a β in standard deviations."""
+        return self._mean(beta, KL)[0]
+
+    def _mean(self, beta: float, what: int) -> tuple[float, float]:
+        """Mean KL, or gain in standard deviations, at β, and its derivative by ln β."""
+        value = slope = 0.0
+        for row in self.rows:
+            z = _exponents(row, beta * self.sd)
+            weights = np.exp(z)
+            total = weights.sum(axis=1)
+            mean = np.einsum("ij,ij->i", weights, z) / total
+            weights *= z
+            square = np.einsum("ij,ij->i", weights, z) / total
+            spread = float((square - mean**2).sum())
+            if what == KL:
+                value += float((math.log(row.shape[1]) + mean - np.log(total)).sum())
+                slope -= spread
+            else:
+                value += float((mean - z.mean(axis=1)).sum()) * beta
+                slope -= spread * beta
+        return value / self.prompts, slope / self.prompts
+
+
+def require_positive(name: str, value: float) -> None:
+    """Refuse anything but a finite number above 0.
+
+    Raises:
+        UsageError: With the value.
+    """
+    require_number(name, value, 0)
+    if value == 0:
+        raise UsageError(f"{name} is {value!r}; valid: a finite number above 0.")
+
+
+def _decreasing_root(
+    measure: Callable[[float], tuple[float, float]], target: float, start: float
+) -> float:
+    """exp(t) at which a decreasing positive function of t has the value `target`.
+
+    Newton's method on its logarithm, which is nearly linear here, kept in a bracket.
+    """
+    low, high, t = -math.inf, math.inf, start
+    for _ in range(200):
+        value, slope = measure(t)
+        if abs(value - target) <= _TOLERANCE * target:
+            break
+        low, high = (t, high) if value > target else (low, t)
+        step = math.log(target / value) * value / slope if value > 0 and slope < 0 else math.nan
+        new = t + step
+        if not low < new < high or abs(step) > 3:
+            if math.isinf(low):
+                new = t - 1.0
+            elif math.isinf(high):
+                new = t + 1.0
+            else:
+                new = (low + high) / 2
+        if abs(new - t) <= 1e-14 * max(1.0, abs(t)):
+            break
+        t = new
+    return math.exp(t)
+
+
+@register
+@dataclass(frozen=True)
+class MatchedKlRegret(Metric):
+    """Share of the golden gain at a given KL that is lost by optimising the proxy instead.
+
+    1 − Ĝ(π_r) / Ĝ(π_g), where π_r and π_g tilt the pool by proxy and golden, each with the β at
+    which its mean KL is `kl`; Ĝ(π_g) is the most that any policy on the pool gains at that KL.
+    Undefined where golden gains nothing, and where the pool cannot reach the KL. Lower is better:
+    0 loses nothing, 1 gains nothing, above 1 is harmful. In a Gaussian world it is 1 − ρ at any
+    KL. It refuses to be decided below an effective sample size of 20.
+
+    The two β are solved on the whole pool by `fitted`. Every resample needs β of its own: its value
+    takes one step towards them, along √KL, in which gains are nearly linear. So the value is exact
+    where β was solved, and right to first order elsewhere.
+
+    Args:
+        kl: KL divergence from the policy in nats, above 0; about ln N − 4 is the most that N
+            responses a prompt can tell.
+        min_golden_gain: Mean golden gain, in golden units, below which nothing is decided.
+
+    Reference:
+        Wen et al. 2024, arXiv 2410.05584, eq. 2.
+    """
+
+    name = "matched_kl_regret"
+    direction = "lower"
+    range = (0.0, np.inf)
+    invariances = frozenset[Invariance]({"proxy_shift", "golden_shift", "golden_scale"})
+
+    kl: float
+    min_golden_gain: float = field(default=0.0, kw_only=True)
+    proxy_beta: float = field(default=0.0, init=False, repr=False)
+    golden_beta: float = field(default=0.0, init=False, repr=False)
+    responses: float = field(default=0.0, init=False, repr=False)
+    ess: float = field(default=0.0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        require_positive("kl", self.kl)
+        require_number("min_golden_gain", self.min_golden_gain, 0)
+
+    @property
+    def scale_free(self) -> bool:
+        """True: β is solved for the KL, whatever the unit of the proxy."""
+        return True
+
+    @property
+    def studentised(self) -> bool:
+        """True: percentile bounds of this ratio under-cover on small pools."""
+        return True
+
+    @property
+    def note(self) -> str:
+        """How many responses carry the weight, where they are few."""
+        if not 0 < self.ess < GOOD_ESS:
+            return ""
+        return (
+            f"effective sample size {self.ess:.0f} of {self.responses:.0f} responses, below "
+            f"{GOOD_ESS:g}: both gains are a few per cent too low, their ratio hardly"
+        )
+
+    def require(self, rewards: Rewards) -> None:
+        """Refuse rewards that this metric cannot measure.
+
+        Raises:
+            UndefinedMetricError: No prompt has two responses, or there are too few for this KL.
+        """
+        super().require(rewards)
+        most = float(np.log(rewards.counts[rewards.counts >= self.min_responses]).mean())
+        if self.kl >= most:
+            raise UndefinedMetricError(
+                f"{self.name}: KL {self.kl:g} is out of reach: tilting this pool gives less than "
+                f"{most:.4g} nats (ln N)"
+            )
+
+    def fitted(self, rewards: Rewards) -> Self:
+        """This metric with both β solved on this pool.
+
+        Raises:
+            UndefinedMetricError: See `require`; or proxy or golden is constant inside every
+                prompt, or ties so often that its tilt cannot reach this KL.
+        """
+        return self.localised(rewards, np.ones(len(rewards), dtype=bool))
+
+    def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
+        """This metric with both β solved on the prompts of a (P,) mask alone; see `fitted`."""
+        self.require(rewards)
+        blocks = []
+        for block in rewards.blocks(self.min_responses):
+            inside = mask[block.rows]
+            if inside.any():
+                blocks.append((block.proxy[inside], block.golden[inside]))
+        found = replace(self)
+        for i, name in enumerate(("proxy", "golden")):
+            tilt = Tilt.of([block[i] for block in blocks], name)
+            object.__setattr__(found, f"{name}_beta", tilt.beta_at_kl(self.kl) * tilt.sd)
+        sums = np.concatenate([found.per_prompt(*block) for block in blocks])
+        object.__setattr__(found, "ess", matched_ess(sums))
+        sizes = [proxy.shape[1] for proxy, _ in blocks for _ in range(len(proxy))]
+        object.__setattr__(found, "responses", float(np.mean(sizes)))
+        return found
+
+    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
+        """(p, 12): both golden gains, 1, and what `value` needs; see `matched_sums`.
+
+        Raises:
+            UndefinedMetricError: β has not been solved by `fitted`.
+        """
+        if not self.proxy_beta:
+            raise UndefinedMetricError(f"{self.name} must first see the pool: call fitted(rewards)")
+        return matched_sums(proxy, golden, self.proxy_beta, self.golden_beta)
+
+    def value(self, sums: Floats) -> Floats:
+        """1 − the proxy's golden gain over golden's own, both at the KL asked for."""
+        return 1 - ratio(self._at_kl(sums, 0, 3)[0], self._at_kl(sums, 1, 7)[0])
+
+    def gradient(self, sums: Floats) -> Floats:
+        """Derivative of `value` by every total."""
+        top, of_top = self._at_kl(sums, 0, 3)
+        bottom, of_bottom = self._at_kl(sums, 1, 7)
+        bottom = np.where(bottom == 0, np.nan, bottom)[..., None]
+        return np.asarray(-of_top / bottom + top[..., None] * of_bottom / bottom**2)
+
+    def _at_kl(self, sums: Floats, gain: int, rest: int) -> tuple[Floats, Floats]:
+        """Total golden gain of one tilt at the KL asked for, and its derivative by every total.
+
+        G + (√(κ P) − √KL) dG/d√KL, with dG/d√KL = 2 √KL G' / KL', all of totals.
+        """
+        slope, kl, kl_slope = sums[..., rest], sums[..., rest + 1], sums[..., rest + 2]
+        there = np.sqrt(self.kl * sums[..., 2] * kl)
+        step = ratio(2 * (there - kl), kl_slope)
+        out = np.zeros(sums.shape)
+        out[..., gain] = 1.0
+        per_kl = ratio(slope, kl_slope)
+        out[..., 2] = per_kl * np.sqrt(self.kl * ratio(kl, sums[..., 2]))
+        out[..., rest] = step
+        out[..., rest + 1] = per_kl * (np.sqrt(self.kl * ratio(sums[..., 2], kl)) - 2)
+        out[..., rest + 2] = -step * per_kl
+        return sums[..., gain] + slope * step, out
+
+    def concerns(self, sums: Floats) -> tuple[str, ...]:
+        """Too few responses that carry the weight, or a golden gain near zero."""
+        found = golden_gain_concerns(sums[:, 1], sums[:, 2], self.min_golden_gain)
+        ess = matched_ess(sums)
+        if ess < MIN_ESS:
+            return (f"{ess_refusal(ess)} at KL {self.kl:g}", *found)
+        return found
+
+    def facts(self, sums: Floats) -> dict[str, float]:
+        """Both gains per prompt at the KL, in golden units, and the effective sample size."""
+        prompts = float(sums[2])
+        if prompts == 0:
+            return {}
+        return {
+            "proxy_gain": float(self._at_kl(sums, 0, 3)[0]) / prompts,
+            "golden_gain": float(self._at_kl(sums, 1, 7)[0]) / prompts,
+            "effective_sample_size": matched_ess(sums[None]),
+        }
+
+
+def matched_sums(proxy: Floats, golden: Floats, proxy_beta: float, golden_beta: float) -> Floats:
+    """(p, 12) sums of tilting the same responses by proxy and by golden.
+
+    Golden gain of both tilts; 1; of the proxy's tilt the derivative of that gain, KL, its
+    derivative and effective sample size; the same of golden's; and the proxy gain of the proxy's.
+    Derivatives are by ln β.
+
+    Args:
+        proxy: (p, N) rewards of the model under test.
+        golden: (p, N) reference rewards.
+        proxy_beta: β of the proxy's tilt, in proxy units.
+        golden_beta: β of golden's tilt, in golden units.
+    """
+    by_proxy = tilt_sums(proxy, golden, proxy_beta)
+    by_golden = tilt_sums(golden, golden, golden_beta)
+    return np.concatenate(
+        [
+            by_proxy[:, :1],
+            by_golden[:, :1],
+            np.ones((len(proxy), 1)),
+            by_proxy[:, GAIN_SLOPE:OWN_GAIN],
+            by_golden[:, GAIN_SLOPE:OWN_GAIN],
+            by_proxy[:, OWN_GAIN:],
+        ],
+        axis=1,
+    )
+
+
+def matched_ess(sums: Floats) -> float:
+    """Mean effective sample size of the tilt that has the smaller one, from (n, 12) sums."""
+    totals = sums.sum(axis=0)
+    return float(min(totals[6], totals[10]) / totals[2])
+
+
+def ess_refusal(ess: float) -> str:
+    """The reason not to read a tilt that so few responses carry."""
+    return f"effective sample size {ess:.1f}, fewer than {MIN_ESS:g}"

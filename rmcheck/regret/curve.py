@@ -1,0 +1,290 @@
+"""What best-of-n against the proxy keeps of golden's gain, over n, with bands.
+
+All bands come from one matrix of bootstrap weights over independent prompts. Those of one curve
+are simultaneous: with the stated confidence the truth is above every lower bound of the curve, and
+with the same confidence below every upper one.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rmcheck.errors import UndefinedMetricError, UsageError
+from rmcheck.metrics.best_of_n import bon_kl, golden_gain_concerns
+from rmcheck.metrics.bon_curve import BonCurve, bits, largest_n, n_grid
+from rmcheck.metrics.metric import ratio
+from rmcheck.metrics.overoptimization import fit_gao, gamma_of, n_at_kl
+from rmcheck.metrics.rewards import Floats, Ints, Rewards
+from rmcheck.stats.simultaneous import Band, LargestMean, band, largest_mean
+from rmcheck.stats.weights import draw_weights
+
+# Fewer independent prompts than this decide nothing.
+MIN_PROMPTS = 30
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with percentile bounds, each one-sided at the confidence of its curve.
+
+    Attributes:
+        value: The number; infinite for a peak that is not there, NaN where it is undefined.
+        lower: Lower bound.
+        upper: Upper bound.
+        undefined: Share of the resamples in which it has no value; they are in neither bound.
+    """
+
+    value: float
+    lower: float
+    upper: float
+    undefined: float = 0.0
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Plain data; a number that is not finite is None."""
+        return {name: _plain(value) for name, value in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Gao's form d (α − β d) fitted to golden's gain over d = √KL, and where it turns down.
+
+    Attributes:
+        alpha: Initial slope, in golden units per √nat.
+        beta: How strongly it bends; at 0 or below there is no peak.
+        kl: Nats at the peak; infinite where there is none.
+        n: n at the peak.
+        gain: Golden gain at the peak.
+        without_peak: Share of the resamples in which β ≤ 0.
+    """
+
+    alpha: Interval
+    beta: Interval
+    kl: Interval
+    n: Interval
+    gain: Interval
+    without_peak: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data; a number that is not finite is None."""
+        return {
+            name: value.as_dict() if isinstance(value, Interval) else value
+            for name, value in vars(self).items()
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Best-of-n over a grid of n.
+
+    Attributes:
+        n: (G,) values of n.
+        kl: (G,) nats from the policy, ln n − (n − 1) / n: exact without ties, else a bound.
+        kl_pool: (G,) nats of best-of-n over the distinct rewards of the pool; ties make it smaller.
+        golden: Golden gain of the proxy's choice, in golden units. Higher is better.
+        best: Golden gain of golden's own choice.
+        proxy: Proxy gain of the proxy's choice, in proxy units.
+        ndr: Share of golden's gain that is kept, higher is better; NaN at n = 1, where nothing is
+            chosen.
+        drop: Share that is lost, 1 − `ndr`. Lower is better.
+        fit: Gao's form and its peak.
+        past_peak: Model-free test whether golden at the largest n is below golden at some smaller
+            n; its `index` is that of n.
+        gamma: Area between golden and proxy over the area below golden, both in standard
+            deviations. Lower is better; NaN where golden has no area.
+        prompts: Prompts that contribute, the same for every n.
+        left_out: Prompts with fewer responses than the largest n.
+        units: Independent prompts (clusters) among them.
+        confidence: Level of each one-sided bound.
+        resamples: Number of bootstrap resamples.
+        concerns: Reasons not to decide anything on this curve; empty if it can be trusted.
+    """
+
+    n: tuple[int, ...]
+    kl: Floats
+    kl_pool: Floats
+    golden: Band
+    best: Band
+    proxy: Band
+    ndr: Band
+    drop: Band
+    fit: Peak
+    past_peak: LargestMean
+    gamma: Interval
+    prompts: int
+    left_out: int
+    units: int
+    confidence: float
+    resamples: int
+    concerns: tuple[str, ...]
+
+    def rows(self) -> list[dict[str, float | None]]:
+        """One row of plain numbers for each n; None where a number is undefined."""
+        columns: dict[str, Floats] = {
+            "n": np.asarray(self.n, dtype=float),
+            "kl_nats": self.kl,
+            "kl_bits": bits(self.kl),
+            "kl_pool_nats": self.kl_pool,
+        }
+        for name in ("golden", "best", "proxy", "ndr", "drop"):
+            found: Band = getattr(self, name)
+            columns[name] = found.values
+            columns[f"{name}_lower"], columns[f"{name}_upper"] = found.lower, found.upper
+        return [
+            {"n": n, **{k: _plain(v[i]) for k, v in columns.items() if k != "n"}}
+            for i, n in enumerate(self.n)
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; a number that is not finite is None."""
+        test = self.past_peak
+        return {
+            "points": self.rows(),
+            "fit": self.fit.as_dict(),
+            "past_peak": {
+                "p_value": test.p_value,
+                "statistic": test.statistic,
+                "n": self.n[test.index],
+                "golden_lost_at_least": test.lower,
+            },
+            "gamma": self.gamma.as_dict(),
+            **about(self),
+        }
+
+
+def best_of_n_curve(
+    rewards: Rewards,
+    *,
+    grid: Sequence[int] | None = None,
+    resamples: int = 2_000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> Curve:
+    """Golden and proxy gain, what is kept and what is lost, for every n of a grid.
+
+    Args:
+        rewards: Proxy and golden rewards of a pool.
+        grid: Values of n, at least two above 1; by default about 16 up to what nine prompts in ten
+            have. Prompts with fewer responses than the largest are left out of every n.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resampling.
+        confidence: Level of each one-sided bound, in (0.5, 1).
+
+    Raises:
+        UndefinedMetricError: Too few prompts or responses, or golden or proxy is constant inside
+            every prompt.
+        UsageError: The grid is not one.
+    """
+    curve = BonCurve(tuple(grid) if grid is not None else n_grid(largest_n(rewards)))
+    if sum(n > 1 for n in curve.grid) < 2:
+        raise UsageError(
+            f"a curve over n = {', '.join(map(str, curve.grid))} has no shape; give two n above 1"
+        )
+    sums, took_part = curve.sums(rewards)
+    rows = per_unit(sums[took_part], rewards.clusters[took_part])
+    whole = rows.sum(axis=0)
+    _require_spread(curve, whole, len(rows))
+    totals = draw_weights(len(rows), resamples, seed).totals(rows)
+    kl = np.asarray([bon_kl(n) for n in curve.grid])
+
+    def drawn(read: Callable[[Floats], Floats]) -> Band:
+        return band(read(whole), read(totals), confidence)
+
+    gains = rows[:, : len(curve.grid)]
+    falls = (gains - gains[:, -1:])[:, :-1] / rows[:, -1:].mean()
+    golden, best = curve.golden_gain(totals), rows[:, 2 * len(curve.grid) - 1]
+    gamma = _gamma(curve, kl, whole), _gamma(curve, kl, totals)
+    return Curve(
+        n=curve.grid,
+        kl=kl,
+        kl_pool=curve.kl(whole),
+        golden=drawn(curve.golden_gain),
+        best=drawn(curve.best_gain),
+        proxy=drawn(curve.proxy_gain),
+        ndr=drawn(curve.ndr),
+        drop=drawn(curve.drop),
+        fit=_peak(kl, curve.golden_gain(whole), golden, confidence),
+        past_peak=largest_mean(falls, resamples=resamples, seed=seed, confidence=confidence),
+        gamma=_interval(*gamma, confidence),
+        prompts=int(took_part.sum()),
+        left_out=int((~took_part).sum()),
+        units=len(rows),
+        confidence=confidence,
+        resamples=resamples,
+        concerns=few_prompts(len(rows)) + golden_gain_concerns(best, rows[:, -1]),
+    )
+
+
+def _require_spread(curve: BonCurve, whole: Floats, units: int) -> None:
+    if units < 2:
+        raise UndefinedMetricError(
+            f"a curve needs 2 independent prompts with {curve.most} responses; there is {units}"
+        )
+    for name, sd in (("proxy", curve.proxy_sd(whole)), ("golden", curve.golden_sd(whole))):
+        if not sd > 0:
+            raise UndefinedMetricError(
+                f"the {name} rewards of every prompt are equal: no choice can gain anything by them"
+            )
+
+
+def _gamma(curve: BonCurve, kl: Floats, totals: Floats) -> Floats:
+    chosen = kl > 0
+    golden = ratio(curve.golden_gain(totals), curve.golden_sd(totals)[..., None])[..., chosen]
+    proxy = ratio(curve.proxy_gain(totals), curve.proxy_sd(totals)[..., None])[..., chosen]
+    fits = fit_gao(kl[chosen], golden), fit_gao(kl[chosen], proxy)
+    return gamma_of(*fits, math.sqrt(kl[-1]))
+
+
+def _peak(kl: Floats, gain: Floats, draws: Floats, confidence: float) -> Peak:
+    chosen = kl > 0
+    fit, drawn = fit_gao(kl[chosen], gain[chosen]), fit_gao(kl[chosen], draws[:, chosen])
+    numbers = {
+        "alpha": (fit.alpha, drawn.alpha),
+        "beta": (fit.beta, drawn.beta),
+        "kl": (fit.peak_distance**2, drawn.peak_distance**2),
+        "n": (n_at_kl(fit.peak_distance**2), n_at_kl(drawn.peak_distance**2)),
+        "gain": (fit.peak_gain, drawn.peak_gain),
+    }
+    found = {name: _interval(*pair, confidence) for name, pair in numbers.items()}
+    return Peak(**found, without_peak=float((drawn.beta <= 0).mean()))
+
+
+def _interval(value: Floats, draws: Floats, confidence: float) -> Interval:
+    """Percentile bounds; an infinite draw is a draw, an undefined one is counted."""
+    defined = draws[~np.isnan(draws)]
+    if np.isnan(value) or not defined.size:
+        return Interval(math.nan, math.nan, math.nan, 1 - defined.size / draws.size)
+    # Steps, not interpolation: between a number and infinity lies nothing.
+    lower, upper = np.quantile(defined, [1 - confidence, confidence], method="inverted_cdf")
+    return Interval(
+        float(value),
+        min(float(lower), float(value)),
+        max(float(upper), float(value)),
+        1 - defined.size / draws.size,
+    )
+
+
+def per_unit(sums: Floats, clusters: Ints) -> Floats:
+    """(n, K) sums of each independent unit, from (P, K) sums and (P,) numbers of units."""
+    _, unit = np.unique(clusters, return_inverse=True)
+    rows = np.zeros((int(unit.max(initial=-1)) + 1, sums.shape[1]))
+    np.add.at(rows, unit, sums)
+    return rows
+
+
+def few_prompts(units: int) -> tuple[str, ...]:
+    """A concern where there are fewer than 30 independent prompts."""
+    if units >= MIN_PROMPTS:
+        return ()
+    return (f"{units} independent prompts, fewer than {MIN_PROMPTS}",)
+
+
+def about(curve: Any) -> dict[str, Any]:
+    """How a curve was measured, as plain data."""
+    names = ("prompts", "left_out", "units", "confidence", "resamples")
+    return {**{name: getattr(curve, name) for name in names}, "concerns": list(curve.concerns)}
+
+
+def _plain(number: float) -> float | None:
+    return float(number) if math.isfinite(number) else None

@@ -1,0 +1,128 @@
+"""The command `rmcheck curve`."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from rmcheck.cli import main
+
+SUITE = """\
+rmcheck: 1
+name: demo
+pool: {path: pool.jsonl}
+golden: {column: golden}
+resamples: 1000
+checks:
+  - {name: accuracy, metric: accuracy, at_least: 0.60}
+"""
+MODEL = "--model=python:rules:length?version=1"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current directory, with a pool of 40 prompts x 32 responses whose golden likes length."""
+    rng = np.random.default_rng(0)
+    lengths = rng.permuted(np.tile(np.arange(1, 33), (40, 1)), axis=1)
+    rows = (
+        {
+            "prompt_id": f"p{i}",
+            "prompt": f"What is {i}?",
+            "responses": [f"{i}." + "x" * int(n) for n in lengths[i]],
+            "golden": (lengths[i] + rng.normal(0, 8, 32)).tolist(),
+        }
+        for i in range(40)
+    )
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "demo.yaml").write_text(SUITE)
+    (tmp_path / "rules.py").write_text(
+        "def length(prompts, responses):\n    return [float(len(r)) for r in responses]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_both_curves_are_printed_and_written(folder, capsys):
+    """A table over n, one over KL with what was refused and why, and the same as JSON."""
+    assert main(["curve", "demo.yaml", MODEL, "--kl=0.1,5", "--out=curve.json"]) == 0
+    shown = capsys.readouterr().out
+    written = json.loads((folder / "curve.json").read_text())[0]
+
+    assert "demo: rules:length, 95% bounds that hold for each whole curve" in shown
+    assert "best-of-n, 40 prompts:" in shown
+    assert "past the peak at n = 32: no sign" in shown
+    assert "refused: KL 5 is out of reach" in shown
+    assert "1,280 scored" in shown
+    assert written["suite"] == "demo"
+    assert written["best_of_n"]["points"][-1]["n"] == 32
+    assert written["best_of_n"]["resamples"] == 1000
+    assert written["kl"]["points"][0]["kl"] == 0.1
+    assert written["kl"]["refused"][0]["kl"] == 5
+
+
+def test_columns_are_aligned(folder, capsys):
+    """Every line of the table over n ends in the same column."""
+    main(["curve", "demo.yaml", MODEL, "--n=1,4,32"])
+    lines = capsys.readouterr().out.splitlines()
+    head = next(i for i, line in enumerate(lines) if line.endswith(" drop"))
+
+    assert len({len(line) for line in lines[head : head + 4]}) == 1
+    assert [line.split()[0] for line in lines[head + 1 : head + 4]] == ["1", "4", "32"]
+
+
+def test_points_are_written_as_csv(folder, capsys):
+    """One line a point, with the curve it is of."""
+    main(["curve", "demo.yaml", MODEL, "--n=2,8", "--kl=0.1", "--out=curve.csv"])
+    rows = list(csv.DictReader((folder / "curve.csv").read_text().splitlines()))
+
+    assert [(row["curve"], row["n"], row["kl"]) for row in rows] == [
+        ("best_of_n", "2", ""),
+        ("best_of_n", "8", ""),
+        ("kl", "", "0.1"),
+    ]
+    assert 0 < float(rows[1]["drop"]) < 1
+
+
+def test_scores_come_from_the_store(folder, capsys):
+    """A second curve scores nothing."""
+    main(["curve", "demo.yaml", MODEL])
+    capsys.readouterr()
+
+    main(["curve", "demo.yaml", MODEL])
+
+    assert "1,280 from the store" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--n=4,x"], "--n is '4,x'; valid: whole numbers from 1 with commas"),
+        (["--n=0,4"], "--n is '0,4'; valid: whole numbers"),
+        (["--n=4,64"], "demo: best of 64 asked; the pool has 32 responses"),
+        (["--n=4"], "n = 4 has no shape"),
+        (["--kl=0"], "kl is 0.0; valid"),
+        (["--kl=a"], "--kl is 'a'; valid: numbers above 0"),
+        (["--out=curve.txt"], "--out is 'curve.txt'; valid: a file that ends in .json or .csv"),
+        (["--out=missing/curve.csv"], "cannot be written"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_exit_code_2(folder, capsys, arguments, said):
+    """What was given and what is valid, without a traceback."""
+    status = main(["curve", "demo.yaml", MODEL, *arguments])
+    error = capsys.readouterr().err
+
+    assert status == 2
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_a_constant_proxy_is_named_with_its_suite(folder, capsys):
+    """A model that gives every response one reward has no curve."""
+    (folder / "flat.py").write_text(
+        "def one(prompts, responses):\n    return [1.0] * len(responses)\n"
+    )
+
+    assert main(["curve", "demo.yaml", "--model=python:flat:one?version=1"]) == 2
+    assert "demo: the proxy rewards of every prompt are equal" in capsys.readouterr().err
