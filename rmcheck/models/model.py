@@ -7,7 +7,7 @@ is cheap: it reads the fingerprint and never the weights. Weights are read by `l
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -90,6 +90,21 @@ class ConformanceItem:
     detail: str
 
 
+@dataclass(frozen=True)
+class Combined:
+    """Rewards of a model, made from the scores of its members.
+
+    Attributes:
+        rewards: (M,) rewards, higher is better.
+        columns: Name to (M,) further numbers a response, for metrics that ask for them.
+        warning: What a reader of these rewards must know; empty if nothing.
+    """
+
+    rewards: NDArray[np.float64]
+    columns: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    warning: str = ""
+
+
 class RewardModel(ABC):
     """Anything that turns a prompt with a response into a reward.
 
@@ -134,6 +149,20 @@ class RewardModel(ABC):
     def description(self) -> Mapping[str, str]:
         """Facts for the report: dtype, device, architecture, conventions."""
         return {}
+
+    @property
+    def members(self) -> tuple["RewardModel", ...]:
+        """The models that are scored for this one: itself, unless it is an ensemble."""
+        return (self,)
+
+    def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
+        """The rewards from the scores of the members.
+
+        Args:
+            scores: (K, M) raw rewards, one row a member.
+            samples: The M samples.
+        """
+        return Combined(scores[0])
 
     def load(self) -> None:  # noqa: B027 - nothing to load is a fine default
         """Read the weights. Called once, before the first `encode` or `score`.

@@ -19,6 +19,7 @@ _BUILT_IN = {
     "scores": "rmcheck.models.scores_file:ScoresFile",
     "python": "rmcheck.models.python_model:PythonRewardModel",
     "fake": "rmcheck.models.fake:FakeRewardModel",
+    "ensemble": "rmcheck.models.ensemble:EnsembleRewardModel",
 }
 
 

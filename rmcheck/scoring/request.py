@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -33,6 +33,13 @@ class Request:
         if self.model.reads_golden:
             return tuple(golden_key(s.text_key, s.golden) for s in self.samples)
         return tuple(sample.text_key for sample in self.samples)
+
+    @cached_property
+    def members(self) -> "tuple[Request, ...]":
+        """The same of each member of the model; of a model without members the request itself."""
+        if self.model.members == (self.model,):
+            return (self,)
+        return tuple(replace(self, model=member) for member in self.model.members)
 
     def __repr__(self) -> str:
         return f"<Request of {len(self.samples)} samples from {self.model.name}>"

@@ -1,0 +1,59 @@
+"""Scoring and reading models that have members: each member is scored once, whoever wants it.
+
+A model that is no ensemble is its own only member, so that this is the way for all models.
+"""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from rmcheck.models.model import Combined, RewardModel
+from rmcheck.scoring.report import ScoringReport
+from rmcheck.scoring.request import Request, read_scores
+from rmcheck.scoring.scorer import fill_requests
+from rmcheck.store.scores import Store
+
+# Where the scores of a model are kept: members of one ensemble may need different stores.
+StoreOf = Callable[[RewardModel], Store]
+
+
+def by_member(requests: Iterable[Request]) -> list[list[Request]]:
+    """What each model must score: one list a model, in the order of first mention.
+
+    A request that stands there twice is taken once.
+    """
+    found: dict[str, dict[int, Request]] = {}
+    for request in requests:
+        for part in request.members:
+            found.setdefault(part.model.fingerprint, {})[id(part)] = part
+    return [list(parts.values()) for parts in found.values()]
+
+
+def fill_members(
+    requests: Iterable[Request], store_of: StoreOf, *, release: bool = True
+) -> list[ScoringReport]:
+    """`fill_requests` for each member of the models asked for, one after another.
+
+    Args:
+        requests: Of any models.
+        store_of: Where the scores of a member are looked up and kept.
+        release: False leaves every member loaded for whoever called.
+
+    Raises:
+        ScoringError, ConformanceError, StoreError, UsageError: See `fill_requests`.
+    """
+    return [
+        fill_requests(parts, store_of(parts[0].model), release=release)
+        for parts in by_member(requests)
+    ]
+
+
+def read_combined(request: Request, store_of: StoreOf) -> Combined:
+    """Rewards of a model in the order of the request's samples, from the scores of its members.
+
+    Raises:
+        StoreError: See `read_scores`.
+        UsageError, ScoringError: The scores cannot be combined (see `RewardModel.combined`).
+    """
+    scores = [read_scores(part, store_of(part.model)).scores for part in request.members]
+    return request.model.combined(np.stack(scores), request.samples)
