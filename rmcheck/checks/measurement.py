@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.rewards import Floats, Rewards
+from rmcheck.regret.calibration import Calibration
+from rmcheck.regret.predicted_regret import PredictedRegret
 from rmcheck.stats.bootstrap import Distribution, Statistic, resample
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
+from rmcheck.stats.simultaneous import largest
 from rmcheck.stats.weights import ResampleWeights, draw_weights
 
 
@@ -42,6 +45,7 @@ class Measurement:
         left_out: Prompts that had too few responses to take part.
         facts: Further numbers of the metric (noise floor, golden gain).
         note: How the value came about, where there is more than one way.
+        signature: The metric with its settings, in one string.
     """
 
     estimate: Estimate
@@ -49,6 +53,7 @@ class Measurement:
     left_out: int = 0
     facts: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    signature: str = ""
 
 
 def measure(
@@ -102,6 +107,8 @@ class Pending:
         left_out: Prompts that had too few responses to take part.
         facts: Further numbers of the metric.
         note: How the value came about.
+        signature: The metric with its settings.
+        calibration: Past reward models that correct the value, if any.
     """
 
     statistic: Statistic
@@ -116,6 +123,8 @@ class Pending:
     left_out: int
     facts: Mapping[str, float]
     note: str
+    signature: str
+    calibration: Calibration | None
 
 
 def pending(
@@ -127,7 +136,7 @@ def pending(
 ) -> Pending:
     """`measure`, up to the resampling."""
     mask = rewards.matching(where or {})
-    fitted = metric.fitted(rewards)
+    fitted = metric.fitted(rewards).localised(rewards, mask)
     sums, took_part = per_prompt_sums(fitted, rewards)
     units, rows = _per_unit(sums, mask & took_part, rewards)
     value = _defined_value(fitted, rows, fitted.name)
@@ -144,6 +153,8 @@ def pending(
         left_out=int((mask & ~took_part).sum()),
         facts=fitted.facts(rows.sum(axis=0)),
         note=fitted.note,
+        signature=fitted.signature,
+        calibration=fitted.calibration if isinstance(fitted, PredictedRegret) else None,
     )
 
 
@@ -170,6 +181,7 @@ def pending_drop(
         reach=(reach, reach),
         concerns=tuple(dict.fromkeys(first.concerns + second.concerns)),
         facts={},
+        calibration=None,  # what past errors say of one model, they do not of a difference
     )
 
 
@@ -206,8 +218,14 @@ def _side_by_side(values: Sequence[Pending]) -> Floats:
     return out
 
 
-def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Measurement:
-    distribution = resample(
+def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> Distribution:
+    parts = value.statistic.parts(value.sums.sum(axis=0))
+    drawn = value.statistic.parts(totals)
+    if parts is not None and drawn is not None:
+        found = largest(parts, drawn, between=isinstance(value.statistic, Difference))
+        if (found.errors > 0).any():
+            return found
+    return resample(
         value.statistic,
         value.sums,
         weights,
@@ -216,12 +234,21 @@ def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Me
         studentised=value.studentised,
         reach=value.reach,
     )
+
+
+def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Measurement:
+    distribution = _distribution(value, weights, totals)
     sampling, n, concerns = value.sampling, len(value.sums), value.concerns
+    center, note = value.value, value.note
+    if value.calibration is not None:
+        found = value.calibration.applied(center, distribution, sampling.confidence)
+        center, distribution = found.value, found.distribution
+        concerns, note = (*concerns, *found.concerns), f"{note}; {found.note}"
     if n < sampling.min_prompts:
         concerns = (f"{n} independent prompts, fewer than {sampling.min_prompts}", *concerns)
-    bounds = _bounds(distribution, value.value, sampling.confidence)
-    estimate = Estimate(value.value, *bounds, n, sampling.confidence, concerns)
-    return Measurement(estimate, distribution, value.left_out, value.facts, value.note)
+    bounds = _bounds(distribution, center, sampling.confidence)
+    estimate = Estimate(center, *bounds, n, sampling.confidence, concerns)
+    return Measurement(estimate, distribution, value.left_out, value.facts, note, value.signature)
 
 
 def slice_values(

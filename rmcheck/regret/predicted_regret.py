@@ -1,85 +1,289 @@
-"""Predicted regret: the share of golden's gain that best-of-n against the proxy would lose."""
+"""Predicted regret: the share of golden's gain that optimising the proxy would lose.
 
+One metric with several ways to find it. Which one was used, and why, is in its `note`.
+"""
+
+import math
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rmcheck.errors import UndefinedMetricError
-from rmcheck.metrics.best_of_n import DropRatio
+from rmcheck.errors import UndefinedMetricError, UsageError
+from rmcheck.metrics.best_of_n import SELECTION, BonDropRatio, bon_kl
+from rmcheck.metrics.metric import Invariance, Metric
 from rmcheck.metrics.registry import register
-from rmcheck.metrics.rewards import Rewards
-from rmcheck.metrics.settings import require_whole_number
+from rmcheck.metrics.reliability import REPEAT
+from rmcheck.metrics.rewards import Block, Floats, Rewards
+from rmcheck.metrics.settings import require_choice, require_number, require_whole_number
+from rmcheck.metrics.tilting import MIN_ESS, MatchedKlRegret, ess_refusal
+from rmcheck.regret.calibration import Calibration, Past
+from rmcheck.regret.disattenuated import Disattenuated
+from rmcheck.regret.nested import CHOSEN_AT, RANDOM, NestedDrop
+from rmcheck.regret.ordinal import OrdinalDrop
+from rmcheck.regret.pooled import PooledDrop
+
+Predictor = Literal["auto", "measured", "pooled", "gaussian", "ordinal", "nested", "calibrated"]
 
 # Share of the prompts that must have n responses for the regret to be measured on them.
 MIN_MEASURED_SHARE = 0.5
+# exp(30) responses: far more than anybody draws.
+MAX_KL = 30.0
+# Counts up when a change makes predictions incomparable with those in histories.
+DEFINITION = 1
 
 
 @register
 @dataclass(frozen=True)
-class PredictedRegret(DropRatio):
-    """Drop ratio of best-of-n at the n asked for, extrapolated where the pool is too small.
+class PredictedRegret(Metric):
+    """Drop ratio of a policy optimised against the proxy, as best-of-n or at a KL divergence.
 
-    Measured as 1 − NDR_n when at least half of the prompts have n responses. Otherwise it is
-    1 − NDR_2, which is 1 − NDR_n at any n when proxy and golden are jointly Gaussian inside a
-    prompt, whatever the prompts' scales. With heavy-tailed proxy errors it is too optimistic, and
-    few responses cannot show that. Its interval holds the sampling error alone. `note` says which
-    of the two was done. Undefined where golden gains nothing. Lower is better: 0 loses nothing, 1
-    gains nothing, above 1 is harmful.
+    `predictor` says how it is found:
 
-    The choice is made on a whole pool by `fitted`, so that every slice is treated alike.
+    * `measured`: 1 − NDR_n on the pool (`bon_drop_ratio`); at a KL, `matched_kl_regret`. Needs n
+      responses on half of the prompts, or enough of them for the KL.
+    * `pooled`: measured inside prompts at the n that they allow, then followed into the tail that
+      all prompts have together; sees hacked and heavy-tailed proxies that few responses a prompt
+      hide.
+    * `gaussian`: 1 − NDR_2, which is 1 − NDR_n at any n when proxy and golden are jointly Gaussian
+      inside a prompt. Too optimistic where the proxy's errors have heavy tails.
+    * `ordinal`: 1 − sin(π (accuracy − ½)), for a golden that only ranks.
+    * `nested`: from labels of the proxy's own choices (`rmcheck sample --design nested`).
+    * `calibrated`: `auto`, then corrected by the measured regrets of past reward models in the
+      suite's `history`, with a bound that holds for any shape of their errors (jackknife+).
+    * `auto`: `nested` where the labels are such, else `measured` where the pool allows, else
+      `pooled`; calibrated where the history has enough reward models.
+
+    A KL beyond what the pool allows is predicted at the n of best-of-n that has it. With a second
+    golden read (`golden.repeat`) the noise of golden is taken out. The choice is made on a whole
+    pool by `fitted`, so that every slice is treated alike. Undefined where golden gains nothing,
+    and where the predictor asked for cannot be used. Lower is better: 0 loses nothing, 1 gains
+    nothing, above 1 is harmful.
 
     Args:
-        n: Responses that the policy would draw, 2 or more.
+        n: Responses that the policy would draw, 2 or more; or give kl.
+        kl: KL divergence in nats of the policy from the initial one; or give n.
+        predictor: How it is found.
+        min_golden_gain: Mean golden gain, in golden units, below which nothing is decided.
 
     Reference:
-        Wen et al. 2024, arXiv 2410.05584, eqs. 3 and 22.
+        Wen et al. 2024, arXiv 2410.05584, eqs. 2, 3 and 22; Barber et al. 2021 (jackknife+).
     """
 
     name = "predicted_regret"
+    direction = "lower"
+    range = (-np.inf, np.inf)
+    alternatives = ("n", "kl")
 
-    n: int
-    measured_at: int = field(default=0, init=False)
-    most_responses: int = field(default=0, init=False)
+    n: int | None = None
+    kl: float | None = None
+    predictor: Predictor = "auto"
+    min_golden_gain: float = field(default=0.0, kw_only=True)
+    method: Metric | None = field(default=None, init=False)
+    reason: str = field(default="", init=False)
+    past: Past | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        require_whole_number("n", self.n, 2)
+        require_choice("predictor", self.predictor, get_args(Predictor))
+        require_number("min_golden_gain", self.min_golden_gain, 0)
+        if (self.n is None) == (self.kl is None):
+            given = "both" if self.n is not None else "neither"
+            raise UsageError(f"needs n or kl, one of them; {given} is given.")
+        if self.n is not None:
+            require_whole_number("n", self.n, 2)
+        if self.kl is not None:
+            require_number("kl", self.kl, 0)
+            if not 0 < self.kl <= MAX_KL:
+                raise UsageError(f"kl is {self.kl!r}; valid: nats above 0, {MAX_KL:g} at most.")
+
+    # -- which way ------------------------------------------------------------------------
 
     def fitted(self, rewards: Rewards) -> Self:
-        """This metric, measured at n where enough prompts have n responses, else at 2."""
-        counts = rewards.counts[rewards.counts >= 2]
-        enough = counts.size > 0 and np.mean(counts >= self.n) >= MIN_MEASURED_SHARE
+        """This metric with the method that the predictor gives on these rewards.
+
+        Raises:
+            UndefinedMetricError: The predictor asked for cannot be used on them.
+        """
+        if self.predictor == "calibrated" and self.past is None:
+            raise UndefinedMetricError(
+                f"{self.name} with `predictor: calibrated` needs the suite's `history`"
+            )
+        super().require(rewards)
+        method, reason = _choose(self, rewards)
+        if REPEAT in rewards.columns and isinstance(method, BonDropRatio | PooledDrop):
+            method = Disattenuated(method).fitted(rewards)
+        return self._with(method=method, reason=reason)
+
+    def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
+        """This metric with what its method must see of the prompts that are measured."""
+        if self.method is None:
+            return self
+        return self._with(method=self.method.localised(rewards, mask))
+
+    def knowing(self, past: Past | None) -> Self:
+        """This metric with the past reward models that it may be calibrated on."""
+        return self._with(past=past)
+
+    def _with(self, **changes: Any) -> Self:
         found = replace(self)
-        object.__setattr__(found, "measured_at", self.n if enough else 2)
-        object.__setattr__(found, "most_responses", int(counts.max()) if counts.size else 0)
+        for name in ("method", "reason", "past"):
+            object.__setattr__(found, name, changes.get(name, getattr(self, name)))
         return found
 
     @property
+    def calibration(self) -> Calibration | None:
+        """Past reward models predicted by the same method, where the predictor asks for them."""
+        if self.predictor not in ("auto", "calibrated") or self.past is None:
+            return None
+        return Calibration(self.past(self._fitted.name), required=self.predictor == "calibrated")
+
+    @property
+    def _fitted(self) -> Metric:
+        if self.method is None:
+            raise UndefinedMetricError(f"{self.name} must first see the pool: call fitted(rewards)")
+        return self.method
+
+    # -- what the method says -------------------------------------------------------------
+
+    @property
+    def invariances(self) -> frozenset[Invariance]:
+        """Those of every method that the predictor may choose."""
+        if self.method is not None:
+            return self.method.invariances
+        if self.predictor == "ordinal":
+            return OrdinalDrop.invariances
+        if self.n is not None and (
+            self.n == 2 or self.predictor in ("measured", "gaussian", "nested")
+        ):
+            return SELECTION
+        return frozenset({"proxy_shift", "golden_shift", "golden_scale"})
+
+    @property
+    def scale_free(self) -> bool:
+        """True: no method depends on the unit of the proxy."""
+        return True
+
+    @property
     def note(self) -> str:
-        """How the value was found: measured, or extrapolated from best-of-2."""
-        if not self.measured_at:
+        """How the value was found, and why so."""
+        if self.method is None:
             return ""
-        if self.measured_at == self.n:
-            return f"measured at n={self.n} on the pool"
-        if self.most_responses < self.n:
-            return f"extrapolated from best-of-2 (pool has N={self.most_responses} < n={self.n})"
-        return (
-            f"extrapolated from best-of-2 (fewer than {MIN_MEASURED_SHARE:.0%} of the prompts "
-            f"have N >= n={self.n})"
-        )
+        return "; ".join(filter(None, (self.method.note, self.reason)))
+
+    @property
+    def signature(self) -> str:
+        """The settings, and the version of the definition that histories go by."""
+        return f"{super().signature}|definition:{DEFINITION}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those of the method."""
+        return self.method.columns if self.method else ()
 
     @property
     def min_responses(self) -> int:
-        """The n of the measurement: two where it is extrapolated."""
-        return max(2, self.measured_at)
+        """That of the method."""
+        return self.method.min_responses if self.method else 2
 
-    def drawn(self, size: int) -> int:
-        """The n at which the gains are measured.
+    @property
+    def depends_on_n(self) -> bool:
+        """That of the method."""
+        return self.method.depends_on_n if self.method else False
 
-        Raises:
-            UndefinedMetricError: The metric has not seen a pool yet.
-        """
-        if not self.measured_at:
-            raise UndefinedMetricError(f"{self.name} must first see the pool: call fitted(rewards)")
-        return self.measured_at
+    @property
+    def studentised(self) -> bool:
+        """That of the method."""
+        return self.method.studentised if self.method else False
+
+    def require(self, rewards: Rewards) -> None:
+        """Refuse rewards that the method cannot measure."""
+        if self.method is None:
+            super().require(rewards)
+        else:
+            self.method.require(rewards)
+
+    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
+        """The sums of the method."""
+        return self._fitted.per_prompt(proxy, golden)
+
+    def block_sums(self, block: Block) -> Floats:
+        """The sums of the method."""
+        return self._fitted.block_sums(block)
+
+    def value(self, sums: Floats) -> Floats:
+        """The value of the method."""
+        return self._fitted.value(sums)
+
+    def gradient(self, sums: Floats) -> Floats | None:
+        """The gradient of the method."""
+        return self._fitted.gradient(sums)
+
+    def concerns(self, sums: Floats) -> tuple[str, ...]:
+        """Those of the method."""
+        return self._fitted.concerns(sums)
+
+    def facts(self, sums: Floats) -> dict[str, float]:
+        """Those of the method, and the prediction by the method's name, for histories."""
+        value = float(self._fitted.value(sums))
+        own = {self._fitted.name: value} if math.isfinite(value) else {}
+        return {**self._fitted.facts(sums), **own}
+
+
+_GAUSSIAN = "extrapolated from best-of-2, as if proxy and golden were Gaussian"
+
+
+def n_at_kl(kl: float) -> int:
+    """Fewest responses from which best-of-n is at least this many nats from the initial policy.
+
+    Raises:
+        UsageError: kl is above `MAX_KL`.
+    """
+    if kl > MAX_KL:
+        raise UsageError(f"kl is {kl!r}; valid: {MAX_KL:g} nats at most.")
+    low, high = 1, 2 + math.ceil(math.exp(kl + 1))
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if bon_kl(middle) >= kl else (middle, high)
+    return high
+
+
+def _choose(metric: PredictedRegret, rewards: Rewards) -> tuple[Metric, str]:
+    """The fitted method and why it is this one."""
+    asked = metric.predictor
+    n = metric.n if metric.n is not None else n_at_kl(metric.kl or 0.0)
+    least = metric.min_golden_gain
+    at_kl = "" if metric.kl is None else f"best-of-{n} has the KL of {metric.kl:g} nats"
+    if asked == "nested" or (
+        asked in ("auto", "calibrated") and {RANDOM, CHOSEN_AT} <= set(rewards.columns)
+    ):
+        return NestedDrop(n, min_golden_gain=least).fitted(rewards), at_kl
+    if asked == "ordinal":
+        return OrdinalDrop().fitted(rewards), at_kl
+    if asked == "gaussian":
+        return BonDropRatio(n=2, min_golden_gain=least), _GAUSSIAN
+    measured = None if asked == "pooled" else _measured(metric, rewards)
+    if isinstance(measured, Metric):
+        return measured, "" if metric.kl is not None else f"measured at n={n} on the pool"
+    if asked == "measured":
+        raise UndefinedMetricError(f"{metric.name} cannot be measured: {measured}")
+    pooled = PooledDrop(n, min_golden_gain=least).fitted(rewards)
+    return pooled, "; ".join(filter(None, (measured, at_kl)))
+
+
+def _measured(metric: PredictedRegret, rewards: Rewards) -> Metric | str:
+    """The method that measures it on the pool, or why there is none."""
+    least = metric.min_golden_gain
+    if metric.kl is not None:
+        try:
+            found = MatchedKlRegret(metric.kl, min_golden_gain=least).fitted(rewards)
+        except UndefinedMetricError as error:
+            return str(error)
+        return found if found.ess >= MIN_ESS else ess_refusal(found.ess)
+    counts, n = rewards.counts[rewards.counts >= 2], metric.n or 2
+    most = int(counts.max()) if counts.size else 0
+    if most < n:
+        return f"the pool has N={most} < n={n}"
+    if np.mean(counts >= n) < MIN_MEASURED_SHARE:
+        return f"fewer than {MIN_MEASURED_SHARE:.0%} of the prompts have N >= n={n}"
+    return BonDropRatio(n=n, min_golden_gain=least)

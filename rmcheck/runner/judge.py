@@ -1,6 +1,7 @@
 """From the rewards of a suite to the records of its checks."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,8 +20,10 @@ from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
 from rmcheck.checks.verdict import Verdict, decide
 from rmcheck.checks.worst import worst_slice
 from rmcheck.errors import UndefinedMetricError
-from rmcheck.metrics.metric import per_prompt_sums
+from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.regret.calibration import Past
+from rmcheck.regret.predicted_regret import PredictedRegret
 from rmcheck.runner.loaded import LoadedSuite, PlannedCheck
 from rmcheck.stats.estimate import Estimate
 
@@ -36,7 +39,7 @@ class Judged:
         measurement: Of what the criterion is put to: the metric, or the drop.
         candidate: The candidate's own estimate.
         baseline: The baseline's own estimate, where there is one.
-        conditions: The slice that it was measured on; for a worst slice, the one found.
+        conditions: The slice that it was measured on; where one slice is chosen, that one.
     """
 
     planned: PlannedCheck
@@ -60,8 +63,28 @@ class _Part:
         return [v for v in (self.candidate, self.baseline, self.drop) if v is not None]
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A model as it is judged on a suite.
+
+    Attributes:
+        rewards: Its rewards.
+        past: Gives, for a check and the slice that it is measured on, the past reward models that
+            a prediction for this one may be calibrated on; None where there are none.
+    """
+
+    rewards: Rewards
+    past: Callable[[PredictedRegret, Mapping[str, str]], Past | None]
+
+    def metric(self, metric: Metric, where: Mapping[str, str]) -> Metric:
+        """The metric, knowing the past where it asks for it."""
+        if not isinstance(metric, PredictedRegret):
+            return metric
+        return metric.knowing(self.past(metric, where))
+
+
 def judge(
-    loaded: LoadedSuite, candidate: Rewards, baseline: Rewards | None
+    loaded: LoadedSuite, candidate: Subject, baseline: Subject | None
 ) -> dict[tuple[str, str], Judged | UndefinedMetricError]:
     """Measure every check of a suite; one that is undefined does not keep the others back."""
     parts: dict[tuple[str, str], list[_Part]] = {}
@@ -85,15 +108,15 @@ def decide_all(judged: Sequence[Judged]) -> list[Verdict]:
 
 
 def _parts(
-    planned: PlannedCheck, sampling: Sampling, candidate: Rewards, baseline: Rewards | None
+    planned: PlannedCheck, sampling: Sampling, candidate: Subject, baseline: Subject | None
 ) -> list[_Part]:
-    """One part, or one for each slice of which the worst is wanted."""
+    """One part, or one for each slice of which one is chosen."""
     check = planned.check
     if check.confidence is not None:
         sampling = replace(sampling, confidence=check.confidence)
     slices = [dict(planned.conditions)]
-    if check.worst and check.over is not None:
-        values = slice_values(candidate, check.over, where=planned.conditions)
+    if check.slice_quantile is not None and check.over is not None:
+        values = slice_values(candidate.rewards, check.over, where=planned.conditions)
         slices = [{**planned.conditions, check.over: value} for value in values]
     return [_part(planned, sampling, candidate, baseline, where) for where in slices]
 
@@ -101,20 +124,37 @@ def _parts(
 def _part(
     planned: PlannedCheck,
     sampling: Sampling,
-    candidate: Rewards,
-    baseline: Rewards | None,
+    candidate: Subject,
+    baseline: Subject | None,
     where: Mapping[str, str],
 ) -> _Part:
     metric = planned.check.metric
-    own = pending(metric, candidate, where=where, sampling=sampling)
+    own = _pending(metric, candidate, where, sampling)
     if baseline is None:
         assert not planned.check.needs_baseline  # the runner refused the suite otherwise
         return _Part(where, own, None, None)
-    base = pending(metric, baseline, where=where, sampling=sampling)
     if not planned.check.needs_baseline:
-        return _Part(where, own, base, None)
-    drop = pending_drop(metric, candidate, baseline, where=where, sampling=sampling)
+        return _Part(where, own, _baseline_shown(metric, baseline, where, sampling), None)
+    base = _pending(metric, baseline, where, sampling)
+    drop = pending_drop(metric, candidate.rewards, baseline.rewards, where=where, sampling=sampling)
     return _Part(where, own, base, drop)
+
+
+def _pending(
+    metric: Metric, subject: Subject, where: Mapping[str, str], sampling: Sampling
+) -> Pending:
+    known = subject.metric(metric, where)
+    return pending(known, subject.rewards, where=where, sampling=sampling)
+
+
+def _baseline_shown(
+    metric: Metric, baseline: Subject, where: Mapping[str, str], sampling: Sampling
+) -> Pending | None:
+    """The baseline where it is only shown beside the candidate: it may have no such number."""
+    try:
+        return _pending(metric, baseline, where, sampling)
+    except UndefinedMetricError:
+        return None
 
 
 def _judged(
@@ -123,10 +163,10 @@ def _judged(
     check = planned.check
     compared = [known[id(part.drop or part.candidate)] for part in parts]
     part, measurement = parts[0], compared[0]
-    if check.worst and check.over is not None:
+    if check.slice_quantile is not None and check.over is not None:
         by_slice = {p.conditions[check.over]: m for p, m in zip(parts, compared, strict=True)}
         direction = "lower" if check.needs_baseline else check.metric.direction
-        value, measurement = worst_slice(by_slice, direction)
+        value, measurement = worst_slice(by_slice, direction, check.slice_quantile)
         part = next(p for p in parts if p.conditions[check.over] == value)
     baseline = known[id(part.baseline)].estimate if part.baseline else None
     own = known[id(part.candidate)].estimate
@@ -199,23 +239,32 @@ def _estimate(e: Estimate) -> EstimateRecord:
 
 def _signature(judged: Judged, loaded: LoadedSuite, identity: str) -> str:
     sampling = loaded.sampling
-    where = "".join(f"|{k}:{v}" for k, v in judged.conditions.items())
     return (
-        f"{judged.planned.check.metric.signature}{where}"
+        f"{measured_as(judged.planned.check.metric, judged.conditions)}"
         f"|confidence:{judged.measurement.estimate.confidence:g}"
         f"|resamples:{sampling.resamples}|seed:{sampling.seed}|{identity}|v:{rmcheck.__version__}"
     )
 
 
+def measured_as(metric: Metric, conditions: Mapping[str, str]) -> str:
+    """The part of a signature that says what was measured, whatever the model and the data."""
+    return metric.signature + "".join(f"|{k}:{v}" for k, v in conditions.items())
+
+
 def _by_length(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> dict[str, float]:
     """What the metric gives when the longer answer always wins: the shortcut to beat."""
     metric = judged.planned.check.metric
-    if "proxy_monotone" not in metric.invariances:
+    if not metric.scale_free:
         return {}
-    longest = loaded.rewards(loaded.lengths, candidate.golden)
-    sums, _ = per_prompt_sums(metric.fitted(longest), longest)
+    longest = replace(candidate, proxy=loaded.lengths)
     mask = longest.matching(judged.conditions)
-    return {"longer_is_better": float(metric.value(sums[mask].sum(axis=0)))}
+    try:
+        fitted = metric.fitted(longest).localised(longest, mask)
+        sums, _ = per_prompt_sums(fitted, longest)
+    except UndefinedMetricError:
+        return {}
+    value = float(fitted.value(sums[mask].sum(axis=0)))
+    return {"longer_is_better": value} if math.isfinite(value) else {}
 
 
 def _mistakes(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> tuple[MistakeRecord, ...]:

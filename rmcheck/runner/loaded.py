@@ -11,11 +11,17 @@ from numpy.typing import NDArray
 
 from rmcheck.checks.measurement import Sampling
 from rmcheck.errors import Problem, SuiteError, UndefinedMetricError, near_miss
+from rmcheck.metrics.ensemble import DISAGREEMENT
+from rmcheck.metrics.length_bias import LENGTH
+from rmcheck.metrics.reliability import REPEAT
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.model import Sample
 from rmcheck.pool.labels import labelled
 from rmcheck.pool.pool import Pool
 from rmcheck.pool.reading import read_pool
+from rmcheck.regret.nested import CHOSEN_AT, RANDOM
+from rmcheck.regret.predicted_regret import PredictedRegret
+from rmcheck.store.history import History, HistoryContents
 from rmcheck.suite.loader import load_suite
 from rmcheck.suite.locate import check_problem, suite_problem
 from rmcheck.suite.suite import Check, Suite
@@ -39,7 +45,7 @@ class PlannedCheck:
     def name(self) -> str:
         """Name of the check, with the slice value where there is one check a value."""
         over = self.check.over
-        if over is None or self.check.worst:
+        if over is None or self.check.slice_quantile is not None:
             return self.check.name
         return f"{self.check.name}[{over}={self.conditions[over]}]"
 
@@ -61,10 +67,12 @@ class LoadedSuite:
     Attributes:
         suite: The suite.
         pool: The pool as read; when golden is a column, only responses that have that label.
+        history: What the folder that the suite names holds, where it names one.
     """
 
     suite: Suite
     pool: Pool
+    history: HistoryContents | None = None
 
     @cached_property
     def samples(self) -> list[Sample]:
@@ -81,7 +89,15 @@ class LoadedSuite:
         column = self.suite.golden.column
         if self.suite.golden.model is not None or column is None:
             return None
-        values = [label for prompt in self.pool.prompts for label in prompt.labels[column]]
+        return self._labels(column)
+
+    def _labels(self, column: str) -> NDArray[np.float64]:
+        """(M,) a label column; NaN where a response has none."""
+        values = [
+            label
+            for prompt in self.pool.prompts
+            for label in prompt.labels.get(column, (None,) * len(prompt.responses))
+        ]
         return np.asarray(values, dtype=np.float64)
 
     @cached_property
@@ -105,7 +121,20 @@ class LoadedSuite:
                 column: np.asarray([p.slices.get(column, "") for p in prompts], dtype=np.str_)
                 for column in self.suite.pool.slices or self.pool.slice_columns
             },
+            columns={LENGTH: self.lengths} | self._columns(),
         )
+
+    def _columns(self) -> dict[str, NDArray[np.float64]]:
+        """What the pool tells of each response beside golden."""
+        named = {RANDOM: RANDOM, CHOSEN_AT: CHOSEN_AT, REPEAT: self.suite.golden.repeat}
+        known = self.pool.label_columns
+        return {name: self._labels(column) for name, column in named.items() if column in known}
+
+    @cached_property
+    def _expected(self) -> Rewards:
+        """What checks may ask for before a model is opened; an ensemble brings its disagreement."""
+        frame = self._frame
+        return replace(frame, columns={**frame.columns, DISAGREEMENT: np.zeros(frame.proxy.size)})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -136,7 +165,7 @@ class LoadedSuite:
 
     def _plan(self) -> Iterator[PlannedCheck]:
         for check in self.suite.checks:
-            if check.over is None or check.worst:
+            if check.over is None or check.slice_quantile is not None:
                 yield PlannedCheck(self.suite, check, dict(check.where))
                 continue
             inside = self._frame.matching(check.where)
@@ -153,10 +182,18 @@ class LoadedSuite:
         found = [self._problem(check) for check in self.suite.checks]
         return unknown + [problem for problem in found if problem is not None]
 
+    def _require_history(self, check: Check) -> None:
+        metric = check.metric
+        asked = isinstance(metric, PredictedRegret) and metric.predictor == "calibrated"
+        if asked and self.suite.history is None:
+            raise UndefinedMetricError("predictor 'calibrated' needs the suite's 'history'")
+
     def _problem(self, check: Check) -> Problem | None:
         key = "metric"
         try:
-            check.metric.require(self._frame)
+            check.metric.require(self._expected)
+            key = "predictor"
+            self._require_history(check)
             key = "over"
             if check.over is not None and check.over not in self._frame.slices:
                 self._frame.matching({check.over: ""})
@@ -174,24 +211,37 @@ def _unknown_column(suite: Suite, pool: Pool, column: str, kind: str, *keys: str
     return suite_problem(suite, message, *keys, valid=valid)
 
 
+def _history(suite: Suite) -> HistoryContents | None:
+    if suite.history is None:
+        return None
+    if not suite.history.is_dir():
+        message = f"no folder {suite.history}; `rmcheck history add` makes it"
+        raise SuiteError([suite_problem(suite, message, "history")])
+    history = History(suite.history)
+    return HistoryContents(history.runs(), history.regrets(), ())
+
+
 def load(path: Path) -> LoadedSuite:
-    """Read a suite and its pool, and check what one asks of the other.
+    """Read a suite, its pool and its history, and check what one asks of the other.
 
     Raises:
         SuiteError: The file is wrong, or asks for what its pool does not have.
         PoolError: The pool is wrong.
+        FileError: The history is wrong.
     """
     suite = load_suite(path)
     source = suite.pool
     pool = read_pool(
         source.path, format=source.format, faults=source.faults, cluster=source.cluster
     )
-    column = suite.golden.column
+    column, repeat = suite.golden.column, suite.golden.repeat
+    if repeat is not None and repeat not in pool.label_columns:
+        raise SuiteError([_unknown_column(suite, pool, repeat, "label", "golden", "repeat")])
     if suite.golden.model is None and column is not None:
         if column not in pool.label_columns:
             raise SuiteError([_unknown_column(suite, pool, column, "label", "golden", "column")])
         pool = labelled(pool, column, source.faults.get("missing_label", "fail"))
-    loaded = LoadedSuite(suite, pool)
+    loaded = LoadedSuite(suite, pool, _history(suite))
     if problems := loaded.problems():
         raise SuiteError(problems)
     return loaded

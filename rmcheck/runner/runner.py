@@ -1,6 +1,6 @@
 """Suites and models of one run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,14 +12,17 @@ from rmcheck.checks.record import CheckRecord, ModelRecord, PoolRecord, SuiteRec
 from rmcheck.checks.verdict import Verdict
 from rmcheck.errors import BaselineError, RmcheckError, StoreError, SuiteError, UsageError
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.models.model import RewardModel, Sample
+from rmcheck.models.model import Combined, RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.faults import fault_counts
-from rmcheck.runner.judge import Judged, decide_all, judge, record, shown
+from rmcheck.runner.disagreement import ensemble_remarks
+from rmcheck.runner.judge import Judged, Subject, decide_all, judge, record, shown
 from rmcheck.runner.loaded import LoadedSuite, PlannedCheck, load
+from rmcheck.runner.past import past_of
 from rmcheck.runner.scorer import Scorer
+from rmcheck.scoring.members import by_member, read_combined
 from rmcheck.scoring.report import ScoringReport
-from rmcheck.scoring.request import Request, read_scores
+from rmcheck.scoring.request import Request
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.parts import Provenance
 from rmcheck.store.scores import ScoreStore, Store
@@ -74,6 +77,8 @@ class Runner:
         self._judged: dict[Path, dict[tuple[str, str], tuple[Judged, Verdict] | RmcheckError]] = {}
         self._scorers: dict[str, Scorer] = {}
         self._requests: dict[tuple[str, Path], Request] = {}
+        self._rewards: dict[tuple[str, Path], Rewards] = {}
+        self._warnings: dict[tuple[str, Path], str] = {}
         self._prepared = False
 
     # -- suites ---------------------------------------------------------------------------
@@ -92,7 +97,10 @@ class Runner:
             spec = loaded.suite.golden.model
             if spec is not None and spec not in self._goldens:
                 try:
-                    self._goldens[spec] = open_model(spec)
+                    opened = open_model(spec)
+                    if opened.reads_golden:
+                        raise UsageError(f"{spec} repeats the golden reward; it cannot give one")
+                    self._goldens[spec] = opened
                 except RmcheckError as error:
                     problem = suite_problem(loaded.suite, str(error), "golden", "model")
                     raise SuiteError([problem]) from error
@@ -119,27 +127,38 @@ class Runner:
     def prepare(self) -> None:
         """Score what all suites need: golden RMs, then the baseline, then the candidate.
 
+        Members of ensembles are scored like any model, each once. Fakes that read the golden reward
+        come last.
+
         A model that fails is remembered and does not keep the others back; suites that need it
         raise its error when they are judged.
         """
         if self._prepared:
             return
         self._prepared = True
-        for spec, model in self._goldens.items():
-            suites = [s for s in self._suites.values() if s.suite.golden.model == spec]
-            self._fill(model, [self._request(model, s) for s in suites])
-        for role in ("baseline", "candidate"):
-            if role in self.models:
-                self._fill_role(self.models[role])
+        suites = self._suites.values()
+        golden = [(self._goldens[s.suite.golden.model], s) for s in suites if s.suite.golden.model]
+        roles = [self.models[role] for role in ("baseline", "candidate") if role in self.models]
+        judged = [(model, loaded) for model in roles for loaded in suites]
+        self._fill([*golden, *(use for use in judged if not use[0].reads_golden)])
+        self._fill([use for use in judged if use[0].reads_golden])
 
-    def _fill_role(self, model: RewardModel) -> None:
+    def _fill(self, uses: Sequence[tuple[RewardModel, LoadedSuite]]) -> None:
         requests = []
-        for loaded in self._suites.values():
+        for model, loaded in uses:
             try:
                 requests.append(self._request(model, loaded))
             except RmcheckError:
                 continue  # its golden RM failed, which the suite's checks will say
-        self._fill(model, requests)
+        for parts in by_member(requests):
+            model = parts[0].model
+            try:
+                report = fill_requests(parts, self._store_of(model))
+            except RmcheckError as error:
+                self._failed[model.fingerprint] = error
+                continue
+            if report.scored or model.fingerprint not in self._reports:
+                self._reports[model.fingerprint] = report
 
     def _samples(self, model: RewardModel, loaded: LoadedSuite) -> Sequence[Sample]:
         if not model.reads_golden:
@@ -154,32 +173,22 @@ class Runner:
             self._requests[key] = Request(model, samples, loaded.suite.too_long)
         return self._requests[key]
 
-    def _fill(self, model: RewardModel, requests: Sequence[Request]) -> None:
-        if not requests:
-            return
-        try:
-            self._reports[model.fingerprint] = fill_requests(requests, self._store_of(model))
-        except RmcheckError as error:
-            self._failed[model.fingerprint] = error
-
     def _store_of(self, model: RewardModel) -> Store:
         return self._store if model.kept else self._session_store
 
-    def _scores(self, model: RewardModel, loaded: LoadedSuite) -> NDArray[np.float64]:
+    def _combined(self, model: RewardModel, loaded: LoadedSuite) -> Combined:
         self.prepare()
-        if model.fingerprint in self._failed:
-            raise self._failed[model.fingerprint]
-        return read_scores(self._request(model, loaded), self._store_of(model)).scores
+        for member in model.members:
+            if member.fingerprint in self._failed:
+                raise self._failed[member.fingerprint]
+        return read_combined(self._request(model, loaded), self._store_of)
 
     def _golden(self, loaded: LoadedSuite) -> NDArray[np.float64]:
         if loaded.labels is not None:
             return loaded.labels
         spec = loaded.suite.golden.model
         assert spec is not None  # the loader gives a column or a model
-        model = self._goldens[spec]
-        if model.fingerprint in self._failed:
-            raise self._failed[model.fingerprint]
-        return read_scores(self._request(model, loaded), self._store_of(model)).scores
+        return self._combined(self._goldens[spec], loaded).rewards
 
     def rewards(self, loaded: LoadedSuite, role: str) -> Rewards:
         """Rewards of the candidate or the baseline on the pool of a suite.
@@ -187,9 +196,14 @@ class Runner:
         Raises:
             ModelError, StoreError: The scores could not be had.
         """
-        model = self._model(role)
-        proxy = self._scores(model, loaded)
-        return loaded.rewards(proxy, self._golden(loaded))
+        key = (role, loaded.suite.path)
+        if key not in self._rewards:
+            combined = self._combined(self._model(role), loaded)
+            found = loaded.rewards(combined.rewards, self._golden(loaded))
+            columns = {**found.columns, **combined.columns}
+            self._rewards[key] = replace(found, columns=columns)
+            self._warnings[key] = combined.warning
+        return self._rewards[key]
 
     def score(self) -> tuple[list[Sample], NDArray[np.float64], Provenance]:
         """Scores of the candidate on the samples of all suites, for a bundle.
@@ -199,10 +213,9 @@ class Runner:
         """
         model = self.models["candidate"]
         suites = list(self._suites.values())
-        scores = [self._scores(model, loaded) for loaded in suites]
+        scores = [self._combined(model, loaded).rewards for loaded in suites]
         samples = [sample for loaded in suites for sample in loaded.samples]
-        provenance = self._store_of(model).open(model.fingerprint).provenance
-        return samples, np.concatenate([np.zeros(0), *scores]), provenance
+        return samples, np.concatenate([np.zeros(0), *scores]), self._provenance(model)
 
     def scoring_lines(self) -> list[str]:
         """What was scored, a line a model."""
@@ -216,7 +229,7 @@ class Runner:
         """
         if role not in self._scorers:
             model = self._model(role)
-            self._scorers[role] = Scorer(model, self._store_of(model))
+            self._scorers[role] = Scorer(model, self._store_of)
         return self._scorers[role]
 
     def _model(self, role: str) -> RewardModel:
@@ -252,8 +265,8 @@ class Runner:
     ) -> dict[tuple[str, str], tuple[Judged, Verdict] | RmcheckError]:
         path = loaded.suite.path.resolve()
         if path not in self._judged:
-            baseline = self.rewards(loaded, "baseline") if self.has("baseline") else None
-            found = judge(loaded, self.rewards(loaded, "candidate"), baseline)
+            baseline = self._subject(loaded, "baseline") if self.has("baseline") else None
+            found = judge(loaded, self._subject(loaded, "candidate"), baseline)
             measured = {k: j for k, j in found.items() if isinstance(j, Judged)}
             verdicts = decide_all(list(measured.values()))
             pairs = zip(measured.items(), verdicts, strict=True)
@@ -262,6 +275,16 @@ class Runner:
                 **{key: (judged, verdict) for (key, judged), verdict in pairs},
             }
         return self._judged[path]
+
+    def _subject(self, loaded: LoadedSuite, role: str) -> Subject:
+        spec = loaded.suite.golden.model
+        past = past_of(
+            loaded,
+            golden=self._goldens[spec].fingerprint if spec else _golden_source(loaded),
+            identity=self._identity(loaded),
+            fingerprint=self.models[role].fingerprint,
+        )
+        return Subject(self.rewards(loaded, role), past)
 
     def _identity(self, loaded: LoadedSuite) -> str:
         parts = [f"data:{loaded.fingerprint[:8]}"]
@@ -301,9 +324,13 @@ class Runner:
         return SuiteRecord(
             name=loaded.suite.name,
             path=shown(loaded.suite.path, self._root),
-            golden=loaded.suite.golden.model or f"column {loaded.suite.golden.column}",
+            golden=_golden_source(loaded),
             pool=self._pool_record(loaded),
-            models=tuple(self._model_record(role, model) for role, model in models.items()),
+            models=tuple(
+                record
+                for role, model in models.items()
+                for record in self._model_records(role, model, loaded)
+            ),
             resamples=loaded.sampling.resamples,
             seed=loaded.sampling.seed,
         )
@@ -324,6 +351,19 @@ class Runner:
             },
         )
 
+    def _model_records(
+        self, role: str, model: RewardModel, loaded: LoadedSuite
+    ) -> Iterator[ModelRecord]:
+        """The model, with what its rewards on this suite showed, and the members of an ensemble."""
+        shown = self._model_record(role, model)
+        rewards = self._rewards.get((role, loaded.suite.path))
+        remarks = ensemble_remarks(rewards, loaded.sampling) if rewards else {}
+        if warning := self._warnings.get((role, loaded.suite.path)):
+            remarks["warning"] = warning
+        yield replace(shown, description={**shown.description, **remarks})
+        if model.members != (model,):
+            yield from (self._model_record(f"{role} member", member) for member in model.members)
+
     def _model_record(self, role: str, model: RewardModel) -> ModelRecord:
         provenance = self._provenance(model)
         report = self._reports.get(model.fingerprint)
@@ -339,6 +379,14 @@ class Runner:
         )
 
     def _provenance(self, model: RewardModel) -> Provenance:
+        """Where the scores came from; the page of an ensemble is its members' pages."""
+        if model.members != (model,):
+            page = tuple(
+                replace(item, name=f"{member.name}: {item.name}")
+                for member in model.members
+                for item in member.conformance or self._provenance(member).conformance
+            )
+            return replace(Provenance.of(model), conformance=page)
         try:
             return self._store_of(model).open(model.fingerprint).provenance
         except StoreError:  # told already, as the error of every check
@@ -348,3 +396,8 @@ class Runner:
         """Release models that tests kept loaded."""
         for scorer in self._scorers.values():
             scorer.close()
+
+
+def _golden_source(loaded: LoadedSuite) -> str:
+    """Where golden comes from, in words."""
+    return loaded.suite.golden.model or f"column {loaded.suite.golden.column}"

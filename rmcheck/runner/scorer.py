@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from rmcheck.errors import UsageError
 from rmcheck.models.model import RewardModel, Sample
 from rmcheck.pool.pool import Message
-from rmcheck.scoring.request import Request, read_scores
-from rmcheck.scoring.scorer import fill_requests
-from rmcheck.store.scores import Store
+from rmcheck.scoring.members import StoreOf, fill_members, read_combined
+from rmcheck.scoring.request import Request
 
 Conversation = str | Sequence[Mapping[str, str]]
 
@@ -18,12 +17,17 @@ Conversation = str | Sequence[Mapping[str, str]]
 class Scorer:
     """A reward model with its store: what is known is not scored again.
 
-    The model is loaded when the first unknown text comes, and stays loaded until `close`.
+    The model is loaded when the first unknown text comes, and stays loaded until `close`. Members
+    of an ensemble are loaded one after another, since they may not fit together.
+
+    Args:
+        model: The model.
+        store_of: Where the scores of a model are kept.
     """
 
-    def __init__(self, model: RewardModel, store: Store) -> None:
+    def __init__(self, model: RewardModel, store_of: StoreOf) -> None:
         self.model = model
-        self._store = store
+        self._store_of = store_of
 
     def score(
         self, prompts: Sequence[Conversation], responses: Sequence[str]
@@ -35,7 +39,8 @@ class Scorer:
             responses: One answer to each prompt.
 
         Raises:
-            UsageError: There are not as many prompts as responses.
+            UsageError: There are not as many prompts as responses; or the model is an ensemble with
+                `scale=prompt`, whose rewards exist only on a pool.
             ModelError: The model cannot be trusted, or a text is too long for it.
         """
         if isinstance(prompts, str) or len(prompts) != len(responses):
@@ -48,8 +53,8 @@ class Scorer:
             for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
         ]
         request = Request(self.model, tuple(samples))
-        fill_requests([request], self._store, release=False)
-        return read_scores(request, self._store).scores
+        fill_members([request], self._store_of, release=len(self.model.members) > 1)
+        return read_combined(request, self._store_of).rewards
 
     def margin(self, prompt: Conversation, chosen: str, rejected: str) -> float:
         """Reward of the chosen response minus that of the rejected one."""

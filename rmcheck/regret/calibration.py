@@ -1,0 +1,97 @@
+"""Predicted regret corrected by what RL really made of past reward models."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from rmcheck.stats.bootstrap import Distribution
+from rmcheck.stats.conformal import Hull, jackknife_plus, range_guard, rows_needed
+from rmcheck.store.calibration import CalibrationTable
+
+# Gives the past reward models that were measured by the same method, by its name.
+Past = Callable[[str], CalibrationTable]
+
+
+@dataclass(frozen=True)
+class Line(Distribution):
+    """A distribution seen through a straight line.
+
+    Attributes:
+        inner: The distribution.
+        slope: Of the line.
+        offset: Of the line at 0.
+    """
+
+    inner: Distribution
+    slope: float
+    offset: float
+
+    def bound(self, level: float) -> float:
+        """The line at the bound that becomes this one."""
+        inner = self.inner.bound(level if self.slope >= 0 else 1 - level)
+        return self.offset + self.slope * inner
+
+    def level(self, at: float) -> float:
+        """`bound` solved for its level."""
+        if self.slope == 0:
+            return 0.5 if at == self.offset else float(at > self.offset)
+        level = self.inner.level((at - self.offset) / self.slope)
+        return level if self.slope > 0 else 1 - level
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A prediction after calibration.
+
+    Attributes:
+        value: What past reward models with this prediction lost.
+        distribution: Gives its bounds.
+        concerns: Reasons not to decide on it.
+        note: What it was calibrated on.
+    """
+
+    value: float
+    distribution: Distribution
+    concerns: tuple[str, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Past reward models: what was predicted for each, and what RL gave.
+
+    Attributes:
+        table: One row a reward model; one feature, the prediction before calibration.
+        required: Whether to go without when there are too few is out of the question.
+    """
+
+    table: CalibrationTable
+    required: bool
+
+    def applied(self, value: float, inner: Distribution, confidence: float) -> Calibrated:
+        """A prediction and its bounds, from one before calibration.
+
+        The bounds hold the wider, at every level, of what the errors of the past predictions say
+        (jackknife+) and what the sampling error of this one says.
+
+        Args:
+            value: The prediction before calibration.
+            inner: Its sampling error.
+            confidence: Level of each bound that will be asked for.
+        """
+        size, needed = len(self.table), rows_needed(confidence)
+        known = f"{size} past RM{'' if size == 1 else 's'} with a measured regret"
+        if left_out := self.table.left_out_text():
+            known += f" (not counted: {left_out})"
+        if size < needed:
+            short = f"{known}; bounds at {confidence:.0%} need {needed}"
+            concerns = (f"cannot be calibrated: {short}",) if self.required else ()
+            return Calibrated(value, inner, concerns, f"not calibrated, {short}")
+        features, regrets, new = self.table.features, self.table.regrets, np.array([value])
+        past = jackknife_plus(features, regrets, new)
+        slope = float(np.polyfit(features[:, 0], regrets, 1)[0]) if np.ptp(features) else 0.0
+        sampled = Line(inner, slope, past.prediction - slope * value)
+        outside = range_guard(features, new, ["the prediction before calibration"])
+        note = f"calibrated on {known}; {value:.3f} before"
+        return Calibrated(past.prediction, Hull((past, sampled)), outside, note)

@@ -1,0 +1,110 @@
+"""A drop ratio without the noise of golden, where golden was read twice."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.metrics.best_of_n import DropRatio
+from rmcheck.metrics.metric import Invariance, Metric
+from rmcheck.metrics.reliability import (
+    REPEAT,
+    reliability,
+    reliability_concerns,
+    reliability_gradient,
+    repeat_moments,
+)
+from rmcheck.metrics.rewards import Block, Floats, Rewards
+
+MOMENTS = 3
+
+
+@dataclass(frozen=True)
+class Disattenuated(Metric):
+    """1 − NDR / √reliability, for an NDR that noisy golden rewards both choose and judge.
+
+    Lower is better. Undefined where the two golden reads do not agree at all.
+
+    Args:
+        base: The drop ratio as measured.
+    """
+
+    direction = "lower"
+    range = (-np.inf, np.inf)
+
+    base: DropRatio
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """That of what is corrected: the same quantity."""
+        return f"{self.base.name}_disattenuated"
+
+    @property
+    def invariances(self) -> frozenset[Invariance]:
+        """Those of what is corrected."""
+        return self.base.invariances
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The second golden read."""
+        return (REPEAT, *self.base.columns)
+
+    @property
+    def min_responses(self) -> int:
+        """That of what is corrected."""
+        return self.base.min_responses
+
+    @property
+    def studentised(self) -> bool:
+        """That of what is corrected."""
+        return self.base.studentised
+
+    @property
+    def note(self) -> str:
+        """That of what is corrected, and that it was."""
+        return "; ".join(filter(None, (self.base.note, "golden's noise taken out")))
+
+    def fitted(self, rewards: Rewards) -> Self:
+        """With what is corrected fitted."""
+        return replace(self, base=self.base.fitted(rewards))
+
+    def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
+        """With what is corrected localised."""
+        return replace(self, base=self.base.localised(rewards, mask))
+
+    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
+        """The sums of what is corrected; `block_sums` adds those of the reliability."""
+        return self.base.per_prompt(proxy, golden)
+
+    def block_sums(self, block: Block) -> Floats:
+        """(p, K + 3): the sums of what is corrected, and the moments of the two reads."""
+        moments = repeat_moments(block.golden, block.columns[REPEAT])
+        return np.hstack([self.base.block_sums(block), moments])
+
+    def value(self, sums: Floats) -> Floats:
+        """1 − NDR / √reliability; NaN where the reliability is not above 0."""
+        return 1 - (1 - self.base.value(sums[..., :-MOMENTS])) * self._factor(sums)
+
+    def gradient(self, sums: Floats) -> Floats:
+        """Derivative of `value` by every total."""
+        own = self.base.gradient(sums[..., :-MOMENTS])
+        factor = self._factor(sums)
+        kept = 1 - self.base.value(sums[..., :-MOMENTS])
+        by_reliability = 0.5 * kept * factor**3
+        moments = reliability_gradient(sums[..., -MOMENTS:])
+        return np.concatenate([own * factor[..., None], by_reliability[..., None] * moments], -1)
+
+    def _factor(self, sums: Floats) -> Floats:
+        found = reliability(sums[..., -MOMENTS:])
+        return np.asarray(1 / np.sqrt(np.where(found > 0, found, np.nan)))
+
+    def concerns(self, sums: Floats) -> tuple[str, ...]:
+        """Those of what is corrected, and reads that agree too little."""
+        own = self.base.concerns(sums[:, :-MOMENTS])
+        return (*own, *reliability_concerns(sums[:, -MOMENTS:]))
+
+    def facts(self, sums: Floats) -> dict[str, float]:
+        """Those of what is corrected, and the reliability."""
+        found = float(reliability(sums[-MOMENTS:]))
+        return {**self.base.facts(sums[:-MOMENTS]), "golden_reliability": found}

@@ -1,0 +1,53 @@
+"""Past reward models of a suite's history, for predictions to be calibrated on."""
+
+from collections.abc import Callable, Mapping
+
+from rmcheck.regret.calibration import Past
+from rmcheck.regret.predicted_regret import PredictedRegret
+from rmcheck.runner.judge import measured_as
+from rmcheck.runner.loaded import LoadedSuite
+from rmcheck.store.calibration import Basis, CalibrationTable, calibration_table, comparable
+from rmcheck.store.records import Target
+
+# Parts of a signature that do not change a prediction before calibration: which methods were
+# allowed (the feature names the one that was used), and the version of rmcheck (the metric counts
+# its own).
+FREE = ("predictor", "v")
+
+
+def past_of(
+    loaded: LoadedSuite, *, golden: str, identity: str, fingerprint: str
+) -> Callable[[PredictedRegret, Mapping[str, str]], Past | None]:
+    """What predictions for a model on a suite may be calibrated on, by metric and slice.
+
+    Args:
+        loaded: The suite.
+        golden: What golden was: the fingerprint of a golden RM, or where the column came from.
+        identity: What of models and data belongs into the signature of the suite's checks.
+        fingerprint: Of the model, which must not calibrate itself.
+    """
+
+    def past(metric: PredictedRegret, conditions: Mapping[str, str]) -> Past | None:
+        history = loaded.history
+        if history is None:
+            return None
+        signature = comparable(f"{measured_as(metric, conditions)}|{identity}", FREE)
+
+        def table(method: str) -> CalibrationTable:
+            return calibration_table(
+                history.runs,
+                history.regrets,
+                basis=Basis(loaded.fingerprint, golden, metric.name, signature),
+                target=_target(metric),
+                features=(method,),
+                candidate=fingerprint,
+                ignored=FREE,
+            )
+
+        return table
+
+    return past
+
+
+def _target(metric: PredictedRegret) -> Target:
+    return Target("n", metric.n) if metric.n is not None else Target("kl", metric.kl or 0.0)
