@@ -1,5 +1,6 @@
-"""The worst slice as one number that a criterion can be put to."""
+"""The worst slice, or a low quantile of slices, as one number that a criterion can be put to."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,41 +14,53 @@ from rmcheck.stats.estimate import Estimate
 class WorstOf(Distribution):
     """The smallest (or largest) of several values, bounds corrected for looking at all.
 
-    Each bound is taken at a level corrected by Bonferroni for the number of slices, so the lower
-    bound holds for the smallest value whichever slice it turns out to be.
+    Each bound is taken at a level corrected by Bonferroni for the number of slices, so that all
+    hold at once: the lower bound holds for the smallest value whichever slice it turns out to be.
+
+    Attributes:
+        parts: What is known of each slice's value.
+        smallest: Whether a small value is bad.
+        better: How many worse values are left out: 0 is the worst, 1 the second worst.
     """
 
     parts: tuple[Distribution, ...]
     smallest: bool
+    better: int = 0
 
     def bound(self, level: float) -> float:
-        """The extreme of the slices' bounds at a corrected level."""
+        """The bound in this place, from the worst, among all bounds at a corrected level."""
         k = len(self.parts)
         each = level / k if level < 0.5 else 1 - (1 - level) / k
         bounds = [part.bound(each) for part in self.parts]
-        return min(bounds) if self.smallest else max(bounds)
+        return sorted(bounds, reverse=not self.smallest)[self.better]
 
     def level(self, at: float) -> float:
         """`bound` solved for its level; never more certain than the correction allows."""
         k = len(self.parts)
         levels = [part.level(at) for part in self.parts]
-        extreme = max(levels) if self.smallest else min(levels)
+        extreme = sorted(levels, reverse=self.smallest)[self.better]
         return 1 - min(0.5, k * (1 - extreme)) if extreme > 0.5 else min(0.5, k * extreme)
 
 
 def worst_slice(
-    measurements: Mapping[str, Measurement], direction: Direction
+    measurements: Mapping[str, Measurement], direction: Direction, quantile: float = 0.0
 ) -> tuple[str, Measurement]:
     """Name of the worst slice, and its value with bounds that are valid for the worst.
 
     Args:
         measurements: Slice value to its measurement; not empty.
         direction: Whether a higher or a lower value of what was measured is better.
+        quantile: Which slice instead, counted from the worst: of k slices in order, number
+            ⌊quantile (k − 1)⌋ after the worst. That is numpy's quantile of method `lower` where
+            higher is better, and of 1 − quantile, `higher`, where lower is; always one slice.
     """
     smallest = direction == "higher"
-    pick = min if smallest else max
-    name = pick(measurements, key=lambda key: measurements[key].estimate.value)
-    distribution = WorstOf(tuple(m.distribution for m in measurements.values()), smallest)
+    better = math.floor(quantile * (len(measurements) - 1))
+    ordered = sorted(
+        measurements, key=lambda key: measurements[key].estimate.value, reverse=not smallest
+    )
+    name = ordered[better]
+    distribution = WorstOf(tuple(m.distribution for m in measurements.values()), smallest, better)
     worst = measurements[name]
     e = worst.estimate
     concerns = tuple(
@@ -61,5 +74,6 @@ def worst_slice(
         e.confidence,
         concerns,
     )
-    note = f"worst of {len(measurements)}: {name}"
+    place = f"quantile {quantile:g}, from the worst," if quantile else "worst"
+    note = f"{place} of {len(measurements)}: {name}"
     return name, Measurement(estimate, distribution, worst.left_out, worst.facts, note)

@@ -33,6 +33,9 @@ class Statistic(Protocol):
     def gradient(self, sums: Floats, /) -> Floats | None:
         """(…, K) derivatives, or None."""
 
+    def parts(self, sums: Floats, /) -> Floats | None:
+        """(…, M) numbers of which the value is the largest, or None where it is no maximum."""
+
 
 class Distribution(ABC):
     """What resampling says about a value."""
@@ -50,12 +53,13 @@ class Distribution(ABC):
 
 
 @dataclass(frozen=True)
-class _Sorted:
+class SortedDraws:
     """Ascending finite draws, with the +1 that keeps p-values above zero."""
 
     draws: Floats
 
     def quantile(self, level: float) -> float:
+        """The draw that this share of the draws is below; levels outside 0 to 1 are moved in."""
         return float(np.quantile(self.draws, min(1.0, max(0.0, level))))
 
     def share_below(self, at: float) -> float:
@@ -71,15 +75,21 @@ class _Sorted:
 
 @dataclass(frozen=True)
 class BCa(Distribution):
-    """Bias-corrected and accelerated percentile bounds."""
+    """Bias-corrected and accelerated percentile bounds, widened for few units.
 
-    draws: _Sorted
+    Draws of n units spread by √((n − 1) / n) too little, and their spread is itself uncertain. So
+    the normal quantile of a level is replaced by √(n / (n − 1)) times that of Student's t with
+    n − 1 degrees of freedom (Hesterberg 2015, The American Statistician 69:371-386, section 4.5).
+    """
+
+    draws: SortedDraws
     bias: float
     acceleration: float
+    units: int
 
     def bound(self, level: float) -> float:
         """The adjusted percentile of the draws."""
-        shifted = self.bias + _NORMAL.inv_cdf(level)
+        shifted = self.bias + _widened(_NORMAL.inv_cdf(level), self.units)
         slope = 1 - self.acceleration * shifted
         if slope <= 0:  # the adjustment has left its range: take the outermost draw
             return self.draws.quantile(1.0 if shifted > 0 else 0.0)
@@ -91,7 +101,7 @@ class BCa(Distribution):
         slope = 1 + self.acceleration * z
         if slope <= 0:
             return 1.0 if z > 0 else 0.0
-        return _NORMAL.cdf(z / slope - self.bias)
+        return _NORMAL.cdf(_narrowed(z / slope - self.bias, self.units))
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,7 @@ class Studentised(Distribution):
 
     center: float
     error: float
-    t: _Sorted
+    t: SortedDraws
 
     def bound(self, level: float) -> float:
         """Value minus the opposite quantile of t, in standard errors."""
@@ -172,11 +182,36 @@ def resample(
         return Exact(center, reach[0], reach[1], sums.shape[0])
     if studentised and sums.shape[0] < SMALL_SAMPLE:
         return _studentised(statistic, sums, weights, units, totals, center)
-    return BCa(_Sorted(draws), _bias(draws, center), _acceleration(statistic, sums))
+    bias, acceleration = _bias(draws, center), _acceleration(statistic, sums)
+    return BCa(SortedDraws(draws), bias, acceleration, sums.shape[0])
+
+
+def _widened(z: float, units: int) -> float:
+    """√(n / (n − 1)) t, where t is the quantile of Student's t at the level of the normal's z.
+
+    t = z + (z³ + z) / (4 ν) + (5 z⁵ + 16 z³ + 3 z) / (96 ν²), ν = n − 1 (Fisher and Cornish 1960).
+    """
+    freedom = units - 1
+    first = (z**3 + z) / (4 * freedom)
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    return math.sqrt(units / freedom) * (z + first + second)
+
+
+def _narrowed(wide: float, units: int) -> float:
+    """`_widened` solved for z, by Newton's method; it is odd, and convex above 0."""
+    z, freedom = wide, units - 1
+    for _ in range(100):
+        first = (3 * z**2 + 1) / (4 * freedom)
+        second = (25 * z**4 + 48 * z**2 + 3) / (96 * freedom**2)
+        step = (_widened(z, units) - wide) / (math.sqrt(units / freedom) * (1 + first + second))
+        z -= step
+        if abs(step) <= 1e-12 * max(1.0, abs(z)):
+            break
+    return z
 
 
 def _bias(draws: Floats, center: float) -> float:
-    return _NORMAL.inv_cdf(_Sorted(draws).share_below(center))
+    return _NORMAL.inv_cdf(SortedDraws(draws).share_below(center))
 
 
 def _acceleration(statistic: Statistic, sums: Floats) -> float:
@@ -221,4 +256,6 @@ def _studentised(
     error = np.sqrt(np.maximum(variance, 0.0) * n / (n - 1))
     with np.errstate(divide="ignore", invalid="ignore"):
         t = (statistic.value(totals) - center) / error
-    return Studentised(center, standard_error(statistic, sums), _Sorted(np.sort(t[np.isfinite(t)])))
+    return Studentised(
+        center, standard_error(statistic, sums), SortedDraws(np.sort(t[np.isfinite(t)]))
+    )

@@ -39,3 +39,14 @@ class Difference:
         if first is None or second is None:
             return None
         return self.sign * np.concatenate([first, -second], axis=-1)
+
+    def parts(self, sums: Floats, /) -> Floats | None:
+        """(…, M) differences of what both choose the largest of; None where they do not.
+
+        The difference of two maxima lies between the smallest and the largest of these.
+        """
+        first = self.first.parts(sums[..., : self.split])
+        second = self.second.parts(sums[..., self.split :])
+        if first is None or second is None:
+            return None
+        return self.sign * (first - second)

@@ -138,6 +138,38 @@ def test_the_worst_lower_bound_holds_when_all_slices_are_equally_good():
     assert missed <= 18
 
 
+@pytest.mark.parametrize(("direction", "of"), [("higher", min), ("lower", max)])
+@pytest.mark.parametrize(("slices", "quantile"), [(4, 0.25), (5, 0.25), (9, 0.25), (5, 0.5)])
+def test_a_quantile_of_slices_is_one_slice_counted_from_the_worst(direction, of, slices, quantile):
+    """It is numpy's quantile that is one of the values: the lower, or upper where lower is good."""
+    measured = {str(seed): accuracy_of(seed=seed, noise=0.5 + seed / 9) for seed in range(slices)}
+    values = [m.estimate.value for m in measured.values()]
+    lower = direction == "higher"
+    expected = np.quantile(
+        values, quantile if lower else 1 - quantile, method="lower" if lower else "higher"
+    )
+
+    name, found = worst_slice(measured, direction, quantile)
+
+    assert found.estimate.value == expected == measured[name].estimate.value
+    assert found.note == f"quantile {quantile:g}, from the worst, of {slices}: {name}"
+    assert (found.estimate.value == of(values)) == (quantile * (slices - 1) < 1)
+
+
+def test_bounds_of_a_quantile_hold_for_all_slices_at_once():
+    """They are the bounds of the slice in that place, wider than its own, and invert exactly."""
+    measured = {str(seed): accuracy_of(seed=seed, noise=0.5 + seed / 5) for seed in range(5)}
+
+    name, found = worst_slice(measured, "higher", 0.25)
+    own, e = measured[name].estimate, found.estimate
+    each = sorted(m.distribution.bound(0.05 / 5) for m in measured.values())
+
+    assert e.lower == each[1] < own.lower
+    assert e.upper > own.upper
+    assert found.distribution.level(e.lower) == pytest.approx(0.05, abs=0.01)
+    assert found.distribution.level(e.upper) == pytest.approx(0.95, abs=0.01)
+
+
 def test_of_slices_one_with_too_few_prompts_is_named():
     """The worst of all slices cannot be known when one is too small."""
     _, worst = worst_slice({"big": MEASURED, "tiny": accuracy_of(prompts=5)}, "higher")
