@@ -117,6 +117,28 @@ def bon_kl(n: int) -> float:
     return math.log(n) - (n - 1) / n
 
 
+def golden_gain_concerns(golden: Floats, prompts: Floats, least: float = 0.0) -> tuple[str, ...]:
+    """Why nothing should be decided on a ratio over these golden gains; empty if it may.
+
+    Args:
+        golden: (n,) golden gain of each independent unit, summed over its prompts.
+        prompts: (n,) number of prompts of each unit.
+        least: Mean gain a prompt, in golden units, below which nothing is decided.
+    """
+    found = []
+    if golden.size > 1:
+        error = golden.std(ddof=1) / math.sqrt(golden.size)
+        if golden.mean() < MIN_GOLDEN_GAIN_Z * error or golden.mean() <= 0:
+            z = golden.mean() / error if error else 0.0
+            found.append(
+                f"golden gain near zero: {z:.1f} standard errors, fewer than {MIN_GOLDEN_GAIN_Z:g}"
+            )
+    gain = golden.sum() / max(prompts.sum(), 1.0)
+    if gain < least:
+        found.append(f"golden gain near zero: {gain:.3g}, less than {least:g}")
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class GainRatio(RatioMetric):
     """Proxy's best-of-n gain over golden's, both summed over prompts first.
@@ -151,20 +173,7 @@ class GainRatio(RatioMetric):
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:
         """A golden gain that is near zero, or smaller than asked for."""
-        found = []
-        golden = sums[:, 1]
-        if golden.size > 1:
-            error = golden.std(ddof=1) / math.sqrt(golden.size)
-            if golden.mean() < MIN_GOLDEN_GAIN_Z * error or golden.mean() <= 0:
-                z = golden.mean() / error if error else 0.0
-                found.append(
-                    f"golden gain near zero: {z:.1f} standard errors, "
-                    f"fewer than {MIN_GOLDEN_GAIN_Z:g}"
-                )
-        gain = golden.sum() / max(sums[:, 2].sum(), 1.0)
-        if gain < self.min_golden_gain:
-            found.append(f"golden gain near zero: {gain:.3g}, less than {self.min_golden_gain:g}")
-        return tuple(found)
+        return golden_gain_concerns(sums[:, 1], sums[:, 2], self.min_golden_gain)
 
     def facts(self, sums: Floats) -> dict[str, float]:
         """Both gains per prompt, in golden units."""

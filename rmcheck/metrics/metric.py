@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
-from rmcheck.metrics.rewards import Floats, Rewards
+from rmcheck.metrics.rewards import Block, Floats, Rewards
 
 Direction = Literal["higher", "lower"]
 Invariance = Literal[
@@ -46,10 +46,12 @@ class Metric(ABC):
     Attributes:
         name: Name in suites, fixtures and markers.
         direction: Whether a higher or a lower value is better.
+        alternatives: Settings of which exactly one must be given.
     """
 
     name: ClassVar[str]
     direction: ClassVar[Direction] = "higher"
+    alternatives: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -72,6 +74,16 @@ class Metric(ABC):
         return False
 
     @property
+    def scale_free(self) -> bool:
+        """True when the unit of the proxy does not matter, so that a length can stand for it."""
+        return "proxy_scale" in self.invariances
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Further numbers a response that it needs beside proxy and golden."""
+        return ()
+
+    @property
     def note(self) -> str:
         """One sentence a reader of the number must know (how it was measured); empty if none."""
         return ""
@@ -90,9 +102,15 @@ class Metric(ABC):
         """Refuse rewards that this metric cannot measure.
 
         Raises:
-            UndefinedMetricError: No prompt has enough responses, or N differs between prompts by
-                more than a tenth and the metric depends on it.
+            UndefinedMetricError: No prompt has enough responses, N differs between prompts by
+                more than a tenth and the metric depends on it, or a column is missing.
         """
+        for name in self.columns:
+            if name not in rewards.columns:
+                raise UndefinedMetricError(
+                    f"{self.name} needs the column {name!r} beside golden; the rewards have: "
+                    f"{', '.join(rewards.columns) or 'none'}"
+                )
         counts = rewards.counts
         enough = counts[counts >= self.min_responses]
         if not enough.size:
@@ -112,6 +130,15 @@ class Metric(ABC):
         """This metric with whatever it must fix on the whole pool first (bin edges)."""
         return self
 
+    def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
+        """This metric, fitted, with whatever it must fix on the prompts that are measured.
+
+        Args:
+            rewards: Of the whole pool.
+            mask: (P,) True for the prompts of the slice.
+        """
+        return self
+
     @abstractmethod
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
         """Sums of each prompt.
@@ -124,6 +151,10 @@ class Metric(ABC):
             (p, K) sums, finite.
         """
 
+    def block_sums(self, block: Block) -> Floats:
+        """(p, K) sums of the prompts of a block; a metric that needs `columns` writes its own."""
+        return self.per_prompt(block.proxy, block.golden)
+
     @abstractmethod
     def value(self, sums: Floats) -> Floats:
         """The metric from (…, K) totals; NaN where it is undefined."""
@@ -132,6 +163,13 @@ class Metric(ABC):
         """Derivative of `value` by each total, (…, K) -> (…, K); None when there is no simple one.
 
         With it the bootstrap can studentise (bootstrap-t).
+        """
+        return None
+
+    def parts(self, sums: Floats) -> Floats | None:
+        """(…, M) numbers from (…, K) totals of which `value` is the largest; None if it is none.
+
+        With them the bounds pay for having chosen the largest.
         """
         return None
 
@@ -221,7 +259,7 @@ def per_prompt_sums(metric: Metric, rewards: Rewards) -> tuple[Floats, NDArray[n
     out: Floats | None = None  # K is known once the first block is measured
     measured = np.zeros(len(rewards), dtype=bool)
     for block in rewards.blocks(metric.min_responses):
-        sums = metric.per_prompt(block.proxy, block.golden)
+        sums = metric.block_sums(block)
         bad = np.flatnonzero(~np.isfinite(sums).all(axis=-1))
         if bad.size:
             prompt = rewards.prompt_ids[block.rows[bad[0]]]

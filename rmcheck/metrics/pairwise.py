@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rmcheck.metrics.metric import Invariance, PromptMeanMetric, ratio
 from rmcheck.metrics.ranks import order, tie_bounds
@@ -29,7 +30,7 @@ class PairCounts:
     """Pairs of responses of each prompt, by how proxy and golden order them.
 
     Attributes:
-        total: All pairs, N (N - 1) / 2.
+        total: All pairs, N (N - 1) / 2; (p,) of them where only some responses take part.
         concordant: (p,) pairs in the same strict order in both.
         discordant: (p,) pairs in opposite strict order.
         proxy_tied: (p,) pairs with equal proxy rewards.
@@ -37,7 +38,7 @@ class PairCounts:
         both_tied: (p,) pairs with both equal.
     """
 
-    total: int
+    total: int | Ints
     concordant: Ints
     discordant: Ints
     proxy_tied: Ints
@@ -64,6 +65,31 @@ def pair_counts(proxy: Floats, golden: Floats) -> PairCounts:
     both_tied = _tied_pairs(*tie_bounds(joint))
     discordant = total - golden_tied - (proxy_tied - both_tied) - concordant
     return PairCounts(total, concordant, discordant, proxy_tied, golden_tied, both_tied)
+
+
+def pair_counts_among(proxy: Floats, golden: Floats, among: NDArray[np.bool_]) -> PairCounts:
+    """Count the pairs of which both responses are among some.
+
+    The others are put above all in both rewards: they tie with one another in both, and are
+    concordant with every response that takes part, so that their pairs can be taken off.
+
+    Args:
+        proxy: (p, N) rewards of the model under test.
+        golden: (p, N) reference rewards.
+        among: (p, N) which responses take part.
+    """
+    found = pair_counts(np.where(among, proxy, np.inf), np.where(among, golden, np.inf))
+    inside = among.sum(axis=1)
+    outside = proxy.shape[1] - inside
+    tied = outside * (outside - 1) // 2
+    return PairCounts(
+        total=inside * (inside - 1) // 2,
+        concordant=found.concordant - inside * outside,
+        discordant=found.discordant,
+        proxy_tied=found.proxy_tied - tied,
+        golden_tied=found.golden_tied - tied,
+        both_tied=found.both_tied - tied,
+    )
 
 
 def _tied_pairs(start: Ints, stop: Ints) -> Ints:
@@ -130,17 +156,21 @@ class Accuracy(PromptMeanMetric):
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
         """(p,) accuracy of each prompt; NaN where all golden rewards are equal."""
-        return ratio(*self._credit(proxy, golden))
+        return ratio(*self.credit(proxy, golden))
 
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
         """Sums over prompts (see the base class), or (p, 4) with pairs as weights."""
         if self.average == "prompts":
             return super().per_prompt(proxy, golden)
-        credit, pairs = self._credit(proxy, golden)
+        credit, pairs = self.credit(proxy, golden)
         return np.stack([credit, pairs, (pairs > 0).astype(float), np.ones(pairs.size)], axis=-1)
 
-    def _credit(self, proxy: Floats, golden: Floats) -> tuple[Floats, Floats]:
-        counts = pair_counts(proxy, golden)
+    def credit(self, proxy: Floats, golden: Floats) -> tuple[Floats, Floats]:
+        """(p,) pairs ordered rightly, ties counted as asked, and (p,) pairs that count."""
+        return self.judged(pair_counts(proxy, golden))
+
+    def judged(self, counts: PairCounts) -> tuple[Floats, Floats]:
+        """`credit` of pairs that are counted already."""
         comparable = (counts.total - counts.golden_tied).astype(float)
         credit = counts.concordant.astype(float)
         if self.ties == "half":

@@ -22,6 +22,16 @@ SHIPPED = (
     "rmcheck.metrics.xi",
     "rmcheck.metrics.calibration",
     "rmcheck.metrics.best_of_n",
+    "rmcheck.metrics.harm_aware",
+    "rmcheck.metrics.one_vs_many",
+    "rmcheck.metrics.rank_bins",
+    "rmcheck.metrics.tails",
+    "rmcheck.metrics.reliability",
+    "rmcheck.metrics.length_bias",
+    "rmcheck.metrics.teacher",
+    "rmcheck.metrics.overoptimization",
+    "rmcheck.metrics.tilting",
+    "rmcheck.metrics.ensemble",
     "rmcheck.regret.predicted_regret",
 )
 

@@ -26,11 +26,13 @@ class Block:
         rows: (p,) positions of these prompts in the rewards.
         proxy: (p, N) rewards of the model under test.
         golden: (p, N) reference rewards.
+        columns: Name to (p, N) further numbers a response.
     """
 
     rows: Ints
     proxy: Floats
     golden: Floats
+    columns: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Rewards:
         clusters: (P,) number of the independent unit each prompt belongs to (0, 1, …).
             Prompts that share a conversation share a cluster.
         slices: Column name to its (P,) values, for `where`.
+        columns: Name to (M,) further numbers a response, for metrics that ask for them
+            (`Metric.columns`); NaN where a response has none.
     """
 
     proxy: Floats
@@ -56,6 +60,7 @@ class Rewards:
     prompt_ids: Strings
     clusters: Ints
     slices: Mapping[str, Strings] = field(default_factory=dict)
+    columns: Mapping[str, Floats] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         size = int(self.offsets[-1])
@@ -64,6 +69,11 @@ class Rewards:
                 f"proxy has shape {self.proxy.shape} and golden {self.golden.shape}; "
                 f"offsets ask for ({size},)"
             )
+        for name, values in self.columns.items():
+            if values.shape != (size,):
+                raise UndefinedMetricError(
+                    f"column {name!r} has shape {values.shape}; offsets ask for ({size},)"
+                )
         # Stores keep float32; sums over many responses need more.
         object.__setattr__(self, "proxy", self.proxy.astype(np.float64, copy=False))
         object.__setattr__(self, "golden", self.golden.astype(np.float64, copy=False))
@@ -86,6 +96,7 @@ class Rewards:
         *,
         clusters: Sequence[Any] | None = None,
         slices: Mapping[str, Sequence[str]] | None = None,
+        columns: Mapping[str, Sequence[Any] | NDArray[Any]] | None = None,
         prompt_ids: Sequence[str] | None = None,
     ) -> Self:
         """Rewards from one sequence of numbers a prompt (a (P, N) array, or ragged lists).
@@ -112,6 +123,7 @@ class Rewards:
             prompt_ids=np.asarray(names, dtype=np.str_),
             clusters=np.unique(np.asarray(units), return_inverse=True)[1].astype(np.int64),
             slices={k: np.asarray(v, dtype=np.str_) for k, v in (slices or {}).items()},
+            columns={k: _flat(v) for k, v in (columns or {}).items()},
         )
 
     @property
@@ -145,7 +157,8 @@ class Rewards:
             for first in range(0, same.size, height):
                 rows = same[first : first + height]
                 take = self.offsets[rows][:, None] + np.arange(n)
-                yield Block(rows=rows, proxy=self.proxy[take], golden=self.golden[take])
+                columns = {name: values[take] for name, values in self.columns.items()}
+                yield Block(rows, self.proxy[take], self.golden[take], columns)
 
     def matching(self, conditions: Mapping[str, str]) -> NDArray[np.bool_]:
         """(P,) True where a prompt has all these slice values.
@@ -166,3 +179,8 @@ class Rewards:
                 f"no prompt of the pool has {named or 'anything to measure'}"
             )
         return mask
+
+
+def _flat(rows: Sequence[Any] | NDArray[Any]) -> Floats:
+    """All prompts one after another."""
+    return np.concatenate([np.zeros(0), *(np.asarray(row, dtype=np.float64) for row in rows)])

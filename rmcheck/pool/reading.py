@@ -92,7 +92,8 @@ class _Reading:
             try:
                 if isinstance(values, RowFault):
                     raise values
-                self.prompts += self._prompts(reader, Row(values, line), str(file))
+                row = Row(values, line, file=file.name)
+                self.prompts += self._prompts(reader, row, str(file))
             except RowFault as fault:
                 self._note(fault, str(file), line)
 

@@ -32,14 +32,18 @@ class Row:
         values: Field name to value.
         line: Line of the file, or row number counted from 1.
         place: Where this object stands in its row, such as `completions[2].`; empty for the row.
+        file: Name of the file, without its folder; empty where it is not known.
     """
 
-    __slots__ = ("line", "place", "values")
+    __slots__ = ("file", "line", "place", "values")
 
-    def __init__(self, values: Mapping[str, Any], line: int = 0, place: str = "") -> None:
+    def __init__(
+        self, values: Mapping[str, Any], line: int = 0, place: str = "", file: str = ""
+    ) -> None:
         self.values = {name: value for name, value in values.items() if value is not None}
         self.line = line
         self.place = place
+        self.file = file
 
     def __contains__(self, name: str) -> bool:
         return name in self.values

@@ -14,7 +14,7 @@ from rmcheck.models.fingerprint import known_digests, remember_digests
 from rmcheck.pytest_plugin import fixtures, setting
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
 from rmcheck.reports.document import report_data, write_json
-from rmcheck.reports.table import notes, scoring_lines, suite_lines, table, tally
+from rmcheck.reports.table import model_lines, notes, scoring_lines, suite_lines, table, tally
 from rmcheck.runner.runner import Runner
 from rmcheck.suite.detect import is_suite
 
@@ -186,7 +186,7 @@ class Gate:
 
     def _answer(self) -> list[str]:
         suites = list(self.suites.values())
-        about = [line for suite in suites for line in suite_lines(suite)]
+        about = [line for suite in suites for line in (*suite_lines(suite), *model_lines(suite))]
         remarks = [*notes(self.records), *about, *scoring_lines(suites)]
         return [*table(self.records), tally(self.records), *(f"  {line}" for line in remarks)]
 
@@ -195,7 +195,7 @@ class Gate:
             known = self.suites.setdefault(suite["path"], suite)
             # One worker may have scored the candidate and another one the baseline.
             models = zip(known["models"], suite["models"], strict=True)
-            known["models"] = [max(pair, key=_scored) for pair in models]
+            known["models"] = [max(pair, key=_told) for pair in models]
 
     def _write_report(self) -> None:
         folder = setting(self.config, "report")
@@ -213,6 +213,6 @@ def _file_order(record: CheckRecord) -> tuple[str, int, str]:
     return record.path, record.line, record.slice
 
 
-def _scored(model: dict[str, Any]) -> int:
-    """Texts that one process scored with this model; −1 where it never came to that."""
-    return int(model["scoring"].get("scored", -1))
+def _told(model: dict[str, Any]) -> tuple[int, int]:
+    """How much one process has to tell of a model: texts scored (−1 for none), then facts."""
+    return int(model["scoring"].get("scored", -1)), len(model["description"])

@@ -1,6 +1,7 @@
 """`report.json`: everything a run found, for programs."""
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -41,12 +42,21 @@ def write_json(folder: Path, data: dict[str, Any]) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=folder, suffix=".tmp")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(data, file, indent=2, ensure_ascii=False, allow_nan=False)
+        json.dump(_finite(data), file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
     target = folder / "report.json"
     Path(name).chmod(0o644)
     Path(name).replace(target)
     return target
+
+
+def _finite(data: Any) -> Any:
+    """The same data with null for a number that is not finite: a bound that there is none of."""
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def junit_properties(check: CheckRecord) -> list[tuple[str, str]]:

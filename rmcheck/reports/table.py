@@ -90,6 +90,20 @@ def suite_lines(suite: Mapping[str, Any]) -> list[str]:
     return [f"{suite['name']}: pool {pool['path']} ({pool['format']}): {size}{found}"]
 
 
+def model_lines(suite: Mapping[str, Any]) -> list[str]:
+    """What the models of a suite showed together: of an ensemble, where its members disagree.
+
+    Args:
+        suite: `SuiteRecord.as_dict()`.
+    """
+    return [
+        f"{suite['name']}: {model['role']} {model['name']}: {model['description'][remark]}"
+        for model in suite["models"]
+        for remark in ("warning", "disagreement")
+        if remark in model["description"]
+    ]
+
+
 def scoring_lines(suites: Sequence[Mapping[str, Any]]) -> list[str]:
     """How many scores each model gave and how many the store had, a line a model."""
     models = {m["fingerprint"]: m for suite in suites for m in suite["models"] if m["scoring"]}

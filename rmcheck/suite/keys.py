@@ -45,6 +45,7 @@ SUITE: Mapping[str, Kind | None] = {
     "min_prompts": Integer(2),
     "resamples": Integer(100),
     "seed": Integer(),
+    "history": Text(),
     "checks": None,
 }
 POOL: Mapping[str, Kind] = {
@@ -54,7 +55,7 @@ POOL: Mapping[str, Kind] = {
     "cluster": Text(),
     "faults": FaultActions(),
 }
-GOLDEN: Mapping[str, Kind] = {"column": Text(), "model": ModelName()}
+GOLDEN: Mapping[str, Kind] = {"column": Text(), "model": ModelName(), "repeat": Text()}
 CHECK: Mapping[str, Kind | None] = {
     "name": Text(forbidden="::"),
     "metric": Choice(lambda: tuple(sorted(metric_names())), noun="metric"),
@@ -64,6 +65,7 @@ CHECK: Mapping[str, Kind | None] = {
     "where": ColumnValues(),
     "over": Text(),
     "worst": Boolean(),
+    "quantile": Number(0, 1, open=True),
     "confidence": CONFIDENCE,
 }
 REQUIRED = {

@@ -57,6 +57,8 @@ def parse_suite(text: str, path: str | Path) -> Suite:
     if source.problems or pool is None or golden is None:
         raise source.error()
     name = found.pop("name", path.stem)
+    if "history" in found:
+        found["history"] = path.parent.absolute() / found["history"]
     return Suite(path=path, name=name, pool=pool, golden=golden, checks=checks, **found)
 
 
@@ -120,13 +122,17 @@ def _golden(top: MapNode, source: Source) -> GoldenSource | None:
         return None
     place = " in golden"
     refuse_unknown(node, keys.GOLDEN, place, source, f"golden takes: {', '.join(keys.GOLDEN)}.")
-    if len(node.entries.keys() & keys.GOLDEN.keys()) != 1:
+    if len(node.entries.keys() & {"column", "model"}) != 1:
         span, _ = top.entries["golden"]
         message = "'golden' is either a column of the pool or a model"
         source.add(span, message, f"Write {example}.")
         return None
     found = read_keys(node, keys.GOLDEN, place, source)
-    return GoldenSource(column=found.get("column"), model=found.get("model"))
+    if "model" in found and "repeat" in found:
+        span, _ = node.entries["repeat"]
+        message = "'repeat' in golden is a second read of a column; a golden RM is read once"
+        source.add(span, message, "Write golden: {column: golden, repeat: golden_2}.")
+    return GoldenSource(**{"column": None, **found})
 
 
 def _checks(top: MapNode, slices: tuple[str, ...], source: Source) -> tuple[Check, ...]:

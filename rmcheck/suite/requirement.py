@@ -139,11 +139,19 @@ def _refuse_out_of_range(
 def _judge_slices(
     node: MapNode, found: dict[str, Any], slices: tuple[str, ...], label: str, source: Source
 ) -> None:
-    """Columns that the pool's list has; `worst` of something."""
-    if found.get("worst") and "over" not in node.entries:
-        span, _ = node.entries["worst"]
-        message = f"'worst' in {label} needs 'over': the column whose worst value must hold"
-        source.add(span, message, f"Columns: {', '.join(slices)}." if slices else "")
+    """Columns that the pool's list has; `worst` or a `quantile` of something, not both."""
+    choosers = {
+        "worst": "the column whose worst value must hold",
+        "quantile": "the column of whose values it is a quantile",
+    }
+    for key, column in choosers.items():
+        if found.get(key) and "over" not in node.entries:
+            message = f"{key!r} in {label} needs 'over': {column}"
+            valid = f"Columns: {', '.join(slices)}." if slices else ""
+            source.add(node.entries[key][0], message, valid)
+    if found.get("worst") and "quantile" in node.entries:
+        message = f"{label} has 'worst' and 'quantile': each chooses one slice"
+        source.add(node.entries["quantile"][0], message, "A check has at most one of them.")
     if not slices:
         return
     named: list[tuple[str, Span]] = []

@@ -49,7 +49,10 @@ def _below(name: str) -> Schema:
         case "pool":
             return _section(keys.POOL, PoolSource, keys.REQUIRED["pool"])
         case "golden":
-            return _section(keys.GOLDEN, GoldenSource) | {"minProperties": 1, "maxProperties": 1}
+            return _section(keys.GOLDEN, GoldenSource) | {
+                "oneOf": [{"required": ["column"]}, {"required": ["model"]}],
+                "not": {"required": ["model", "repeat"]},
+            }
         case "rmcheck":
             return {"const": keys.VERSION, "description": "Format of the file."}
         case "checks":
@@ -72,6 +75,10 @@ def _check() -> Schema:
         "allOf": [
             {
                 "if": {"properties": {"worst": {"const": True}}, "required": ["worst"]},
+                "then": {"required": ["over"], "properties": {"quantile": False}},
+            },
+            {
+                "if": {"properties": {"quantile": {"type": "number"}}, "required": ["quantile"]},
                 "then": {"required": ["over"]},
             },
             *(_metric(cls) for cls in metrics),
@@ -93,10 +100,14 @@ def _metric(cls: type[Metric]) -> Schema:
     limits = _limits(cls)
     properties |= {allowed: limits} if limits else {}
     properties[refused] = False
-    required = keys.required_settings(cls)
+    then: Schema = {"properties": properties}
+    if required := keys.required_settings(cls):
+        then["required"] = list(required)
+    if cls.alternatives:
+        then["oneOf"] = [{"required": [name]} for name in cls.alternatives]
     return {
         "if": {"properties": {"metric": {"const": cls.name}}, "required": ["metric"]},
-        "then": {"properties": properties} | ({"required": list(required)} if required else {}),
+        "then": then,
     }
 
 

@@ -38,10 +38,14 @@ class GoldenSource:
         column: Label column of the pool, instead of a model.
         model: Golden RM as `scheme:location`, instead of a column; relative to the current
             directory, as on the command line.
+        repeat: Label column with a second, independent golden read of the same responses, as far
+            as there is one; from it the noise of golden is known, and taken out of predicted
+            regret.
     """
 
     column: str | None = "golden"
     model: str | None = None
+    repeat: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,11 @@ class Check:
         max_drop: The metric may be worse than the baseline's by this much, in its own units.
             Exactly one of the three is set.
         where: Slice column to value; only these prompts count.
-        over: Slice column: one verdict for each of its values, or, with `worst`, one for the worst.
+        over: Slice column: one verdict for each of its values, or, with `worst` or `quantile`, one
+            for the slice that they choose.
         worst: The worst slice must meet the bound (bounds are corrected for looking at all).
+        quantile: Instead of the worst, the slice at this quantile counted from the worst: 0.25 is
+            the lower quartile of the slices' values, or the upper one where lower is better.
         confidence: Level of each bound, in (0.5, 1); the suite's where not given.
         line: Line of the check in the suite file.
     """
@@ -70,6 +77,7 @@ class Check:
     where: Mapping[str, str] = field(default_factory=dict)
     over: str | None = None
     worst: bool = False
+    quantile: float | None = None
     confidence: float | None = None
     line: int = 0
 
@@ -83,6 +91,11 @@ class Check:
         }
         kind, bound = next((k, b) for k, b in given.items() if b is not None)
         return Criterion(kind, bound)
+
+    @property
+    def slice_quantile(self) -> float | None:
+        """Which of the slices of `over` is judged, from the worst at 0; None where each one is."""
+        return 0.0 if self.worst else self.quantile
 
     @property
     def needs_baseline(self) -> bool:
@@ -107,6 +120,8 @@ class Suite:
         min_prompts: Fewest independent prompts on which anything is decided.
         resamples: Bootstrap resamples.
         seed: Seed of the bootstrap; derived from the suite's name where not given.
+        history: Folder of past runs and their measured regrets (`rmcheck history`), which predicted
+            regret is calibrated on; in the file relative to the suite file, here absolute.
     """
 
     path: Path
@@ -121,3 +136,4 @@ class Suite:
     min_prompts: int = 30
     resamples: int = 10_000
     seed: int | None = None
+    history: Path | None = None

@@ -9,7 +9,9 @@ Each law takes the metric, rewards that it accepts, and a source of random numbe
 AssertionError where the law does not hold; Hypothesis then shows the smallest such rewards.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.metric import Invariance, Metric, per_prompt_sums
 from rmcheck.metrics.registry import make_metric, metric_names
-from rmcheck.metrics.rewards import Floats, Rewards
+from rmcheck.metrics.rewards import Floats, Ints, Rewards
 from rmcheck.testing.strategies import rewards_for
 
 Law = Callable[[Metric, Rewards, np.random.Generator], None]
@@ -70,7 +72,7 @@ def _check_generated(metric: Metric, laws: Iterable[Law], max_examples: int) -> 
             try:
                 law(metric, rewards, np.random.default_rng(seed))
             except AssertionError as error:
-                rows = [f"proxy {p.tolist()}, golden {g.tolist()}" for p, g in _rows(rewards)]
+                rows = [str(row) for row in _rows(rewards)]
                 doc = (law.__doc__ or law.__name__).strip()
                 error.add_note("\n".join([f"{metric.signature} breaks the law: {doc}", *rows]))
                 raise
@@ -81,10 +83,11 @@ def _check_generated(metric: Metric, laws: Iterable[Law], max_examples: int) -> 
 def evaluate(metric: Metric, rewards: Rewards) -> float:
     """The metric's value on these rewards; NaN where it is undefined."""
     try:
-        sums, _ = per_prompt_sums(metric.fitted(rewards), rewards)
+        fitted = metric.fitted(rewards)
+        sums, _ = per_prompt_sums(fitted, rewards)
     except UndefinedMetricError:
         return float("nan")
-    return float(metric.value(sums.sum(axis=0)))
+    return float(fitted.value(sums.sum(axis=0)))
 
 
 def _assert_same(found: float, expected: float, law: str) -> None:
@@ -93,14 +96,45 @@ def _assert_same(found: float, expected: float, law: str) -> None:
     assert close, f"{law}: {found!r}, but {expected!r} before"
 
 
-def _rows(rewards: Rewards) -> list[tuple[Floats, Floats]]:
-    cuts = rewards.offsets[1:-1]
-    return list(zip(np.split(rewards.proxy, cuts), np.split(rewards.golden, cuts), strict=True))
+class Row(NamedTuple):
+    """The rewards of one prompt, and the further numbers of its responses by name."""
+
+    proxy: Floats
+    golden: Floats
+    columns: Mapping[str, Floats]
+
+    def map(self, change: Callable[[Floats], Floats]) -> "Row":
+        """The same change of everything."""
+        columns = {name: change(values) for name, values in self.columns.items()}
+        return Row(change(self.proxy), change(self.golden), columns)
+
+    def taken(self, positions: slice | Ints) -> "Row":
+        """The responses at these positions."""
+        return self.map(lambda values: values[positions])
+
+    def __str__(self) -> str:
+        everything = {"proxy": self.proxy, "golden": self.golden, **self.columns}
+        return ", ".join(f"{name} {values.tolist()}" for name, values in everything.items())
 
 
-def _from_rows(rows: Iterable[tuple[Floats, Floats]]) -> Rewards:
-    pairs = list(rows)
-    return Rewards.from_arrays([p for p, _ in pairs], [g for _, g in pairs])
+def _rows(rewards: Rewards) -> list[Row]:
+    whole = Row(rewards.proxy, rewards.golden, rewards.columns)
+    return [whole.taken(slice(a, b)) for a, b in itertools.pairwise(rewards.offsets)]
+
+
+def _from_rows(rows: Iterable[Row]) -> Rewards:
+    given = list(rows)
+    columns = given[0].columns if given else {}
+    return Rewards.from_arrays(
+        [row.proxy for row in given],
+        [row.golden for row in given],
+        columns={name: [row.columns[name] for row in given] for name in columns},
+    )
+
+
+def _alike(metric: Metric, values: Floats) -> Row:
+    """A prompt that has the same numbers in everything that the metric reads."""
+    return Row(values, values, dict.fromkeys(metric.columns, values))
 
 
 def value_in_range(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
@@ -115,10 +149,7 @@ def value_in_range(metric: Metric, rewards: Rewards, rng: np.random.Generator) -
 
 def order_of_responses(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
     """Permuting the responses of a prompt, proxy and golden together, changes nothing."""
-    rows = []
-    for proxy, golden in _rows(rewards):
-        permuted = rng.permutation(proxy.size)
-        rows.append((proxy[permuted], golden[permuted]))
+    rows = [row.taken(rng.permutation(row.proxy.size)) for row in _rows(rewards)]
     _assert_same(
         evaluate(metric, _from_rows(rows)), evaluate(metric, rewards), "responses permuted"
     )
@@ -148,7 +179,15 @@ def sums_add_up(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> N
     rows = _rows(rewards)
     cut = int(rng.integers(0, len(rows) + 1))
     shards = [_from_rows(part) for part in (rows[:cut], rows[cut:]) if part]
-    parts = np.concatenate([per_prompt_sums(fitted, shard)[0] for shard in shards])
+    # A shard may hold nothing but prompts that the fitted metric leaves out.
+    parts = np.concatenate(
+        [
+            per_prompt_sums(fitted, shard)[0]
+            if (shard.counts >= fitted.min_responses).any()
+            else np.zeros((len(shard), whole.shape[1]))
+            for shard in shards
+        ]
+    )
 
     assert np.isfinite(whole).all(), f"{metric.name} has sums that are not finite: {whole}"
     np.testing.assert_allclose(parts, whole, rtol=TOLERANCE, atol=TOLERANCE)
@@ -156,24 +195,25 @@ def sums_add_up(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> N
 
 def scale_of_sums(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
     """Multiplying all totals by one positive number changes no value."""
-    totals = _totals(metric, rewards)
-    if totals is not None:
-        factor = rng.uniform(0.1, 10)
+    fitted = _fitted(metric, rewards)
+    if fitted is not None:
+        totals, factor = _totals(fitted, rewards), rng.uniform(0.1, 10)
         _assert_same(
-            float(metric.value(factor * totals)), float(metric.value(totals)), "totals scaled"
+            float(fitted.value(factor * totals)), float(fitted.value(totals)), "totals scaled"
         )
 
 
 def value_of_many(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
     """`value` of stacked totals is the stack of the values."""
-    totals = _totals(metric, rewards)
-    if totals is not None:
+    fitted = _fitted(metric, rewards)
+    if fitted is not None:
+        totals = _totals(fitted, rewards)
         stacked = np.stack([totals, 2 * totals, np.zeros_like(totals)]).reshape(3, 1, -1)
         with np.errstate(all="ignore"):
-            found = metric.value(stacked)
+            found = fitted.value(stacked)
 
         assert found.shape == (3, 1), f"value of (3, 1, K) totals has shape {found.shape}"
-        _assert_same(float(found[0, 0]), float(metric.value(totals)), "totals stacked")
+        _assert_same(float(found[0, 0]), float(fitted.value(totals)), "totals stacked")
 
 
 def rewards_unchanged(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
@@ -183,7 +223,7 @@ def rewards_unchanged(metric: Metric, rewards: Rewards, rng: np.random.Generator
         return
     for block in rewards.blocks(fitted.min_responses):
         proxy, golden = block.proxy.copy(), block.golden.copy()
-        fitted.per_prompt(block.proxy, block.golden)
+        fitted.block_sums(block)
 
         assert np.array_equal(proxy, block.proxy), f"{metric.name} changed the proxy rewards"
         assert np.array_equal(golden, block.golden), f"{metric.name} changed the golden rewards"
@@ -191,7 +231,7 @@ def rewards_unchanged(metric: Metric, rewards: Rewards, rng: np.random.Generator
 
 def float32_rewards(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
     """Rewards kept as float32 that lose nothing give the same value."""
-    narrow = _from_rows((p.astype(np.float32), g.astype(np.float32)) for p, g in _rows(rewards))
+    narrow = _from_rows(row.map(lambda values: values.astype(np.float32)) for row in _rows(rewards))
     _assert_same(evaluate(metric, narrow), evaluate(metric, rewards), "as float32")
 
 
@@ -199,9 +239,13 @@ def perfect_proxy(metric: Metric, rewards: Rewards, rng: np.random.Generator) ->
     """No proxy beats golden itself, for a metric of order (one without a scale of the proxy)."""
     if "proxy_scale" not in metric.invariances:
         return
-    rows = [(p, rng.permutation(p.size).astype(float)) for p, _ in _rows(rewards)]
-    best = evaluate(metric, _from_rows((golden, golden) for _, golden in rows))
+    rows = [
+        row._replace(golden=rng.permutation(row.proxy.size).astype(float)) for row in _rows(rewards)
+    ]
+    best = evaluate(metric, _from_rows(row._replace(proxy=row.golden) for row in rows))
     other = evaluate(metric, _from_rows(rows))
+    if other == evaluate(metric, _from_rows(row._replace(golden=-row.golden) for row in rows)):
+        return  # golden plays no part, so it is no perfect proxy either
     gap = best - other if metric.direction == "higher" else other - best
 
     assert not gap < -TOLERANCE, (
@@ -212,17 +256,20 @@ def perfect_proxy(metric: Metric, rewards: Rewards, rng: np.random.Generator) ->
 
 def gradient_is_derivative(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
     """The gradient, where there is one, is the numerical derivative of the value."""
-    totals = _totals(metric, rewards)
-    if totals is None or not np.isfinite(metric.value(totals)):
+    fitted = _fitted(metric, rewards)
+    if fitted is None:
         return
-    gradient = metric.gradient(totals)
+    totals = _totals(fitted, rewards)
+    if not np.isfinite(fitted.value(totals)):
+        return
+    gradient = fitted.gradient(totals)
     if gradient is None:
         return
     step = 1e-6 * max(1.0, float(np.abs(totals).max()))
     if (np.abs(totals[totals != 0]) < 1000 * step).any():
         return  # too near to a pole for differences
     offsets = step * np.eye(totals.size)
-    numeric = (metric.value(totals + offsets) - metric.value(totals - offsets)) / (2 * step)
+    numeric = (fitted.value(totals + offsets) - fitted.value(totals - offsets)) / (2 * step)
     np.testing.assert_allclose(
         gradient, numeric, rtol=1e-4, atol=1e-5 * max(1.0, float(np.abs(numeric).max()))
     )
@@ -234,14 +281,14 @@ def too_few_responses(metric: Metric, rewards: Rewards, rng: np.random.Generator
     if fitted is None:
         return
     short = np.arange(fitted.min_responses - 1, dtype=float)
-    longer = _from_rows([*_rows(rewards), (short, short)])
+    longer = _from_rows([*_rows(rewards), _alike(metric, short)])
     sums, measured = per_prompt_sums(fitted, longer)
 
     assert not measured[-1], f"{metric.name} measured a prompt of {short.size} responses"
     assert not sums[-1].any(), f"{metric.name} has sums for a prompt of {short.size} responses"
     _assert_same(
-        float(metric.value(sums.sum(axis=0))),
-        float(metric.value(per_prompt_sums(fitted, rewards)[0].sum(axis=0))),
+        float(fitted.value(sums.sum(axis=0))),
+        float(fitted.value(_totals(fitted, rewards))),
         "a short prompt added",
     )
 
@@ -251,7 +298,7 @@ def ragged_pool_refused(metric: Metric, rewards: Rewards, rng: np.random.Generat
     if not metric.depends_on_n:
         return
     longer = np.arange(rewards.counts.max() + 1, dtype=float)
-    ragged = _from_rows([*_rows(rewards), (longer, longer)])
+    ragged = _from_rows([*_rows(rewards), _alike(metric, longer)])
     try:
         per_prompt_sums(metric.fitted(ragged), ragged)
     except UndefinedMetricError:
@@ -285,8 +332,11 @@ def undeclared_invariances(metric: Metric, rewards: Rewards, rng: np.random.Gene
     size = max(5, metric.min_responses + 1)
     for invariance in sorted(CHANGES.keys() - metric.invariances):
         for _ in range(UNDECLARED_TRIES):
-            proxy, golden = rng.permuted(np.tile(np.arange(size), (2, 3, 1)), axis=2)
-            pool = Rewards.from_arrays(proxy, golden)
+            names = metric.columns
+            everything = np.tile(np.arange(size), (2 + len(names), 3, 1))
+            proxy, golden, *further = rng.permuted(everything, axis=2)
+            columns = dict(zip(names, further, strict=True))
+            pool = Rewards.from_arrays(proxy, golden, columns=columns)
             changed = CHANGES[invariance](pool, rng)
             before, after = evaluate(metric, pool), evaluate(metric, changed)
             if not np.isclose(before, after, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
@@ -305,9 +355,8 @@ def _fitted(metric: Metric, rewards: Rewards) -> Metric | None:
         return None
 
 
-def _totals(metric: Metric, rewards: Rewards) -> Floats | None:
-    fitted = _fitted(metric, rewards)
-    return None if fitted is None else per_prompt_sums(fitted, rewards)[0].sum(axis=0)
+def _totals(fitted: Metric, rewards: Rewards) -> Floats:
+    return np.asarray(per_prompt_sums(fitted, rewards)[0].sum(axis=0))
 
 
 def _shift(values: Floats, rng: np.random.Generator) -> Floats:
@@ -326,18 +375,22 @@ def _stretch(values: Floats, rng: np.random.Generator) -> Floats:
 
 def _scale_golden(rewards: Rewards, rng: np.random.Generator) -> Rewards:
     factor = float(rng.integers(2, 10))  # one for the pool
-    return _from_rows((proxy, golden * factor) for proxy, golden in _rows(rewards))
+    return _from_rows(row._replace(golden=row.golden * factor) for row in _rows(rewards))
 
 
 Change = Callable[[Floats, np.random.Generator], Floats]
 
 
 def _of_proxy(change: Change) -> Callable[[Rewards, np.random.Generator], Rewards]:
-    return lambda rewards, rng: _from_rows((change(p, rng), g) for p, g in _rows(rewards))
+    return lambda rewards, rng: _from_rows(
+        row._replace(proxy=change(row.proxy, rng)) for row in _rows(rewards)
+    )
 
 
 def _of_golden(change: Change) -> Callable[[Rewards, np.random.Generator], Rewards]:
-    return lambda rewards, rng: _from_rows((p, change(g, rng)) for p, g in _rows(rewards))
+    return lambda rewards, rng: _from_rows(
+        row._replace(golden=change(row.golden, rng)) for row in _rows(rewards)
+    )
 
 
 CHANGES: Mapping[Invariance, Callable[[Rewards, np.random.Generator], Rewards]] = {

@@ -36,6 +36,7 @@ def rewards(
     max_responses: int = MAX_RESPONSES,
     equal_n: bool = False,
     max_prompts: int = MAX_PROMPTS,
+    columns: Sequence[str] = (),
 ) -> Rewards:
     """Rewards of one to `max_prompts` prompts.
 
@@ -45,11 +46,13 @@ def rewards(
         max_responses: Most responses of a prompt.
         equal_n: Give every prompt the same number of responses.
         max_prompts: Most prompts.
+        columns: Names of further numbers a response.
     """
     size = st.integers(min_responses, max_responses)
     prompts = draw(st.integers(1, max_prompts))
     counts = [draw(size)] * prompts if equal_n else [draw(size) for _ in range(prompts)]
-    return Rewards.from_arrays([draw(scores(n)) for n in counts], [draw(scores(n)) for n in counts])
+    proxy, golden, *further = ([draw(scores(n)) for n in counts] for _ in range(2 + len(columns)))
+    return Rewards.from_arrays(proxy, golden, columns=dict(zip(columns, further, strict=True)))
 
 
 def rewards_for(metric: Metric) -> st.SearchStrategy[Rewards]:
@@ -59,6 +62,7 @@ def rewards_for(metric: Metric) -> st.SearchStrategy[Rewards]:
         min_responses=least,
         max_responses=max(MAX_RESPONSES, least + 3),
         equal_n=metric.depends_on_n,
+        columns=metric.columns,
     )
 
 

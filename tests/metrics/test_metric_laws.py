@@ -25,7 +25,35 @@ TRIED = {
     "ndr": [{}, {"n": 3}],
     "bon_drop_ratio": [{}, {"n": 3}],
     "bo_n": [{}, {"n": 3}],
-    "predicted_regret": [{"n": 2}, {"n": 16}],
+    "disagreement_ratio": [{}, {"n": 3}],
+    "harm_aware_accuracy": [{}, {"ties": "wrong"}, {"average": "pairs"}],
+    "one_vs_many_accuracy": [{}, {"ties": "wrong"}, {"normalized": True}],
+    "rank_bin_accuracy": [
+        {"bins": 3, "chosen": 1, "rejected": 3},
+        {"bins": 2, "chosen": 2, "rejected": 2, "ties": "wrong"},
+    ],
+    "tail_excess": [{}, {"n": 4}],
+    "golden_reliability": [{}],
+    "length_bias": [{}],
+    "reward_variance": [{}],
+    "gamma": [{}, {"n": 4}],
+    "drop_from_peak": [{}, {"n": 3}],
+    "matched_kl_regret": [{"kl": 0.1}, {"kl": 0.4}],
+    "predicted_regret": [
+        {"n": 2},
+        {"n": 3, "predictor": "measured"},
+        {"n": 16, "predictor": "gaussian"},
+        {"n": 16, "predictor": "ordinal"},
+        {"n": 4},
+    ],
+}
+# Laws that a metric is not about. An excess is a difference of two qualities, and golden itself,
+# at 0, is not the lowest: a proxy that errs less in the tail is below it. A predicted regret that
+# is measured on one pool is pooled on another, and only the latter depends on the scale of prompts;
+# what small generated pools can pool is in tests/regret/test_pooled.py.
+EXEMPT = {
+    "tail_excess": ("perfect_proxy",),
+    "predicted_regret|n:4|kl:None|predictor:auto": ("undeclared_invariances", "perfect_proxy"),
 }
 METRICS = [make_metric(name, **settings) for name, tried in TRIED.items() for settings in tried]
 
@@ -35,10 +63,19 @@ def test_every_registered_metric_is_tried():
     assert set(TRIED) == set(metric_names())
 
 
+def _exempt(metric):
+    """Names of the laws that are not for this metric with these settings."""
+    return {
+        law for name, laws in EXEMPT.items() if metric.signature.startswith(name) for law in laws
+    }
+
+
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.signature)
 def test_metric_obeys_the_laws(metric):
     """Invariances, direction, range, sums and gradient are as the metric declares them."""
-    check_metric_laws(metric, max_examples=12)
+    laws = [law for law in LAWS if law not in _exempt(metric)]
+
+    check_metric_laws(metric, laws=laws, max_examples=12)
 
 
 @pytest.mark.parametrize("name", sorted(TRIED))
@@ -189,7 +226,12 @@ def test_every_law_has_a_sentence():
         ("bon_drop_ratio", {"n": True}, "n is True; valid: a whole number"),
         ("bon_drop_ratio", {"n": 4, "min_golden_gain": -1}, "min_golden_gain is -1; valid"),
         ("bon_drop_ratio", {"n": 4, "min_golden_gain": float("nan")}, "min_golden_gain is nan"),
-        ("predicted_regret", {}, "needs the setting n"),
+        ("gamma", {"n": 2}, "n is 2; valid: a whole number, 3 or more"),
+        ("drop_from_peak", {"n": 1}, "n is 1; valid: a whole number, 2 or more"),
+        ("matched_kl_regret", {}, "needs the setting kl"),
+        ("matched_kl_regret", {"kl": 0}, "kl is 0; valid: a finite number above 0"),
+        ("matched_kl_regret", {"kl": float("inf")}, "kl is inf; valid"),
+        ("predicted_regret", {}, "needs n or kl, one of them; neither is given"),
         ("predicted_regret", {"n": "256"}, "n is '256'; valid"),
     ],
 )
@@ -209,7 +251,8 @@ def test_signature_holds_every_setting():
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.signature)
 def test_a_pool_with_too_few_responses_is_refused(metric):
     """Where no prompt has enough responses there is an error that says how many it needs."""
-    single = Rewards.from_arrays([[1.0], [2.0]], [[0.0], [1.0]])
+    columns = {name: [[1.0], [2.0]] for name in metric.columns}
+    single = Rewards.from_arrays([[1.0], [2.0]], [[0.0], [1.0]], columns=columns)
 
     with pytest.raises(UndefinedMetricError, match="responses a prompt"):
         per_prompt_sums(metric.fitted(single), single)

@@ -139,6 +139,25 @@ def test_rm_bench_gives_nine_pairs(write):
     assert {p.cluster for p in pool.prompts} == {"toy/8"}
 
 
+@pytest.mark.parametrize(
+    ("file", "given", "domain"),
+    [
+        ("chat_filtered.jsonl", {}, "chat"),
+        ("safety-refuse_filtered.jsonl", {}, "safety-refuse"),
+        ("chat_filtered.jsonl", {"domain": "code"}, "code"),
+        ("rows.jsonl", {}, None),
+        ("_filtered.jsonl", {}, None),
+    ],
+)
+def test_rm_bench_takes_the_domain_from_its_row_or_file(write, file, given, domain):
+    """RM-Bench's own files hold one domain each and name it; a field of the row wins."""
+    row = {key: value for key, value in ROWS["rm_bench"][0].items() if key != "domain"}
+
+    pool = read_pool(write([row | given], name=file))
+
+    assert {p.slices.get("domain") for p in pool.prompts} == {domain}
+
+
 def test_rm_bench_needs_three_styles(write):
     """Two texts are a malformed row that says what was expected."""
     rows = [ROWS["rm_bench"][0] | {"chosen": ["a", "b"]}]

@@ -77,6 +77,7 @@ def test_every_key_is_read():
             ),
             Check("worst-domain", accuracy, at_least=0.6, over="category", worst=True, line=28),
             Check("each-language", accuracy, at_least=0.55, over="language", line=29),
+            Check("low-domains", accuracy, at_least=0.65, over="category", quantile=0.25, line=30),
         ),
     )
 

@@ -23,6 +23,7 @@ texts = st.text(
     max_size=12,
 ).filter(lambda text: text == text.strip() and text and "::" not in text)
 shares = st.floats(0, 1, allow_subnormal=False)
+quantiles = st.floats(0, 1, exclude_min=True, exclude_max=True, allow_subnormal=False)
 confidences = st.floats(0.5, 1, exclude_min=True, exclude_max=True)
 
 
@@ -80,12 +81,14 @@ def checks(draw, name: str, slices: tuple[str, ...]) -> Check:
     bound = draw(shares if key != "max_drop" else st.floats(0, 0.5, allow_subnormal=False))
     columns = st.sampled_from(slices) if slices else texts
     over = draw(st.none() | columns)
+    worst = over is not None and draw(st.booleans())
     return Check(
         name=name,
         metric=metric,
         where=draw(st.dictionaries(columns, texts, max_size=2)),
         over=over,
-        worst=over is not None and draw(st.booleans()),
+        worst=worst,
+        quantile=None if over is None or worst else draw(st.none() | quantiles),
         confidence=draw(st.none() | confidences),
         **{key: bound},
     )

@@ -2,7 +2,8 @@
 
 Each row gives 9 pairs. As in its `compute_accuracy`, row i is the style of the chosen answer and
 column j the style of the rejected one: the upper triangle (the rejected one is the fancier) is
-hard, the diagonal normal, the lower triangle easy.
+hard, the diagonal normal, the lower triangle easy. Strict accuracy (`ties: wrong`) over
+`difficulty` gives its three numbers, and over `domain` their mean.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from rmcheck.pool.row import Row, RowFault, malformed
 STYLES = ("concise", "detailed_plain", "detailed_markdown")
 # Ids start again in every file, so the domain and the subset are part of the name.
 NAME_FIELDS = ("domain", "subset", "id")
+# Published one file a domain, such as `chat_filtered.json`, whose rows do not say it.
+DOMAIN_FILE = "_filtered"
 
 
 def rm_bench_prompts(row: Row) -> Iterator[Prompt | RowFault]:
@@ -28,7 +31,7 @@ def rm_bench_prompts(row: Row) -> Iterator[Prompt | RowFault]:
             )
     messages = conversation(row, "prompt")
     source = "/".join(filter(None, (row.identifier(name) for name in NAME_FIELDS)))
-    slices = row.slices("domain", "subset", "language")
+    slices = _domain_of(row.file) | row.slices("domain", "subset", "language")
     for i, good_style in enumerate(STYLES):
         for j, bad_style in enumerate(STYLES):
             yield Prompt(
@@ -45,6 +48,12 @@ def rm_bench_prompts(row: Row) -> Iterator[Prompt | RowFault]:
                 cluster=source,
                 line=row.line,
             )
+
+
+def _domain_of(file: str) -> dict[str, str]:
+    stem, _, _ = file.partition(".")
+    domain = stem.removesuffix(DOMAIN_FILE)
+    return {"domain": domain} if domain and domain != stem else {}
 
 
 READERS = (
