@@ -62,6 +62,29 @@ def test_both_curves_are_printed_and_written(folder, capsys):
     assert written["kl"]["refused"][0]["kl"] == 5
 
 
+def test_what_accuracy_promises_stands_beside_what_is_measured(folder, capsys):
+    """The drop that a Gaussian proxy of this accuracy would have, the measured one, and the tail."""
+    main(["curve", "demo.yaml", MODEL, "--out=curve.json"])
+    shown = capsys.readouterr().out
+    written = json.loads((folder / "curve.json").read_text())[0]
+    measured = written["best_of_n"]["points"][-1]["drop"]
+
+    assert "what a Gaussian proxy would lose at n = 32, 40 prompts:" in shown
+    assert written["expected_and_observed"]["drop_observed"] == pytest.approx(measured)
+    assert f"measured: {measured:.3f}" in shown
+    assert written["tails"]["responses"] == 1_280
+
+
+def test_a_tail_that_cannot_be_told_says_why(folder, capsys):
+    """Too few responses give the reason instead of numbers."""
+    text = (folder / "pool.jsonl").read_text().splitlines()[:31]
+    (folder / "pool.jsonl").write_text("\n".join(text) + "\n")
+
+    main(["curve", "demo.yaml", MODEL])
+
+    assert "tail of the errors: not told, " in capsys.readouterr().out
+
+
 def test_columns_are_aligned(folder, capsys):
     """Every line of the table over n ends in the same column."""
     main(["curve", "demo.yaml", MODEL, "--n=1,4,32"])

@@ -3,6 +3,7 @@
 import argparse
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,6 +11,9 @@ from rmcheck.cli.arguments import add_model, add_suites
 from rmcheck.errors import UndefinedMetricError, UsageError
 
 if TYPE_CHECKING:
+    from rmcheck.metrics.goodhart import ExpectedAndObserved
+    from rmcheck.metrics.rewards import Rewards
+    from rmcheck.metrics.tails import TailDiagnostics
     from rmcheck.regret.curve import Curve, Interval
     from rmcheck.regret.tilted_curve import TiltedCurve
     from rmcheck.runner.loaded import LoadedSuite
@@ -74,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
 def _suite_curves(
     runner: "Runner", loaded: "LoadedSuite", grid: Sequence[int] | None, kls: Sequence[float]
 ) -> dict[str, Any]:
+    from rmcheck.metrics.goodhart import expected_and_observed
     from rmcheck.regret.curve import best_of_n_curve
     from rmcheck.regret.tilted_curve import tilted_curve
 
@@ -90,8 +95,12 @@ def _suite_curves(
     except UndefinedMetricError as error:
         raise UndefinedMetricError(f"{loaded.suite.name}: {error}") from error
     name, model = loaded.suite.name, runner.models["candidate"].name
+    expected = expected_and_observed(rewards, curve.n[-1])
+    tails = _tails(rewards)
     print(f"{name}: {model}, {curve.confidence:.0%} bounds that hold for each whole curve\n")
-    for line in [*_curve_lines(curve), "", *_tilted_lines(tilted), ""]:
+    lines = [*_curve_lines(curve), "", *_tilted_lines(tilted), ""]
+    lines += [*_expected_lines(expected), *_tail_lines(tails), ""]
+    for line in lines:
         print(f"  {line}" if line else "")
     return {
         "suite": name,
@@ -99,7 +108,19 @@ def _suite_curves(
         "seed": sampling.seed,
         "best_of_n": curve.as_dict(),
         "kl": tilted.as_dict(),
+        "expected_and_observed": asdict(expected),
+        "tails": tails if isinstance(tails, str) else asdict(tails),
     }
+
+
+def _tails(rewards: "Rewards") -> "TailDiagnostics | str":
+    """The shape of the errors, or why it cannot be told."""
+    from rmcheck.metrics.tails import tail_diagnostics
+
+    try:
+        return tail_diagnostics(rewards)
+    except UndefinedMetricError as error:
+        return str(error)
 
 
 # -- what is printed --------------------------------------------------------------------------
@@ -163,6 +184,26 @@ def _tilted_lines(tilted: "TiltedCurve") -> list[str]:
     lines += _aligned(head, rows) if rows else []
     lines += [f"refused: {r.reason}" for r in tilted.refused]
     return lines + [f"do not decide on this: {concern}" for concern in tilted.concerns]
+
+
+def _expected_lines(found: "ExpectedAndObserved") -> list[str]:
+    return [
+        f"what a Gaussian proxy would lose at n = {found.n}, {found.prompts} prompts:",
+        f"by its accuracy of {found.accuracy:.3f}: {found.drop_from_accuracy:.3f}; "
+        f"by best-of-2: {found.drop_from_ndr:.3f}; measured: {found.drop_observed:.3f}",
+    ]
+
+
+def _tail_lines(found: "TailDiagnostics | str") -> list[str]:
+    if isinstance(found, str):
+        return [f"tail of the errors: not told, {found}"]
+    return [
+        "tail of the errors, to look at only (in brackets what Gaussian errors have):",
+        f"Hill {found.hill:.2f} ({found.hill_gaussian:.2f}), "
+        f"L-kurtosis {found.l_kurtosis:.2f} ({found.l_kurtosis_gaussian:.2f}), "
+        f"Pareto shape {found.pareto_shape:.2f} (-0.22 to -0.12), golden and error correlate "
+        f"{found.top_correlation:.2f} ({found.top_correlation_gaussian:.2f}) at the top",
+    ]
 
 
 def _measured_on(curve: "Curve | TiltedCurve") -> str:
