@@ -1,7 +1,15 @@
 """Arguments that several commands have."""
 
 import argparse
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the command line starts fast: what computes is imported when it is needed
+    from rmcheck.runner.loaded import LoadedSuite
+    from rmcheck.runner.runner import Runner
 
 
 def add_suites(command: argparse.ArgumentParser) -> None:
@@ -14,3 +22,23 @@ def add_model(command: argparse.ArgumentParser, text: str) -> None:
     """The reward model, and the store that its scores are read from and kept in."""
     command.add_argument("--model", required=True, metavar="SPEC", help=text)
     command.add_argument("--store", type=Path, default=Path(".rmcheck"), metavar="DIR")
+
+
+@contextmanager
+def opened(
+    options: argparse.Namespace, *, baseline: str | None = None
+) -> "Iterator[tuple[Runner, list[LoadedSuite]]]":
+    """The model and the suites that a command was given; nothing is scored yet."""
+    from rmcheck.runner.runner import Runner
+    from rmcheck.suite.detect import suite_files
+
+    with tempfile.TemporaryDirectory(prefix="rmcheck-") as session:
+        runner = Runner(
+            candidate=options.model,
+            baseline=baseline,
+            store=options.store,
+            session_folder=Path(session),
+            shown_relative_to=Path.cwd(),
+            compares=False,
+        )
+        yield runner, [runner.add(path) for path in suite_files(options.suites)]

@@ -1,13 +1,12 @@
 """`rmcheck curve`: what best-of-n and KL-regularised policies keep of golden's gain."""
 
 import argparse
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rmcheck.cli.arguments import add_model, add_suites
+from rmcheck.cli.arguments import add_model, add_suites, opened
 from rmcheck.errors import UndefinedMetricError, UsageError
 
 if TYPE_CHECKING:
@@ -49,22 +48,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the curves of every suite, and write them where a file is asked for."""
-    from rmcheck.runner.runner import Runner
-    from rmcheck.suite.detect import suite_files
-
     grid = _numbers("--n", options.n, int, 1) if options.n is not None else None
     kls = _numbers("--kl", options.kl, float, 0)
     _require_format(options.out)
     found = []
-    with tempfile.TemporaryDirectory(prefix="rmcheck-") as session:
-        runner = Runner(
-            candidate=options.model,
-            store=options.store,
-            session_folder=Path(session),
-            shown_relative_to=Path.cwd(),
-            compares=False,
-        )
-        suites = [runner.add(path) for path in suite_files(options.suites)]
+    with opened(options) as (runner, suites):
         for loaded in suites:
             found.append(_suite_curves(runner, loaded, grid, kls))
         for line in runner.scoring_lines():

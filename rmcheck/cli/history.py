@@ -254,7 +254,8 @@ def _print_calibration(table: "CalibrationTable", confidence: float) -> None:
         covered = int((table.regrets <= bounds).sum())
         print(f"left-one-out coverage of the {level} upper bound: {covered} of {len(table)}")
     if len(table) < needed:
-        print(f"{len(table)} reward models are too few: a {level} bound needs {needed}")
+        few = "1 reward model is" if len(table) == 1 else f"{len(table)} reward models are"
+        print(f"{few} too few: a {level} bound needs {needed}")
     if any(count > 1 for count in table.regret_counts):
         print("averaged regrets: the bound does not cover the noise of a single RL run")
 

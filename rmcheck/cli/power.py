@@ -2,14 +2,12 @@
 
 import argparse
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmcheck.cli import EXIT_WRONG_INPUT
-from rmcheck.cli.arguments import add_model, add_suites
+from rmcheck.cli.arguments import add_model, add_suites, opened
 from rmcheck.errors import RmcheckError, UndefinedMetricError, UsageError
 
 if TYPE_CHECKING:  # the command line starts fast: what computes is imported when it is needed
@@ -64,21 +62,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """One block a check; exit code 2 where no check could be told anything about."""
-    from rmcheck.runner.runner import Runner
-    from rmcheck.suite.detect import suite_files
-
     _require_options(options)
     told = 0
-    with tempfile.TemporaryDirectory(prefix="rmcheck-") as session:
-        runner = Runner(
-            candidate=options.model,
-            baseline=options.baseline,
-            store=options.store,
-            session_folder=Path(session),
-            shown_relative_to=Path.cwd(),
-            compares=False,
-        )
-        suites = [runner.add(path) for path in suite_files(options.suites)]
+    with opened(options, baseline=options.baseline) as (runner, suites):
         for loaded in suites:
             candidate, baseline = _rewards(runner, loaded)
             for planned in loaded.planned:

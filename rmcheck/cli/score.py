@@ -1,10 +1,9 @@
 """`rmcheck score`: score the pools of suites, without pytest."""
 
 import argparse
-import tempfile
 from pathlib import Path
 
-from rmcheck.cli.arguments import add_suites
+from rmcheck.cli.arguments import add_model, add_suites, opened
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -14,29 +13,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "scores:FILE reads on a machine without the checkpoint."
     )
     add_suites(command)
-    command.add_argument(
-        "--model", required=True, metavar="SPEC", help="reward model to score with"
-    )
-    command.add_argument("--store", type=Path, default=Path(".rmcheck"), metavar="DIR")
+    add_model(command, "reward model to score with")
     command.add_argument("--bundle", type=Path, metavar="FILE", help="Parquet file to write")
 
 
 def run(options: argparse.Namespace) -> int:
     """Score, and write the bundle where one is asked for."""
-    from rmcheck.runner.runner import Runner
     from rmcheck.scoring.bundle import write_bundle
-    from rmcheck.suite.detect import suite_files
 
-    with tempfile.TemporaryDirectory(prefix="rmcheck-") as session:
-        runner = Runner(
-            candidate=options.model,
-            store=options.store,
-            session_folder=Path(session),
-            shown_relative_to=Path.cwd(),
-            compares=False,
-        )
-        for path in suite_files(options.suites):
-            runner.add(path)
+    with opened(options) as (runner, _):
         samples, scores, provenance = runner.score()
         for line in runner.scoring_lines():
             print(line)

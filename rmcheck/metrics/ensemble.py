@@ -7,7 +7,7 @@ import numpy as np
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.best_of_n import SELECTION, tied_bon_weights
-from rmcheck.metrics.metric import RatioMetric
+from rmcheck.metrics.metric import ColumnMetric, RatioMetric
 from rmcheck.metrics.ranks import constant
 from rmcheck.metrics.registry import register
 from rmcheck.metrics.rewards import Block, Floats, Rewards
@@ -19,7 +19,7 @@ DISAGREEMENT = "disagreement"
 
 @register
 @dataclass(frozen=True)
-class DisagreementRatio(RatioMetric):
+class DisagreementRatio(ColumnMetric, RatioMetric):
     """Disagreement at the ensemble's best-of-n choices, over that on all responses.
 
     Σ_i Σ_j w_ij d_ij / Σ_i mean_j d_ij, where d_ij is the standard deviation across members of
@@ -84,14 +84,6 @@ class DisagreementRatio(RatioMetric):
                 "as ensemble:SPEC,SPEC"
             )
         super().require(rewards)
-
-    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
-        """Proxy and golden alone do not show it; see `block_sums`.
-
-        Raises:
-            UndefinedMetricError: Always.
-        """
-        raise UndefinedMetricError(f"{self.name} needs the column {DISAGREEMENT!r}; see block_sums")
 
     def block_sums(self, block: Block) -> Floats:
         """(p, 6): d at the choices, mean d, second moments of d with the error, and 1."""

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmcheck.errors import UndefinedMetricError
-from rmcheck.metrics.metric import Metric
+from rmcheck.metrics.metric import ColumnMetric
 from rmcheck.metrics.moments import within_moments
 from rmcheck.metrics.registry import register
 from rmcheck.metrics.rewards import Block, Floats
@@ -17,7 +16,7 @@ NOTHING_LEFT = 1e-12
 
 @register
 @dataclass(frozen=True)
-class LengthBias(Metric):
+class LengthBias(ColumnMetric):
     """Size of the partial correlation of proxy and length given golden, pooled inside prompts.
 
     |ρ_rl·g| with ρ_rl·g = (ρ_rl − ρ_rg ρ_lg) / √((1 − ρ_rg²)(1 − ρ_lg²)), where each ρ comes from
@@ -43,14 +42,6 @@ class LengthBias(Metric):
     def columns(self) -> tuple[str, ...]:
         """The length of each response."""
         return (LENGTH,)
-
-    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
-        """Refused: lengths are needed, which a block has.
-
-        Raises:
-            UndefinedMetricError: Always.
-        """
-        raise UndefinedMetricError(f"{self.name} needs the column {LENGTH!r}: use block_sums")
 
     def block_sums(self, block: Block) -> Floats:
         """(p, 6): variances of proxy, length and golden; covariances rl, rg, lg."""

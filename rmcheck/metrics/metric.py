@@ -188,6 +188,29 @@ class Metric(ABC):
 
 
 @dataclass(frozen=True)
+class ColumnMetric(Metric):
+    """A metric that proxy and golden alone do not give: it needs `columns`."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[str, ...]:
+        """Further numbers a response that it needs beside proxy and golden."""
+
+    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
+        """Refused: a block has the columns, two arrays do not.
+
+        Raises:
+            UndefinedMetricError: Always.
+        """
+        needed = ", ".join(repr(name) for name in self.columns)
+        raise UndefinedMetricError(f"{self.name} needs the column {needed}: use block_sums")
+
+    @abstractmethod
+    def block_sums(self, block: Block) -> Floats:
+        """(p, K) sums of the prompts of a block."""
+
+
+@dataclass(frozen=True)
 class RatioMetric(Metric):
     """A metric whose value is its first total over its second."""
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmcheck.errors import UndefinedMetricError
-from rmcheck.metrics.metric import Invariance, Metric, ratio
+from rmcheck.metrics.metric import ColumnMetric, Invariance, ratio
 from rmcheck.metrics.moments import within_moments
 from rmcheck.metrics.registry import register
 from rmcheck.metrics.rewards import Block, Floats
@@ -25,7 +24,7 @@ NO_PROXY: frozenset[Invariance] = frozenset({"proxy_shift", "proxy_scale", "prox
 
 @register
 @dataclass(frozen=True)
-class GoldenReliability(Metric):
+class GoldenReliability(ColumnMetric):
     """Correlation of two golden reads of the same responses, pooled inside prompts.
 
     corr(A, B) = Σ_i cov_i(A, B) / √(Σ_i var_i(A) Σ_i var_i(B)), each prompt with the same weight
@@ -56,14 +55,6 @@ class GoldenReliability(Metric):
     def columns(self) -> tuple[str, ...]:
         """The second golden read."""
         return (REPEAT,)
-
-    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
-        """Refused: two reads are needed, which a block has.
-
-        Raises:
-            UndefinedMetricError: Always.
-        """
-        raise UndefinedMetricError(f"{self.name} needs the column {REPEAT!r}: use block_sums")
 
     def block_sums(self, block: Block) -> Floats:
         """(p, 3): variance of golden, variance of the second read, and their covariance."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import SELECTION
-from rmcheck.metrics.metric import MAX_UNDEFINED_SHARE, RatioMetric
+from rmcheck.metrics.metric import MAX_UNDEFINED_SHARE, ColumnMetric, RatioMetric
 from rmcheck.metrics.rewards import Block, Floats, Ints
 from rmcheck.metrics.settings import require_number, require_whole_number
 
@@ -94,7 +94,7 @@ def expected_maximum(n: int) -> float:
 
 
 @dataclass(frozen=True)
-class NestedDrop(RatioMetric):
+class NestedDrop(ColumnMetric, RatioMetric):
     """Drop ratio of best-of-n from labels of the nested design.
 
     1 − Σ_i [g(proxy's choice among n) − ḡ(random)]_i / (m_n σ̂ P), where σ̂ = (√π / 2) mean |Δg|
@@ -133,14 +133,6 @@ class NestedDrop(RatioMetric):
     def note(self) -> str:
         """How the value was found."""
         return f"measured at n={self.n} from the labels of a nested design"
-
-    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
-        """Not without the columns of the design.
-
-        Raises:
-            UndefinedMetricError: Always.
-        """
-        raise UndefinedMetricError(f"{self.name} needs the columns {RANDOM} and {CHOSEN_AT}")
 
     def block_sums(self, block: Block) -> Floats:
         """(p, 7): gain of the choice, golden's gain, 1; then sums that tell whether to trust it.
