@@ -56,7 +56,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "ece": [{}, {"target": "soft"}],
     "ndr": [{"n": 4}],
     "bon_drop_ratio": [{"n": 2}],
-    "predicted_regret": [{"n": 64}],
+    "predicted_regret": [{"n": 16}],
     "matched_kl_regret": [{"kl": 0.2}],
     "rank_bin_accuracy": [{"bins": 2, "chosen": 1, "rejected": 2}],
     "gamma": [{"n": 4}],
@@ -70,7 +70,7 @@ AA_SUITE: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("spearman", {}, "at_least"),
     ("bon_drop_ratio", {"n": 2}, "at_most"),
     ("bon_drop_ratio", {"n": 4}, "at_most"),
-    ("predicted_regret", {"n": 64}, "at_most"),
+    ("predicted_regret", {"n": 16}, "at_most"),
     ("accuracy", {}, "max_drop"),
     ("ndcg", {}, "max_drop"),
     ("ndr", {"n": 2}, "max_drop"),
@@ -330,7 +330,9 @@ def markdown(cells: dict[str, Any], alarms: dict[int, dict[str, float]], size: i
         f"Share of {size:,} pools, in percent, on which a one-sided 95 % bound held, with "
         f"{RESAMPLES:,} resamples. Monte-Carlo error: {100 * error:.1f}. `!` marks a share outside "
         f"{100 * ACCEPTED[0]:.0f}-{100 * ACCEPTED[1]:.0f}. Each cell is the lower and the upper "
-        "bound of the value, then those of the paired drop. Written by `benchmarks/coverage.py`.",
+        "bound of the value, then those of the paired drop. `undecided`: percent of the pools on "
+        "which the metric gave a reason not to decide, so that a check is inconclusive whatever "
+        "its bounds. Written by `benchmarks/coverage.py`.",
         "",
     ]
     for name, found in cells.items():
@@ -355,8 +357,14 @@ def _table(found: dict[int, dict[str, Tally]]) -> Iterator[str]:
 def _cell(tally: Tally) -> str:
     low, high, *drop = tally.shares()
     dropped = ["exact"] if tally.exact else [_share(share) for share in drop]
-    undefined = f" ({tally.undefined} undefined)" if tally.undefined else ""
-    return f"{_share(low)} {_share(high)} · {' '.join(dropped)}{undefined}"
+    pools = tally.n + tally.undefined
+    remarks = [
+        f"{100 * count / pools:.0f} {word}"
+        for word, count in (("undefined", tally.undefined), ("undecided", tally.concerned))
+        if count
+    ]
+    remark = f" ({', '.join(remarks)})" if remarks else ""
+    return f"{_share(low)} {_share(high)} · {' '.join(dropped)}{remark}"
 
 
 def _share(share: float) -> str:

@@ -11,6 +11,7 @@ from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.regret.calibration import Calibration
 from rmcheck.regret.predicted_regret import PredictedRegret
+from rmcheck.stats.absolute_sum import absolute_sum
 from rmcheck.stats.bootstrap import Distribution, Statistic, resample
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
@@ -225,6 +226,9 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
         found = largest(parts, drawn, between=isinstance(value.statistic, Difference))
         if (found.errors > 0).any():
             return found
+    added, redrawn = value.statistic.terms(value.sums.sum(axis=0)), value.statistic.terms(totals)
+    if added is not None and redrawn is not None and (sum_ := absolute_sum(added, redrawn)):
+        return sum_
     return resample(
         value.statistic,
         value.sums,

@@ -170,8 +170,12 @@ class ECE(Metric):
 
     def value(self, sums: Floats) -> Floats:
         """Σ_b |agreement − confidence| over the pairs; NaN where there is none."""
+        return np.asarray(np.abs(self.terms(sums)).sum(axis=-1))
+
+    def terms(self, sums: Floats) -> Floats:
+        """(…, bins) agreement − confidence of each bin, over all pairs."""
         counts, agree, confidence = self._split(sums)
-        return ratio(np.abs(agree - confidence).sum(axis=-1), counts.sum(axis=-1))
+        return ratio(agree - confidence, counts.sum(axis=-1, keepdims=True))
 
     def facts(self, sums: Floats) -> dict[str, float]:
         """Noise floor, excess over it (`hard`), and calibration slope, from the bins.

@@ -173,6 +173,13 @@ class Metric(ABC):
         """
         return None
 
+    def terms(self, sums: Floats) -> Floats | None:
+        """(…, M) numbers from (…, K) totals whose absolute values add up to `value`; None if none.
+
+        With them the bounds know that noise alone makes such a sum larger.
+        """
+        return None
+
     @property
     def studentised(self) -> bool:
         """True for ratios of two random means, whose bounds need bootstrap-t on small pools."""

@@ -36,6 +36,9 @@ class Statistic(Protocol):
     def parts(self, sums: Floats, /) -> Floats | None:
         """(…, M) numbers of which the value is the largest, or None where it is no maximum."""
 
+    def terms(self, sums: Floats, /) -> Floats | None:
+        """(…, M) numbers whose absolute values add up to the value, or None."""
+
 
 class Distribution(ABC):
     """What resampling says about a value."""

@@ -50,3 +50,7 @@ class Difference:
         if first is None or second is None:
             return None
         return self.sign * (first - second)
+
+    def terms(self, sums: Floats, /) -> Floats | None:
+        """None: a difference of two sums of absolute values is none."""
+        return None
