@@ -63,7 +63,7 @@ def test_both_curves_are_printed_and_written(folder, capsys):
 
 
 def test_what_accuracy_promises_stands_beside_what_is_measured(folder, capsys):
-    """The drop that a Gaussian proxy of this accuracy would have, the measured one, and the tail."""
+    """The drop of a Gaussian proxy of this accuracy, the measured one, and the errors' tail."""
     main(["curve", "demo.yaml", MODEL, "--out=curve.json"])
     shown = capsys.readouterr().out
     written = json.loads((folder / "curve.json").read_text())[0]

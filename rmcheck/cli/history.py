@@ -205,7 +205,7 @@ def _features(given: str | None, check: "CheckEntry") -> list[str]:
     """The facts asked for, or the prediction under the name of the method that made it."""
     from rmcheck.errors import UsageError, near_miss
     from rmcheck.metrics.best_of_n import BonDropRatio
-    from rmcheck.metrics.tilting import MatchedKlRegret
+    from rmcheck.metrics.matched_kl import MatchedKlRegret
     from rmcheck.regret.nested import NestedDrop
     from rmcheck.regret.ordinal import OrdinalDrop
     from rmcheck.regret.pooled import PooledDrop

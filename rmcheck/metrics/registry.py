@@ -30,7 +30,7 @@ SHIPPED = (
     "rmcheck.metrics.length_bias",
     "rmcheck.metrics.teacher",
     "rmcheck.metrics.overoptimization",
-    "rmcheck.metrics.tilting",
+    "rmcheck.metrics.matched_kl",
     "rmcheck.metrics.ensemble",
     "rmcheck.regret.predicted_regret",
 )

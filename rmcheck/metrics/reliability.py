@@ -56,11 +56,6 @@ class GoldenReliability(ColumnMetric):
         """The second golden read."""
         return (REPEAT,)
 
-    @property
-    def studentised(self) -> bool:
-        """True: a ratio of random means, whose bounds BCa makes too narrow on small pools."""
-        return True
-
     def block_sums(self, block: Block) -> Floats:
         """(p, 3): variance of golden, variance of the second read, and their covariance."""
         return repeat_moments(block.golden, block.columns[REPEAT])

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import SELECTION, BonDropRatio, bon_kl
+from rmcheck.metrics.matched_kl import MIN_ESS, MatchedKlRegret, ess_refusal
 from rmcheck.metrics.metric import Invariance, Metric
 from rmcheck.metrics.registry import register
 from rmcheck.metrics.reliability import REPEAT
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.metrics.settings import require_choice, require_number, require_whole_number
-from rmcheck.metrics.tilting import MIN_ESS, MatchedKlRegret, ess_refusal
 from rmcheck.regret.calibration import Calibration, Past
 from rmcheck.regret.disattenuated import Disattenuated
 from rmcheck.regret.nested import CHOSEN_AT, RANDOM, NestedDrop

@@ -9,17 +9,16 @@ import numpy as np
 
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import golden_gain_concerns
-from rmcheck.metrics.rewards import Block, Floats, Rewards
-from rmcheck.metrics.tilting import (
+from rmcheck.metrics.matched_kl import (
     GOOD_ESS,
     MIN_ESS,
     MatchedKlRegret,
-    Tilt,
     ess_refusal,
     matched_ess,
     matched_sums,
-    require_positive,
 )
+from rmcheck.metrics.rewards import Block, Floats, Rewards
+from rmcheck.metrics.tilting import Tilt, require_positive
 from rmcheck.regret.curve import about, few_prompts, per_unit
 from rmcheck.stats.simultaneous import band
 from rmcheck.stats.weights import draw_weights

@@ -159,7 +159,7 @@ def smoother(x: Floats) -> Floats:
     """(T, T) matrix that turns a series into its least squares quartic over (T,) x.
 
     Its highest point is where a hump of unknown form is looked for: over many forms (Gao's curves,
-    kinks, plateaus, at noise of 7 % of the gain) it lies where at most 8 % of the gain is missing,
+    kinks, plateaus, at noise of 7 % of the gain) it lies where at most 12 % of the gain is missing,
     most often below 1 %; two joined straight lines miss up to 19 %.
     """
     low, width = float(x.min()), float(np.ptp(x))

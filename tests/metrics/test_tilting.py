@@ -10,10 +10,10 @@ from scipy.optimize import brentq
 
 from rmcheck.checks.measurement import Sampling, measure
 from rmcheck.errors import UndefinedMetricError, UsageError
+from rmcheck.metrics.matched_kl import MatchedKlRegret
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.tilting import (
-    MatchedKlRegret,
     Tilt,
     effective_sample_size,
     pooled_sd,

@@ -9,9 +9,9 @@ import pytest
 from rmcheck.checks.measurement import Sampling, measure
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import BonDropRatio
+from rmcheck.metrics.matched_kl import MatchedKlRegret
 from rmcheck.metrics.overoptimization import Gamma
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.metrics.tilting import MatchedKlRegret
 from rmcheck.regret.curve import best_of_n_curve
 from rmcheck.regret.tilted_curve import kl_at_proxy_gain, tilted_curve
 

@@ -7,9 +7,9 @@ from worlds import world
 from rmcheck.checks.measurement import Sampling, measure
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import BonDropRatio, bon_kl
+from rmcheck.metrics.matched_kl import MatchedKlRegret
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.metrics.tilting import MatchedKlRegret
 from rmcheck.regret.ordinal import OrdinalDrop
 from rmcheck.regret.pooled import PooledDrop
 from rmcheck.regret.predicted_regret import PredictedRegret, n_at_kl
