@@ -14,6 +14,7 @@ prediction is too high, never too low.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -38,55 +39,57 @@ MIN_TAIL = 40.0
 INSIDE, ANCHOR, TAIL, COUNT = 0, 2, 4, 6
 
 
-@dataclass(frozen=True)
-class Ranked:
-    """All responses of a pool on one scale, ranked by a selector.
+@dataclass(frozen=True, eq=False)
+class BestOf:
+    """What each response of a pool adds to the best of n drawn from all of them.
+
+    The expected golden reward of the best of n is ∫ m(u) n uⁿ⁻¹ du over the ranks u. A response
+    counts for its own share of that, and it moves the rank of all that lie above it; with both,
+    the mean over responses is the value, and its spread is that of the value.
 
     Attributes:
         values: (V,) the selector's distinct values, ascending.
-        below: (V,) share of all responses that are lower.
-        upto: (V,) share that are not higher.
-        mean: (V,) mean golden reward, above its prompt's mean, of the responses with this value.
+        own: (V,) what golden of a response with this value is multiplied with.
+        above: (V,) what its rank does to the responses above it.
     """
 
     values: Floats
-    below: Floats
-    upto: Floats
-    mean: Floats
+    own: Floats
+    above: Floats
 
-    @classmethod
-    def of(cls, selector: Floats, golden: Floats, weights: Floats) -> Self:
-        """Rank (M,) responses; every prompt weighs the same."""
-        values, place = np.unique(selector, return_inverse=True)
-        mass: Floats = np.bincount(place, weights).astype(np.float64)
-        upto: Floats = np.cumsum(mass)
-        return cls(values, upto - mass, upto, np.bincount(place, weights * golden) / mass)
-
-    def influence(self, selector: Floats, golden: Floats, n: int) -> Floats:
-        """What each response adds to the best of n, and to the ranks of the others.
-
-        The expected golden reward of the best of n is ∫ m(u) n uⁿ⁻¹ du over the ranks u. A
-        response counts for its own share of that, and it moves the rank of all that lie above it;
-        with both, the mean over responses is the value, and its spread is that of the value.
+    def influences(self, selector: Floats, golden: Floats) -> Floats:
+        """(p, N) influences; their mean over all responses is the expected golden reward.
 
         Args:
             selector: (p, N) values among `values`.
             golden: (p, N) golden rewards above their prompt's mean.
-            n: Responses drawn.
-
-        Returns:
-            (p, N) influences; their mean over all responses is the expected golden reward.
         """
-        mass = self.upto - self.below
-        own = (self.upto**n - self.below**n) / mass
-        middle = (self.upto + self.below) / 2
-        push = mass * self.mean * n * (n - 1) * middle ** max(0, n - 2)
-        above = np.cumsum(push[::-1])[::-1] - push / 2
-        above = above - mass @ above
         # Prompts outside the slice that was ranked are measured and then left out.
         place = np.minimum(np.searchsorted(self.values, selector), self.values.size - 1)
-        found: Floats = own[place] * golden + above[place]
+        found: Floats = self.own[place] * golden + self.above[place]
         return found
+
+
+def best_of(selector: Floats, golden: Floats, weights: Floats, at: Sequence[int]) -> list[BestOf]:
+    """The best of each n in `at`, drawn from (M,) responses with these weights.
+
+    Args:
+        selector: (M,) what the best is chosen by.
+        golden: (M,) golden rewards above their prompt's mean.
+        weights: (M,) shares of the responses; they sum to 1.
+        at: Each n.
+    """
+    values, place = np.unique(selector, return_inverse=True)
+    mass: Floats = np.bincount(place, weights).astype(np.float64)
+    upto: Floats = np.cumsum(mass)
+    below, mean = upto - mass, np.bincount(place, weights * golden) / mass
+    middle = (upto + below) / 2
+    found = []
+    for n in at:
+        push = mass * mean * n * (n - 1) * middle ** max(0, n - 2)
+        above = np.cumsum(push[::-1])[::-1] - push / 2
+        found.append(BestOf(values, (upto**n - below**n) / mass, above - mass @ above))
+    return found
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,7 @@ class PooledDrop(DropRatio):
     min_tail: float = MIN_TAIL
     anchor: int = field(default=0, init=False)
     reach: int = field(default=0, init=False)
-    by_proxy: Ranked | None = field(default=None, init=False, repr=False, compare=False)
-    by_golden: Ranked | None = field(default=None, init=False, repr=False, compare=False)
+    tails: tuple[BestOf, ...] = field(default=(), init=False, repr=False, compare=False)
 
     @property
     def invariances(self) -> frozenset[Invariance]:  # type: ignore[override]
@@ -140,16 +142,20 @@ class PooledDrop(DropRatio):
 
     def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
         """This metric with the ranks of the prompts that are measured."""
+        if self.tails and mask.all():
+            return self  # `fitted` has seen the same prompts
         rows = _centred(rewards, mask, self.min_responses)
         if rows is None:
             return self
         proxy, golden, weights = rows
+        seen = max(self.anchor, min(self.n, reach(proxy.size, self.min_tail)))
+        by_proxy = best_of(proxy, golden, weights, (self.anchor, seen))
+        by_golden = best_of(golden, golden, weights, (self.anchor, seen))
         found = replace(self)
         for name, value in {
             "anchor": self.anchor,
-            "reach": max(self.anchor, min(self.n, reach(proxy.size, self.min_tail))),
-            "by_proxy": Ranked.of(proxy, golden, weights),
-            "by_golden": Ranked.of(golden, golden, weights),
+            "reach": seen,
+            "tails": (by_proxy[0], by_golden[0], by_proxy[1], by_golden[1]),
         }.items():
             object.__setattr__(found, name, value)
         return found
@@ -176,16 +182,16 @@ class PooledDrop(DropRatio):
         Raises:
             UndefinedMetricError: The metric has not seen a pool yet.
         """
-        if self.by_proxy is None or self.by_golden is None:
+        if not self.tails:
             raise UndefinedMetricError(f"{self.name} must first see the pool: call fitted(rewards)")
         proxy = block.proxy - block.proxy.mean(axis=1, keepdims=True)
         golden = block.golden - block.golden.mean(axis=1, keepdims=True)
-        columns = [best_of_n_gains(block.proxy, block.golden, self.anchor)]
-        for n in (self.anchor, self.reach):
-            chosen = self.by_proxy.influence(proxy, golden, n).mean(axis=1)
-            best = self.by_golden.influence(golden, golden, n).mean(axis=1)
-            columns.append(np.stack([chosen, best], axis=1))
-        return np.hstack([*columns, np.ones((len(golden), 1))])
+        columns = [
+            tail.influences(selector, golden).mean(axis=1)
+            for tail, selector in zip(self.tails, (proxy, golden, proxy, golden), strict=True)
+        ]
+        inside = best_of_n_gains(block.proxy, block.golden, self.anchor)
+        return np.column_stack([inside, *columns, np.ones(len(golden))])
 
     def value(self, sums: Floats) -> Floats:
         """The drop inside prompts, and what the tail of all adds.

@@ -9,7 +9,7 @@ from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.best_of_n import BonDropRatio
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.regret.pooled import PooledDrop, Ranked, reach
+from rmcheck.regret.pooled import PooledDrop, best_of, reach
 from rmcheck.testing import LAWS, check_metric_laws
 
 
@@ -68,33 +68,35 @@ def test_influences_average_to_the_best_of_n():
     """The mean influence of all responses is the expected golden reward of the best of n."""
     rng = np.random.default_rng(2)
     selector, golden = np.round(rng.normal(size=400), 1), rng.normal(size=400)
-    ranked = Ranked.of(selector, golden, np.full(400, 1 / 400))
-    ranks = np.searchsorted(ranked.values, selector)
-    weights = (ranked.upto**7 - ranked.below**7)[ranks] / np.bincount(ranks)[ranks]
+    equal = np.full(400, 1 / 400)
+    _, place, counts = np.unique(selector, return_inverse=True, return_counts=True)
+    upto = np.cumsum(counts) / 400
+    chosen = np.diff(np.concatenate([[0.0], upto**7])) / counts
 
-    found = ranked.influence(selector[None], golden[None], 7)
+    (best,) = best_of(selector, golden, equal, [7])
 
-    assert found.mean() == pytest.approx(weights @ golden)
+    assert best.influences(selector[None], golden[None]).mean() == pytest.approx(
+        chosen[place] @ golden
+    )
 
 
 def test_influences_follow_a_change_of_the_sample():
     """Leaving one response out changes the value as its influence says, to first order."""
     rng = np.random.default_rng(3)
-    selector, golden, n = rng.normal(size=900), rng.normal(size=900), 6
+    selector, golden = rng.normal(size=900), rng.normal(size=900)
 
-    def best(keep):
-        count = keep.sum()
-        ranked = Ranked.of(selector[keep], golden[keep], np.full(count, 1 / count))
-        return ranked.influence(selector[keep][None], golden[keep][None], n).mean()
+    def influences(keep):
+        (best,) = best_of(selector[keep], golden[keep], np.full(keep.sum(), 1 / keep.sum()), [6])
+        return best.influences(selector[keep][None], golden[keep][None])[0]
 
     everything = np.ones(900, dtype=bool)
-    ranked = Ranked.of(selector, golden, np.full(900, 1 / 900))
-    influence = ranked.influence(selector[None], golden[None], n)[0]
+    whole = influences(everything)
     changes = []
     for i in (0, 50, 500, int(selector.argmax())):
         keep = everything.copy()
         keep[i] = False
-        changes.append((best(everything) - best(keep), (influence[i] - best(everything)) / 899))
+        change = whole.mean() - influences(keep).mean()
+        changes.append((change, (whole[i] - whole.mean()) / 899))
 
     found, expected = np.array(changes).T
     assert found == pytest.approx(expected, abs=2e-4)
