@@ -10,6 +10,7 @@ from rmcheck.errors import BaselineError
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.regret.predicted_regret import PastOf, knowing_past
 from rmcheck.stats.estimate import Estimate
 
 
@@ -27,6 +28,7 @@ class BoundMetric:
         baseline: Gives the rewards of the baseline on the same rows, or None.
         settings: Settings of the metric.
         conditions: Slice column to value.
+        past: The past reward models that a prediction may be calibrated on.
     """
 
     name: str
@@ -35,6 +37,7 @@ class BoundMetric:
     baseline: Callable[[], Rewards] | None = field(default=None, repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict)
     conditions: Mapping[str, str] = field(default_factory=dict)
+    past: PastOf | None = field(default=None, repr=False)
 
     def at(self, **settings: Any) -> Self:
         """The same metric with other settings, as in `bon_drop_ratio.at(n=16)`."""
@@ -56,7 +59,8 @@ class BoundMetric:
     @cached_property
     def measurement(self) -> Measurement:
         """Everything that was found out about the number."""
-        return measure(self.metric, self.rewards, where=self.conditions, sampling=self.sampling)
+        metric = knowing_past(self.metric, self.conditions, self.past)
+        return measure(metric, self.rewards, where=self.conditions, sampling=self.sampling)
 
     @property
     def estimate(self) -> Estimate:

@@ -104,6 +104,7 @@ def _metric_fixture(name: str) -> Callable[..., BoundMetric]:
             rewards,
             loaded.sampling,
             (lambda: runner.rewards(loaded, "baseline")) if runner.has("baseline") else None,
+            past=runner.subject(loaded, "candidate").past,
         )
 
     bound_metric.__doc__ = f"The metric `{name}` on the suite that the `rmcheck` marker names."

@@ -4,6 +4,7 @@ One metric with several ways to find it. Which one was used, and why, is in its 
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self, get_args
 
@@ -228,6 +229,18 @@ class PredictedRegret(Metric):
         value = float(self._fitted.value(sums))
         own = {self._fitted.name: value} if math.isfinite(value) else {}
         return {**self._fitted.facts(sums), **own}
+
+
+# Gives, for a metric and the slice it is measured on, the past reward models that it may be
+# calibrated on; None where there are none.
+PastOf = Callable[[PredictedRegret, Mapping[str, str]], Past | None]
+
+
+def knowing_past(metric: Metric, where: Mapping[str, str], past: PastOf | None) -> Metric:
+    """The metric, with the past where it asks for it."""
+    if past is None or not isinstance(metric, PredictedRegret):
+        return metric
+    return metric.knowing(past(metric, where))
 
 
 _GAUSSIAN = "extrapolated from best-of-2, as if proxy and golden were Gaussian"

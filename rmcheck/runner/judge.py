@@ -1,7 +1,7 @@
 """From the rewards of a suite to the records of its checks."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,8 +22,7 @@ from rmcheck.checks.worst import worst_slice
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.regret.calibration import Past
-from rmcheck.regret.predicted_regret import PredictedRegret
+from rmcheck.regret.predicted_regret import PastOf, knowing_past
 from rmcheck.runner.loaded import LoadedSuite, PlannedCheck
 from rmcheck.stats.estimate import Estimate
 
@@ -69,18 +68,11 @@ class Subject:
 
     Attributes:
         rewards: Its rewards.
-        past: Gives, for a check and the slice that it is measured on, the past reward models that
-            a prediction for this one may be calibrated on; None where there are none.
+        past: The past reward models that a prediction for this one may be calibrated on.
     """
 
     rewards: Rewards
-    past: Callable[[PredictedRegret, Mapping[str, str]], Past | None]
-
-    def metric(self, metric: Metric, where: Mapping[str, str]) -> Metric:
-        """The metric, knowing the past where it asks for it."""
-        if not isinstance(metric, PredictedRegret):
-            return metric
-        return metric.knowing(self.past(metric, where))
+    past: PastOf
 
 
 def judge(
@@ -143,7 +135,7 @@ def _part(
 def _pending(
     metric: Metric, subject: Subject, where: Mapping[str, str], sampling: Sampling
 ) -> Pending:
-    known = subject.metric(metric, where)
+    known = knowing_past(metric, where, subject.past)
     return pending(known, subject.rewards, where=where, sampling=sampling)
 
 

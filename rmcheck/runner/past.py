@@ -1,9 +1,9 @@
 """Past reward models of a suite's history, for predictions to be calibrated on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from rmcheck.regret.calibration import Past
-from rmcheck.regret.predicted_regret import PredictedRegret
+from rmcheck.regret.predicted_regret import PastOf, PredictedRegret
 from rmcheck.runner.judge import measured_as
 from rmcheck.runner.loaded import LoadedSuite
 from rmcheck.store.calibration import Basis, CalibrationTable, calibration_table, comparable
@@ -15,9 +15,7 @@ from rmcheck.store.records import Target
 FREE = ("predictor", "v")
 
 
-def past_of(
-    loaded: LoadedSuite, *, golden: str, identity: str, fingerprint: str
-) -> Callable[[PredictedRegret, Mapping[str, str]], Past | None]:
+def past_of(loaded: LoadedSuite, *, golden: str, identity: str, fingerprint: str) -> PastOf:
     """What predictions for a model on a suite may be calibrated on, by metric and slice.
 
     Args:

@@ -265,8 +265,8 @@ class Runner:
     ) -> dict[tuple[str, str], tuple[Judged, Verdict] | RmcheckError]:
         path = loaded.suite.path.resolve()
         if path not in self._judged:
-            baseline = self._subject(loaded, "baseline") if self.has("baseline") else None
-            found = judge(loaded, self._subject(loaded, "candidate"), baseline)
+            baseline = self.subject(loaded, "baseline") if self.has("baseline") else None
+            found = judge(loaded, self.subject(loaded, "candidate"), baseline)
             measured = {k: j for k, j in found.items() if isinstance(j, Judged)}
             verdicts = decide_all(list(measured.values()))
             pairs = zip(measured.items(), verdicts, strict=True)
@@ -276,7 +276,12 @@ class Runner:
             }
         return self._judged[path]
 
-    def _subject(self, loaded: LoadedSuite, role: str) -> Subject:
+    def subject(self, loaded: LoadedSuite, role: str) -> Subject:
+        """The candidate or the baseline as it is judged on a suite.
+
+        Raises:
+            ModelError, StoreError: The scores could not be had.
+        """
         spec = loaded.suite.golden.model
         past = past_of(
             loaded,

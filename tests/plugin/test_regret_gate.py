@@ -76,6 +76,26 @@ def test_regret_is_calibrated_on_what_rl_made_of_past_models(bench, capsys):
     assert check["lower"] < check["value"] < check["upper"]
 
 
+def test_the_fixture_predicts_what_the_suite_s_check_predicts(bench, capsys):
+    """In a plain test the prediction is calibrated on the suite's history too."""
+    for k in range(10):
+        remember(bench, 0.3 + 0.15 * k, 0.2 + 0.06 * k, capsys)
+    bench.path.joinpath("test_regret.py").write_text(
+        "import pytest\n\n\n"
+        '@pytest.mark.rmcheck(suite="demo.yaml")\n'
+        "def test_regret(predicted_regret):\n"
+        "    found = predicted_regret.at(n=20)\n"
+        '    assert "calibrated on 10 past RMs" in found.measurement.note\n'
+        "    assert 0.4 < found.value < 0.55\n"
+    )
+
+    result = bench.runpytest_inprocess(
+        "--rmcheck", "--rmcheck-model=fake:perfect?noise=0.95", "test_regret.py"
+    )
+
+    result.assert_outcomes(passed=1)
+
+
 def test_a_model_is_not_calibrated_on_itself(bench, capsys):
     """The candidate's own record does not count, and is named as left out."""
     for k in range(3):
