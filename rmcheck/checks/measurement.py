@@ -229,14 +229,16 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
     added, redrawn = value.statistic.terms(value.sums.sum(axis=0)), value.statistic.terms(totals)
     if added is not None and redrawn is not None and (sum_ := absolute_sum(added, redrawn)):
         return sum_
+    statistic = value.statistic
     return resample(
-        value.statistic,
+        statistic,
         value.sums,
         weights,
         units=value.units,
         totals=totals,
         studentised=value.studentised,
         reach=value.reach,
+        smooth=not isinstance(statistic, Difference) or statistic.smooth(value.sums.sum(axis=0)),
     )
 
 

@@ -162,6 +162,7 @@ def resample(
     totals: Floats | None = None,
     studentised: bool = False,
     reach: tuple[float, float] = (0.0, 0.0),
+    smooth: bool = True,
 ) -> Distribution:
     """Resample a statistic of totals.
 
@@ -174,6 +175,8 @@ def resample(
         studentised: Whether the statistic is a ratio of two random means.
         reach: How far one unit could move the value down and up if it did not agree with all
             others; used only where no resample changes the value.
+        smooth: Whether small changes of the totals change the statistic in proportion. Where they
+            do not, corrections for bias and skewness mislead, and percentiles are taken.
     """
     if totals is None:
         totals = weights.totals(sums, units)
@@ -186,6 +189,8 @@ def resample(
     if studentised and sums.shape[0] < SMALL_SAMPLE:
         return _studentised(statistic, sums, weights, units, totals, center)
     bias, acceleration = _bias(draws, center), _acceleration(statistic, sums)
+    if not smooth:
+        return BCa(SortedDraws(draws), 0.0, 0.0, sums.shape[0])
     return BCa(SortedDraws(draws), bias, acceleration, sums.shape[0])
 
 

@@ -54,3 +54,7 @@ class Difference:
     def terms(self, sums: Floats, /) -> Floats | None:
         """None: a difference of two sums of absolute values is none."""
         return None
+
+    def smooth(self, sums: Floats, /) -> bool:
+        """False for a difference of two sums of absolute values, from (K,) totals."""
+        return self.first.terms(sums[: self.split]) is None
