@@ -1,17 +1,23 @@
 """How fast texts become rewards, against the ways people do it without rmcheck.
 
     python benchmarks/scoring.py                    # writes benchmarks/results/scoring.json
-    python benchmarks/scoring.py --rounds 1 --prompts 4 --stored 1000     # a quick look
+    python benchmarks/scoring.py --rounds 1 --scale 0.5 --stored 1000      # a quick look
+    python benchmarks/scoring.py --shape 8b --device cuda --dtype bfloat16 --scale 16
 
-Three parts, on a small random Llama made here (4 layers, hidden 256) and made-up texts whose
-lengths spread as people's do. `answers`: as on AlpacaEval (mean 353 tokens, median 320, p90 654);
-`short answers`: chat of a line or two, four times as many.
+A random Llama made in memory and made-up texts: prompts of about 200 tokens with 2, 8 or 64
+responses of about 100 tokens, lengths spread as people's are.
 
-1. scoring: rmcheck with its default token budget (`fill`, store included) against one sample at a
-   time and batches of 8 and 16 in the order of the data, all through the same engine, in
-   interleaved rounds; CPU seconds of one thread, medians, and the median of the rounds' ratios;
-2. budgets: the same samples with other token budgets, which is where the CPU's default is from;
+1. scoring: rmcheck with shared prompts and without (token-budget batches), store included, against
+   one text at a time, the text-classification pipeline of transformers, and what rewardbench does
+   (batches of 8 in the order of the data, padded on the left to the longest). Same model, same
+   texts, interleaved rounds, one thread; medians, and the median of the rounds' ratios. Of CPU
+   seconds on a CPU, of wall seconds elsewhere. Encoding counts for all.
+2. budgets: the same with other token budgets, which is where the CPU's defaults are from;
 3. warm: 100,000 stored scores read back in a new process, which must not import torch.
+
+`peak share` is what a contender must compute (linear layers and causal attention, no padding, a
+prompt once where it is shared) by its time, over the rate of one large matrix product measured in
+the same run.
 """
 
 import argparse
@@ -23,7 +29,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,53 +38,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.models.model import Encoded, RewardModel, Sample
+from rmcheck.models.model import Sample
+from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.registry import open_model
+from rmcheck.models.transformers_model import TransformersRewardModel
 from rmcheck.pool.pool import Message
-from rmcheck.scoring.batches import batches, default_budget
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
+from rmcheck.scoring.batches import PackedOrder, PaddedOrder, cut, default_budget
+from rmcheck.scoring.request import Request, scores_of
+from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.parts import Provenance, ScoreRows
 from rmcheck.store.scores import ScoreStore
 
 RESULTS = Path(__file__).parent / "results" / "scoring.json"
-BUDGETS = (256, 512, 1024, 2048, 4096)
+PADDED_BUDGETS = (256, 512, 1024, 2048)
+PACKED_BUDGETS = (1024, 2048, 4096, 8192)
+# Responses a prompt, and prompts at --scale 1.
+PROMPTS = {2: 8, 8: 3, 64: 1}
+# hidden, layers, heads, key heads, intermediate: as Qwen2.5 0.5B and 1.5B, and Llama 3 8B.
+SHAPES = {
+    "13m": (384, 8, 6, 2, 1024),
+    "0.5b": (896, 24, 14, 2, 4864),
+    "1.5b": (1536, 28, 12, 2, 8960),
+    "8b": (4096, 32, 32, 8, 14336),
+}
 WORDS = (
     *("a", "be", "can", "dog", "even", "from", "give", "have"),
     *("into", "just", "know", "long", "more", "never", "only", "people"),
 )
+Rewards = NDArray[np.float64]
+Contender = Callable[[], Rewards]
 
 
-def made_up_samples(
-    prompts: int, responses: int, *, asked: int, answered: int, seed: int = 0
-) -> list[Sample]:
-    """Prompts and responses with lognormal word counts.
-
-    Args:
-        prompts: How many.
-        responses: To each prompt.
-        asked: Median words of a prompt.
-        answered: Median words of a response.
-        seed: Of the generator.
-    """
+def made_up_samples(prompts: int, responses: int, seed: int = 0) -> list[Sample]:
+    """Prompts of about 200 words and responses of about 100, lognormal word counts."""
     rng = np.random.default_rng(seed)
 
     def text(median: int, spread: float) -> str:
-        count = min(1700, int(rng.lognormal(np.log(median), spread)) + 1)
-        return " ".join(rng.choice(WORDS, count))
+        return " ".join(rng.choice(WORDS, int(rng.lognormal(np.log(median), spread)) + 1))
 
     samples = []
     for prompt in range(prompts):
-        question = (Message("user", text(asked, 0.8)),)
-        samples += [
-            Sample(f"p{prompt}", i, question, text(answered, 0.65)) for i in range(responses)
-        ]
+        question = (Message("user", text(195, 0.2)),)
+        samples += [Sample(f"p{prompt}", i, question, text(90, 0.5)) for i in range(responses)]
     return samples
 
 
-def save_model(folder: Path) -> None:
-    """A random Llama with one logit, and a tokenizer that knows the words above."""
-    import torch
+def save_tokenizer(folder: Path) -> int:
+    """A tokenizer that knows the words above; the size of its vocabulary."""
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -97,121 +104,265 @@ def save_model(folder: Path) -> None:
         "{{ bos_token }} {% for m in messages %}<|{{ m.role }}|> {{ m.content }} {% endfor %}"
         "{{ eos_token }}"
     )
-    torch.manual_seed(0)
-    transformers.utils.logging.disable_progress_bar()
-    config = transformers.LlamaConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=256,
-        intermediate_size=768,
-        num_hidden_layers=4,
-        num_attention_heads=8,
-        num_key_value_heads=2,
-        max_position_embeddings=4096,
-        num_labels=1,
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=3,
-    )
-    model = transformers.LlamaForSequenceClassification(config)
-    # Rewards of a standard deviation near one, so that differences can be read as such.
-    torch.nn.init.normal_(model.score.weight, std=0.06)
-    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return len(vocabulary)
 
 
-def scored_in(
-    model: RewardModel, encoded: Sequence[Encoded], groups: Sequence[Sequence[int]]
-) -> NDArray[np.float64]:
-    """Rewards computed in these batches, in the order of the samples."""
-    rewards = np.full(len(encoded), np.nan)
-    for group in groups:
-        rewards[list(group)] = model.score([encoded[i] for i in group])
-    return rewards
+def random_llama(shape: str, vocabulary: int) -> Any:
+    """A Llama with one logit, on torch's default device and in its default type."""
+    import torch
+    import transformers
+
+    hidden, layers, heads, key_heads, intermediate = SHAPES[shape]
+    torch.manual_seed(0)
+    model = transformers.LlamaForSequenceClassification(
+        transformers.LlamaConfig(
+            vocab_size=vocabulary,
+            hidden_size=hidden,
+            intermediate_size=intermediate,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=key_heads,
+            max_position_embeddings=4096,
+            num_labels=1,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=3,
+        )
+    )
+    # Rewards of a standard deviation near one, so that differences can be read as such.
+    torch.nn.init.normal_(model.score.weight, std=hidden**-0.5)
+    return model.eval()
 
 
-def waste(lengths: Sequence[int], groups: Sequence[Sequence[int]]) -> float:
-    """Share of the computed tokens that are padding."""
-    padded = sum(len(group) * max(lengths[i] for i in group) for group in groups)
-    return 1 - sum(lengths) / padded
+def loaded_model(folder: Path, shape: str, device: str, dtype: str) -> TransformersRewardModel:
+    """The model as rmcheck loads one; a large one's weights are made in place, never on disk."""
+    import torch
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    vocabulary = save_tokenizer(folder)
+    random_llama("13m", vocabulary).save_pretrained(folder)
+    model = open_model(f"hf:{folder}?device={device}&dtype={dtype}")
+    assert isinstance(model, TransformersRewardModel)
+    model.load()
+    scorer = model.scorer
+    if shape != "13m":
+        torch.set_default_dtype(getattr(torch, dtype))
+        with torch.device(device):
+            scorer._model = random_llama(shape, vocabulary)
+        torch.set_default_dtype(torch.float32)
+        scorer._body, scorer._last_layer = scorer._model.model, scorer._model.score.float()
+        scorer._last_layer.register_forward_pre_hook(lambda _, xs: tuple(x.float() for x in xs))
+    # Proofs and loading are not what is measured here.
+    model.prove = lambda encoded: None  # type: ignore[method-assign]
+    return model
 
 
-def in_order(count: int, size: int) -> list[list[int]]:
-    """Batches of a fixed size in the order of the data."""
-    return [list(range(i, min(i + size, count))) for i in range(0, count, size)]
+@dataclass
+class Race:
+    """One model and some samples, to be scored in several ways."""
+
+    model: TransformersRewardModel
+    samples: list[Sample]
+
+    def rmcheck(self, shared: bool, budget: int) -> Rewards:
+        """As a gate scores, the store included."""
+        self.model.shares_prefixes = shared
+        with tempfile.TemporaryDirectory() as place:
+            store = ScoreStore(Path(place) / ".rmcheck")
+            requests = [Request(self.model, tuple(self.samples))]
+            with Path(os.devnull).open("w") as nowhere:
+                fill_requests(requests, store, budget=budget, progress=nowhere, release=False)
+            return scores_of(self.model, self.samples, store).scores
+
+    def one_by_one(self) -> Rewards:
+        """A batch of one, through the same engine."""
+        encoded = self.model.encode(self.samples)
+        scorer = self.model.scorer
+        return np.concatenate([scorer.rewards([e.ids]) for e in encoded])
+
+    def texts(self) -> list[str]:
+        """The conversations as the chat template renders them."""
+        return [self.model.tokenizer.text(e.ids) for e in self.model.encode(self.samples)]
+
+    def pipeline(self) -> Rewards:
+        """The text-classification pipeline of transformers as it comes, without its sigmoid."""
+        import transformers
+
+        scorer = self.model.scorer
+        pipe = transformers.pipeline(
+            "text-classification",
+            model=scorer._model,
+            tokenizer=self.padding_tokenizer(),
+            device=scorer.device,
+            function_to_apply="none",
+        )
+        return np.array([found["score"] for found in pipe(self.texts())])
+
+    def rewardbench(self) -> Rewards:
+        """Batches of 8 in the order of the data, padded on the left to the longest."""
+        import torch
+
+        tokenizer, scorer, texts = self.padding_tokenizer(), self.model.scorer, self.texts()
+        rewards: list[float] = []
+        with torch.inference_mode():
+            for start in range(0, len(texts), 8):
+                inputs = tokenizer(texts[start : start + 8], padding=True, return_tensors="pt")
+                logits = scorer._model(
+                    input_ids=inputs["input_ids"].to(scorer.device),
+                    attention_mask=inputs["attention_mask"].to(scorer.device),
+                ).logits
+                rewards += logits[:, 0].float().tolist()
+        return np.array(rewards)
+
+    def padding_tokenizer(self) -> Any:
+        """The checkpoint's tokenizer by itself, as the others use it."""
+        import transformers
+
+        return transformers.AutoTokenizer.from_pretrained(
+            self.model.checkpoint.path, padding_side="left"
+        )
+
+    def lengths(self) -> list[int]:
+        """Tokens of each sample."""
+        return [e.length for e in self.model.encode(self.samples)]
+
+    def flops(self, shared: bool) -> float:
+        """Of the linear layers and of causal attention, without padding."""
+        body = self.model.scorer._body
+        layers = sum(p.numel() for n, p in body.named_parameters() if "embed" not in n)
+        config = body.config
+        rows = [e.ids for e in self.model.encode(self.samples)]
+        packed = packed_rows(rows, [0] * len(rows), LEAST_PREFIX if shared else max(self.lengths()))
+        pairs = sum(s.length * (s.prefix + s.length / 2) for s in packed.segments)
+        attention = 4 * config.num_hidden_layers * config.hidden_size * pairs
+        return 2 * layers * len(packed.ids) + attention
 
 
-Contender = Callable[[], NDArray[np.float64]]
-
-
-def race(contenders: dict[str, Contender], rounds: int) -> dict[str, Any]:
-    """CPU and wall seconds of each contender, in interleaved rounds; the first is the baseline."""
+def raced(contenders: dict[str, Contender], rounds: int, device: str) -> dict[str, dict[str, Any]]:
+    """Each contender in interleaved rounds; ratios to the first, differences to `one by one`."""
     cpu: dict[str, list[float]] = {name: [] for name in contenders}
     wall: dict[str, list[float]] = {name: [] for name in contenders}
-    rewards: dict[str, NDArray[np.float64]] = {}
+    memory: dict[str, list[float]] = {name: [] for name in contenders}
+    rewards: dict[str, Rewards] = {}
     for _ in range(rounds):
         for name, contender in contenders.items():
+            reset_peak(device)
             started, started_cpu = time.perf_counter(), time.process_time()
             rewards[name] = contender()
             cpu[name].append(time.process_time() - started_cpu)
             wall[name].append(time.perf_counter() - started)
+            memory[name].append(peak_mib(device))
     first = next(iter(contenders))
-    exact = rewards["one by one"]
+    clock = cpu if device == "cpu" else wall
+    exact = rewards.get("one by one", rewards[first])
     return {
         name: {
             "cpu_seconds": statistics.median(cpu[name]),
             "wall_seconds": statistics.median(wall[name]),
+            "seconds": statistics.median(clock[name]),
             "speed_up": statistics.median(
-                a / b for a, b in zip(cpu[first], cpu[name], strict=True)
+                a / b for a, b in zip(clock[first], clock[name], strict=True)
             ),
+            "peak_mib": statistics.median(memory[name]),
             "max_abs_difference": float(np.abs(rewards[name] - exact).max()),
         }
         for name in contenders
     }
 
 
-def scoring_race(model: RewardModel, samples: list[Sample], rounds: int) -> dict[str, Any]:
-    """Parts 1 and 2: the model is loaded before the clock runs, for all contenders alike."""
+def reset_peak(device: str) -> None:
+    """Forget how much memory was in use at most."""
     import torch
 
-    torch.set_num_threads(1)
-    model.load()
-    # `fill` closes what it loaded; loading is not what is measured here.
-    model.close = lambda: None  # type: ignore[method-assign]
-    model.prove = lambda encoded: None  # type: ignore[method-assign]
-    encoded = model.encode(samples)
-    lengths = [e.length for e in encoded]
-    budget = default_budget(model.description["device"])
-    groups = {
-        "batches of 8 in order": in_order(len(samples), 8),
-        "batches of 16 in order": in_order(len(samples), 16),
-        "one by one": in_order(len(samples), 1),
-        f"rmcheck, budget {budget}": list(batches(lengths, budget)),
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    elif Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mib(device: str) -> float:
+    """Memory in use at most since then, weights included; the whole process on a CPU."""
+    import torch
+
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) / 1024 for line in lines if "VmHWM" in line), float("nan"))
+
+
+def matmul_peak(device: str, dtype: str, size: int) -> float:
+    """FLOP/s of the best of several large matrix products."""
+    import torch
+
+    left, right = (torch.randn(size, size, device=device, dtype=getattr(torch, dtype)),) * 2
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    best = float("inf")
+    for _ in range(8):
+        started = clock()
+        for _ in range(4):
+            product = left @ right
+        product[0, 0].item()
+        best = min(best, (clock() - started) / 4)
+    return float(2 * size**3 / best)
+
+
+def scoring(race: Race, rounds: int, device: str, peak: float) -> dict[str, Any]:
+    """Part 1 for one set of samples."""
+    lengths = race.lengths()
+    rows = [e.ids for e in race.model.encode(race.samples)]
+    padded, packed = (default_budget(device, packed=is_packed) for is_packed in (False, True))
+    computed = {
+        "rewardbench": sum(
+            max(lengths[i : i + 8]) * len(lengths[i : i + 8]) for i in range(0, len(lengths), 8)
+        ),
+        "transformers pipeline": sum(lengths),
+        "one by one": sum(lengths),
+        "rmcheck, prefix=off": sum(
+            max(lengths[i] for i in batch) * len(batch)
+            for batch in cut(PaddedOrder(lengths), padded)
+        ),
+        "rmcheck, prefix=shared": sum(
+            len(packed_rows([rows[i] for i in batch], [0] * len(batch)).ids)
+            for batch in cut(PackedOrder(rows), packed)
+        ),
     }
-    groups |= {f"batches only, budget {b}": list(batches(lengths, b)) for b in BUDGETS}
-
-    def with_encoding(name: str) -> Contender:
-        return lambda: scored_in(model, model.encode(samples), groups[name])
-
-    def with_store() -> NDArray[np.float64]:
-        with tempfile.TemporaryDirectory() as place:
-            store = ScoreStore(Path(place) / ".rmcheck")
-            fill(model, samples, store)
-            return scores_of(model, samples, store).scores
-
-    contenders = {name: with_encoding(name) for name in groups}
-    contenders[f"rmcheck, budget {budget}"] = with_store
-    with_encoding("one by one")()
-    results = race(contenders, rounds)
-    for name, result in results.items():
-        result["padding_waste"] = waste(lengths, groups[name])
-        result["tokens_per_cpu_second"] = sum(lengths) / result["cpu_seconds"]
+    contenders: dict[str, Contender] = {
+        "rewardbench": race.rewardbench,
+        "transformers pipeline": race.pipeline,
+        "one by one": race.one_by_one,
+        "rmcheck, prefix=off": lambda: race.rmcheck(False, padded),
+        "rmcheck, prefix=shared": lambda: race.rmcheck(True, packed),
+    }
+    race.rmcheck(True, packed)
+    found = raced(contenders, rounds, device)
+    for name, result in found.items():
+        seconds = result.pop("seconds")
+        result["samples_per_second"] = len(lengths) / seconds
+        result["tokens_per_second"] = sum(lengths) / seconds
+        # Below 0 where shared prompts spare more than padding costs.
+        result["padding_waste"] = 1 - sum(lengths) / computed[name]
+        result["peak_share"] = race.flops(shared="shared" in name) / seconds / peak
     tokens = {"total": sum(lengths), "mean": sum(lengths) / len(lengths), "longest": max(lengths)}
+    spread = float(race.one_by_one().std())
     return {
-        "samples": len(samples),
+        "samples": len(lengths),
         "tokens": tokens,
-        "reward_std": float(with_encoding("one by one")().std()),
-        "contenders": results,
+        "reward_std": spread,
+        "contenders": found,
     }
+
+
+def budgets(race: Race, rounds: int, device: str) -> dict[str, Any]:
+    """Part 2: speed-ups over one by one."""
+    contenders: dict[str, Contender] = {"one by one": race.one_by_one}
+    for budget in PADDED_BUDGETS:
+        contenders[f"prefix=off, budget {budget}"] = lambda b=budget: race.rmcheck(False, b)
+    for budget in PACKED_BUDGETS:
+        contenders[f"prefix=shared, budget {budget}"] = lambda b=budget: race.rmcheck(True, b)
+    return {name: result["speed_up"] for name, result in raced(contenders, rounds, device).items()}
 
 
 WARM = """
@@ -319,54 +470,83 @@ def machine() -> dict[str, str]:
 
 def report(results: dict[str, Any]) -> str:
     """The results as tables."""
-    warm = results["warm"]
     lines = ["  ".join(f"{name} {value}" for name, value in results["machine"].items())]
-    for texts, scoring in results["scoring"].items():
+    lines += [
+        f"{results['shape']} Llama, {results['dtype']} on {results['device']}; matrix products "
+        f"{results['matmul_peak'] / 1e9:,.0f} GFLOP/s; {results['rounds']} rounds"
+    ]
+    for responses, scoring in results["scoring"].items():
         lines += [
             "",
-            f"{texts}: {scoring['samples']} samples, {scoring['tokens']['total']:,} tokens "
-            f"(mean {scoring['tokens']['mean']:.0f}), 1 thread, {results['rounds']} rounds; "
+            f"{responses} responses a prompt: {scoring['samples']} samples, "
+            f"{scoring['tokens']['total']:,} tokens (mean {scoring['tokens']['mean']:.0f}); "
             f"rewards' standard deviation {scoring['reward_std']:.2f}",
-            f"{'':28}{'CPU s':>8}{'wall s':>8}{'x':>7}{'padding':>9}{'max diff':>10}",
+            f"{'':26}{'CPU s':>8}{'wall s':>8}{'x':>7}{'samples/s':>11}{'tokens/s':>10}"
+            f"{'waste':>8}{'peak':>7}{'MiB':>8}{'max diff':>10}",
         ]
         lines += [
-            f"{name:28}{r['cpu_seconds']:8.2f}{r['wall_seconds']:8.2f}{r['speed_up']:7.2f}"
-            f"{r['padding_waste']:9.1%}{r['max_abs_difference']:10.1e}"
+            f"{name:26}{r['cpu_seconds']:8.2f}{r['wall_seconds']:8.2f}{r['speed_up']:7.2f}"
+            f"{r['samples_per_second']:11.1f}{r['tokens_per_second']:10,.0f}"
+            f"{r['padding_waste']:8.0%}{r['peak_share']:7.0%}{r['peak_mib']:8.0f}"
+            f"{r['max_abs_difference']:10.1e}"
             for name, r in scoring["contenders"].items()
         ]
-    lines += ["", f"storing a batch: {1000 * results['store_batch_seconds']:.2f} ms", ""]
-    lines += [f"{warm['scores']:,} stored scores, {warm['bytes'] / 2**20:.1f} MiB, new process:"]
-    lines += [f"  {name:32}{seconds:8.3f} s" for name, seconds in warm["seconds"].items()]
-    lines += [f"  heavy modules imported: {', '.join(warm['heavy_modules']) or 'none'}"]
+    lines += ["", "budgets, 8 responses a prompt, times one by one:"]
+    lines += [f"  {name:32}{speed_up:6.2f}" for name, speed_up in results["budgets"].items()]
+    if "warm" in results:
+        warm = results["warm"]
+        lines += ["", f"storing a batch: {1000 * results['store_batch_seconds']:.2f} ms", ""]
+        lines += [
+            f"{warm['scores']:,} stored scores, {warm['bytes'] / 2**20:.1f} MiB, new process:"
+        ]
+        lines += [f"  {name:32}{seconds:8.3f} s" for name, seconds in warm["seconds"].items()]
+        lines += [f"  heavy modules imported: {', '.join(warm['heavy_modules']) or 'none'}"]
     return "\n".join(lines)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--shape", choices=SHAPES, default="13m")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="times as many prompts")
+    parser.add_argument("--stored", type=int, default=100_000, help="0 leaves out part 3")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    return parser.parse_args()
 
 
 def main() -> None:
     """Measure, print, write the JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--prompts", type=int, default=8)
-    parser.add_argument("--responses", type=int, default=8)
-    parser.add_argument("--stored", type=int, default=100_000)
-    parser.add_argument("--output", type=Path, default=RESULTS)
-    arguments = parser.parse_args()
-    texts = {
-        "answers": made_up_samples(arguments.prompts, arguments.responses, asked=35, answered=270),
-        "short answers": made_up_samples(
-            4 * arguments.prompts, arguments.responses, asked=10, answered=15
-        ),
+    import torch
+
+    chosen = arguments()
+    torch.set_num_threads(1)
+    peak = matmul_peak(chosen.device, chosen.dtype, 1024 if chosen.device == "cpu" else 8192)
+    results: dict[str, Any] = {
+        "machine": machine(),
+        "shape": chosen.shape,
+        "device": chosen.device,
+        "dtype": chosen.dtype,
+        "rounds": chosen.rounds,
+        "matmul_peak": peak,
+        "scoring": {},
     }
-    results: dict[str, Any] = {"machine": machine(), "rounds": arguments.rounds}
     with tempfile.TemporaryDirectory() as place:
-        save_model(Path(place) / "llama")
-        model = open_model(f"hf:{place}/llama")
-        results["scoring"] = {
-            name: scoring_race(model, samples, arguments.rounds) for name, samples in texts.items()
-        }
-    results["store_batch_seconds"] = small_parts()
-    results["warm"] = warm_run(arguments.stored, arguments.rounds)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        model = loaded_model(Path(place), chosen.shape, chosen.device, chosen.dtype)
+        for responses, prompts in PROMPTS.items():
+            count = max(1, round(prompts * chosen.scale))
+            race = Race(model, made_up_samples(count, responses, seed=responses))
+            found = scoring(race, chosen.rounds, chosen.device, peak)
+            results["scoring"][str(responses)] = found
+            if responses == 8:
+                results["budgets"] = budgets(race, max(1, chosen.rounds - 1), chosen.device)
+    if chosen.stored:
+        results["store_batch_seconds"] = small_parts()
+        results["warm"] = warm_run(chosen.stored, chosen.rounds)
+    chosen.output.parent.mkdir(parents=True, exist_ok=True)
+    chosen.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(report(results))
 
 

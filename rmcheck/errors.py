@@ -11,12 +11,13 @@ All under RmcheckError:
 * ModelError                  a reward model cannot be trusted    -> error of its checks
   - ConformanceError          it failed its proof at load
   - ScoringError              wrong count, NaN, infinite, too long
+    PartialScoringError       some texts of a batch; carries the scores of the others
 * UndefinedMetricError        nothing to compute a metric from    -> error of that check
 * StoreError                  scores cannot be read or written    -> error of its checks
 """
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -101,6 +102,21 @@ class ConformanceError(ModelError):
 
 class ScoringError(ModelError):
     """Scores came back that no metric may use: wrong count, NaN, infinite, or a text too long."""
+
+
+class PartialScoringError(ScoringError):
+    """Some texts of a batch have no score, and the others have: theirs are not lost.
+
+    Args:
+        message: Which texts, and why.
+        rewards: Position in the batch to reward, of the texts that have one.
+        goes_on: Whether other batches may still be scored; False when the model is gone.
+    """
+
+    def __init__(self, message: str, rewards: Mapping[int, float], *, goes_on: bool) -> None:
+        super().__init__(message)
+        self.rewards = dict(rewards)
+        self.goes_on = goes_on
 
 
 class UndefinedMetricError(RmcheckError, ValueError):

@@ -67,12 +67,23 @@ class Verdict:
     units_needed: int | None = None
 
 
-def decide(criteria: Sequence[Criterion], measurements: Sequence[Measurement]) -> list[Verdict]:
+def decide(
+    criteria: Sequence[Criterion],
+    measurements: Sequence[Measurement],
+    *,
+    checks: int | None = None,
+) -> list[Verdict]:
     """Verdicts on all checks of one suite.
 
     A pass is decided on the uncorrected bound: all checks must pass, which is an
     intersection-union test. A fail is corrected with Holm over all checks given, so that a red
     build is never an artefact of looking at many numbers.
+
+    Args:
+        criteria: What is required of each number.
+        measurements: The numbers.
+        checks: Number of checks that Holm corrects for, where it is more than can be decided now;
+            not given, those that can.
 
     Returns:
         One verdict a check, in the order given.
@@ -82,7 +93,8 @@ def decide(criteria: Sequence[Criterion], measurements: Sequence[Measurement]) -
     # A check that cannot be decided cannot fail falsely either, so it takes no part in Holm.
     family = [i for i, (_, m) in enumerate(pairs) if not m.estimate.concerns]
     adjusted = [1.0] * len(pairs)
-    for i, p in zip(family, holm([p_values[i] for i in family]), strict=True):
+    more = 0 if checks is None else checks - len(family)
+    for i, p in zip(family, holm([*(p_values[i] for i in family), *[1.0] * more]), strict=False):
         adjusted[i] = p
     return [
         _decide_one(criterion, measurement, p_values[i], adjusted[i])

@@ -17,6 +17,7 @@ EXIT_WRONG_INPUT = 2
 COMMANDS = {
     "score": "score the pools of suites, without pytest",
     "validate": "check suite files and their pools",
+    "parity": "whether two engines give the same rewards",
     "curve": "best-of-n and KL curves of a model on the pools of suites",
     "sample": "choose the responses of a pool that people should label",
     "power": "how many prompts and responses a suite needs",
@@ -29,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 when it did what was asked, 2 when something given to it is wrong.
+        0 when it did what was asked, 1 when what it compared differs, 2 when something given to it
+        is wrong.
     """
     options = parser(arguments).parse_args(arguments)
     try:

@@ -5,6 +5,7 @@ fails stops the run, because every reward of such a model would be wrong in the 
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Literal
 
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ConformanceError, ScoringError
-from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.model import ConformanceItem, Encoded, checked_rewards
+from rmcheck.models.torch_scorer import brief
 
 if TYPE_CHECKING:
     from rmcheck.models.transformers_model import TransformersRewardModel
@@ -27,9 +29,22 @@ FLOAT32_TOLERANCE = 1e-3
 HALF_TOLERANCE = 0.25
 
 
-def prove(
-    model: "TransformersRewardModel", encoded: Sequence[Encoded]
-) -> tuple[ConformanceItem, ...]:
+@dataclass(frozen=True)
+class Proven:
+    """What a proof found.
+
+    Attributes:
+        items: The conformance page.
+        shares_prefixes: Whether rewards with shared prompts agree with rewards one by one.
+        warning: What a reader of the rewards must know; empty if nothing.
+    """
+
+    items: tuple[ConformanceItem, ...]
+    shares_prefixes: bool
+    warning: str = ""
+
+
+def prove(model: "TransformersRewardModel", encoded: Sequence[Encoded]) -> Proven:
     """The conformance page of a loaded model.
 
     Args:
@@ -37,7 +52,7 @@ def prove(
         encoded: Samples of the run; at most 8 of different lengths are scored.
 
     Returns:
-        All items, none of which is a `fail`.
+        All items, none of which is a `fail`, and what follows from them.
 
     Raises:
         ConformanceError: An item fails; the message is the page.
@@ -52,7 +67,7 @@ def prove(
             f"{model.spec} failed {failed} of {len(items)} conformance checks; none of its "
             f"rewards is used\n\n{page(items)}"
         )
-    return items
+    return Proven(items, proof.shares_prefixes, proof.warning)
 
 
 def page(items: Sequence[ConformanceItem]) -> str:
@@ -81,7 +96,9 @@ class _Proof:
         self._model = model
         self._scorer = model.scorer
         self._samples = samples
-        self._alone = np.concatenate([model.score([sample]) for sample in samples])
+        self.shares_prefixes = False
+        self.warning = ""
+        self._alone = np.concatenate([self._together([sample]) for sample in samples])
         self._spread = float(self._alone.std())
         # A tolerance is a share of how far rewards lie apart, so a scaled head changes nothing;
         # below a spread of 1 it stays, since rounding does not shrink with the head's output.
@@ -103,6 +120,7 @@ class _Proof:
             self.position,
             self.pad_eos,
             self.batch_invariance,
+            self.shared_prefix,
             self.activation,
             self.length,
             self.normalisation,
@@ -135,6 +153,8 @@ class _Proof:
                 "fail",
                 f"config.json soft-caps attention and {used} leaves that out; use attention=eager",
             )
+        if self._model.checkpoint.soft_caps_attention:
+            used += ", since config.json soft-caps attention and sdpa would leave that out"
         return _item("attention", "pass", used)
 
     def template(self) -> ConformanceItem:
@@ -207,7 +227,7 @@ class _Proof:
         """The token at which the reward is read, against the one transformers reads."""
         scorer = self._scorer
         if not scorer.reads_last_token:
-            return _item("position", "pass", "pooled by the model itself")
+            return self._pooling()
         own = np.array([scorer.own_reward(s.ids, s.type_ids) for s in self._samples])
         gap = np.abs(own - self._alone)
         worst = int(gap.argmax())
@@ -237,6 +257,38 @@ class _Proof:
             "position=transformers (trained with transformers or TRL)",
         )
 
+    def _pooling(self) -> ConformanceItem:
+        """Where a model that pools by itself reads, by the gradient of its logit."""
+        sample = self._samples[0]
+        row = sample.ids
+        try:
+            at = self._scorer.pooled_positions(row, sample.type_ids)
+        # Quantised layers and code of the checkpoint's own may have no gradient.
+        except Exception as error:
+            detail = f"pooled by the model itself; where is not known ({brief(error)})"
+            return _item("position", "note", detail)
+        if len(at) != 1:
+            return _item(
+                "position",
+                "pass",
+                f"pooled by the model itself over {len(at)} of {len(row)} tokens",
+            )
+        detail = (
+            f"pooled by the model itself at token {at[0]} of {len(row)}, {self._token(row[at[0]])}"
+        )
+        hidden = self._scorer.pad_id == row[-1] and at[0] == self._scorer.own_position(row)
+        if not hidden:
+            return _item("position", "pass", detail)
+        detail += ", because the closing token is also the padding token"
+        if self._scorer.position == "transformers":
+            return _item("position", "note", f"position=transformers: {detail}")
+        return _item(
+            "position",
+            "fail",
+            f"{detail}. If it was trained so, say position=transformers; if not, give the "
+            "tokenizer and config.json another padding token",
+        )
+
     def pad_eos(self) -> ConformanceItem:
         """Whether padding and EOS are one token, which hides the EOS from transformers."""
         pad, eos = self._scorer.pad_id, self._model.tokenizer.eos_id
@@ -252,7 +304,7 @@ class _Proof:
     def batch_invariance(self) -> ConformanceItem:
         """A batch of one against a batch of many."""
         alone = self._alone
-        together = self._model.score(self._samples)
+        together = self._together(self._samples)
         change = np.abs(together - alone)
         flips = sum(
             (alone[i] - alone[j]) * (together[i] - together[j]) < 0
@@ -266,6 +318,46 @@ class _Proof:
         return _item(
             "batch_invariance", "pass" if change.max() <= self._tolerance else "fail", detail
         )
+
+    def shared_prefix(self) -> ConformanceItem:
+        """Prompts computed once for all of their responses, against one row at a time."""
+        rule = self._model.prefix
+        if not self._scorer.reads_last_token:
+            return _item("shared_prefix", "pass", "off: the model reads a text in both directions")
+        if rule == "off":
+            return _item("shared_prefix", "pass", "off, as prefix=off says")
+        rows = [sample.ids for sample in self._samples]
+        grafted = _grafted(rows)
+        alone = np.concatenate([self._alone, self._rewards_alone(grafted)])
+        try:
+            shared = self._scorer.packed_rewards([*rows, *grafted], least=1)
+        except MemoryError:
+            raise
+        # An architecture may refuse the packed row in any way that its own code has.
+        except Exception as error:
+            return self._not_shared(f"it cannot be run packed ({brief(error)})")
+        gap = np.abs(shared - alone)
+        worst = float(gap.max())
+        if not worst <= self._tolerance:
+            return self._not_shared(
+                f"rewards with shared prompts differ from one by one by up to {worst:.3g} (allowed "
+                f"{self._tolerance:.2g}) on {len(alone)} rows"
+            )
+        self.shares_prefixes = True
+        return _item(
+            "shared_prefix",
+            "pass",
+            f"a prompt is computed once for all of its responses; on {len(alone)} rows rewards "
+            f"change by up to {worst:.2g} (allowed {self._tolerance:.2g})",
+        )
+
+    def _not_shared(self, why: str) -> ConformanceItem:
+        if self._model.prefix == "shared":
+            return _item("shared_prefix", "fail", f"prefix=shared, but {why}; use prefix=off")
+        self.warning = (
+            f"prompts are not shared, every response is computed with its whole prompt: {why}"
+        )
+        return _item("shared_prefix", "note", f"WARNING: {self.warning}")
 
     def activation(self) -> ConformanceItem:
         """Raw logits, not probabilities."""
@@ -301,6 +393,10 @@ class _Proof:
             "standardise before comparing values",
         )
 
+    def _together(self, samples: Sequence[Encoded]) -> Floats:
+        rewards = self._scorer.rewards([s.ids for s in samples], [s.type_ids for s in samples])
+        return checked_rewards(rewards, samples, self._model.spec)
+
     def _rewards_alone(self, rows: Sequence[Sequence[int]]) -> Floats:
         return np.concatenate([self._scorer.rewards([row]) for row in rows])
 
@@ -310,6 +406,17 @@ class _Proof:
 
     def _token(self, token: int) -> str:
         return f"{self._model.tokenizer.text([token])!r} (id {token})"
+
+
+def _grafted(rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The first half of the longest row with other second halves behind it, four at most.
+
+    Rows of a proof need not share a prompt; these do, and none is longer than the longest.
+    """
+    ranked = sorted(rows, key=len)
+    half = len(ranked[-1]) // 2
+    endings = [row[len(row) // 2 :] for row in ranked[:-1][-3:]]
+    return [[*ranked[-1][:half], *ending] for ending in [*endings, ranked[-1][half:][::-1]]]
 
 
 def _item(name: str, status: Status, detail: str) -> ConformanceItem:

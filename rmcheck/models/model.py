@@ -120,6 +120,8 @@ class RewardModel(ABC):
             see everything that a reward depends on (`python:` without a version), or where
             scoring costs nothing.
         reads_golden: True for fakes that need the golden reward of a sample.
+        shares_prefixes: Whether `score` computes tokens that samples of a batch begin with once,
+            and pads nothing. Batches are then made of samples that begin alike.
         conformance: The conformance page, filled by `prove`.
     """
 
@@ -129,6 +131,7 @@ class RewardModel(ABC):
     fingerprint: str
     kept: bool = True
     reads_golden: bool = False
+    shares_prefixes: bool = False
     conformance: tuple[ConformanceItem, ...] = ()
 
     @classmethod

@@ -16,9 +16,11 @@ from rmcheck.models.spec import check_settings, parse_spec
 ENTRY_POINT_GROUP = "rmcheck.models"
 _BUILT_IN = {
     "hf": "rmcheck.models.transformers_model:TransformersRewardModel",
+    "http": "rmcheck.models.http_model:HttpRewardModel",
     "scores": "rmcheck.models.scores_file:ScoresFile",
     "python": "rmcheck.models.python_model:PythonRewardModel",
     "fake": "rmcheck.models.fake:FakeRewardModel",
+    "vllm": "rmcheck.models.vllm_model:VllmRewardModel",
     "ensemble": "rmcheck.models.ensemble:EnsembleRewardModel",
 }
 

@@ -1,8 +1,8 @@
 """A sequence classification model in memory: token ids in, rewards out.
 
-The only file that runs torch. Three decisions are made here and nowhere else: the reward is read
-at a position computed from the length of the row, not from token ids; the head's last layer runs
-in float32 whatever the rest runs in; nothing squashes the logit.
+With `shared_prefix` the only file that runs torch. Three decisions are made here and nowhere else:
+the reward is read at a position computed from the length of the row, not from token ids; the
+head's last layer runs in float32 whatever the rest runs in; nothing squashes the logit.
 """
 
 import gc
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ConformanceError, MissingDependencyError, ModelError, UsageError
 from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.packing import LEAST_PREFIX, packed_rows
+from rmcheck.models.shared_prefix import packed_hidden
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -102,12 +104,50 @@ class TorchScorer:
             here = torch.arange(len(rows), device=hidden.device)
             return self._picked(self._last_layer(hidden[here, at]))
 
+    def packed_rewards(
+        self, rows: Sequence[Sequence[int]], least: int = LEAST_PREFIX
+    ) -> NDArray[np.float64]:
+        """(len(rows),) raw logits of the head, without padding and common beginnings once.
+
+        Args:
+            rows: Token ids.
+            least: Tokens below which a common beginning is not shared.
+
+        Raises:
+            MemoryError: The rows do not fit.
+        """
+        torch, _ = engine()
+        packed = packed_rows(rows, [self.reward_position(row) for row in rows], least)
+        config = self._model.config.get_text_config()
+        with _memory_errors(), torch.inference_mode():
+            states = packed_hidden(self._body, config, packed, self.device)
+            return self._picked(self._last_layer(states))
+
     def own_reward(self, row: Sequence[int], types: Sequence[int] = ()) -> float:
         """The reward of one row by the model's own forward, padding and position its own."""
         torch, _ = engine()
         with torch.inference_mode():
             inputs = self._padded([row], [types] if types else ())
             return float(self._picked(self._model(**inputs).logits)[0])
+
+    def pooled_positions(self, row: Sequence[int], types: Sequence[int] = ()) -> tuple[int, ...]:
+        """The tokens whose last hidden states the model's own head reads, by the gradient.
+
+        Raises:
+            RuntimeError: The model's body does not give its last hidden states.
+        """
+        torch, _ = engine()
+        seen: list[Any] = []
+        handle = self._body.register_forward_hook(
+            lambda module, inputs, output: seen.append(output.last_hidden_state)
+        )
+        try:
+            with torch.enable_grad():
+                logits = self._model(**self._padded([row], [types] if types else ())).logits
+                (gradient,) = torch.autograd.grad(logits[0, self.head], seen[-1])
+        finally:
+            handle.remove()
+        return tuple(gradient[0].abs().sum(-1).nonzero()[:, 0].tolist())
 
     def reward_position(self, row: Sequence[int]) -> int:
         """Index of the token at which the reward of a row is read."""

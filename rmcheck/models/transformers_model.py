@@ -22,6 +22,8 @@ from rmcheck.models.torch_scorer import (
     quiet_transformers,
 )
 
+PrefixRule = Literal["auto", "shared", "off"]
+
 
 class TransformersRewardModel(RewardModel):
     """A folder that AutoModelForSequenceClassification loads, decoder or encoder.
@@ -49,6 +51,7 @@ class TransformersRewardModel(RewardModel):
         Setting("eos", ("keep", "append", "strip"), "keep", closed=True),
         Setting("position", ("auto", "last", "transformers"), "auto", closed=True),
         Setting("attention", ("auto", "sdpa", "eager"), "auto", closed=True),
+        Setting("prefix", ("auto", "shared", "off"), "auto", closed=True),
         Setting("trust_remote_code", ("no", "yes"), "no", closed=True),
     )
 
@@ -64,6 +67,8 @@ class TransformersRewardModel(RewardModel):
         self._template = self._read_template()
         self._check_device()
         self.fingerprint = self._fingerprint()
+        self.shares_prefixes = self.prefix == "shared"
+        self._warning = ""
         self._scorer: TorchScorer | None = None
         self._tokenizer: ConversationTokenizer | None = None
 
@@ -88,6 +93,7 @@ class TransformersRewardModel(RewardModel):
             "dtype": self._set["dtype"],
             "device": str(loaded.device) if loaded else self._set["device"],
             "attention": loaded.attention if loaded else self._set["attention"],
+            "prefix": "shared" if self.shares_prefixes else "off",
             "quantisation": self.checkpoint.quantisation,
             "head": f"{self.head} {labels[self.head]} of {len(labels)}",
             "max_length": str(self.max_length or "no limit"),
@@ -95,7 +101,7 @@ class TransformersRewardModel(RewardModel):
             "eos": self._set["eos"],
             "position": self._set["position"],
             "transformers": _transformers_version(),
-        }
+        } | ({"warning": self._warning} if self._warning else {})
 
     @property
     def template_source(self) -> str:
@@ -106,6 +112,11 @@ class TransformersRewardModel(RewardModel):
     def position(self) -> PositionRule:
         """The `position` setting."""
         return cast(PositionRule, self._set["position"])
+
+    @property
+    def prefix(self) -> PrefixRule:
+        """The `prefix` setting."""
+        return cast(PrefixRule, self._set["prefix"])
 
     @property
     def dtype(self) -> Literal["float32", "bfloat16", "float16"]:
@@ -151,17 +162,32 @@ class TransformersRewardModel(RewardModel):
             head=self.head,
             position=self.position,
         )
+        if self.prefix == "shared" and not self._scorer.reads_last_token:
+            self.close()
+            raise ConformanceError(
+                f"{self.spec}: {self.checkpoint.architecture} does not read its reward at the last "
+                "token of a causal model, so responses cannot share their prompt; remove "
+                "prefix=shared"
+            )
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
         """Token ids of each sample; see `ConversationTokenizer.encode`."""
         return self.tokenizer.encode(samples, too_long)
 
     def prove(self, encoded: Sequence[Encoded]) -> None:
-        """Fill the conformance page; see `rmcheck.models.conformance`."""
-        self.conformance = prove(self, encoded)
+        """Fill the conformance page; with `prefix=auto` it decides whether prompts are shared.
+
+        See `rmcheck.models.conformance`.
+        """
+        proven = prove(self, encoded)
+        self.conformance, self._warning = proven.items, proven.warning
+        if self.prefix == "auto":
+            self.shares_prefixes = proven.shares_prefixes
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """(len(batch),) raw logits, computed in one padded batch.
+        """(len(batch),) raw logits, from one padded batch or with shared prompts.
+
+        Both agree to rounding; `shares_prefixes` says which it is.
 
         Raises:
             ScoringError: A reward is NaN or infinite.
@@ -169,7 +195,11 @@ class TransformersRewardModel(RewardModel):
         """
         if not batch:
             return np.zeros(0)
-        rewards = self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch])
+        rows = [e.ids for e in batch]
+        if self.shares_prefixes:
+            rewards = self.scorer.packed_rewards(rows)
+        else:
+            rewards = self.scorer.rewards(rows, [e.type_ids for e in batch])
         return checked_rewards(rewards, batch, self.spec)
 
     def close(self) -> None:

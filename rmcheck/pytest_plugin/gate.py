@@ -193,6 +193,8 @@ class Gate:
     def _add_suites(self, found: list[dict[str, Any]]) -> None:
         for suite in found:
             known = self.suites.setdefault(suite["path"], suite)
+            # Only a worker that judged a suite knows what was spared.
+            known.update({key: suite[key] for key in suite.keys() - known.keys()})
             # One worker may have scored the candidate and another one the baseline.
             models = zip(known["models"], suite["models"], strict=True)
             known["models"] = [max(pair, key=_told) for pair in models]

@@ -87,7 +87,26 @@ def suite_lines(suite: Mapping[str, Any]) -> list[str]:
     ]
     size = f"{pool['prompts']} prompts, {pool['responses']} responses"
     found = f"; {', '.join(faults)}" if faults else ""
-    return [f"{suite['name']}: pool {pool['path']} ({pool['format']}): {size}{found}"]
+    lines = [f"{suite['name']}: pool {pool['path']} ({pool['format']}): {size}{found}"]
+    if "adaptive" in suite:
+        lines.append(f"{suite['name']}: {_spared(suite['adaptive'])}")
+    return lines
+
+
+def _spared(adaptive: Mapping[str, Any]) -> str:
+    """How much of a pool was scored, and at which level its checks were decided."""
+    share = adaptive["prompts"] / adaptive["of_prompts"]
+    looks, last = adaptive["planned_looks"], adaptive["looks"][-1]
+    scored = (
+        f"adaptive: {adaptive['prompts']:,} of {adaptive['of_prompts']:,} prompts scored "
+        f"({share:.0%}), {adaptive['responses']:,} of {adaptive['of_responses']:,} responses"
+    )
+    if looks == 1:
+        return f"{scored}; too few prompts for more than one look"
+    return (
+        f"{scored}; look {len(adaptive['looks'])} of {looks}, with bounds at "
+        f"{100 * last['level']:.4g}% that hold {100 * adaptive['confidence']:g}% over all looks"
+    )
 
 
 def model_lines(suite: Mapping[str, Any]) -> list[str]:

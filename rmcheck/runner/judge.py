@@ -1,7 +1,7 @@
 """From the rewards of a suite to the records of its checks."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from rmcheck.checks.measurement import (
     measured,
     pending,
     pending_drop,
-    slice_values,
 )
 from rmcheck.checks.mistakes import worst_mistakes
 from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
@@ -76,39 +75,53 @@ class Subject:
 
 
 def judge(
-    loaded: LoadedSuite, candidate: Subject, baseline: Subject | None
+    loaded: LoadedSuite,
+    candidate: Subject,
+    baseline: Subject | None,
+    repeated: Callable[[Measurement], Measurement] | None = None,
 ) -> dict[tuple[str, str], Judged | UndefinedMetricError]:
-    """Measure every check of a suite; one that is undefined does not keep the others back."""
+    """Measure every check of a suite; one that is undefined does not keep the others back.
+
+    Args:
+        loaded: The suite.
+        candidate: The model under test.
+        baseline: What it is compared with, if anything.
+        repeated: Widens the bounds of what is measured more than once while scores come in.
+    """
     parts: dict[tuple[str, str], list[_Part]] = {}
     found: dict[tuple[str, str], Judged | UndefinedMetricError] = {}
     for planned in loaded.planned:
         try:
-            parts[planned.key] = _parts(planned, loaded.sampling, candidate, baseline)
+            parts[planned.key] = _parts(planned, loaded, candidate, baseline)
         except UndefinedMetricError as error:
             found[planned.key] = error
     values = [v for several in parts.values() for part in several for v in part.values()]
-    known = dict(zip(map(id, values), measured(values), strict=True))
+    measurements = measured(values)
+    if repeated is not None:
+        measurements = [repeated(measurement) for measurement in measurements]
+    known = dict(zip(map(id, values), measurements, strict=True))
     for planned in loaded.planned:
         if planned.key in parts:
             found[planned.key] = _judged(planned, parts[planned.key], known)
     return found
 
 
-def decide_all(judged: Sequence[Judged]) -> list[Verdict]:
-    """Verdicts on all checks of a suite, corrected for one another."""
-    return decide([j.planned.check.criterion for j in judged], [j.measurement for j in judged])
+def decide_all(judged: Sequence[Judged], *, checks: int | None = None) -> list[Verdict]:
+    """Verdicts on all checks of a suite, corrected for one another (see `decide`)."""
+    criteria = [j.planned.check.criterion for j in judged]
+    return decide(criteria, [j.measurement for j in judged], checks=checks)
 
 
 def _parts(
-    planned: PlannedCheck, sampling: Sampling, candidate: Subject, baseline: Subject | None
+    planned: PlannedCheck, loaded: LoadedSuite, candidate: Subject, baseline: Subject | None
 ) -> list[_Part]:
     """One part, or one for each slice of which one is chosen."""
-    check = planned.check
+    check, sampling = planned.check, loaded.sampling
     if check.confidence is not None:
         sampling = replace(sampling, confidence=check.confidence)
     slices = [dict(planned.conditions)]
     if check.slice_quantile is not None and check.over is not None:
-        values = slice_values(candidate.rewards, check.over, where=planned.conditions)
+        values = loaded.slice_values(check.over, planned.conditions)
         slices = [{**planned.conditions, check.over: value} for value in values]
     return [_part(planned, sampling, candidate, baseline, where) for where in slices]
 

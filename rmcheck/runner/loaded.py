@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.checks.measurement import Sampling
+from rmcheck.checks.measurement import Sampling, slice_values
 from rmcheck.errors import Problem, SuiteError, UndefinedMetricError, near_miss
 from rmcheck.metrics.ensemble import DISAGREEMENT
 from rmcheck.metrics.length_bias import LENGTH
@@ -60,9 +61,11 @@ class PlannedCheck:
         return (self.check.name, self.slice)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LoadedSuite:
     """A suite and its pool, with the pool's samples in one fixed order.
+
+    Two of them are never equal: a suite and a part of it are kept apart by which object they are.
 
     Attributes:
         suite: The suite.
@@ -145,6 +148,24 @@ class LoadedSuite:
     def units(self) -> int:
         """Number of independent prompts."""
         return self._frame.units
+
+    @property
+    def clusters(self) -> NDArray[np.int64]:
+        """(P,) number of the independent unit of each prompt (0, 1, …)."""
+        return self._frame.clusters
+
+    def part(self, mask: NDArray[np.bool_]) -> "LoadedSuite":
+        """The suite with some of the (P,) prompts, in the same order."""
+        prompts = tuple(compress(self.pool.prompts, mask))
+        return replace(self, pool=replace(self.pool, prompts=prompts))
+
+    def slice_values(self, column: str, where: Mapping[str, str]) -> list[str]:
+        """The values that a slice column has on the prompts that match `where`, sorted.
+
+        Raises:
+            UndefinedMetricError: There is no such column, or nothing matches.
+        """
+        return slice_values(self._frame, column, where=where)
 
     def rewards(self, proxy: NDArray[np.float64], golden: NDArray[np.float64]) -> Rewards:
         """Rewards of one model on this pool, from (M,) scores in the order of `samples`."""

@@ -10,9 +10,9 @@ from rmcheck.store.calibration import Basis, CalibrationTable, calibration_table
 from rmcheck.store.records import Target
 
 # Parts of a signature that do not change a prediction before calibration: which methods were
-# allowed (the feature names the one that was used), and the version of rmcheck (the metric counts
-# its own).
-FREE = ("predictor", "v")
+# allowed (the feature names the one that was used), at how many looks the checks were decided, and
+# the version of rmcheck (the metric counts its own).
+FREE = ("predictor", "looks", "v")
 
 
 def past_of(loaded: LoadedSuite, *, golden: str, identity: str, fingerprint: str) -> PastOf:

@@ -1,6 +1,7 @@
 """Suites and models of one run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.model import Combined, RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.faults import fault_counts
+from rmcheck.runner.adaptive import AdaptiveSuite, Decision, Key, LoadedModel, one_process
 from rmcheck.runner.disagreement import ensemble_remarks
 from rmcheck.runner.judge import Judged, Subject, decide_all, judge, record, shown
 from rmcheck.runner.loaded import LoadedSuite, PlannedCheck, load
@@ -30,6 +32,7 @@ from rmcheck.suite.locate import suite_problem
 
 Role = Literal["candidate", "baseline", "golden"]
 OPTIONS = {"candidate": "model", "baseline": "baseline", "golden": "golden"}
+Fill = Callable[[Sequence[Request], Store], ScoringReport]
 
 
 class Runner:
@@ -74,11 +77,12 @@ class Runner:
         self._goldens: dict[str, RewardModel] = {}
         self._reports: dict[str, ScoringReport] = {}
         self._failed: dict[str, RmcheckError] = {}
-        self._judged: dict[Path, dict[tuple[str, str], tuple[Judged, Verdict] | RmcheckError]] = {}
+        self._judged: dict[Path, dict[Key, tuple[Judged, Verdict, LoadedSuite] | RmcheckError]] = {}
+        self._adaptive: dict[Path, AdaptiveSuite] = {}
         self._scorers: dict[str, Scorer] = {}
-        self._requests: dict[tuple[str, Path], Request] = {}
-        self._rewards: dict[tuple[str, Path], Rewards] = {}
-        self._warnings: dict[tuple[str, Path], str] = {}
+        self._requests: dict[tuple[str, LoadedSuite], Request] = {}
+        self._rewards: dict[tuple[str, LoadedSuite], Rewards] = {}
+        self._warnings: dict[tuple[str, LoadedSuite], str] = {}
         self._prepared = False
 
     # -- suites ---------------------------------------------------------------------------
@@ -125,10 +129,7 @@ class Runner:
     # -- scores ---------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Score what all suites need: golden RMs, then the baseline, then the candidate.
-
-        Members of ensembles are scored like any model, each once. Fakes that read the golden reward
-        come last.
+        """Score what all suites need, and decide the adaptive ones on the way.
 
         A model that fails is remembered and does not keep the others back; suites that need it
         raise its error when they are judged.
@@ -136,14 +137,57 @@ class Runner:
         if self._prepared:
             return
         self._prepared = True
-        suites = self._suites.values()
+        whole = [s for s in self._suites.values() if not self._is_adaptive(s)]
+        adaptive = [s for s in self._suites.values() if self._is_adaptive(s)]
+        undecided = [AdaptiveSuite(s) for s in adaptive if s.suite.path not in self._adaptive]
+        if undecided:
+            self._decide_in_looks(whole, undecided)
+        else:
+            self._score(whole, fill_requests)
+
+    def _is_adaptive(self, loaded: LoadedSuite) -> bool:
+        return loaded.suite.adaptive and self._compares
+
+    def _decide_in_looks(
+        self, whole: Sequence[LoadedSuite], adaptive: Sequence[AdaptiveSuite]
+    ) -> None:
+        """Take each look at all suites that are open, so that models stay loaded between looks."""
+        self._adaptive |= {suite.loaded.suite.path: suite for suite in adaptive}
+        with one_process(self._session_store.folder), closing(LoadedModel()) as model:
+            still = list(adaptive)
+            self._score([*whole, *(suite.next.new for suite in still)], model.fill)
+            while still := [suite for suite in still if self._look(suite)]:
+                self._score([suite.next.new for suite in still], model.fill)
+            self._reports |= model.reports
+
+    def _look(self, suite: AdaptiveSuite) -> bool:
+        """Take the next look at a suite, and say whether another one is needed."""
+        loaded, look = suite.loaded, suite.next
+        try:
+            found = judge(loaded, *self._subjects(loaded, look.part), look.repeated)
+        except RmcheckError as error:
+            self._judged[loaded.suite.path] = {p.key: error for p in loaded.planned}
+            return False
+        suite.decide(found)
+        self._judged[loaded.suite.path] = {
+            key: (d.judged, d.verdict, d.look.part) if isinstance(d, Decision) else d
+            for key, d in suite.decisions.items()
+        }
+        return suite.is_open
+
+    def _score(self, suites: Sequence[LoadedSuite], fill: Fill) -> None:
+        """Golden RMs, then the baseline, then the candidate.
+
+        Members of ensembles are scored like any model, each once. Fakes that read the golden reward
+        come last.
+        """
         golden = [(self._goldens[s.suite.golden.model], s) for s in suites if s.suite.golden.model]
         roles = [self.models[role] for role in ("baseline", "candidate") if role in self.models]
         judged = [(model, loaded) for model in roles for loaded in suites]
-        self._fill([*golden, *(use for use in judged if not use[0].reads_golden)])
-        self._fill([use for use in judged if use[0].reads_golden])
+        self._fill([*golden, *(use for use in judged if not use[0].reads_golden)], fill)
+        self._fill([use for use in judged if use[0].reads_golden], fill)
 
-    def _fill(self, uses: Sequence[tuple[RewardModel, LoadedSuite]]) -> None:
+    def _fill(self, uses: Sequence[tuple[RewardModel, LoadedSuite]], fill: Fill) -> None:
         requests = []
         for model, loaded in uses:
             try:
@@ -153,7 +197,7 @@ class Runner:
         for parts in by_member(requests):
             model = parts[0].model
             try:
-                report = fill_requests(parts, self._store_of(model))
+                report = fill(parts, self._store_of(model))
             except RmcheckError as error:
                 self._failed[model.fingerprint] = error
                 continue
@@ -167,7 +211,7 @@ class Runner:
         return [replace(s, golden=float(g)) for s, g in zip(loaded.samples, golden, strict=True)]
 
     def _request(self, model: RewardModel, loaded: LoadedSuite) -> Request:
-        key = (model.fingerprint, loaded.suite.path)
+        key = (model.fingerprint, loaded)
         if key not in self._requests:  # a request hashes its texts once, however often it is read
             samples = tuple(self._samples(model, loaded))
             self._requests[key] = Request(model, samples, loaded.suite.too_long)
@@ -196,14 +240,27 @@ class Runner:
         Raises:
             ModelError, StoreError: The scores could not be had.
         """
-        key = (role, loaded.suite.path)
+        key = (role, loaded)
         if key not in self._rewards:
+            self._complete(loaded)
             combined = self._combined(self._model(role), loaded)
             found = loaded.rewards(combined.rewards, self._golden(loaded))
             columns = {**found.columns, **combined.columns}
             self._rewards[key] = replace(found, columns=columns)
             self._warnings[key] = combined.warning
         return self._rewards[key]
+
+    def _complete(self, loaded: LoadedSuite) -> None:
+        """Score what the looks at an adaptive suite have left out."""
+        self.prepare()
+        adaptive = self._adaptive.get(loaded.suite.path)
+        if adaptive is not None and loaded is adaptive.loaded:
+            self._score([loaded], fill_requests)
+
+    def _seen(self, loaded: LoadedSuite) -> LoadedSuite:
+        """The part of a suite that its checks were decided on; the whole unless it is adaptive."""
+        adaptive = self._adaptive.get(loaded.suite.path)
+        return adaptive.last.part if adaptive and adaptive.last else loaded
 
     def score(self) -> tuple[list[Sample], NDArray[np.float64], Provenance]:
         """Scores of the candidate on the samples of all suites, for a bundle.
@@ -251,37 +308,57 @@ class Runner:
         found = self._decided(loaded)[planned.key]
         if isinstance(found, RmcheckError):
             raise found
+        judged, verdict, part = found
         return record(
-            *found,
-            loaded,
-            self.rewards(loaded, "candidate"),
+            judged,
+            verdict,
+            part,
+            self.rewards(part, "candidate"),
             node=node,
             path=shown(loaded.suite.path, self._root),
-            identity=self._identity(loaded),
+            identity=self._identity(loaded) + self._looked_at(loaded, part),
         )
 
     def _decided(
         self, loaded: LoadedSuite
-    ) -> dict[tuple[str, str], tuple[Judged, Verdict] | RmcheckError]:
-        path = loaded.suite.path.resolve()
+    ) -> dict[Key, tuple[Judged, Verdict, LoadedSuite] | RmcheckError]:
+        path = loaded.suite.path
+        self.prepare()
         if path not in self._judged:
-            baseline = self.subject(loaded, "baseline") if self.has("baseline") else None
-            found = judge(loaded, self.subject(loaded, "candidate"), baseline)
+            # An adaptive suite has been judged, at its looks; once more would be one look too many.
+            assert path not in self._adaptive
+            found = judge(loaded, *self._subjects(loaded, loaded))
             measured = {k: j for k, j in found.items() if isinstance(j, Judged)}
             verdicts = decide_all(list(measured.values()))
             pairs = zip(measured.items(), verdicts, strict=True)
             self._judged[path] = {
                 **{k: e for k, e in found.items() if isinstance(e, RmcheckError)},
-                **{key: (judged, verdict) for (key, judged), verdict in pairs},
+                **{key: (judged, verdict, loaded) for (key, judged), verdict in pairs},
             }
         return self._judged[path]
 
+    def _looked_at(self, loaded: LoadedSuite, part: LoadedSuite) -> str:
+        """What of the looks at a suite belongs into the signature of a check."""
+        suite = self._adaptive.get(loaded.suite.path)
+        if suite is None or len(suite.looks) == 1:
+            return ""
+        prompts = f"|prompts:{len(part.pool.prompts)}" if part is not loaded else ""
+        return f"|looks:{len(suite.looks)}{prompts}"
+
+    def _subjects(self, loaded: LoadedSuite, part: LoadedSuite) -> tuple[Subject, Subject | None]:
+        """Candidate and baseline, as they are judged on a part of a suite."""
+        baseline = self._subject(loaded, part, "baseline") if self.has("baseline") else None
+        return self._subject(loaded, part, "candidate"), baseline
+
     def subject(self, loaded: LoadedSuite, role: str) -> Subject:
-        """The candidate or the baseline as it is judged on a suite.
+        """The candidate or the baseline on the whole pool of a suite.
 
         Raises:
             ModelError, StoreError: The scores could not be had.
         """
+        return self._subject(loaded, loaded, role)
+
+    def _subject(self, loaded: LoadedSuite, part: LoadedSuite, role: str) -> Subject:
         spec = loaded.suite.golden.model
         past = past_of(
             loaded,
@@ -289,7 +366,7 @@ class Runner:
             identity=self._identity(loaded),
             fingerprint=self.models[role].fingerprint,
         )
-        return Subject(self.rewards(loaded, role), past)
+        return Subject(self.rewards(part, role), past)
 
     def _identity(self, loaded: LoadedSuite) -> str:
         parts = [f"data:{loaded.fingerprint[:8]}"]
@@ -322,7 +399,16 @@ class Runner:
 
     def suite_data(self) -> list[dict[str, Any]]:
         """`SuiteRecord` of every suite, as plain data."""
-        return [self._suite_record(loaded).as_dict() for loaded in self._suites.values()]
+        return [
+            self._suite_record(loaded).as_dict() | self._spared(loaded)
+            for loaded in self._suites.values()
+        ]
+
+    def _spared(self, loaded: LoadedSuite) -> dict[str, Any]:
+        """How much of the pool of an adaptive suite was scored; nothing for other suites."""
+        suite = self._adaptive.get(loaded.suite.path)
+        found = suite.data() if suite is not None else {}
+        return {"adaptive": found} if found else {}
 
     def _suite_record(self, loaded: LoadedSuite) -> SuiteRecord:
         models = self._models_of(loaded)
@@ -361,9 +447,10 @@ class Runner:
     ) -> Iterator[ModelRecord]:
         """The model, with what its rewards on this suite showed, and the members of an ensemble."""
         shown = self._model_record(role, model)
-        rewards = self._rewards.get((role, loaded.suite.path))
+        seen = self._seen(loaded)
+        rewards = self._rewards.get((role, seen))
         remarks = ensemble_remarks(rewards, loaded.sampling) if rewards else {}
-        if warning := self._warnings.get((role, loaded.suite.path)):
+        if warning := self._warnings.get((role, seen)):
             remarks["warning"] = warning
         yield replace(shown, description={**shown.description, **remarks})
         if model.members != (model,):

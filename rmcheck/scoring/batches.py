@@ -1,28 +1,131 @@
-"""Batches of samples of like length, sized by the tokens that the model will compute."""
+"""Batches sized by the tokens that the model will compute.
+
+Models that pad get samples of like length; models that compute common beginnings once get samples
+that begin alike. Either way the longest come first, so that what does not fit in memory is met at
+once.
+"""
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
-# Padded tokens a batch, by device. The CPU's is measured (`benchmarks/scoring.py`): on answers of
-# 370 tokens 512 is within 7 % of one by one and 1024 up to 16 % slower; on answers of 40 tokens 512
-# is 1.9 times as fast as one by one and larger ones gain nothing. The others are not measured.
-_DEFAULT_BUDGETS = {"cpu": 512, "cuda": 16_384, "mps": 4096}
-# Models that run on no device of ours: a function, a file of scores, a server.
+from rmcheck.models.packing import prefix_groups
+
+# Padded tokens a batch, by device. The CPU's is measured (`benchmarks/scoring.py`): on texts of
+# 275 tokens 512 is within 4 % of one by one, 2048 14 % slower; on answers of 40 tokens 512 was 1.9
+# times as fast as one by one and larger ones gained nothing. The others are not measured.
+# A server's batch is many requests side by side: enough for 8 of 32 texts of 1,000 tokens.
+_DEFAULT_BUDGETS = {"cpu": 512, "cuda": 16_384, "mps": 4096, "server": 262_144}
+# Without padding, larger batches cost nothing and repeat fewer prompts: with 8 responses a prompt
+# 1024 is 1.8 times as fast as one by one, 2048 to 8192 2.0 to 2.1 times, in more and more memory.
+_PACKED_BUDGETS = {"cpu": 4096}
+# Models that run on no device of ours: a function, a file of scores.
 _NO_DEVICE = 16_384
 _NOTHING_KEPT = 1_000_000
 
 
-def default_budget(device: str | None, *, durable: bool = True) -> int:
-    """Padded tokens a batch for a device such as `cpu` or `cuda:0`; None for no device.
+def default_budget(device: str | None, *, durable: bool = True, packed: bool = False) -> int:
+    """Computed tokens a batch for a device such as `cpu` or `cuda:0`; None for no device.
 
     On a CPU padding costs as much as text and big batches leave the cache, so batches are small.
     Without a device the only reason for batches is that each is kept before the next begins; where
     nothing outlives the session they are large.
+
+    Args:
+        device: Where the model computes.
+        durable: Whether scores outlive the session.
+        packed: Whether the model pads nothing (`shares_prefixes`).
     """
     if not device:
         return _NO_DEVICE if durable else _NOTHING_KEPT
-    return _DEFAULT_BUDGETS.get(device.partition(":")[0], _DEFAULT_BUDGETS["cuda"])
+    kind = device.partition(":")[0]
+    if packed and kind in _PACKED_BUDGETS:
+        return _PACKED_BUDGETS[kind]
+    return _DEFAULT_BUDGETS.get(kind, _DEFAULT_BUDGETS["cuda"])
+
+
+class BatchOrder(Protocol):
+    """Samples in the order in which they are scored, to be cut into batches.
+
+    Attributes:
+        order: Positions of the samples.
+    """
+
+    order: list[int]
+
+    def end(self, start: int, budget: int) -> int:
+        """End in `order` of the batch that begins at `start`, at least one sample further."""
+        ...
+
+    def computed(self, start: int, end: int) -> int:
+        """Tokens that the model computes for a batch."""
+        ...
+
+
+class PaddedOrder:
+    """By falling length, for models that pad a batch to its longest sample.
+
+    Args:
+        lengths: Tokens of each sample.
+    """
+
+    def __init__(self, lengths: Sequence[int]) -> None:
+        self.order = longest_first(lengths)
+        self._falling = [lengths[i] for i in self.order]
+
+    def end(self, start: int, budget: int) -> int:
+        """See `batch_end`."""
+        return batch_end(self._falling, start, budget)
+
+    def computed(self, start: int, end: int) -> int:
+        """Samples × longest."""
+        return self._falling[start] * (end - start)
+
+
+class PackedOrder:
+    """Groups of a common beginning, for models that compute it once a batch.
+
+    Groups with the longest samples come first, and in a group the longest samples. A group larger
+    than the budget is cut, and each piece computes the beginning again.
+
+    Args:
+        rows: Token ids of each sample.
+    """
+
+    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
+        groups = prefix_groups(rows)
+        longest = [max(len(rows[i]) for i in group.members) for group in groups]
+        self.order: list[int] = []
+        self._lengths: list[int] = []
+        self._prefixes: list[int] = []
+        self._first: list[int] = []
+        for at in longest_first(longest):
+            first = len(self.order)
+            members = sorted(groups[at].members, key=lambda i: (-len(rows[i]), i))
+            self.order += members
+            self._lengths += [len(rows[i]) for i in members]
+            self._prefixes += [groups[at].prefix] * len(members)
+            self._first += [first] * len(members)
+
+    def end(self, start: int, budget: int) -> int:
+        """As many samples as stay within the budget; a larger one is a batch of its own."""
+        end, computed = start + 1, self._lengths[start]
+        while end < len(self.order):
+            computed += self._added(start, end)
+            if computed > budget:
+                break
+            end += 1
+        return end
+
+    def computed(self, start: int, end: int) -> int:
+        """Tokens with every common beginning once."""
+        return sum(self._added(start, at) for at in range(start, end))
+
+    def _added(self, start: int, at: int) -> int:
+        """Tokens that a sample adds to a batch that began at `start`."""
+        follows = max(self._first[at], start) < at
+        return self._lengths[at] - (self._prefixes[at] if follows else 0)
 
 
 def longest_first(lengths: Sequence[int]) -> list[int]:
@@ -48,12 +151,15 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
     All padding together is at most `budget` × ln(longest / shortest) tokens: in each batch it is
     at most budget × (1 − shortest / longest).
     """
-    order = longest_first(lengths)
-    falling = [lengths[i] for i in order]
+    return cut(PaddedOrder(lengths), budget)
+
+
+def cut(samples: BatchOrder, budget: int) -> Iterator[list[int]]:
+    """Positions in batches, each within `budget` computed tokens where one sample is."""
     start = 0
-    while start < len(order):
-        end = batch_end(falling, start, budget)
-        yield order[start:end]
+    while start < len(samples.order):
+        end = samples.end(start, budget)
+        yield samples.order[start:end]
         start = end
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Never
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import ScoringError
+from rmcheck.errors import PartialScoringError, ScoringError
 from rmcheck.models.model import Encoded, RewardModel, checked_rewards
-from rmcheck.scoring.batches import batch_end, longest_first
+from rmcheck.scoring.batches import BatchOrder, PackedOrder, PaddedOrder
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.store.parts import CutSide, Provenance, ScoreRows
 from rmcheck.store.scores import ModelScores
@@ -57,52 +57,74 @@ def score_groups(
 ) -> ScoringReport:
     """Score one text of each group and store the reward for all of the group.
 
-    A batch that does not fit in memory is halved, and so is the budget for the rest.
+    A batch that does not fit in memory is halved, and so is the budget for the rest. Where some
+    texts of a batch have no reward the others are stored, and so are the batches after it.
 
     Args:
         model: Loaded.
         groups: Texts of equal model input.
         scores: Where they are kept, batch by batch.
-        budget: Padded tokens a batch.
+        budget: Computed tokens a batch, padding included.
         report: Of what was done so far.
         bar: Progress in tokens.
 
     Raises:
         ScoringError: A reward is NaN, infinite or missing, or one sample alone does not fit. The
-            batches before are kept.
+            batches before are kept, and what a `PartialScoringError` carries.
         StoreError: A batch could not be stored.
     """
-    order = longest_first([group[0].encoded.length for group in groups])
-    falling = [groups[i][0].encoded.length for i in order]
+    samples = batch_order(model, [group[0].encoded for group in groups])
     provenance = Provenance.of(model)
+    on_server = model.description.get("device") == "server"
+    faults: list[str] = []
     start = 0
-    while start < len(order):
-        end = batch_end(falling, start, budget)
-        batch = [groups[i] for i in order[start:end]]
+    while start < len(groups):
+        end = samples.end(start, budget)
+        computed = samples.computed(start, end)
+        batch = [groups[i] for i in samples.order[start:end]]
         inputs = [group[0].encoded for group in batch]
         try:
             rewards = np.asarray(model.score(inputs), dtype=np.float64)
         except MemoryError as error:
             if len(batch) == 1:
                 raise does_not_fit(model, inputs[0], error) from error
-            budget = falling[start] * (len(batch) // 2)
+            budget = samples.computed(start, start + len(batch) // 2)
             report = replace(report, halvings=report.halvings + 1)
             continue
+        except PartialScoringError as error:
+            faults.append(str(error))
+            rewards = np.array(list(error.rewards.values()), dtype=np.float64)
+            batch = [batch[i] for i in error.rewards]
+            inputs = [group[0].encoded for group in batch]
+            if not error.goes_on:
+                end = len(groups)
         checked_rewards(rewards, inputs, model.spec)
         texts = [text for group in batch for text in group]
-        scores.append(rows_of(texts, np.repeat(rewards, list(map(len, batch)))), provenance)
-        tokens = sum(falling[start:end])
-        padded = falling[start] * len(batch) if inputs[0].ids else tokens
+        if texts:
+            scores.append(rows_of(texts, np.repeat(rewards, list(map(len, batch)))), provenance)
+        tokens = sum(encoded.length for encoded in inputs)
+        # A server does not tell what it pads or shares.
+        if on_server or not (inputs and inputs[0].ids):
+            computed = tokens
         report = replace(
             report,
             scored=report.scored + len(batch),
             tokens=report.tokens + tokens,
-            padded_tokens=report.padded_tokens + padded,
+            padded_tokens=report.padded_tokens + computed,
             batches=report.batches + 1,
         )
         bar.update(tokens)
         start = end
+    if faults:
+        raise ScoringError("\n".join(faults))
     return report
+
+
+def batch_order(model: RewardModel, encoded: Sequence[Encoded]) -> BatchOrder:
+    """The samples in the order in which this model scores them fastest."""
+    if model.shares_prefixes:
+        return PackedOrder([e.ids for e in encoded])
+    return PaddedOrder([e.length for e in encoded])
 
 
 def does_not_fit(model: RewardModel, encoded: Encoded, error: MemoryError) -> ScoringError:

@@ -21,8 +21,8 @@ class ScoringReport:
         cut_left: Texts that lost tokens at the beginning.
         cut_right: Texts that lost tokens at the end.
         tokens: Tokens in the forward passes.
-        padded_tokens: The same with padding, in the batches that were handed to the model; models
-            of text pad nothing.
+        padded_tokens: The same as they were computed: with padding, or with the common beginnings
+            of a batch once. Models of text pad nothing.
         batches: Batches that were scored.
         halvings: Times that a batch did not fit in memory and was halved.
         seconds: Wall time, loading included.
@@ -45,7 +45,12 @@ class ScoringReport:
     @property
     def padding_waste(self) -> float:
         """Share of the computed tokens that are padding, in [0, 1); lower is better."""
-        return 1 - self.tokens / self.padded_tokens if self.padded_tokens else 0.0
+        return max(0.0, 1 - self.tokens / self.padded_tokens) if self.padded_tokens else 0.0
+
+    @property
+    def shared_tokens(self) -> int:
+        """Tokens that shared prompts spared; higher is better."""
+        return max(0, self.tokens - self.padded_tokens)
 
     def __str__(self) -> str:
         parts = []
@@ -55,6 +60,8 @@ class ScoringReport:
             parts.append(f"{self.from_store:,} from the store")
         if self.padding_waste:
             parts.append(f"padding {self.padding_waste:.1%}")
+        if self.shared_tokens:
+            parts.append(f"shared prompts spared {self.shared_tokens / self.tokens:.0%} of tokens")
         counts = {
             "duplicates": self.duplicates,
             "with equal token ids": self.equal_inputs,

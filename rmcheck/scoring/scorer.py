@@ -57,7 +57,7 @@ def fill_requests(
     Args:
         requests: Of one model (one fingerprint).
         store: Where scores are looked up and kept.
-        budget: Padded tokens a batch; None chooses by the model's device.
+        budget: Computed tokens a batch, padding included; None chooses by the model's device.
         progress: Where to draw a progress bar; None means standard error.
         release: False leaves the model loaded for whoever called.
 
@@ -78,7 +78,8 @@ def fill_requests(
     report = _counted(requests)
 
     def budget_of(device: str | None) -> int:
-        return budget or default_budget(device, durable=store.durable)
+        packed = model.shares_prefixes
+        return budget or default_budget(device, durable=store.durable, packed=packed)
 
     if _missing(requests, scores):
         scores.check_writable()

@@ -42,6 +42,7 @@ SUITE: Mapping[str, Kind | None] = {
     "inconclusive": one_of("fail", "warn"),
     "confidence": CONFIDENCE,
     "too_long": one_of(*get_args(TooLong)),
+    "adaptive": Boolean(),
     "min_prompts": Integer(2),
     "resamples": Integer(100),
     "seed": Integer(),

@@ -117,6 +117,8 @@ class Suite:
         inconclusive: What an inconclusive verdict does to the build.
         confidence: Level of each bound, in (0.5, 1).
         too_long: What to do with conversations longer than the model takes.
+        adaptive: Score the prompts in random order, decide at a few looks with bounds that hold at
+            all of them together, and stop when every check has passed or failed.
         min_prompts: Fewest independent prompts on which anything is decided.
         resamples: Bootstrap resamples.
         seed: Seed of the bootstrap; derived from the suite's name where not given.
@@ -133,6 +135,7 @@ class Suite:
     inconclusive: Literal["fail", "warn"] = "fail"
     confidence: float = 0.95
     too_long: TooLong = "error"
+    adaptive: bool = False
     min_prompts: int = 30
     resamples: int = 10_000
     seed: int | None = None

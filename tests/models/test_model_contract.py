@@ -7,14 +7,24 @@ import sys
 import numpy as np
 import pytest
 import tiny_models
+from failing_server import FailingServer
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.model import RewardModel
 from rmcheck.models.registry import open_model
 
 # Largest change by batch composition: rounding of the type that the model computes in.
-TOLERANCE = {"hf-bfloat16": 0.1, "hf-float32": 1e-5, "hf-encoder": 1e-5}
-BACKENDS = ["fake", "python", "scores", "hf-float32", "hf-bfloat16", "hf-encoder"]
+TOLERANCE = {"hf-bfloat16": 0.1, "hf-float32": 1e-5, "hf-encoder": 1e-5, "hf-shared": 1e-5}
+BACKENDS = [
+    "fake",
+    "python",
+    "scores",
+    "hf-float32",
+    "hf-bfloat16",
+    "hf-shared",
+    "hf-encoder",
+    "http",
+]
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +43,15 @@ def workplace(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def reward_server():
+    """A server on this machine."""
+    with FailingServer("vllm") as running:
+        yield running
+
+
 @pytest.fixture(scope="module", params=BACKENDS)
-def model(request, workplace, llama_folder, bert_folder):
+def model(request, workplace, llama_folder, bert_folder, reward_server):
     """Each backend, loaded."""
     spec = {
         "fake": "fake:random?noise=0.5",
@@ -42,7 +59,9 @@ def model(request, workplace, llama_folder, bert_folder):
         "scores": "scores:scores.jsonl",
         "hf-float32": f"hf:{llama_folder}",
         "hf-bfloat16": f"hf:{llama_folder}?dtype=bfloat16",
+        "hf-shared": f"hf:{llama_folder}?prefix=shared",
         "hf-encoder": f"hf:{bert_folder}?template=pair",
+        "http": f"http:{reward_server.url}?tokenizer={llama_folder}",
     }[request.param]
     opened = open_model(spec, base=workplace)
     opened.load()
@@ -152,11 +171,12 @@ def test_names_and_descriptions_are_texts(model):
         ("scores:{work}/scores.jsonl", ["torch", "transformers", "pyarrow"]),
         ("python:my_judge:score", ["torch", "transformers", "pyarrow", "my_judge"]),
         ("fake:perfect", ["torch", "transformers", "pyarrow"]),
+        ("http:{server}?tokenizer={llama}", ["torch", "transformers", "pyarrow"]),
     ],
 )
-def test_opening_imports_nothing_heavy(spec, heavy, workplace, llama_folder):
+def test_opening_imports_nothing_heavy(spec, heavy, workplace, llama_folder, reward_server):
     """A model is opened without torch, transformers, pyarrow, or the user's own module."""
-    named = spec.format(llama=llama_folder, work=workplace)
+    named = spec.format(llama=llama_folder, work=workplace, server=reward_server.url)
     code = (
         "import sys; from rmcheck.models.registry import open_model; "
         f"open_model({named!r}); print([m for m in {heavy} if m in sys.modules])"

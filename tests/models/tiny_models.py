@@ -5,6 +5,7 @@ text the naive way gives two. Heads are scaled until rewards spread over a few u
 wrong position or mask shows far above rounding.
 """
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def tokenizer(*, chat_template: str | None = CHAT_TEMPLATE, **special: str) -> A
 
 
 def decoder_config(kind: str, **changes: Any) -> Any:
-    """A two-layer config of a decoder architecture: llama, mistral, qwen2, gemma2 or gpt2."""
+    """A two-layer config of llama, mistral, qwen2, qwen3, gemma2, gemma3 or gpt2."""
     shared: dict[str, Any] = {
         "vocab_size": 320,
         "pad_token_id": PAD,
@@ -100,9 +101,9 @@ def decoder_config(kind: str, **changes: Any) -> Any:
         "num_key_value_heads": 2,
         "max_position_embeddings": 256,
     }
-    if kind == "gemma2":
+    if kind.startswith("gemma"):
         size |= {"head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 64}
-    name = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "gemma2": "Gemma2"}[kind]
+    name = "Gemma3Text" if kind == "gemma3" else kind.capitalize()
     return getattr(transformers, f"{name}Config")(**(shared | size | changes))
 
 
@@ -125,10 +126,41 @@ def bert_config(**changes: Any) -> Any:
     )
 
 
+def encoder_config(kind: str, **changes: Any) -> Any:
+    """A two-layer config of an encoder: bert, roberta, deberta or modernbert."""
+    if kind == "bert":
+        return bert_config(initializer_range=0.5, **changes)
+    shared: dict[str, Any] = {
+        "vocab_size": 320,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 256,
+        "pad_token_id": PAD,
+        "bos_token_id": BOS,
+        "eos_token_id": END,
+        "num_labels": 1,
+    }
+    if kind == "modernbert":
+        shared |= {"cls_token_id": BOS, "sep_token_id": END}
+    else:
+        shared |= {"initializer_range": 0.5}
+    if kind == "deberta":
+        # As Microsoft's checkpoints are: attention by distance instead of position embeddings.
+        shared |= {"relative_attention": True, "pos_att_type": ["p2c", "c2p"]}
+        shared |= {"position_biased_input": False}
+    name = {"roberta": "Roberta", "deberta": "DebertaV2", "modernbert": "ModernBert"}[kind]
+    return getattr(transformers, f"{name}Config")(**(shared | changes))
+
+
 def save(config: Any, path: Path, *, seed: int = 0, words: Any = None) -> Path:
     """Write a random model of this config with a tokenizer; rewards spread over a few units."""
     torch.manual_seed(seed)
-    model = transformers.AutoModelForSequenceClassification.from_config(config)
+    with warnings.catch_warnings():
+        # Importing DeBERTa calls torch.jit.script, which torch has deprecated.
+        warnings.filterwarnings("ignore", message=r"`torch\.jit\.script`")
+        model = transformers.AutoModelForSequenceClassification.from_config(config)
     scale_head(model)
     model.save_pretrained(path)
     (words or tokenizer()).save_pretrained(path)
@@ -138,6 +170,7 @@ def save(config: Any, path: Path, *, seed: int = 0, words: Any = None) -> Path:
 def scale_head(model: Any) -> None:
     """Make the head's weights normal of standard deviation 1, so that rewards spread."""
     head = getattr(model, "score", None) or model.classifier
+    head = getattr(head, "out_proj", head)
     with torch.no_grad():
         head.weight.normal_()
 

@@ -11,6 +11,7 @@ import pytest
 for _name in (
     "yaml",
     "pyarrow.parquet",
+    "scipy.special",
     "filelock",
     "tqdm",
     "rmcheck.pytest_plugin.gate",

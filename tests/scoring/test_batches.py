@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmcheck.scoring.batches import batches, default_budget, spread
+from rmcheck.models.packing import prefix_groups
+from rmcheck.scoring.batches import PackedOrder, batches, cut, default_budget, spread
 
 lengths_of_samples = st.lists(st.integers(1, 3000), max_size=200)
 budgets = st.integers(1, 20_000)
@@ -85,3 +86,71 @@ def test_every_device_has_a_budget(device):
     assert budget >= 1
     assert default_budget(device, durable=False) >= budget
     assert default_budget("cuda:1") == default_budget("cuda") > default_budget("cpu")
+
+
+prompts = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=60), min_size=1, max_size=6)
+answers = st.lists(st.integers(0, 3), min_size=1, max_size=40)
+
+
+@st.composite
+def conversations(draw):
+    """Rows of few different tokens, most of which share one of a few prompts."""
+    asked = draw(prompts)
+    return [draw(st.sampled_from(asked)) + draw(answers) for _ in range(draw(st.integers(0, 40)))]
+
+
+def tokens_of(rows):
+    """Tokens that are computed for a batch of these rows."""
+    groups = prefix_groups(rows)
+    return sum(map(len, rows)) - sum(g.prefix * (len(g.members) - 1) for g in groups)
+
+
+@given(conversations(), st.integers(1, 400))
+def test_packed_batches_hold_every_sample_once_within_the_budget(rows, budget):
+    """Batches of samples that begin alike lose none, repeat none and keep the budget."""
+    found = list(cut(PackedOrder(rows), budget))
+
+    assert sorted(i for batch in found for i in batch) == list(range(len(rows)))
+    for batch in found:
+        assert len(batch) == 1 or tokens_of([rows[i] for i in batch]) <= budget
+
+
+@given(conversations().filter(bool), st.integers(1, 400))
+def test_packed_batches_are_counted_as_they_are_computed(rows, budget):
+    """The planned tokens of all batches together are at least those computed, at most all."""
+    samples = PackedOrder(rows)
+    planned = start = 0
+    while start < len(rows):
+        end = samples.end(start, budget)
+        planned += samples.computed(start, end)
+        start = end
+
+    assert planned <= sum(map(len, rows))
+    whole = samples.computed(0, len(rows))
+    assert whole == tokens_of(rows)
+    assert planned >= whole
+
+
+@given(conversations().filter(bool))
+def test_the_longest_sample_is_in_the_first_packed_batch(rows):
+    """What does not fit in memory is met at once."""
+    first = next(iter(cut(PackedOrder(rows), 1)))
+
+    assert len(rows[first[0]]) == max(map(len, rows))
+
+
+def test_responses_of_a_prompt_share_a_batch():
+    """Interleaved prompts are scored prompt by prompt, and each prompt is computed once."""
+    asked = [[p] * 50 for p in range(4)]
+    rows = [asked[i % 4] + [10 + i, i] for i in range(32)]
+
+    found = list(cut(PackedOrder(rows), 66))
+
+    assert [{i % 4 for i in batch} for batch in found] == [{p} for p in range(4)]
+    assert PackedOrder(rows).computed(0, 32) == 4 * 50 + 32 * 2
+
+
+def test_packed_batches_are_larger_on_a_cpu():
+    """Nothing is padded, so larger batches only spare prompts; on other devices nothing changes."""
+    assert default_budget("cpu", packed=True) > default_budget("cpu")
+    assert default_budget("cuda", packed=True) == default_budget("cuda")

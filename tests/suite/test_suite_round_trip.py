@@ -123,6 +123,7 @@ def suites(draw) -> Suite:
         inconclusive=draw(st.sampled_from(["fail", "warn"])),
         confidence=draw(confidences),
         too_long=draw(st.sampled_from(get_args(Suite.__annotations__["too_long"]))),
+        adaptive=draw(st.booleans()),
         min_prompts=draw(st.integers(2, 10**6)),
         resamples=draw(st.integers(100, 10**6)),
         seed=draw(st.none() | st.integers()),

@@ -1,0 +1,1 @@
+"""Servers that score over HTTP: one file for the wire format of each family."""

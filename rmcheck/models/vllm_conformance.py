@@ -1,0 +1,207 @@
+"""What a vLLM model must prove before its rewards count.
+
+What does not depend on the engine (head, template, BOS, EOS, batches, length) is checked as for
+`hf:`. The rest is vLLM's own: that it gives logits and no probabilities, which token it reads, and
+that its prefix cache changes no reward.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import cycle, islice
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import ConformanceError, RmcheckError, ScoringError
+from rmcheck.models.conformance import _item, _Proof, page, spread_of_lengths
+from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.torch_scorer import brief
+
+if TYPE_CHECKING:
+    from rmcheck.models.transformers_model import TransformersRewardModel
+    from rmcheck.models.vllm_model import VllmRewardModel
+
+Floats = NDArray[np.float64]
+# Rows that begin alike in the check of the prefix cache, and blocks of their common beginning.
+_ROWS = 4
+_SHARED_BLOCKS = 2
+
+
+def prove(model: "VllmRewardModel", encoded: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:
+    """The conformance page of a loaded model; decides whether its prefix cache is read.
+
+    Args:
+        model: Loaded.
+        encoded: Samples of the run; at most 8 of different lengths are scored.
+
+    Returns:
+        All items, none of which is a `fail`.
+
+    Raises:
+        ConformanceError: An item fails; the message is the page.
+        ScoringError: A reward is NaN or infinite, there are no samples, or vLLM fails on them.
+        MemoryError: They do not fit in one batch; the caller tries fewer.
+    """
+    model.scorer.reads_cache = False
+    try:
+        proof = _VllmProof(model, spread_of_lengths(encoded))
+        items = tuple(check() for check in proof.checks())
+    except (MemoryError, RmcheckError):
+        raise
+    # What an engine raises is any error of vLLM, torch or a kernel.
+    except Exception as error:
+        raise ScoringError(f"{model.spec}: vLLM cannot run it. {brief(error)}") from error
+    failed = sum(item.status == "fail" for item in items)
+    if failed:
+        raise ConformanceError(
+            f"{model.spec} failed {failed} of {len(items)} conformance checks; none of its "
+            f"rewards is used\n\n{page(items)}"
+        )
+    return items
+
+
+class _VllmProof(_Proof):
+    """The checks; the rewards one at a time come without the prefix cache."""
+
+    def __init__(self, model: "VllmRewardModel", samples: Sequence[Encoded]) -> None:
+        # Everything that the shared checks read, both kinds of model have under the same name.
+        super().__init__(cast("TransformersRewardModel", model), samples)
+        self._vllm = model
+        self._engine = model.scorer
+
+    def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
+        """In the order of the page; the prefix cache before the batches that may use it."""
+        return (
+            self.head,
+            self.precision,
+            self.template,
+            self.response_kept,
+            self.tokenizer_file,
+            self.bos,
+            self.eos,
+            self.position,
+            self.pad_eos,
+            self.prefix_cache,
+            self.batch_invariance,
+            self.activation,
+            self.length,
+            self.normalisation,
+        )
+
+    def position(self) -> ConformanceItem:
+        """The token at which the reward is read, against the one transformers reads."""
+        engine = self._engine
+        if not engine.reads_last_token:
+            return _item("position", "pass", f"pooled by the model itself ({engine.pooling})")
+        rows = [s.ids for s in self._samples if engine.own_position(s.ids) != len(s.ids) - 1]
+        if not rows:
+            return _item("position", "pass", "the last token, as transformers does")
+        row = rows[0]
+        theirs = engine.own_position(row)
+        gap = np.abs(self._at_last(rows) - self._at_last([self._as_transformers(r) for r in rows]))
+        detail = (
+            f"{len(rows)} of {len(self._samples)} texts end with the padding token: their last "
+            f"token is {self._token(row[-1])}, transformers reads at token {theirs} of {len(row)}, "
+            f"{self._token(row[theirs])}; rewards differ by up to {gap.max():.3g}"
+        )
+        if engine.position != "auto":
+            return _item("position", "note", f"position={engine.position}: {detail}")
+        return _item(
+            "position",
+            "fail",
+            f"{detail}. Say at which one the model was trained: position=last (OpenRLHF, vLLM) or "
+            "position=transformers (trained with transformers or TRL)",
+        )
+
+    def prefix_cache(self) -> ConformanceItem:
+        """Rewards of texts with a common beginning, with that beginning from the cache or not."""
+        engine, wanted = self._engine, self._vllm.prefix_cache
+        if wanted == "off":
+            return _item("prefix_cache", "pass", "off")
+        if not engine.keeps_cache:
+            return _item("prefix_cache", "note", f"off: vLLM has none for {engine.pooling} pooling")
+        rows = self._rows_that_begin_alike()
+        if not rows:
+            return _item(
+                "prefix_cache",
+                "note",
+                f"off: no common beginning fills a block of {engine.block_size} tokens in texts of "
+                f"at most {engine.max_length}",
+            )
+        without = engine.rewards(rows)
+        before = engine.cached_tokens
+        engine.reads_cache = True
+        change = float(np.abs(engine.rewards(rows) - without).max())
+        cached = engine.cached_tokens - before
+        detail = (
+            f"{len(rows)} texts with a common beginning, {cached} of {sum(map(len, rows))} tokens "
+            f"from the cache: rewards change by up to {change:.2g} (allowed {self._tolerance:.2g})"
+        )
+        if cached and change <= self._tolerance:
+            return _item("prefix_cache", "pass", f"on: {detail}")
+        engine.reads_cache = False
+        if wanted == "on":
+            return _item("prefix_cache", "fail", f"{detail}; use prefix_cache=off")
+        return _item("prefix_cache", "note", f"off, because the check failed: {detail}")
+
+    def activation(self) -> ConformanceItem:
+        """Raw logits, proven by what vLLM would answer by default."""
+        at = int(np.abs(self._alone).argmin())
+        rows, types = [self._samples[at].ids], [self._samples[at].type_ids]
+        raw = self._engine.logits(rows, types)[0]
+        default = self._engine.logits(rows, types, activated=True)[0]
+        name, expected = ("sigmoid", _sigmoid(raw)) if len(raw) == 1 else ("softmax", _softmax(raw))
+        span = f"rewards from {self._alone.min():.3g} to {self._alone.max():.3g}"
+        reward, answer = raw[self._vllm.head], default[self._vllm.head]
+        detail = f"one text has {reward:.4g} without activation and {answer:.4g} with; {span}"
+        rounding = 1e-3 if self._vllm.dtype == "float32" else 1e-2
+        if np.allclose(default, expected, rtol=0, atol=rounding) and not np.array_equal(
+            default, raw
+        ):
+            return _item(
+                "activation", "pass", f"raw logits, the {name} of which vLLM gives: {detail}"
+            )
+        outside = self._alone.min() < 0 or self._alone.max() > 1
+        if np.array_equal(default, raw) and outside:
+            return _item("activation", "pass", f"raw logits, the checkpoint states none: {detail}")
+        return _item(
+            "activation",
+            "fail",
+            f"{detail}: the second is neither the {name} of the first nor a logit of its own, so "
+            "nothing shows that rewards are raw",
+        )
+
+    def _rows_that_begin_alike(self) -> list[tuple[int, ...]]:
+        """Rows of real tokens with a common beginning of whole blocks; none if that cannot be."""
+        engine = self._engine
+        block = engine.block_size
+        shared = min(_SHARED_BLOCKS, (engine.max_length - 1) // block) * block
+        longest = self._samples[-1].ids
+        if not shared or len(longest) < 2:
+            return []
+        beginning = (longest[0], *islice(cycle(longest[1:]), shared - 1))
+        endings = [s.ids[1:] or s.ids for s in self._samples[-_ROWS:]]
+        room = engine.max_length - shared
+        rows = [beginning + ending[-room:] for ending in endings]
+        return rows if len(rows) > 1 else [*rows, beginning + longest[:1]]
+
+    def _as_transformers(self, row: Sequence[int]) -> Sequence[int]:
+        return row[: self._engine.own_position(row) + 1]
+
+    def _at_last(self, rows: Sequence[Sequence[int]]) -> Floats:
+        """Rewards at the last token, whatever the `position` setting."""
+        position = self._engine.position
+        self._engine.position = "last"
+        try:
+            return self._engine.rewards(rows)
+        finally:
+            self._engine.position = position
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-logits)))
+
+
+def _softmax(logits: Floats) -> Floats:
+    powers = np.exp(logits - logits.max())
+    return np.asarray(powers / powers.sum())

@@ -1,0 +1,61 @@
+"""Loading weights into vLLM so that one that is missing is noticed.
+
+vLLM joins tensors (the three of attention into one) and tracks the joined name, so that it starts
+without a word on a checkpoint that lacks a part. Here every weight is NaN until it is read.
+"""
+
+from functools import cache
+from typing import Any
+
+from rmcheck.errors import ConformanceError
+
+LOAD_FORMAT = "rmcheck-safetensors"
+_SHOWN = 6
+
+
+@cache
+def register() -> str:
+    """Make the loader known to vLLM.
+
+    Returns:
+        What to give vLLM as `load_format`. Loading raises `ConformanceError` where weights stay
+        unread, and whatever vLLM raises where there are no safetensors.
+    """
+    from vllm.model_executor.model_loader import register_model_loader
+    from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
+
+    class CheckedLoader(DefaultModelLoader):  # type: ignore[misc]
+        def __init__(self, load_config: Any) -> None:
+            load_config.load_format = "safetensors"
+            super().__init__(load_config)
+
+        def load_weights(self, model: Any, model_config: Any) -> None:
+            if model_config.quantization is not None:
+                super().load_weights(model, model_config)
+                return
+            _empty(model)
+            super().load_weights(model, model_config)
+            _check(model, model_config.model)
+
+    register_model_loader(LOAD_FORMAT)(CheckedLoader)
+    return LOAD_FORMAT
+
+
+def _empty(model: Any) -> None:
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.data.fill_(float("nan"))
+
+
+def _check(model: Any, path: str) -> None:
+    unread = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.is_floating_point() and bool(parameter.data.isnan().any())
+    ]
+    if unread:
+        more = f" and {len(unread) - _SHOWN} more" if len(unread) > _SHOWN else ""
+        raise ConformanceError(
+            f"{path}: its weights leave NaN in {', '.join(unread[:_SHOWN])}{more} (names of vLLM, "
+            "which joins tensors): tensors are missing, or hold NaN. Rewards would mean nothing"
+        )
