@@ -59,7 +59,7 @@ def prove(model: "TransformersRewardModel", encoded: Sequence[Encoded]) -> Prove
         ScoringError: A reward is NaN or infinite, or there are no samples.
         MemoryError: They do not fit in one batch; the caller tries fewer.
     """
-    proof = _Proof(model, spread_of_lengths(encoded))
+    proof = Proof(model, spread_of_lengths(encoded))
     items = tuple(check() for check in proof.checks())
     failed = sum(item.status == "fail" for item in items)
     if failed:
@@ -87,7 +87,7 @@ def spread_of_lengths(encoded: Sequence[Encoded], most: int = MOST_SAMPLES) -> t
     return tuple(different[i] for i in at)
 
 
-class _Proof:
+class Proof:
     """The checks, over one set of samples and the rewards they get one at a time."""
 
     def __init__(self, model: "TransformersRewardModel", samples: Sequence[Encoded]) -> None:
@@ -132,7 +132,7 @@ class _Proof:
         label = checkpoint.labels[self._model.head]
         one = "one logit" if len(checkpoint.labels) == 1 else f"{len(checkpoint.labels)} logits"
         detail = f"read from the weights; {one}, the reward is {label!r}; computed in {dtype}"
-        return _item("head", "pass" if dtype == "float32" else "note", detail)
+        return ConformanceItem("head", "pass" if dtype == "float32" else "note", detail)
 
     def precision(self) -> ConformanceItem:
         """Type, device and quantisation."""
@@ -142,33 +142,37 @@ class _Proof:
         if model.dtype == "float16" and self._scorer.device.type == "cpu":
             detail += "; float16 on a CPU is slow and overflows at 65504"
         exact = model.dtype == "float32" and quantised == "none"
-        return _item("precision", "pass" if exact else "note", detail)
+        return ConformanceItem("precision", "pass" if exact else "note", detail)
 
     def attention(self) -> ConformanceItem:
         """Which attention runs, and whether it drops soft-capping."""
         used = self._scorer.attention
         if self._model.checkpoint.soft_caps_attention and used != "eager":
-            return _item(
+            return ConformanceItem(
                 "attention",
                 "fail",
                 f"config.json soft-caps attention and {used} leaves that out; use attention=eager",
             )
         if self._model.checkpoint.soft_caps_attention:
             used += ", since config.json soft-caps attention and sdpa would leave that out"
-        return _item("attention", "pass", used)
+        return ConformanceItem("attention", "pass", used)
 
     def template(self) -> ConformanceItem:
         """Where the conversation's form comes from, with the beginning of one text."""
         text = self._model.tokenizer.text(self._samples[0].ids[:40])
-        return _item("template", "note", f"{self._model.template_source}; begins {text!r}")
+        return ConformanceItem(
+            "template", "note", f"{self._model.template_source}; begins {text!r}"
+        )
 
     def response_kept(self) -> ConformanceItem:
         """Whether templates that rewrite turns (dropping a thinking part) changed a response."""
         changed = [s for s in self._samples if not s.cut and not self._holds_response(s)]
         if not changed:
-            return _item("response_kept", "pass", "every response stands in its text as it is")
+            return ConformanceItem(
+                "response_kept", "pass", "every response stands in its text as it is"
+            )
         named = ", ".join(repr(s.sample.prompt_id) for s in changed[:3])
-        return _item(
+        return ConformanceItem(
             "response_kept",
             "note",
             f"{len(changed)} of {len(self._samples)} responses are not in their text word for word "
@@ -181,10 +185,10 @@ class _Proof:
             self._model.checkpoint.path / "tokenizer.json", [s.sample for s in self._samples]
         )
         if differing is None:
-            return _item("tokenizer_file", "note", "not compared with tokenizer.json")
+            return ConformanceItem("tokenizer_file", "note", "not compared with tokenizer.json")
         if not differing:
-            return _item("tokenizer_file", "pass", "same ids as tokenizer.json gives")
-        return _item(
+            return ConformanceItem("tokenizer_file", "pass", "same ids as tokenizer.json gives")
+        return ConformanceItem(
             "tokenizer_file",
             "note",
             f"{differing} of {len(self._samples)} texts get other ids than tokenizer.json gives: "
@@ -196,7 +200,9 @@ class _Proof:
         """At most one BOS at the beginning; two are refused when encoding."""
         bos, ids = self._model.tokenizer.bos_id, self._samples[0].ids
         count = int(ids[0] == bos) if bos is not None else 0
-        return _item("bos", "pass", f"{count} at the beginning; first ids {list(ids[:4])}")
+        return ConformanceItem(
+            "bos", "pass", f"{count} at the beginning; first ids {list(ids[:4])}"
+        )
 
     def eos(self) -> ConformanceItem:
         """How the text ends, and how much the reward hangs on its EOS."""
@@ -204,7 +210,7 @@ class _Proof:
         eos, last = tokenizer.eos_id, self._samples[0].ids[-1]
         detail = f"the text ends with {tokenizer.text([last])!r} (id {last})"
         if eos is None or not self._scorer.reads_last_token:
-            return _item("eos", "note", detail)
+            return ConformanceItem("eos", "note", detail)
         with_eos = [s.ids[-1] == eos for s in self._samples]
         other = [
             list(s.ids[:-1]) if has else [*s.ids, eos]
@@ -215,7 +221,7 @@ class _Proof:
         change = np.abs(self._rewards_alone(other) - same).mean() if other else 0.0
         name = tokenizer.text([eos])
         verb = "without" if all(with_eos) else "with" if not any(with_eos) else "toggling"
-        return _item(
+        return ConformanceItem(
             "eos",
             "note",
             f"{detail}; {sum(with_eos)} of {len(with_eos)} end with EOS {name!r}; "
@@ -233,7 +239,7 @@ class _Proof:
         worst = int(gap.argmax())
         row = self._samples[worst].ids
         if gap[worst] <= self._tolerance:
-            return _item(
+            return ConformanceItem(
                 "position", "pass", f"the last token, as transformers does ({gap.max():.2g} apart)"
             )
         ours, theirs = scorer.reward_position(row), scorer.own_position(row)
@@ -242,15 +248,15 @@ class _Proof:
             f"token {theirs}, {self._token(row[theirs])}; rewards differ by up to {gap[worst]:.3g}"
         )
         if scorer.position != "auto" and ours != theirs:
-            return _item("position", "note", f"position={scorer.position}: {detail}")
+            return ConformanceItem("position", "note", f"position={scorer.position}: {detail}")
         if ours == theirs:
-            return _item(
+            return ConformanceItem(
                 "position",
                 "fail",
                 f"{detail}. The head is not applied to the last token alone; rmcheck cannot read "
                 f"this architecture ({self._model.checkpoint.architecture})",
             )
-        return _item(
+        return ConformanceItem(
             "position",
             "fail",
             f"{detail}. Say at which one the model was trained: position=last (OpenRLHF, vLLM) or "
@@ -266,9 +272,9 @@ class _Proof:
         # Quantised layers and code of the checkpoint's own may have no gradient.
         except Exception as error:
             detail = f"pooled by the model itself; where is not known ({brief(error)})"
-            return _item("position", "note", detail)
+            return ConformanceItem("position", "note", detail)
         if len(at) != 1:
-            return _item(
+            return ConformanceItem(
                 "position",
                 "pass",
                 f"pooled by the model itself over {len(at)} of {len(row)} tokens",
@@ -278,11 +284,11 @@ class _Proof:
         )
         hidden = self._scorer.pad_id == row[-1] and at[0] == self._scorer.own_position(row)
         if not hidden:
-            return _item("position", "pass", detail)
+            return ConformanceItem("position", "pass", detail)
         detail += ", because the closing token is also the padding token"
         if self._scorer.position == "transformers":
-            return _item("position", "note", f"position=transformers: {detail}")
-        return _item(
+            return ConformanceItem("position", "note", f"position=transformers: {detail}")
+        return ConformanceItem(
             "position",
             "fail",
             f"{detail}. If it was trained so, say position=transformers; if not, give the "
@@ -293,8 +299,8 @@ class _Proof:
         """Whether padding and EOS are one token, which hides the EOS from transformers."""
         pad, eos = self._scorer.pad_id, self._model.tokenizer.eos_id
         if pad is None or pad != eos:
-            return _item("pad_eos", "pass", f"padding id {pad}, EOS id {eos}")
-        return _item(
+            return ConformanceItem("pad_eos", "pass", f"padding id {pad}, EOS id {eos}")
+        return ConformanceItem(
             "pad_eos",
             "note",
             f"padding and EOS are one token, {self._token(pad)}; transformers takes a closing EOS "
@@ -315,7 +321,7 @@ class _Proof:
             f"{len(alone)} samples alone and in one batch: rewards change by up to "
             f"{change.max():.2g} (allowed {self._tolerance:.2g}); {flips} of {pairs} pairs flip"
         )
-        return _item(
+        return ConformanceItem(
             "batch_invariance", "pass" if change.max() <= self._tolerance else "fail", detail
         )
 
@@ -323,9 +329,11 @@ class _Proof:
         """Prompts computed once for all of their responses, against one row at a time."""
         rule = self._model.prefix
         if not self._scorer.reads_last_token:
-            return _item("shared_prefix", "pass", "off: the model reads a text in both directions")
+            return ConformanceItem(
+                "shared_prefix", "pass", "off: the model reads a text in both directions"
+            )
         if rule == "off":
-            return _item("shared_prefix", "pass", "off, as prefix=off says")
+            return ConformanceItem("shared_prefix", "pass", "off, as prefix=off says")
         rows = [sample.ids for sample in self._samples]
         grafted = _grafted(rows)
         alone = np.concatenate([self._alone, self._rewards_alone(grafted)])
@@ -344,7 +352,7 @@ class _Proof:
                 f"{self._tolerance:.2g}) on {len(alone)} rows"
             )
         self.shares_prefixes = True
-        return _item(
+        return ConformanceItem(
             "shared_prefix",
             "pass",
             f"a prompt is computed once for all of its responses; on {len(alone)} rows rewards "
@@ -353,11 +361,13 @@ class _Proof:
 
     def _not_shared(self, why: str) -> ConformanceItem:
         if self._model.prefix == "shared":
-            return _item("shared_prefix", "fail", f"prefix=shared, but {why}; use prefix=off")
+            return ConformanceItem(
+                "shared_prefix", "fail", f"prefix=shared, but {why}; use prefix=off"
+            )
         self.warning = (
             f"prompts are not shared, every response is computed with its whole prompt: {why}"
         )
-        return _item("shared_prefix", "note", f"WARNING: {self.warning}")
+        return ConformanceItem("shared_prefix", "note", f"WARNING: {self.warning}")
 
     def activation(self) -> ConformanceItem:
         """Raw logits, not probabilities."""
@@ -368,8 +378,8 @@ class _Proof:
             detail += f"; problem_type {problem_type}"
         if len(self._alone) > 1 and low > 0 and high < 1:
             detail += "; all lie in (0, 1), as probabilities would"
-            return _item("activation", "note", detail)
-        return _item("activation", "pass", detail)
+            return ConformanceItem("activation", "note", detail)
+        return ConformanceItem("activation", "pass", detail)
 
     def length(self) -> ConformanceItem:
         """The limit, and how many of these samples were cut."""
@@ -377,16 +387,16 @@ class _Proof:
         detail = f"at most {limit or 'any number of'} tokens"
         if cut:
             detail += f"; {cut} of {len(self._samples)} of these samples were cut"
-        return _item("max_length", "note" if cut or limit is None else "pass", detail)
+        return ConformanceItem("max_length", "note" if cut or limit is None else "pass", detail)
 
     def normalisation(self) -> ConformanceItem:
         """Whether training normalised rewards by a mean and a standard deviation."""
         config = self._model.checkpoint.config
         stated = {k: config[k] for k in ("mean", "std") if config.get(k) is not None}
         if not stated:
-            return _item("normalisation", "pass", "config.json states none")
+            return ConformanceItem("normalisation", "pass", "config.json states none")
         values = ", ".join(f"{key} {value}" for key, value in stated.items())
-        return _item(
+        return ConformanceItem(
             "normalisation",
             "note",
             f"training normalised rewards ({values}); these are raw, so compare ranks or "
@@ -417,7 +427,3 @@ def _grafted(rows: Sequence[Sequence[int]]) -> list[list[int]]:
     half = len(ranked[-1]) // 2
     endings = [row[len(row) // 2 :] for row in ranked[:-1][-3:]]
     return [[*ranked[-1][:half], *ending] for ending in [*endings, ranked[-1][half:][::-1]]]
-
-
-def _item(name: str, status: Status, detail: str) -> ConformanceItem:
-    return ConformanceItem(name, status, detail)

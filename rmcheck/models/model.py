@@ -122,6 +122,7 @@ class RewardModel(ABC):
         reads_golden: True for fakes that need the golden reward of a sample.
         shares_prefixes: Whether `score` computes tokens that samples of a batch begin with once,
             and pads nothing. Batches are then made of samples that begin alike.
+        prefix_block: Tokens that such a beginning is shared in whole multiples of.
         conformance: The conformance page, filled by `prove`.
     """
 
@@ -132,6 +133,7 @@ class RewardModel(ABC):
     kept: bool = True
     reads_golden: bool = False
     shares_prefixes: bool = False
+    prefix_block: int = 1
     conformance: tuple[ConformanceItem, ...] = ()
 
     @classmethod

@@ -1,25 +1,27 @@
 """Reward models that transformers can load: `hf:DIR`."""
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import ClassVar, Literal, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import ConformanceError, ModelError, UsageError
+from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.checkpoint_tokenizer import (
+    chosen_template,
+    installed_version,
+    load_tokenizer,
+    token_limit,
+)
 from rmcheck.models.conformance import prove
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong, checked_rewards
-from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
+from rmcheck.models.spec import ModelSpec, Setting, check_settings
 from rmcheck.models.tokenization import ConversationTokenizer, EosRule
 from rmcheck.models.torch_scorer import (
     PositionRule,
     TorchScorer,
-    brief,
-    engine,
-    quiet_transformers,
 )
 
 PrefixRule = Literal["auto", "shared", "off"]
@@ -63,8 +65,10 @@ class TransformersRewardModel(RewardModel):
         self.checkpoint = Checkpoint(spec.path, remote_code)
         self.checkpoint.check()
         self.head = self.checkpoint.head_index(self._set["head"], spec.text)
-        self.max_length = self._max_length()
-        self._template = self._read_template()
+        self.max_length = token_limit(spec, self.checkpoint, self._set["max_length"])
+        self._template = chosen_template(
+            spec, self.checkpoint, self._set["template"], self._set["eos"]
+        )
         self._check_device()
         self.fingerprint = self._fingerprint()
         self.shares_prefixes = self.prefix == "shared"
@@ -100,7 +104,7 @@ class TransformersRewardModel(RewardModel):
             "template": self.template_source,
             "eos": self._set["eos"],
             "position": self._set["position"],
-            "transformers": _transformers_version(),
+            "transformers": installed_version("transformers"),
         } | ({"warning": self._warning} if self._warning else {})
 
     @property
@@ -148,7 +152,7 @@ class TransformersRewardModel(RewardModel):
         if self._scorer is not None:
             return
         self._tokenizer = ConversationTokenizer(
-            self._load_tokenizer(),
+            load_tokenizer(self.checkpoint),
             template=self._template,
             eos=cast(EosRule, self._set["eos"]),
             max_length=self.max_length,
@@ -209,48 +213,6 @@ class TransformersRewardModel(RewardModel):
         self._scorer = None
         self._tokenizer = None
 
-    def _max_length(self) -> int | None:
-        limit = self.checkpoint.max_length
-        if not self._set["max_length"]:
-            return limit
-        wanted = whole_number(self._spec, "max_length", self._set["max_length"], least=1)
-        positions = self.checkpoint.model_length
-        if positions is not None and wanted > positions:
-            raise UsageError(
-                f"{self.spec}: max_length is {wanted}, but config.json gives the model "
-                f"{positions} positions"
-            )
-        return wanted
-
-    def _read_template(self) -> str | None:
-        if not self.checkpoint.has_tokenizer:
-            raise ModelError(
-                f"{self.checkpoint.path} has no tokenizer (tokenizer.json, tokenizer_config.json); "
-                "save it beside the weights: tokenizer.save_pretrained(DIR)"
-            )
-        named = self._set["template"]
-        if named == "pair":
-            if self._set["eos"] != "keep":
-                raise UsageError(
-                    f"{self.spec}: template=pair leaves EOS to the tokenizer; remove eos="
-                )
-            return named
-        if named:
-            path = self._spec.resolve(named)
-            if not path.is_file():
-                raise UsageError(
-                    f"{self.spec}: there is no template file {path}; template is a file, or pair"
-                )
-            return path.read_text(encoding="utf-8")
-        if self.checkpoint.has_chat_template:
-            return None
-        raise ConformanceError(
-            f"{self.checkpoint.path} has no chat template, and a guessed one would give other "
-            f"rewards. Name the one it was trained with: "
-            f"{self._spec.with_setting('template', 'FILE.jinja')!r}, or template=pair for a model "
-            "that was trained on the tokenizer's text pair (prompt, response)"
-        )
-
     def _check_device(self) -> None:
         device = self._set["device"]
         kind, _, number = device.partition(":")
@@ -266,33 +228,8 @@ class TransformersRewardModel(RewardModel):
             "head": self.head,
             "max_length": self.max_length,
             "template": self._template,
-            "transformers": _transformers_version(),
+            "transformers": installed_version("transformers"),
         }
         facts |= {name: self._set[name] for name in ("dtype", "eos", "position", "attention")}
         files = [*self.checkpoint.weight_files, *self.checkpoint.read_files]
         return fingerprint(facts, files, root=self.checkpoint.path)
-
-    def _load_tokenizer(self) -> object:
-        _, transformers = engine()
-        try:
-            with quiet_transformers():
-                tokenizer = transformers.AutoTokenizer.from_pretrained(
-                    self.checkpoint.path,
-                    local_files_only=True,
-                    trust_remote_code=self.checkpoint.remote_code,
-                )
-        # The same many errors as with the weights.
-        except Exception as error:
-            raise ModelError(
-                f"{self.checkpoint.path}: transformers cannot load the tokenizer. {brief(error)}"
-            ) from error
-        # Lengths are checked here, once and for all prompts; transformers would only log.
-        tokenizer.model_max_length = int(1e30)
-        return cast(object, tokenizer)
-
-
-def _transformers_version() -> str:
-    try:
-        return version("transformers")
-    except PackageNotFoundError:
-        return "not installed"

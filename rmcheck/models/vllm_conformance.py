@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ConformanceError, RmcheckError, ScoringError
-from rmcheck.models.conformance import _item, _Proof, page, spread_of_lengths
+from rmcheck.models.conformance import Proof, page, spread_of_lengths
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.torch_scorer import brief
 
@@ -44,7 +44,7 @@ def prove(model: "VllmRewardModel", encoded: Sequence[Encoded]) -> tuple[Conform
     """
     model.scorer.reads_cache = False
     try:
-        proof = _VllmProof(model, spread_of_lengths(encoded))
+        proof = VllmProof(model, spread_of_lengths(encoded))
         items = tuple(check() for check in proof.checks())
     except (MemoryError, RmcheckError):
         raise
@@ -60,7 +60,7 @@ def prove(model: "VllmRewardModel", encoded: Sequence[Encoded]) -> tuple[Conform
     return items
 
 
-class _VllmProof(_Proof):
+class VllmProof(Proof):
     """The checks; the rewards one at a time come without the prefix cache."""
 
     def __init__(self, model: "VllmRewardModel", samples: Sequence[Encoded]) -> None:
@@ -92,10 +92,12 @@ class _VllmProof(_Proof):
         """The token at which the reward is read, against the one transformers reads."""
         engine = self._engine
         if not engine.reads_last_token:
-            return _item("position", "pass", f"pooled by the model itself ({engine.pooling})")
+            return ConformanceItem(
+                "position", "pass", f"pooled by the model itself ({engine.pooling})"
+            )
         rows = [s.ids for s in self._samples if engine.own_position(s.ids) != len(s.ids) - 1]
         if not rows:
-            return _item("position", "pass", "the last token, as transformers does")
+            return ConformanceItem("position", "pass", "the last token, as transformers does")
         row = rows[0]
         theirs = engine.own_position(row)
         gap = np.abs(self._at_last(rows) - self._at_last([self._as_transformers(r) for r in rows]))
@@ -105,8 +107,8 @@ class _VllmProof(_Proof):
             f"{self._token(row[theirs])}; rewards differ by up to {gap.max():.3g}"
         )
         if engine.position != "auto":
-            return _item("position", "note", f"position={engine.position}: {detail}")
-        return _item(
+            return ConformanceItem("position", "note", f"position={engine.position}: {detail}")
+        return ConformanceItem(
             "position",
             "fail",
             f"{detail}. Say at which one the model was trained: position=last (OpenRLHF, vLLM) or "
@@ -117,12 +119,14 @@ class _VllmProof(_Proof):
         """Rewards of texts with a common beginning, with that beginning from the cache or not."""
         engine, wanted = self._engine, self._vllm.prefix_cache
         if wanted == "off":
-            return _item("prefix_cache", "pass", "off")
+            return ConformanceItem("prefix_cache", "pass", "off")
         if not engine.keeps_cache:
-            return _item("prefix_cache", "note", f"off: vLLM has none for {engine.pooling} pooling")
+            return ConformanceItem(
+                "prefix_cache", "note", f"off: vLLM has none for {engine.pooling} pooling"
+            )
         rows = self._rows_that_begin_alike()
         if not rows:
-            return _item(
+            return ConformanceItem(
                 "prefix_cache",
                 "note",
                 f"off: no common beginning fills a block of {engine.block_size} tokens in texts of "
@@ -138,11 +142,11 @@ class _VllmProof(_Proof):
             f"from the cache: rewards change by up to {change:.2g} (allowed {self._tolerance:.2g})"
         )
         if cached and change <= self._tolerance:
-            return _item("prefix_cache", "pass", f"on: {detail}")
+            return ConformanceItem("prefix_cache", "pass", f"on: {detail}")
         engine.reads_cache = False
         if wanted == "on":
-            return _item("prefix_cache", "fail", f"{detail}; use prefix_cache=off")
-        return _item("prefix_cache", "note", f"off, because the check failed: {detail}")
+            return ConformanceItem("prefix_cache", "fail", f"{detail}; use prefix_cache=off")
+        return ConformanceItem("prefix_cache", "note", f"off, because the check failed: {detail}")
 
     def activation(self) -> ConformanceItem:
         """Raw logits, proven by what vLLM would answer by default."""
@@ -158,13 +162,15 @@ class _VllmProof(_Proof):
         if np.allclose(default, expected, rtol=0, atol=rounding) and not np.array_equal(
             default, raw
         ):
-            return _item(
+            return ConformanceItem(
                 "activation", "pass", f"raw logits, the {name} of which vLLM gives: {detail}"
             )
         outside = self._alone.min() < 0 or self._alone.max() > 1
         if np.array_equal(default, raw) and outside:
-            return _item("activation", "pass", f"raw logits, the checkpoint states none: {detail}")
-        return _item(
+            return ConformanceItem(
+                "activation", "pass", f"raw logits, the checkpoint states none: {detail}"
+            )
+        return ConformanceItem(
             "activation",
             "fail",
             f"{detail}: the second is neither the {name} of the first nor a logit of its own, so "

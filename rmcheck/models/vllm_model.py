@@ -205,6 +205,7 @@ class VllmRewardModel(RewardModel):
         """
         self.conformance = prove(self, encoded)
         self.shares_prefixes = self.scorer.reads_cache
+        self.prefix_block = self.scorer.block_size
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
         """(len(batch),) raw logits.

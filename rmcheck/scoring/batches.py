@@ -91,9 +91,10 @@ class PackedOrder:
 
     Args:
         rows: Token ids of each sample.
+        block: A common beginning is shared in whole multiples of so many tokens.
     """
 
-    def __init__(self, rows: Sequence[Sequence[int]]) -> None:
+    def __init__(self, rows: Sequence[Sequence[int]], block: int = 1) -> None:
         groups = prefix_groups(rows)
         longest = [max(len(rows[i]) for i in group.members) for group in groups]
         self.order: list[int] = []
@@ -105,7 +106,7 @@ class PackedOrder:
             members = sorted(groups[at].members, key=lambda i: (-len(rows[i]), i))
             self.order += members
             self._lengths += [len(rows[i]) for i in members]
-            self._prefixes += [groups[at].prefix] * len(members)
+            self._prefixes += [groups[at].prefix // block * block] * len(members)
             self._first += [first] * len(members)
 
     def end(self, start: int, budget: int) -> int:

@@ -123,7 +123,7 @@ def score_groups(
 def batch_order(model: RewardModel, encoded: Sequence[Encoded]) -> BatchOrder:
     """The samples in the order in which this model scores them fastest."""
     if model.shares_prefixes:
-        return PackedOrder([e.ids for e in encoded])
+        return PackedOrder([e.ids for e in encoded], model.prefix_block)
     return PaddedOrder([e.length for e in encoded])
 
 
