@@ -273,7 +273,7 @@ def test_tests_that_ask_for_rewards_get_the_whole_pool(large):
             assert len(rewards) == accuracy.n == 400
         """
     )
-    result = runs(large)("test_rewards.py", "demo.yaml", model="fake:length_biased")
+    result = runs(large)("test_whole_pool_fixture.py", "demo.yaml", model="fake:length_biased")
 
     result.assert_outcomes(passed=2, failed=2)
 

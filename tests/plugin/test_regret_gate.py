@@ -80,7 +80,7 @@ def test_the_fixture_predicts_what_the_suite_s_check_predicts(bench, capsys):
     """In a plain test the prediction is calibrated on the suite's history too."""
     for k in range(10):
         remember(bench, 0.3 + 0.15 * k, 0.2 + 0.06 * k, capsys)
-    bench.path.joinpath("test_regret.py").write_text(
+    bench.path.joinpath("test_predicted_regret_fixture.py").write_text(
         "import pytest\n\n\n"
         '@pytest.mark.rmcheck(suite="demo.yaml")\n'
         "def test_regret(predicted_regret):\n"
@@ -90,7 +90,7 @@ def test_the_fixture_predicts_what_the_suite_s_check_predicts(bench, capsys):
     )
 
     result = bench.runpytest_inprocess(
-        "--rmcheck", "--rmcheck-model=fake:perfect?noise=0.95", "test_regret.py"
+        "--rmcheck", "--rmcheck-model=fake:perfect?noise=0.95", "test_predicted_regret_fixture.py"
     )
 
     result.assert_outcomes(passed=1)
