@@ -265,7 +265,7 @@ def test_a_model_that_fails_is_an_error_of_every_check(large):
 def test_tests_that_ask_for_rewards_get_the_whole_pool(large):
     """Their bounds are those of one look, so what they see must not be chosen by looking."""
     large.makepyfile(
-        test_rewards="""
+        test_whole_pool_fixture="""
         import pytest
 
         @pytest.mark.rmcheck(suite="demo.yaml")
