@@ -1,6 +1,6 @@
 """Suites and models of one run."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from rmcheck.checks.record import CheckRecord, ModelRecord, PoolRecord, SuiteRecord
 from rmcheck.checks.verdict import Verdict
-from rmcheck.errors import BaselineError, RmcheckError, StoreError, SuiteError, UsageError
+from rmcheck.errors import BaselineError, RmcheckError, SuiteError, UsageError
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.models.model import Combined, RewardModel, Sample
+from rmcheck.models.model import RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.faults import fault_counts
 from rmcheck.runner.adaptive import AdaptiveSuite, Decision, Key, LoadedModel, one_process
@@ -22,17 +22,13 @@ from rmcheck.runner.judge import Judged, Subject, decide_all, judge, record, sho
 from rmcheck.runner.loaded import LoadedSuite, PlannedCheck, load
 from rmcheck.runner.past import past_of
 from rmcheck.runner.scorer import Scorer
-from rmcheck.scoring.members import by_member, read_combined
-from rmcheck.scoring.report import ScoringReport
-from rmcheck.scoring.request import Request
+from rmcheck.runner.scores import Fill, Scores
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.parts import Provenance
-from rmcheck.store.scores import ScoreStore, Store
 from rmcheck.suite.locate import suite_problem
 
 Role = Literal["candidate", "baseline", "golden"]
 OPTIONS = {"candidate": "model", "baseline": "baseline", "golden": "golden"}
-Fill = Callable[[Sequence[Request], Store], ScoringReport]
 
 
 class Runner:
@@ -69,18 +65,13 @@ class Runner:
         self.models: dict[str, RewardModel] = {
             role: open_model(spec) for role, spec in given.items() if spec is not None
         }
-        self._store = ScoreStore(store)
-        self._session_store = ScoreStore(session_folder, durable=False)
+        self._scores = Scores(store, session_folder)
         self._root = shown_relative_to
         self._compares = compares
         self._suites: dict[Path, LoadedSuite] = {}
-        self._goldens: dict[str, RewardModel] = {}
-        self._reports: dict[str, ScoringReport] = {}
-        self._failed: dict[str, RmcheckError] = {}
         self._judged: dict[Path, dict[Key, tuple[Judged, Verdict, LoadedSuite] | RmcheckError]] = {}
         self._adaptive: dict[Path, AdaptiveSuite] = {}
         self._scorers: dict[str, Scorer] = {}
-        self._requests: dict[tuple[str, LoadedSuite], Request] = {}
         self._rewards: dict[tuple[str, LoadedSuite], Rewards] = {}
         self._warnings: dict[tuple[str, LoadedSuite], str] = {}
         self._prepared = False
@@ -99,12 +90,12 @@ class Runner:
             loaded = load(path)
             self._require_baseline(loaded)
             spec = loaded.suite.golden.model
-            if spec is not None and spec not in self._goldens:
+            if spec is not None and spec not in self._scores.goldens:
                 try:
                     opened = open_model(spec)
                     if opened.reads_golden:
                         raise UsageError(f"{spec} repeats the golden reward; it cannot give one")
-                    self._goldens[spec] = opened
+                    self._scores.goldens[spec] = opened
                 except RmcheckError as error:
                     problem = suite_problem(loaded.suite, str(error), "golden", "model")
                     raise SuiteError([problem]) from error
@@ -153,12 +144,12 @@ class Runner:
     ) -> None:
         """Take each look at all suites that are open, so that models stay loaded between looks."""
         self._adaptive |= {suite.loaded.suite.path: suite for suite in adaptive}
-        with one_process(self._session_store.folder), closing(LoadedModel()) as model:
+        with one_process(self._scores.passing.folder), closing(LoadedModel()) as model:
             still = list(adaptive)
             self._score([*whole, *(suite.next.new for suite in still)], model.fill)
             while still := [suite for suite in still if self._look(suite)]:
                 self._score([suite.next.new for suite in still], model.fill)
-            self._reports |= model.reports
+            self._scores.reports |= model.reports
 
     def _look(self, suite: AdaptiveSuite) -> bool:
         """Take the next look at a suite, and say whether another one is needed."""
@@ -176,63 +167,8 @@ class Runner:
         return suite.is_open
 
     def _score(self, suites: Sequence[LoadedSuite], fill: Fill) -> None:
-        """Golden RMs, then the baseline, then the candidate.
-
-        Members of ensembles are scored like any model, each once. Fakes that read the golden reward
-        come last.
-        """
-        golden = [(self._goldens[s.suite.golden.model], s) for s in suites if s.suite.golden.model]
         roles = [self.models[role] for role in ("baseline", "candidate") if role in self.models]
-        judged = [(model, loaded) for model in roles for loaded in suites]
-        self._fill([*golden, *(use for use in judged if not use[0].reads_golden)], fill)
-        self._fill([use for use in judged if use[0].reads_golden], fill)
-
-    def _fill(self, uses: Sequence[tuple[RewardModel, LoadedSuite]], fill: Fill) -> None:
-        requests = []
-        for model, loaded in uses:
-            try:
-                requests.append(self._request(model, loaded))
-            except RmcheckError:
-                continue  # its golden RM failed, which the suite's checks will say
-        for parts in by_member(requests):
-            model = parts[0].model
-            try:
-                report = fill(parts, self._store_of(model))
-            except RmcheckError as error:
-                self._failed[model.fingerprint] = error
-                continue
-            if report.scored or model.fingerprint not in self._reports:
-                self._reports[model.fingerprint] = report
-
-    def _samples(self, model: RewardModel, loaded: LoadedSuite) -> Sequence[Sample]:
-        if not model.reads_golden:
-            return loaded.samples
-        golden = self._golden(loaded)
-        return [replace(s, golden=float(g)) for s, g in zip(loaded.samples, golden, strict=True)]
-
-    def _request(self, model: RewardModel, loaded: LoadedSuite) -> Request:
-        key = (model.fingerprint, loaded)
-        if key not in self._requests:  # a request hashes its texts once, however often it is read
-            samples = tuple(self._samples(model, loaded))
-            self._requests[key] = Request(model, samples, loaded.suite.too_long)
-        return self._requests[key]
-
-    def _store_of(self, model: RewardModel) -> Store:
-        return self._store if model.kept else self._session_store
-
-    def _combined(self, model: RewardModel, loaded: LoadedSuite) -> Combined:
-        self.prepare()
-        for member in model.members:
-            if member.fingerprint in self._failed:
-                raise self._failed[member.fingerprint]
-        return read_combined(self._request(model, loaded), self._store_of)
-
-    def _golden(self, loaded: LoadedSuite) -> NDArray[np.float64]:
-        if loaded.labels is not None:
-            return loaded.labels
-        spec = loaded.suite.golden.model
-        assert spec is not None  # the loader gives a column or a model
-        return self._combined(self._goldens[spec], loaded).rewards
+        self._scores.fill(roles, suites, fill)
 
     def rewards(self, loaded: LoadedSuite, role: str) -> Rewards:
         """Rewards of the candidate or the baseline on the pool of a suite.
@@ -243,8 +179,8 @@ class Runner:
         key = (role, loaded)
         if key not in self._rewards:
             self._complete(loaded)
-            combined = self._combined(self._model(role), loaded)
-            found = loaded.rewards(combined.rewards, self._golden(loaded))
+            combined = self._scores.combined(self._model(role), loaded)
+            found = loaded.rewards(combined.rewards, self._scores.golden(loaded))
             columns = {**found.columns, **combined.columns}
             self._rewards[key] = replace(found, columns=columns)
             self._warnings[key] = combined.warning
@@ -268,15 +204,16 @@ class Runner:
         Raises:
             ModelError, StoreError: The scores could not be had.
         """
+        self.prepare()
         model = self.models["candidate"]
         suites = list(self._suites.values())
-        scores = [self._combined(model, loaded).rewards for loaded in suites]
+        scores = [self._scores.combined(model, loaded).rewards for loaded in suites]
         samples = [sample for loaded in suites for sample in loaded.samples]
-        return samples, np.concatenate([np.zeros(0), *scores]), self._provenance(model)
+        return samples, np.concatenate([np.zeros(0), *scores]), self._scores.provenance(model)
 
     def scoring_lines(self) -> list[str]:
         """What was scored, a line a model."""
-        return [str(report) for report in self._reports.values()]
+        return [str(report) for report in self._scores.reports.values()]
 
     def scorer(self, role: str) -> Scorer:
         """The model of this role, for tests that score texts of their own.
@@ -286,7 +223,7 @@ class Runner:
         """
         if role not in self._scorers:
             model = self._model(role)
-            self._scorers[role] = Scorer(model, self._store_of)
+            self._scorers[role] = Scorer(model, self._scores.store_of)
         return self._scorers[role]
 
     def _model(self, role: str) -> RewardModel:
@@ -362,7 +299,7 @@ class Runner:
         spec = loaded.suite.golden.model
         past = past_of(
             loaded,
-            golden=self._goldens[spec].fingerprint if spec else _golden_source(loaded),
+            golden=self._scores.goldens[spec].fingerprint if spec else _golden_source(loaded),
             identity=self._identity(loaded),
             fingerprint=self.models[role].fingerprint,
         )
@@ -375,7 +312,7 @@ class Runner:
 
     def _models_of(self, loaded: LoadedSuite) -> dict[str, RewardModel]:
         spec = loaded.suite.golden.model
-        golden = {"golden": self._goldens[spec]} if spec is not None else {}
+        golden = {"golden": self._scores.goldens[spec]} if spec is not None else {}
         judged = {r: m for r, m in self.models.items() if r in ("candidate", "baseline")}
         return judged | golden
 
@@ -386,7 +323,7 @@ class Runner:
         named = [f"{role} {m.name} ({m.fingerprint[:8]})" for role, m in self.models.items()]
         return [
             f"rmcheck: {', '.join(named)}",
-            f"rmcheck: store {shown(self._store.folder, self._root)}",
+            f"rmcheck: store {shown(self._scores.kept.folder, self._root)}",
         ]
 
     def model_names(self) -> dict[str, str]:
@@ -457,8 +394,8 @@ class Runner:
             yield from (self._model_record(f"{role} member", member) for member in model.members)
 
     def _model_record(self, role: str, model: RewardModel) -> ModelRecord:
-        provenance = self._provenance(model)
-        report = self._reports.get(model.fingerprint)
+        provenance = self._scores.provenance(model)
+        report = self._scores.reports.get(model.fingerprint)
         page = model.conformance or provenance.conformance
         return ModelRecord(
             role=role,
@@ -469,20 +406,6 @@ class Runner:
             conformance=tuple(asdict(item) for item in page),
             scoring=asdict(report) if report else {},
         )
-
-    def _provenance(self, model: RewardModel) -> Provenance:
-        """Where the scores came from; the page of an ensemble is its members' pages."""
-        if model.members != (model,):
-            page = tuple(
-                replace(item, name=f"{member.name}: {item.name}")
-                for member in model.members
-                for item in member.conformance or self._provenance(member).conformance
-            )
-            return replace(Provenance.of(model), conformance=page)
-        try:
-            return self._store_of(model).open(model.fingerprint).provenance
-        except StoreError:  # told already, as the error of every check
-            return Provenance(model.fingerprint)
 
     def close(self) -> None:
         """Release models that tests kept loaded."""

@@ -1,0 +1,129 @@
+"""What the models of a run give for the samples of its suites: from the store, or scored now."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import RmcheckError, StoreError
+from rmcheck.models.model import Combined, RewardModel, Sample
+from rmcheck.runner.loaded import LoadedSuite
+from rmcheck.scoring.members import by_member, read_combined
+from rmcheck.scoring.report import ScoringReport
+from rmcheck.scoring.request import Request
+from rmcheck.store.parts import Provenance
+from rmcheck.store.scores import ScoreStore, Store
+
+Fill = Callable[[Sequence[Request], Store], ScoringReport]
+
+
+class Scores:
+    """Scores of all models of a run, each model scored once for all suites.
+
+    Args:
+        store: The `.rmcheck` folder.
+        session_folder: Folder for scores that must not outlive this run, shared by its processes.
+
+    Attributes:
+        goldens: Golden RMs of the suites, by spec.
+        reports: What each model has scored, by its fingerprint.
+    """
+
+    def __init__(self, store: Path, session_folder: Path) -> None:
+        self.kept = ScoreStore(store)
+        self.passing = ScoreStore(session_folder, durable=False)
+        self.goldens: dict[str, RewardModel] = {}
+        self.reports: dict[str, ScoringReport] = {}
+        self._failed: dict[str, RmcheckError] = {}
+        self._requests: dict[tuple[str, LoadedSuite], Request] = {}
+
+    def store_of(self, model: RewardModel) -> Store:
+        """Where the scores of a model are kept."""
+        return self.kept if model.kept else self.passing
+
+    def fill(
+        self, models: Sequence[RewardModel], suites: Sequence[LoadedSuite], fill: Fill
+    ) -> None:
+        """Score what is missing: golden RMs, then the models in the order given.
+
+        Members of ensembles are scored like any model, each once. Fakes that read the golden reward
+        come last. A model that fails is remembered; reading its scores raises its error.
+
+        Args:
+            models: What is judged, the baseline before the candidate.
+            suites: Suites, or parts of them.
+            fill: Scores the requests of one model.
+        """
+        golden = [(self.goldens[s.suite.golden.model], s) for s in suites if s.suite.golden.model]
+        judged = [(model, loaded) for model in models for loaded in suites]
+        self._fill([*golden, *(use for use in judged if not use[0].reads_golden)], fill)
+        self._fill([use for use in judged if use[0].reads_golden], fill)
+
+    def _fill(self, uses: Sequence[tuple[RewardModel, LoadedSuite]], fill: Fill) -> None:
+        requests = []
+        for model, loaded in uses:
+            try:
+                requests.append(self._request(model, loaded))
+            except RmcheckError:
+                continue  # its golden RM failed, which the suite's checks will say
+        for parts in by_member(requests):
+            model = parts[0].model
+            try:
+                report = fill(parts, self.store_of(model))
+            except RmcheckError as error:
+                self._failed[model.fingerprint] = error
+                continue
+            if report.scored or model.fingerprint not in self.reports:
+                self.reports[model.fingerprint] = report
+
+    def _request(self, model: RewardModel, loaded: LoadedSuite) -> Request:
+        key = (model.fingerprint, loaded)
+        if key not in self._requests:  # a request hashes its texts once, however often it is read
+            samples = tuple(self._samples(model, loaded))
+            self._requests[key] = Request(model, samples, loaded.suite.too_long)
+        return self._requests[key]
+
+    def _samples(self, model: RewardModel, loaded: LoadedSuite) -> Sequence[Sample]:
+        if not model.reads_golden:
+            return loaded.samples
+        golden = self.golden(loaded)
+        return [replace(s, golden=float(g)) for s, g in zip(loaded.samples, golden, strict=True)]
+
+    def combined(self, model: RewardModel, loaded: LoadedSuite) -> Combined:
+        """Rewards of a model on a suite that was filled.
+
+        Raises:
+            ModelError, StoreError: The scores could not be had.
+        """
+        for member in model.members:
+            if member.fingerprint in self._failed:
+                raise self._failed[member.fingerprint]
+        return read_combined(self._request(model, loaded), self.store_of)
+
+    def golden(self, loaded: LoadedSuite) -> NDArray[np.float64]:
+        """(M,) golden rewards of a suite that was filled.
+
+        Raises:
+            ModelError, StoreError: A golden RM's scores could not be had.
+        """
+        if loaded.labels is not None:
+            return loaded.labels
+        spec = loaded.suite.golden.model
+        assert spec is not None  # the loader gives a column or a model
+        return self.combined(self.goldens[spec], loaded).rewards
+
+    def provenance(self, model: RewardModel) -> Provenance:
+        """Where the scores came from; the page of an ensemble is its members' pages."""
+        if model.members != (model,):
+            page = tuple(
+                replace(item, name=f"{member.name}: {item.name}")
+                for member in model.members
+                for item in member.conformance or self.provenance(member).conformance
+            )
+            return replace(Provenance.of(model), conformance=page)
+        try:
+            return self.store_of(model).open(model.fingerprint).provenance
+        except StoreError:  # told already, as the error of every check
+            return Provenance(model.fingerprint)
