@@ -45,7 +45,7 @@ from rmcheck.pool.pool import Message
 
 HAS_VLLM = find_spec("vllm") is not None
 needs_vllm = pytest.mark.skipif(
-    not HAS_VLLM, reason="vLLM is not installed; .ci/run runs these tests in an environment with it"
+    not HAS_VLLM, reason="vLLM is not installed; .ci/vllm runs these tests where it is"
 )
 # vLLM's attention on a CPU takes heads of 32 dimensions and more.
 WIDE = {"hidden_size": 128, "max_position_embeddings": 1024}
