@@ -19,6 +19,7 @@ ROOMS = (
     "metrics",
     "pool",
     "models",
+    "policies",
     "store",
     "scoring",
     "regret",

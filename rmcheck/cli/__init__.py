@@ -19,7 +19,7 @@ COMMANDS = {
     "validate": "check suite files and their pools",
     "parity": "whether two engines give the same rewards",
     "curve": "best-of-n and KL curves of a model on the pools of suites",
-    "sample": "choose the responses of a pool that people should label",
+    "sample": "sample responses of a policy, or choose those that people should label",
     "power": "how many prompts and responses a suite needs",
     "history": "what earlier checkpoints measured, and what RL made of them",
     "training": "where an RL run over-optimised, from its log",

@@ -1,31 +1,109 @@
-"""`rmcheck sample`: choose the responses of a pool that people should label."""
+"""`rmcheck sample`: responses of a policy, or those of a pool that people should label."""
 
 import argparse
 from pathlib import Path
 
-from rmcheck.cli.arguments import add_model
+from rmcheck.errors import UsageError
+
+# Options of one way only, with their defaults; argparse holds None where they are not given.
+_DESIGN: dict[str, object] = {"n": None, "random": 5, "model": None, "store": Path(".rmcheck")}
+_POLICY: dict[str, object] = {"responses": None, "max_tokens": 512, "temperature": 1.0}
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Options of the command."""
     command.description = (
-        "Choose what to label of a pool whose responses have no golden reward yet: of every "
-        "prompt a few random responses, and those that the model would choose as the best of n. "
-        "Fill in `golden`, then name the file as the pool of a suite with the check "
-        "{metric: predicted_regret, n: ..., predictor: nested}."
+        "With --policy: sample N responses to every prompt of a pool, to a new pool; a run that "
+        "was killed goes on where it stopped. With --design: choose what to label of a pool whose "
+        "responses have no golden reward yet: of every prompt a few random responses, and those "
+        "that the model would choose as the best of n. Fill in `golden`, then name the file as the "
+        "pool of a suite with the check {metric: predicted_regret, n: ..., predictor: nested}."
     )
     command.add_argument("pool", type=Path, metavar="POOL", help="pool in any known format")
-    add_model(command, "reward model whose choices are to be labelled")
-    command.add_argument("--design", choices=["nested"], required=True)
-    command.add_argument("--n", required=True, metavar="N,N,…", help="n of best-of-n: 4,16,64")
-    command.add_argument("--random", type=int, default=5, help="random responses (default 5)")
+    way = command.add_mutually_exclusive_group(required=True)
+    way.add_argument("--design", choices=["nested"], help="what to label")
+    way.add_argument("--policy", metavar="SPEC", help="what answers, such as hf:runs/sft-7b")
     command.add_argument("--prompts", type=int, help="prompts, drawn at random (default all)")
     command.add_argument("--seed", type=int, default=0, help="of all random choices (default 0)")
     command.add_argument("--format", help="format of the pool, where it cannot be told apart")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="rows to label")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="rows to write")
+    design = command.add_argument_group("with --design")
+    design.add_argument(
+        "--model", metavar="SPEC", help="reward model whose choices are to be labelled"
+    )
+    design.add_argument("--store", type=Path, metavar="DIR", help="kept scores (default .rmcheck)")
+    design.add_argument("--n", metavar="N,N,…", help="n of best-of-n: 4,16,64")
+    design.add_argument("--random", type=int, help="random responses (default 5)")
+    policy = command.add_argument_group("with --policy")
+    policy.add_argument("--responses", type=int, metavar="N", help="responses a prompt")
+    policy.add_argument("--max-tokens", type=int, metavar="N", help="a response (default 512)")
+    policy.add_argument("--temperature", type=float, help="of the policy (default 1)")
 
 
 def run(options: argparse.Namespace) -> int:
+    """Do the one of both that was asked for."""
+    if options.policy is not None:
+        _settle(options, "--policy", own=_POLICY, other=_DESIGN, needed=("responses",))
+        return _sample(options)
+    _settle(options, "--design", own=_DESIGN, other=_POLICY, needed=("model", "n"))
+    return _choose(options)
+
+
+def _settle(
+    options: argparse.Namespace,
+    way: str,
+    *,
+    own: dict[str, object],
+    other: dict[str, object],
+    needed: tuple[str, ...],
+) -> None:
+    """Fill in the defaults of one way.
+
+    Raises:
+        UsageError: An option of the other way is given, or a needed one is not; all are named.
+    """
+    strange = [_option(name) for name in other if getattr(options, name) is not None]
+    absent = [_option(name) for name in needed if getattr(options, name) is None]
+    problems = [f"{', '.join(strange)} mean nothing with {way}"] if strange else []
+    problems += [f"{way} needs {', '.join(absent)}"] if absent else []
+    if problems:
+        raise UsageError("; ".join(problems))
+    for name, default in own.items():
+        if getattr(options, name) is None:
+            setattr(options, name, default)
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _sample(options: argparse.Namespace) -> int:
+    """Sample responses, and write them as a pool."""
+    from rmcheck.policies.policy import Decoding
+    from rmcheck.policies.registry import open_policy
+    from rmcheck.policies.sampled_pool import drawn_prompts, sample_pool
+    from rmcheck.pool.reading import read_pool
+
+    decoding = Decoding(options.max_tokens, options.temperature)
+    policy = open_policy(options.policy)
+    pool = read_pool(options.pool, format=options.format)
+    prompts = drawn_prompts(pool.prompts, options.prompts, options.seed)
+    try:
+        found = sample_pool(
+            policy, prompts, options.out, n=options.responses, seed=options.seed, decoding=decoding
+        )
+    finally:
+        policy.close()
+    kept = f" ({found.kept} were there)" if found.kept else ""
+    print(
+        f"{options.out}: {found.prompts} prompts{kept}, {found.responses} responses of "
+        f"{policy.name}; {found.empty} are empty, {found.cut} were cut at {decoding.max_tokens} "
+        "tokens"
+    )
+    return 0
+
+
+def _choose(options: argparse.Namespace) -> int:
     """Score the pool, choose, and write the rows."""
     from rmcheck.models.model import RewardModel, Sample
     from rmcheck.models.registry import open_model

@@ -11,7 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from rmcheck.errors import ConformanceError, ModelError, UnknownModelError, UsageError, near_miss
+from rmcheck.errors import ConformanceError, ModelError, UnknownModelError
+from rmcheck.models.head import Head, parse_head
 from rmcheck.models.safetensors_header import Tensor, read_header
 
 INDEX = "model.safetensors.index.json"
@@ -66,6 +67,17 @@ class Checkpoint:
             ModelError: Weights that are damaged, pickled, or an adapter.
             ConformanceError: No reward head, or one of another shape than the config says.
         """
+        self.check_folder()
+        self._check_architecture()
+        self._check_head()
+
+    def check_folder(self) -> None:
+        """Refuse what is no checkpoint of a whole model, whatever kind of model it is.
+
+        Raises:
+            UnknownModelError: No folder, or no config.json in it.
+            ModelError: It holds an adapter.
+        """
         if not self.path.is_dir():
             kind = "is a file, not a folder" if self.path.exists() else "does not exist"
             raise UnknownModelError(
@@ -80,8 +92,6 @@ class Checkpoint:
             steps = sorted(p.parent.name for p in self.path.glob("*/config.json"))
             inside = f"; there are checkpoints inside it: {', '.join(steps)}" if steps else ""
             raise UnknownModelError(f"{self.path} has no config.json{inside}")
-        self._check_architecture()
-        self._check_head()
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -202,31 +212,27 @@ class Checkpoint:
         configs = (self.config, self.config.get("text_config") or {})
         return any(config.get("attn_logit_softcapping") for config in configs)
 
-    def head_index(self, named: str, spec: str) -> int:
-        """Which logit is the reward.
+    def head(self, named: str, spec: str) -> Head:
+        """Which logits are the reward.
 
         Args:
-            named: Value of `head`: a label, an index, or empty when not given.
+            named: Value of `head` (see `parse_head`); empty when not given.
             spec: The spec, for messages.
 
         Raises:
             ConformanceError: There are several logits and none is named.
-            UsageError: No logit has that name or index.
+            UsageError: See `parse_head`.
         """
         labels = self.labels
+        if named:
+            return parse_head(named, labels, spec)
+        if len(labels) == 1:
+            return Head(labels, ((0, 1.0),))
         listing = ", ".join(f"{i} {label}" for i, label in enumerate(labels))
-        if not named:
-            if len(labels) == 1:
-                return 0
-            raise ConformanceError(
-                f"{self.path} has {len(labels)} logits ({listing}); say which one is the reward: "
-                f"add head=NAME or head=INDEX to {spec!r}"
-            )
-        if named in labels:
-            return labels.index(named)
-        if named.isdigit() and int(named) < len(labels):
-            return int(named)
-        raise UsageError(f"{spec}: no head {named!r}.{near_miss(named, labels)} Heads: {listing}.")
+        raise ConformanceError(
+            f"{self.path} has {len(labels)} logits ({listing}); say which one is the reward: "
+            f"add head=NAME or head=INDEX to {spec!r}, or several as head=NAME:WEIGHT,NAME:WEIGHT"
+        )
 
     @property
     def _position_offset(self) -> int:

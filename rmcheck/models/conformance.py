@@ -127,11 +127,11 @@ class Proof:
         )
 
     def head(self) -> ConformanceItem:
-        """Loaded, not random; one logit or a named one; in float32."""
+        """Loaded, not random; one logit, or named ones; in float32."""
         checkpoint, dtype = self._model.checkpoint, self._scorer.head_dtype
-        label = checkpoint.labels[self._model.head]
         one = "one logit" if len(checkpoint.labels) == 1 else f"{len(checkpoint.labels)} logits"
-        detail = f"read from the weights; {one}, the reward is {label!r}; computed in {dtype}"
+        reward = self._model.head.formula
+        detail = f"read from the weights; {one}, the reward is {reward}; computed in {dtype}"
         return ConformanceItem("head", "pass" if dtype == "float32" else "note", detail)
 
     def precision(self) -> ConformanceItem:

@@ -62,7 +62,8 @@ class Encoded:
         key: 16 bytes that name the model's input (the token ids); equal inputs score once.
         length: Tokens the model will read (characters / 4 for models of text).
         ids: Token ids; empty for models of text.
-        type_ids: Token type ids where the tokenizer's text pair gives them; empty otherwise.
+        type_ids: Token type ids where the tokenizer's text pair gives them, or, for `implicit:`, 1
+            at the tokens of the response and 0 elsewhere; empty otherwise.
         cut: Tokens removed because the conversation was too long; 0 for nearly all.
         sample: The sample itself.
     """

@@ -21,6 +21,7 @@ _BUILT_IN = {
     "python": "rmcheck.models.python_model:PythonRewardModel",
     "fake": "rmcheck.models.fake:FakeRewardModel",
     "vllm": "rmcheck.models.vllm_model:VllmRewardModel",
+    "implicit": "rmcheck.models.implicit_model:ImplicitRewardModel",
     "ensemble": "rmcheck.models.ensemble:EnsembleRewardModel",
 }
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from rmcheck.errors import ConformanceError, ScoringError
 from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
+from rmcheck.pool.pool import Prompt
 
 EosRule = Literal["keep", "append", "strip"]
 # Conversations rendered and tokenised in one call; more only costs memory.
@@ -90,6 +91,33 @@ class ConversationTokenizer:
             raise ScoringError(self._over_message(over, len(samples)))
         return encoded
 
+    def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Token ids that a policy answers: the conversation, and the opening of the answer.
+
+        Raises:
+            ScoringError: The template refuses a prompt, or one has no tokens.
+            ConformanceError: A conversation begins with two BOS.
+        """
+        rows = []
+        for prompt in prompts:
+            turns = [{"role": m.role, "content": m.content} for m in prompt.messages]
+            try:
+                (row,) = self._apply([turns], generation_prompt=True)
+            # A template is a program of its own: it may raise anything.
+            except Exception as error:
+                roles = ", ".join(message.role for message in prompt.messages)
+                raise ScoringError(
+                    f"the chat template refuses prompt {prompt.prompt_id!r} (roles: {roles}): "
+                    f"{error}"
+                ) from error
+            self._check(Sample(prompt.prompt_id, 0, prompt.messages, ""), row)
+            rows.append(row)
+        return rows
+
+    def plain_text(self, ids: Sequence[int]) -> str:
+        """The ids as text, special tokens left out."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
     @property
     def class_name(self) -> str:
         """Name of the tokenizer's class, which transformers chooses by the model type."""
@@ -135,12 +163,18 @@ class ConversationTokenizer:
             rows = [self._apply_one(sample) for sample in samples]
         return [(self._with_eos_rule(row), []) for row in rows]
 
-    def _apply(self, conversations: list[list[dict[str, str]]], *, tokenize: bool = True) -> Any:
+    def _apply(
+        self,
+        conversations: list[list[dict[str, str]]],
+        *,
+        tokenize: bool = True,
+        generation_prompt: bool = False,
+    ) -> Any:
         return self._tokenizer.apply_chat_template(
             conversations,
             chat_template=self._template,
             tokenize=tokenize,
-            add_generation_prompt=False,
+            add_generation_prompt=generation_prompt,
             return_dict=False,
         )
 

@@ -1,8 +1,9 @@
 """A sequence classification model in memory: token ids in, rewards out.
 
-With `shared_prefix` the only file that runs torch. Three decisions are made here and nowhere else:
-the reward is read at a position computed from the length of the row, not from token ids; the
-head's last layer runs in float32 whatever the rest runs in; nothing squashes the logit.
+With `shared_prefix` and `causal_scorer` the only files of this room that run torch. Three
+decisions are made here and nowhere else: the reward is read at a position computed from the length
+of the row, not from token ids; the head's last layer runs in float32 whatever the rest runs in;
+nothing squashes the logit.
 """
 
 import gc
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ConformanceError, MissingDependencyError, ModelError, UsageError
 from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.head import Head
 from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.shared_prefix import packed_hidden
 
@@ -37,7 +39,7 @@ class TorchScorer:
         dtype: Name of the type of weights and activations: `float32`, `bfloat16`, `float16`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         attention: `auto`, `sdpa` or `eager`.
-        head: Index of the logit that is the reward.
+        head: The logits that are the reward.
         position: Where a decoder's reward is read: `last` (and `auto`) is the last token of the
             row; `transformers` the last one that is not the padding token.
 
@@ -55,17 +57,15 @@ class TorchScorer:
         dtype: str,
         device: str,
         attention: str,
-        head: int,
+        head: Head,
         position: PositionRule,
     ) -> None:
-        torch, _ = engine()
-        self.device = _device(device)
+        self.device = chosen_device(device)
         self.head = head
         self.position = position
-        self._model: Any = _load(checkpoint, getattr(torch, dtype), attention)
+        self._model: Any = load_weights(checkpoint, dtype, attention)
         if checkpoint.quantisation == "none":
             self._model.to(self.device)
-        self._model.eval()
         config = self._model.config.get_text_config()
         self.pad_id: int | None = config.pad_token_id
         self.attention = str(getattr(config, "_attn_implementation", "unknown"))
@@ -95,7 +95,7 @@ class TorchScorer:
             MemoryError: The batch does not fit.
         """
         torch, _ = engine()
-        with _memory_errors(), torch.inference_mode():
+        with memory_errors(), torch.inference_mode():
             inputs = self._padded(rows, types)
             if not self.reads_last_token:
                 return self._picked(self._model(**inputs).logits)
@@ -119,7 +119,7 @@ class TorchScorer:
         torch, _ = engine()
         packed = packed_rows(rows, [self.reward_position(row) for row in rows], least)
         config = self._model.config.get_text_config()
-        with _memory_errors(), torch.inference_mode():
+        with memory_errors(), torch.inference_mode():
             states = packed_hidden(self._body, config, packed, self.device)
             return self._picked(self._last_layer(states))
 
@@ -144,7 +144,8 @@ class TorchScorer:
         try:
             with torch.enable_grad():
                 logits = self._model(**self._padded([row], [types] if types else ())).logits
-                (gradient,) = torch.autograd.grad(logits[0, self.head], seen[-1])
+                reward = sum(weight * logits[0, index] for index, weight in self.head.terms)
+                (gradient,) = torch.autograd.grad(reward, seen[-1])
         finally:
             handle.remove()
         return tuple(gradient[0].abs().sum(-1).nonzero()[:, 0].tolist())
@@ -186,8 +187,7 @@ class TorchScorer:
         return {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
 
     def _picked(self, logits: "Tensor") -> NDArray[np.float64]:
-        picked: NDArray[np.float64] = logits[:, self.head].float().cpu().numpy().astype(np.float64)
-        return picked
+        return self.head.rewards(logits.float().cpu().numpy())
 
 
 def engine() -> tuple[Any, Any]:
@@ -201,7 +201,7 @@ def engine() -> tuple[Any, Any]:
         import transformers
     except ImportError as error:
         raise MissingDependencyError(
-            f"models of the scheme hf need torch and transformers ({error}). "
+            f"models in checkpoint folders need torch and transformers ({error}). "
             'Install them with: pip install "rmcheck[hf]"'
         ) from error
     return torch, transformers
@@ -231,15 +231,32 @@ def brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(lines[:3])}"[:600]
 
 
-def _load(checkpoint: Checkpoint, dtype: Any, attention: str) -> Any:
-    _, transformers = engine()
+def load_weights(
+    checkpoint: Checkpoint,
+    dtype: str,
+    attention: str,
+    loader: str = "AutoModelForSequenceClassification",
+) -> Any:
+    """The model of a checkpoint in memory, on the CPU unless it is quantised, ready to infer.
+
+    Args:
+        checkpoint: The folder, already checked.
+        dtype: Name of the type of weights and activations.
+        attention: `auto`, `sdpa` or `eager`; `auto` is eager where attention is soft-capped.
+        loader: The class of transformers that loads it.
+
+    Raises:
+        ModelError: transformers cannot load the folder.
+        ConformanceError: A tensor that the model needs is not among the weights.
+    """
+    torch, transformers = engine()
     chosen = "eager" if attention == "auto" and checkpoint.soft_caps_attention else attention
     extra = {} if chosen == "auto" else {"attn_implementation": chosen}
     try:
         with quiet_transformers():
-            model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
+            model, info = getattr(transformers, loader).from_pretrained(
                 checkpoint.path,
-                dtype=dtype,
+                dtype=getattr(torch, dtype),
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=checkpoint.remote_code,
@@ -253,6 +270,7 @@ def _load(checkpoint: Checkpoint, dtype: Any, attention: str) -> Any:
             f"{checkpoint.path}: transformers cannot load it. {brief(error)}"
         ) from error
     _check_loading(checkpoint, info)
+    model.eval()
     return model
 
 
@@ -277,7 +295,12 @@ def _check_loading(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
         )
 
 
-def _device(name: str) -> "Device":
+def chosen_device(name: str) -> "Device":
+    """The device of a setting; `auto` is CUDA where there is one.
+
+    Raises:
+        UsageError: There is no such device.
+    """
     torch, _ = engine()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -320,7 +343,8 @@ def _run_in_float32(layer: Any, name: str, checkpoint: Checkpoint) -> None:
 
 
 @contextmanager
-def _memory_errors() -> Iterator[None]:
+def memory_errors() -> Iterator[None]:
+    """What torch raises when memory runs out, as MemoryError."""
     torch, _ = engine()
     try:
         yield

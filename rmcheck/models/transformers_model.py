@@ -47,7 +47,7 @@ class TransformersRewardModel(RewardModel):
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("dtype", ("float32", "bfloat16", "float16"), "float32", closed=True),
         Setting("device", ("auto", "cpu", "cuda", "cuda:N"), "auto"),
-        Setting("head", ("NAME", "INDEX")),
+        Setting("head", ("NAME", "INDEX", "NAME:WEIGHT,NAME:WEIGHT")),
         Setting("max_length", ("N",)),
         Setting("template", ("FILE.jinja", "pair")),
         Setting("eos", ("keep", "append", "strip"), "keep", closed=True),
@@ -64,7 +64,7 @@ class TransformersRewardModel(RewardModel):
         remote_code = self._set["trust_remote_code"] == "yes"
         self.checkpoint = Checkpoint(spec.path, remote_code)
         self.checkpoint.check()
-        self.head = self.checkpoint.head_index(self._set["head"], spec.text)
+        self.head = self.checkpoint.head(self._set["head"], spec.text)
         self.max_length = token_limit(spec, self.checkpoint, self._set["max_length"])
         self._template = chosen_template(
             spec, self.checkpoint, self._set["template"], self._set["eos"]
@@ -90,7 +90,6 @@ class TransformersRewardModel(RewardModel):
     def description(self) -> Mapping[str, str]:
         """Architecture, dtype, device, conventions; the device is `auto` until loaded."""
         loaded = self._scorer
-        labels = self.checkpoint.labels
         return {
             "architecture": self.checkpoint.architecture,
             "path": str(self.checkpoint.path),
@@ -99,7 +98,7 @@ class TransformersRewardModel(RewardModel):
             "attention": loaded.attention if loaded else self._set["attention"],
             "prefix": "shared" if self.shares_prefixes else "off",
             "quantisation": self.checkpoint.quantisation,
-            "head": f"{self.head} {labels[self.head]} of {len(labels)}",
+            "head": str(self.head),
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,
             "eos": self._set["eos"],
@@ -225,7 +224,7 @@ class TransformersRewardModel(RewardModel):
     def _fingerprint(self) -> str:
         facts: dict[str, object] = {
             "scheme": self.scheme,
-            "head": self.head,
+            "head": self.head.key,
             "max_length": self.max_length,
             "template": self._template,
             "transformers": installed_version("transformers"),

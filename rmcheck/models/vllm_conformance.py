@@ -156,7 +156,7 @@ class VllmProof(Proof):
         default = self._engine.logits(rows, types, activated=True)[0]
         name, expected = ("sigmoid", _sigmoid(raw)) if len(raw) == 1 else ("softmax", _softmax(raw))
         span = f"rewards from {self._alone.min():.3g} to {self._alone.max():.3g}"
-        reward, answer = raw[self._vllm.head], default[self._vllm.head]
+        reward, answer = self._vllm.head.rewards(np.stack([raw, default]))
         detail = f"one text has {reward:.4g} without activation and {answer:.4g} with; {span}"
         rounding = 1e-3 if self._vllm.dtype == "float32" else 1e-2
         if np.allclose(default, expected, rtol=0, atol=rounding) and not np.array_equal(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import MissingDependencyError, ModelError, RmcheckError, ScoringError
 from rmcheck.models import vllm_loader
 from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.head import Head
 from rmcheck.models.torch_scorer import PositionRule, brief
 
 # In this process, without child processes: loads in seconds instead of half a minute.
@@ -41,7 +42,7 @@ class VllmEngine:
     Args:
         checkpoint: The folder, already checked.
         dtype: Type of weights and activations: `float32`, `bfloat16`, `float16`.
-        head: Index of the logit that is the reward.
+        head: The logits that are the reward.
         position: Where a decoder's reward is read: `last` (and `auto`) is the last token of the
             row; `transformers` the last one that is not the padding token.
         max_length: Most tokens of a row; None leaves it to vLLM.
@@ -72,7 +73,7 @@ class VllmEngine:
         checkpoint: Checkpoint,
         *,
         dtype: str,
-        head: int,
+        head: Head,
         position: PositionRule,
         max_length: int | None,
         memory: float | None,
@@ -111,7 +112,7 @@ class VllmEngine:
         self, rows: Sequence[Sequence[int]], types: Sequence[Sequence[int]] = ()
     ) -> NDArray[np.float64]:
         """(len(rows),) raw logits of the head; see `logits`."""
-        return self.logits(rows, types)[:, self._head]
+        return self._head.rewards(self.logits(rows, types))
 
     def logits(
         self,

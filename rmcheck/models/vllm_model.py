@@ -55,7 +55,7 @@ class VllmRewardModel(RewardModel):
     scheme: ClassVar[str] = "vllm"
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("dtype", ("float32", "bfloat16", "float16"), "float32", closed=True),
-        Setting("head", ("NAME", "INDEX")),
+        Setting("head", ("NAME", "INDEX", "NAME:WEIGHT,NAME:WEIGHT")),
         Setting("max_length", ("N",)),
         Setting("template", ("FILE.jinja", "pair")),
         Setting("eos", ("keep", "append", "strip"), "keep", closed=True),
@@ -70,7 +70,7 @@ class VllmRewardModel(RewardModel):
         self.spec = spec.text
         self.checkpoint = Checkpoint(spec.path, self._set["trust_remote_code"] == "yes")
         self.checkpoint.check()
-        self.head = self.checkpoint.head_index(self._set["head"], spec.text)
+        self.head = self.checkpoint.head(self._set["head"], spec.text)
         self._limit = token_limit(spec, self.checkpoint, self._set["max_length"])
         self._template = chosen_template(
             spec, self.checkpoint, self._set["template"], self._set["eos"]
@@ -96,13 +96,12 @@ class VllmRewardModel(RewardModel):
 
         There is no `device`: vLLM makes its own batches, so that rmcheck's are not sized by one.
         """
-        labels = self.checkpoint.labels
         return {
             "architecture": self.checkpoint.architecture,
             "path": str(self.checkpoint.path),
             "dtype": self.dtype,
             "quantisation": self.checkpoint.quantisation,
-            "head": f"{self.head} {labels[self.head]} of {len(labels)}",
+            "head": str(self.head),
             "max_length": str(self.max_length or "vLLM's limit"),
             "template": self.template_source,
             "eos": self._set["eos"],
@@ -274,7 +273,7 @@ class VllmRewardModel(RewardModel):
     def _fingerprint(self) -> str:
         facts: dict[str, object] = {
             "scheme": self.scheme,
-            "head": self.head,
+            "head": self.head.key,
             "max_length": self._limit,
             "template": self._template,
             "vllm": _vllm_version(),

@@ -13,6 +13,7 @@ _SETTINGS = (
     ("model", "SPEC", "Reward model under test, such as hf:runs/rm-7b/step-4200"),
     ("baseline", "SPEC", "Reward model that max_drop checks compare with"),
     ("golden", "SPEC", "Golden reward model for the golden_model fixture"),
+    ("policy", "SPEC", "Language model for the policy fixture, such as hf:runs/sft-7b"),
     ("store", "DIR", "Folder of kept scores (default: .rmcheck beside the rootdir's files)"),
     ("report", "DIR", "Write report.json into this folder"),
 )

@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from rmcheck.checks.bound_metric import BoundMetric
-from rmcheck.errors import RmcheckError
+from rmcheck.errors import RmcheckError, UsageError
 from rmcheck.metrics.registry import metric_names
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.policies.registry import open_policy
+from rmcheck.policies.text_policy import TextPolicy
+from rmcheck.pytest_plugin import setting
 from rmcheck.pytest_plugin.items import CheckItem, runner_key
 from rmcheck.pytest_plugin.representation import plain_failure
 from rmcheck.runner.loaded import LoadedSuite
@@ -86,6 +89,21 @@ def baseline_model(request: pytest.FixtureRequest) -> Scorer:
 def golden_model(request: pytest.FixtureRequest) -> Scorer:
     """The golden reward model of `--rmcheck-golden`."""
     return _scorer(request, "golden")
+
+
+@pytest.fixture(scope="session")
+def policy(request: pytest.FixtureRequest) -> Iterator[TextPolicy]:
+    """The policy of `--rmcheck-policy`; `policy.sample("How …?", n=4)` gives four texts."""
+    with _plain_errors():
+        spec = setting(request.config, "policy")
+        if spec is None:
+            raise UsageError(
+                "the policy fixture needs a policy: --rmcheck-policy=SCHEME:LOCATION, or "
+                "rmcheck_policy in the ini file"
+            )
+        opened = open_policy(spec)
+    yield TextPolicy(opened)
+    opened.close()
 
 
 @pytest.fixture

@@ -22,6 +22,14 @@ def bert_folder(tmp_path_factory):
     return tiny_models.bert(tmp_path_factory.mktemp("bert"))
 
 
+@pytest.fixture(scope="session")
+def policy_pair(tmp_path_factory):
+    """`POLICY,REFERENCE`: two tiny language models with one tokenizer. Read only."""
+    folder = tmp_path_factory.mktemp("pair")
+    policy = tiny_models.causal(folder / "policy", seed=1)
+    return f"{policy},{tiny_models.causal(folder / 'reference', seed=2)}"
+
+
 @pytest.fixture
 def llama_copy(llama_folder, tmp_path):
     """A Llama checkpoint that a test may spoil."""

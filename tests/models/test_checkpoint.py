@@ -260,7 +260,7 @@ def test_labels_are_in_the_order_of_their_numbers(llama_copy):
 
     model = open_model(f"hf:{llama_copy}?head=label-2")
 
-    assert model.head == 2
+    assert model.head.terms == ((2, 1.0),)
     assert model.checkpoint.labels == tuple(labels.values())
 
 

@@ -15,6 +15,7 @@ from rmcheck.models.registry import open_model
 
 # Largest change by batch composition: rounding of the type that the model computes in.
 TOLERANCE = {"hf-bfloat16": 0.1, "hf-float32": 1e-5, "hf-encoder": 1e-5, "hf-shared": 1e-5}
+TOLERANCE |= {"implicit": 1e-5}
 BACKENDS = [
     "fake",
     "python",
@@ -24,6 +25,7 @@ BACKENDS = [
     "hf-shared",
     "hf-encoder",
     "http",
+    "implicit",
 ]
 
 
@@ -51,7 +53,7 @@ def reward_server():
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
-def model(request, workplace, llama_folder, bert_folder, reward_server):
+def model(request, workplace, llama_folder, bert_folder, reward_server, policy_pair):
     """Each backend, loaded."""
     spec = {
         "fake": "fake:random?noise=0.5",
@@ -62,6 +64,7 @@ def model(request, workplace, llama_folder, bert_folder, reward_server):
         "hf-shared": f"hf:{llama_folder}?prefix=shared",
         "hf-encoder": f"hf:{bert_folder}?template=pair",
         "http": f"http:{reward_server.url}?tokenizer={llama_folder}",
+        "implicit": f"implicit:{policy_pair}",
     }[request.param]
     opened = open_model(spec, base=workplace)
     opened.load()
@@ -172,11 +175,16 @@ def test_names_and_descriptions_are_texts(model):
         ("python:my_judge:score", ["torch", "transformers", "pyarrow", "my_judge"]),
         ("fake:perfect", ["torch", "transformers", "pyarrow"]),
         ("http:{server}?tokenizer={llama}", ["torch", "transformers", "pyarrow"]),
+        ("implicit:{pair}", ["torch", "transformers", "pyarrow"]),
     ],
 )
-def test_opening_imports_nothing_heavy(spec, heavy, workplace, llama_folder, reward_server):
+def test_opening_imports_nothing_heavy(
+    spec, heavy, workplace, llama_folder, reward_server, policy_pair
+):
     """A model is opened without torch, transformers, pyarrow, or the user's own module."""
-    named = spec.format(llama=llama_folder, work=workplace, server=reward_server.url)
+    named = spec.format(
+        llama=llama_folder, work=workplace, server=reward_server.url, pair=policy_pair
+    )
     code = (
         "import sys; from rmcheck.models.registry import open_model; "
         f"open_model({named!r}); print([m for m in {heavy} if m in sys.modules])"

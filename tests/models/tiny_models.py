@@ -175,6 +175,22 @@ def scale_head(model: Any) -> None:
         head.weight.normal_()
 
 
+# A policy's template: it opens the answer when asked to, and writes a line break after each turn.
+POLICY_TEMPLATE = (
+    "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def causal(path: Path, kind: str = "llama", *, seed: int = 0, **changes: Any) -> Path:
+    """Write a random language model, far from uniform, with a tokenizer that opens answers."""
+    torch.manual_seed(seed)
+    config = decoder_config(kind, initializer_range=0.2, **changes)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(path)
+    tokenizer(chat_template=POLICY_TEMPLATE).save_pretrained(path)
+    return path
+
+
 Builder = Callable[[Path], Path]
 
 

@@ -1,0 +1,125 @@
+"""A causal language model in memory: token ids in, log-probabilities of the responses out."""
+
+import gc
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.models.causal_checkpoint import CausalCheckpoint
+from rmcheck.models.torch_scorer import chosen_device, engine, load_weights, memory_errors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Logits made at once: 256 MiB in float32, and as much again for their log-softmax.
+MOST_LOGITS = 1 << 26
+
+
+class CausalScorer:
+    """A loaded language model.
+
+    Args:
+        checkpoint: The folder, already checked.
+        dtype: Name of the type of weights and activations: `float32`, `bfloat16`, `float16`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        attention: `auto`, `sdpa` or `eager`.
+
+    Raises:
+        MissingDependencyError: torch or transformers is not installed.
+        UsageError: There is no such device.
+        ModelError: transformers cannot load the folder.
+        ConformanceError: A tensor that the model needs is not among the weights.
+    """
+
+    def __init__(
+        self, checkpoint: CausalCheckpoint, *, dtype: str, device: str, attention: str
+    ) -> None:
+        self.device = chosen_device(device)
+        self._model: Any = load_weights(checkpoint, dtype, attention, "AutoModelForCausalLM")
+        if checkpoint.quantisation == "none":
+            self._model.to(self.device)
+        config = self._model.config.get_text_config()
+        self.attention = str(getattr(config, "_attn_implementation", "unknown"))
+        self._soft_cap: float | None = getattr(config, "final_logit_softcapping", None)
+        self._body: Any = getattr(self._model, self._model.base_model_prefix)
+        self._output: Any = self._model.get_output_embeddings()
+        self.vocabulary_size = int(self._output.weight.shape[0])
+
+    def log_probabilities(
+        self,
+        rows: Sequence[Sequence[int]],
+        responses: Sequence[Sequence[int]],
+        *,
+        most_logits: int = MOST_LOGITS,
+    ) -> NDArray[np.float64]:
+        """(len(rows),) log p(response | prompt) in nats, rows padded on the right to the longest.
+
+        Logits of the vocabulary are made at response tokens only, some at a time; their
+        log-softmax is float32, and the sum over tokens float64.
+
+        Args:
+            rows: Token ids.
+            responses: 1 at each token of the row that counts, else 0; 0 at the first.
+            most_logits: Logits in memory at once; at least one token's.
+
+        Raises:
+            MemoryError: The batch does not fit.
+        """
+        torch, _ = engine()
+        marked = [np.flatnonzero(marks) for marks in responses]
+        lines = np.repeat(np.arange(len(rows)), [len(at) for at in marked])
+        # A token's probability is read at the token before it.
+        before = np.concatenate(marked) - 1
+        wanted = np.concatenate([np.asarray(r)[at] for r, at in zip(rows, marked, strict=True)])
+        step = max(1, most_logits // self.vocabulary_size)
+        found = []
+        with memory_errors(), torch.inference_mode():
+            states = self._body(**self._padded(rows), use_cache=False).last_hidden_state
+            for start in range(0, len(lines), step):
+                piece = slice(start, start + step)
+                line, at, token = (
+                    torch.from_numpy(a[piece]).to(states.device) for a in (lines, before, wanted)
+                )
+                logits = self._logits(states[line, at])
+                logits = logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(-1)
+                found.append(logits.cpu().numpy().astype(np.float64))
+        sums = np.bincount(lines, weights=np.concatenate(found), minlength=len(rows))
+        return sums.astype(np.float64)
+
+    def own_log_probability(self, row: Sequence[int], response: Sequence[int]) -> float:
+        """The log-probability of one row's response from the logits of the model's own forward."""
+        torch, _ = engine()
+        at = np.flatnonzero(response)
+        with memory_errors(), torch.inference_mode():
+            logits = self._model(**self._padded([row]), use_cache=False).logits[0]
+            before, wanted = (
+                torch.from_numpy(a).to(logits.device) for a in (at - 1, np.asarray(row)[at])
+            )
+            chosen = logits[before].float().log_softmax(-1).gather(1, wanted[:, None])
+            return float(chosen.double().sum())
+
+    def close(self) -> None:
+        """Give the memory back."""
+        torch, _ = engine()
+        self._model = self._body = self._output = None
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _logits(self, states: "Tensor") -> "Tensor":
+        logits: Tensor = self._output(states)
+        if self._soft_cap is not None:
+            logits = (logits / self._soft_cap).tanh() * self._soft_cap
+        return logits.float()
+
+    def _padded(self, rows: Sequence[Sequence[int]]) -> dict[str, "Tensor"]:
+        torch, _ = engine()
+        ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for line, row in enumerate(rows):
+            ids[line, : len(row)] = row
+            mask[line, : len(row)] = 1
+        arrays = {"input_ids": ids, "attention_mask": mask}
+        return {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}

@@ -1,0 +1,220 @@
+"""What a policy and its reference must prove before their implicit rewards count."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import ConformanceError, ScoringError
+from rmcheck.models.conformance import (
+    FLOAT32_TOLERANCE,
+    HALF_TOLERANCE,
+    page,
+    spread_of_lengths,
+)
+from rmcheck.models.model import ConformanceItem, Encoded
+
+if TYPE_CHECKING:
+    from rmcheck.models.implicit_model import ImplicitRewardModel
+
+Floats = NDArray[np.float64]
+
+
+def prove(model: "ImplicitRewardModel", encoded: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:
+    """The conformance page of a loaded model.
+
+    Args:
+        model: Loaded.
+        encoded: Samples of the run; at most 8 of different lengths are scored.
+
+    Returns:
+        All items, none of which is a `fail`.
+
+    Raises:
+        ConformanceError: An item fails; the message is the page.
+        ScoringError: A reward is NaN or infinite, or there are no samples.
+        MemoryError: They do not fit in one batch; the caller tries fewer.
+    """
+    proof = ImplicitProof(model, spread_of_lengths(encoded))
+    items = tuple(check() for check in proof.checks())
+    failed = sum(item.status == "fail" for item in items)
+    if failed:
+        raise ConformanceError(
+            f"{model.spec} failed {failed} of {len(items)} conformance checks; none of its "
+            f"rewards is used\n\n{page(items)}"
+        )
+    return items
+
+
+class ImplicitProof:
+    """The checks, over one set of samples and the rewards they get one at a time."""
+
+    def __init__(self, model: "ImplicitRewardModel", samples: Sequence[Encoded]) -> None:
+        if not samples:
+            raise ScoringError(f"{model.spec}: no samples to prove the model on")
+        self._model = model
+        self._samples = samples
+        self._alone = np.concatenate([model.score([sample]) for sample in samples])
+        # A reward's unit is beta nats, so a share of that is what a small spread may move.
+        share = FLOAT32_TOLERANCE if model.dtype == "float32" else HALF_TOLERANCE
+        self._tolerance = share * max(model.beta, float(self._alone.std()))
+
+    def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
+        """In the order of the page."""
+        return (
+            self.reward,
+            self.lm_head,
+            self.vocabulary,
+            self.precision,
+            self.attention,
+            self.template,
+            self.response_tokens,
+            self.bos,
+            self.eos,
+            self.log_probabilities,
+            self.batch_invariance,
+            self.difference,
+            self.length,
+        )
+
+    def reward(self) -> ConformanceItem:
+        """The formula."""
+        return ConformanceItem("reward", "note", self._model.formula)
+
+    def lm_head(self) -> ConformanceItem:
+        """Loaded or tied, not random; loading has refused what is not."""
+        detail = "both read from the weights or tied to the embeddings; log-softmax in float32"
+        return ConformanceItem("lm_head", "pass", detail)
+
+    def vocabulary(self) -> ConformanceItem:
+        """Policy and reference give probabilities to the same tokens."""
+        policy, reference = (scorer.vocabulary_size for scorer in self._model.scorers)
+        detail = f"same tokenizer entries; {policy} and {reference} probabilities a token"
+        return ConformanceItem("vocabulary", "pass" if policy == reference else "fail", detail)
+
+    def precision(self) -> ConformanceItem:
+        """Type, device and quantisation."""
+        model = self._model
+        quantised = [c.quantisation for c in (model.policy, model.reference)]
+        detail = f"{model.dtype} on {model.scorers[0].device}, quantisation {', '.join(quantised)}"
+        exact = model.dtype == "float32" and set(quantised) == {"none"}
+        return ConformanceItem("precision", "pass" if exact else "note", detail)
+
+    def attention(self) -> ConformanceItem:
+        """Which attention runs, and whether it drops soft-capping."""
+        model = self._model
+        for checkpoint, scorer in zip((model.policy, model.reference), model.scorers, strict=True):
+            if checkpoint.soft_caps_attention and scorer.attention != "eager":
+                return ConformanceItem(
+                    "attention",
+                    "fail",
+                    f"{checkpoint.path} soft-caps attention and {scorer.attention} leaves that "
+                    "out; use attention=eager",
+                )
+        used = ", ".join(scorer.attention for scorer in model.scorers)
+        return ConformanceItem("attention", "pass", used)
+
+    def template(self) -> ConformanceItem:
+        """Where the conversation's form comes from, with the beginning of one text."""
+        text = self._model.tokenizer.text(self._samples[0].ids[:40])
+        return ConformanceItem(
+            "template", "note", f"{self._model.template_source}; begins {text!r}"
+        )
+
+    def response_tokens(self) -> ConformanceItem:
+        """Where responses begin and end, and whether more than the response counts."""
+        first = self._samples[0]
+        at = np.flatnonzero(first.type_ids)
+        detail = (
+            "every prompt's ids are the first of its conversation; that of prompt "
+            f"{first.sample.prompt_id!r} is followed by the response, tokens {at[0]} to {at[-1]} "
+            f"of {first.length}, {self._counted(first)[:80]!r}"
+        )
+        # Cut responses begin or end elsewhere.
+        more = [s for s in self._samples if not s.cut and not self._begins_with_response(s)]
+        if not more:
+            return ConformanceItem("response_tokens", "pass", detail)
+        return ConformanceItem(
+            "response_tokens",
+            "note",
+            f"{detail}; in {len(more)} of {len(self._samples)} texts the template writes more "
+            f"between its generation prompt and the response, or rewrites it, and that counts too "
+            f"(prompt {more[0].sample.prompt_id!r}: {self._counted(more[0])[:40]!r})",
+        )
+
+    def bos(self) -> ConformanceItem:
+        """At most one BOS at the beginning; two are refused when encoding."""
+        ids = self._samples[0].ids
+        count = int(ids[0] == self._model.tokenizer.bos_id)
+        return ConformanceItem(
+            "bos", "pass", f"{count} at the beginning; first ids {list(ids[:4])}"
+        )
+
+    def eos(self) -> ConformanceItem:
+        """How many responses end with an EOS, whose probability counts."""
+        eos = self._model.tokenizer.eos_id
+        ends = [s.ids[int(np.flatnonzero(s.type_ids)[-1])] == eos for s in self._samples]
+        name = "none" if eos is None else repr(self._model.tokenizer.text([eos]))
+        return ConformanceItem(
+            "eos",
+            "note",
+            f"{sum(ends)} of {len(ends)} responses end with EOS ({name}), whose probability counts",
+        )
+
+    def log_probabilities(self) -> ConformanceItem:
+        """Logits made at response tokens only, against each model's own forward."""
+        shortest = self._samples[0]
+        row, marks = shortest.ids, shortest.type_ids
+        gaps = [
+            abs(one.own_log_probability(row, marks) - one.log_probabilities([row], [marks])[0])
+            for one in self._model.scorers
+        ]
+        share = FLOAT32_TOLERANCE if self._model.dtype == "float32" else HALF_TOLERANCE
+        detail = f"{max(gaps):.2g} nats from the models' own forward"
+        if max(gaps) <= share:
+            return ConformanceItem("log_probabilities", "pass", detail)
+        named = (self._model.policy, self._model.reference)[int(np.argmax(gaps))].architecture
+        return ConformanceItem(
+            "log_probabilities",
+            "fail",
+            f"{detail} (allowed {share:g}); its logits are not the output layer's alone, and "
+            f"rmcheck cannot read this architecture ({named})",
+        )
+
+    def batch_invariance(self) -> ConformanceItem:
+        """A batch of one against a batch of many."""
+        change = np.abs(self._model.score(self._samples) - self._alone).max()
+        detail = (
+            f"{len(self._alone)} samples alone and in one batch: rewards change by up to "
+            f"{change:.2g} (allowed {self._tolerance:.2g})"
+        )
+        return ConformanceItem(
+            "batch_invariance", "pass" if change <= self._tolerance else "fail", detail
+        )
+
+    def difference(self) -> ConformanceItem:
+        """Policy and reference are not the same model under two names."""
+        low, high = self._alone.min(), self._alone.max()
+        detail = f"rewards from {low:.3g} to {high:.3g}"
+        if np.abs(self._alone).any():
+            return ConformanceItem("difference", "pass", detail)
+        return ConformanceItem(
+            "difference", "fail", f"{detail}: policy and reference give the same probabilities"
+        )
+
+    def length(self) -> ConformanceItem:
+        """The limit, and how many of these samples were cut."""
+        limit, cut = self._model.max_length, sum(s.cut > 0 for s in self._samples)
+        detail = f"at most {limit or 'any number of'} tokens"
+        if cut:
+            detail += f"; {cut} of {len(self._samples)} of these samples were cut"
+        return ConformanceItem("max_length", "note" if cut or limit is None else "pass", detail)
+
+    def _counted(self, sample: Encoded) -> str:
+        marked = zip(sample.ids, sample.type_ids, strict=True)
+        return self._model.tokenizer.text([token for token, mark in marked if mark])
+
+    def _begins_with_response(self, sample: Encoded) -> bool:
+        counted = "".join(self._counted(sample).split())
+        return counted.startswith("".join(sample.sample.response.split()))

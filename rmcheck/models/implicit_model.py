@@ -1,0 +1,294 @@
+"""The reward that a policy trained by DPO implies: `implicit:POLICY,REFERENCE`."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import ConformanceError, ModelError, UsageError
+from rmcheck.models.causal_checkpoint import CausalCheckpoint
+from rmcheck.models.causal_scorer import CausalScorer
+from rmcheck.models.checkpoint_tokenizer import (
+    chosen_template,
+    installed_version,
+    load_tokenizer,
+    token_limit,
+)
+from rmcheck.models.fingerprint import fingerprint
+from rmcheck.models.implicit_conformance import prove
+from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong, checked_rewards
+from rmcheck.models.response_tokenizer import ResponseTokenizer
+from rmcheck.models.spec import ModelSpec, Setting, check_settings
+from rmcheck.models.tokenization import EosRule
+
+
+class ImplicitRewardModel(RewardModel):
+    """Two causal language models: the policy, and the reference that it was trained from.
+
+    reward = beta * (log policy(response | prompt) - log reference(response | prompt)),
+
+    summed over the tokens of the response, its closing EOS included (see `ResponseTokenizer`);
+    with `length_normalised=yes` divided by their number. Both models read the same ids, made by
+    the policy's tokenizer and template. Both are in memory together.
+
+    Args:
+        spec: Where the two folders are, and settings that differ from the defaults. `beta` is that
+            of the training; it changes the scale of rewards and never their order.
+
+    Raises:
+        UnknownModelError: No folder, no config.json, or no weights.
+        UsageError: There are not two folders, both hold the same weights, or a setting's value is
+            impossible.
+        ModelError: Weights are pickled, damaged, or an adapter; or there is no tokenizer.
+        ConformanceError: One is no causal language model, the vocabularies differ in size, or the
+            policy has no chat template.
+
+    Reference:
+        Rafailov et al. 2023, arXiv 2305.18290, equation 5 without the term of the prompt alone.
+    """
+
+    scheme: ClassVar[str] = "implicit"
+    settings: ClassVar[tuple[Setting, ...]] = (
+        Setting("beta", ("BETA",), "0.1"),
+        Setting("length_normalised", ("no", "yes"), "no", closed=True),
+        Setting("dtype", ("float32", "bfloat16", "float16"), "float32", closed=True),
+        Setting("device", ("auto", "cpu", "cuda", "cuda:N"), "auto"),
+        Setting("max_length", ("N",)),
+        Setting("template", ("FILE.jinja",)),
+        Setting("eos", ("keep", "append", "strip"), "keep", closed=True),
+        Setting("attention", ("auto", "sdpa", "eager"), "auto", closed=True),
+        Setting("trust_remote_code", ("no", "yes"), "no", closed=True),
+    )
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._set = check_settings(spec, self.settings)
+        self.spec = spec.text
+        self.beta = _positive(spec, self._set["beta"])
+        self.length_normalised = self._set["length_normalised"] == "yes"
+        self.policy, self.reference = _checkpoints(spec, self._set["trust_remote_code"] == "yes")
+        self._check_pair()
+        stated = self._set["max_length"]
+        limits = [token_limit(spec, one, stated) for one in (self.policy, self.reference)]
+        self.max_length = min((limit for limit in limits if limit is not None), default=None)
+        if self._set["template"] == "pair":
+            raise UsageError(f"{spec.text}: a text pair has no response to sample; name a template")
+        self._template = chosen_template(spec, self.policy, self._set["template"], self._set["eos"])
+        self._check_device()
+        self.fingerprint = self._fingerprint()
+        self._scorers: tuple[CausalScorer, CausalScorer] | None = None
+        self._tokenizer: ResponseTokenizer | None = None
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> Self:
+        """The model that a spec names, without loading it."""
+        return cls(spec)
+
+    @property
+    def name(self) -> str:
+        """The last two parts of both paths, as in `dpo/step-400 against sft/final`."""
+        short = ["/".join(c.path.absolute().parts[-2:]) for c in (self.policy, self.reference)]
+        return " against ".join(short)
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """Both folders, beta, dtype, device, conventions; the device is `auto` until loaded."""
+        loaded = self._scorers
+        return {
+            "policy": f"{self.policy.path} ({self.policy.architecture})",
+            "reference": f"{self.reference.path} ({self.reference.architecture})",
+            "reward": self.formula,
+            "dtype": self._set["dtype"],
+            "device": str(loaded[0].device) if loaded else self._set["device"],
+            "attention": loaded[0].attention if loaded else self._set["attention"],
+            "quantisation": f"{self.policy.quantisation}, {self.reference.quantisation}",
+            "max_length": str(self.max_length or "no limit"),
+            "template": self.template_source,
+            "eos": self._set["eos"],
+            "transformers": installed_version("transformers"),
+        }
+
+    @property
+    def formula(self) -> str:
+        """The reward as a person writes it."""
+        over = "mean over response tokens" if self.length_normalised else "sum over response tokens"
+        return f"{self.beta:g} * (log policy - log reference), {over}"
+
+    @property
+    def template_source(self) -> str:
+        """Where the chat template comes from."""
+        return self._set["template"] or "the policy tokenizer's own"
+
+    @property
+    def dtype(self) -> Literal["float32", "bfloat16", "float16"]:
+        """Type of weights and activations of both models; the log-softmax is float32 always."""
+        return cast(Literal["float32", "bfloat16", "float16"], self._set["dtype"])
+
+    @property
+    def tokenizer(self) -> ResponseTokenizer:
+        """The loaded tokenizer."""
+        if self._tokenizer is None:
+            raise UsageError(f"{self.spec} is not loaded; call load() first")
+        return self._tokenizer
+
+    @property
+    def scorers(self) -> tuple[CausalScorer, CausalScorer]:
+        """The loaded policy and reference."""
+        if self._scorers is None:
+            raise UsageError(f"{self.spec} is not loaded; call load() first")
+        return self._scorers
+
+    def load(self) -> None:
+        """Read tokenizer and weights. Does nothing when they are loaded.
+
+        Raises:
+            MissingDependencyError: torch or transformers is not installed.
+            ModelError: They cannot be loaded.
+            ConformanceError: The tokenizers give other ids, or a tensor that a model needs is not
+                among its weights.
+        """
+        if self._scorers is not None:
+            return
+        words = load_tokenizer(self.policy)
+        self._check_vocabulary(words.get_vocab(), load_tokenizer(self.reference).get_vocab())
+        policy = self._scorer(self.policy)
+        try:
+            self._scorers = policy, self._scorer(self.reference)
+        except BaseException:
+            policy.close()
+            raise
+        self._tokenizer = ResponseTokenizer(
+            words,
+            template=self._template,
+            eos=cast(EosRule, self._set["eos"]),
+            max_length=self.max_length,
+            type_ids=False,
+        )
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """Token ids of each sample, its response marked; see `ResponseTokenizer.encode`."""
+        return self.tokenizer.encode(samples, too_long)
+
+    def prove(self, encoded: Sequence[Encoded]) -> None:
+        """Fill the conformance page; see `rmcheck.models.implicit_conformance`."""
+        self.conformance = prove(self, encoded)
+
+    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        """(len(batch),) rewards in units of beta nats, from one padded batch a model.
+
+        Raises:
+            ScoringError: A reward is NaN or infinite.
+            MemoryError: The batch does not fit.
+        """
+        if not batch:
+            return np.zeros(0)
+        rows, marks = [e.ids for e in batch], [e.type_ids for e in batch]
+        policy, reference = (one.log_probabilities(rows, marks) for one in self.scorers)
+        return checked_rewards(self.rewards(policy, reference, batch), batch, self.spec)
+
+    def rewards(
+        self,
+        policy: NDArray[np.float64],
+        reference: NDArray[np.float64],
+        batch: Sequence[Encoded],
+    ) -> NDArray[np.float64]:
+        """(len(batch),) rewards from both log-probabilities of the responses, in nats."""
+        rewards = self.beta * (policy - reference)
+        if self.length_normalised:
+            rewards = rewards / [sum(e.type_ids) for e in batch]
+        return rewards
+
+    def close(self) -> None:
+        """Release both models and the tokenizer; the model can be loaded again."""
+        for scorer in self._scorers or ():
+            scorer.close()
+        self._scorers = None
+        self._tokenizer = None
+
+    def _scorer(self, checkpoint: CausalCheckpoint) -> CausalScorer:
+        return CausalScorer(
+            checkpoint,
+            dtype=self.dtype,
+            device=self._set["device"],
+            attention=self._set["attention"],
+        )
+
+    def _check_pair(self) -> None:
+        sizes = self.policy.vocabulary_size, self.reference.vocabulary_size
+        if sizes[0] != sizes[1]:
+            raise ConformanceError(
+                f"{self.spec}: the policy has {sizes[0]} tokens and the reference {sizes[1]}; an "
+                "implicit reward compares probabilities of the same tokens"
+            )
+        if not self.reference.has_tokenizer:
+            raise ModelError(
+                f"{self.reference.path} has no tokenizer, so nothing says that its token ids are "
+                "the policy's; save it beside the weights: tokenizer.save_pretrained(DIR)"
+            )
+        if _weights(self.policy) == _weights(self.reference):
+            raise UsageError(
+                f"{self.spec}: policy and reference are the same model, so every reward would be "
+                "0; write implicit:POLICY,REFERENCE"
+            )
+
+    def _check_vocabulary(self, policy: Mapping[str, int], reference: Mapping[str, int]) -> None:
+        if policy != reference:
+            differing = sorted(set(policy.items()) ^ set(reference.items()), key=lambda p: p[1])
+            shown = ", ".join(f"{word!r} {number}" for word, number in differing[:4])
+            raise ConformanceError(
+                f"{self.spec}: the tokenizers of policy and reference differ in {len(differing)} "
+                f"entries ({shown}); an implicit reward compares probabilities of the same tokens"
+            )
+
+    def _check_device(self) -> None:
+        device = self._set["device"]
+        kind, _, number = device.partition(":")
+        if device not in {"auto", "cpu", "cuda"} and not (kind == "cuda" and number.isdigit()):
+            raise UsageError(
+                f"{self.spec}: device is {device!r}; it is one of auto, cpu, cuda, cuda:N"
+            )
+
+    def _fingerprint(self) -> str:
+        facts: dict[str, object] = {
+            "scheme": self.scheme,
+            "beta": self.beta,
+            "max_length": self.max_length,
+            "template": self._template,
+            "transformers": installed_version("transformers"),
+            "reference": _weights(self.reference),
+        }
+        facts |= {name: self._set[name] for name in ("length_normalised", "dtype", "eos")}
+        facts |= {"attention": self._set["attention"]}
+        files = [*self.policy.weight_files, *self.policy.read_files]
+        return fingerprint(facts, files, root=self.policy.path)
+
+
+def _checkpoints(spec: ModelSpec, remote_code: bool) -> tuple[CausalCheckpoint, CausalCheckpoint]:
+    named = [part.strip() for part in spec.location.split(",")]
+    if len(named) != 2 or not all(named):
+        raise UsageError(
+            f"{spec.text}: an implicit reward has two folders, and this names "
+            f"{len([n for n in named if n])}; write implicit:POLICY,REFERENCE"
+        )
+    policy, reference = (CausalCheckpoint(spec.resolve(n), remote_code) for n in named)
+    policy.check()
+    reference.check()
+    return policy, reference
+
+
+def _weights(checkpoint: CausalCheckpoint) -> str:
+    """What names the model in a folder, without its tokenizer."""
+    code = checkpoint.path.glob("*.py") if checkpoint.remote_code else ()
+    files = [*checkpoint.weight_files, checkpoint.path / "config.json", *code]
+    return fingerprint({}, files, root=checkpoint.path)
+
+
+def _positive(spec: ModelSpec, text: str) -> float:
+    try:
+        beta = float(text)
+    except ValueError:
+        beta = math.nan
+    if not (math.isfinite(beta) and beta > 0):
+        raise UsageError(f"{spec.text}: beta is {text!r}; it is a number above 0")
+    return beta

@@ -1,0 +1,1 @@
+"""Policies: language models that give N responses to a prompt."""

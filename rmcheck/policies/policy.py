@@ -1,0 +1,143 @@
+"""The one protocol behind which every policy stands.
+
+A policy is found by `scheme:location?setting=value` (see `rmcheck.policies.registry`). Opening
+one is cheap; weights are read by `load`.
+"""
+
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from rmcheck.errors import UsageError
+from rmcheck.models.spec import ModelSpec, Setting
+from rmcheck.pool.pool import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How a policy turns its logits into text.
+
+    Nothing else is done to them: no top-p, no top-k, no penalty, whatever the policy's own
+    generation config says.
+
+    Attributes:
+        max_tokens: Most tokens of a response; a longer one is cut.
+        temperature: What logits are divided by; 1 samples from the policy itself.
+
+    Raises:
+        UsageError: A number is out of its range.
+    """
+
+    max_tokens: int = 512
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise UsageError(f"max_tokens is {self.max_tokens}; it is a whole number from 1 up")
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise UsageError(
+                f"temperature is {self.temperature}; it is more than 0 (1 is the policy itself)"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer of a policy.
+
+    Attributes:
+        text: The answer, without special tokens; may be empty.
+        cut: Whether it reached `max_tokens` before the policy ended it.
+    """
+
+    text: str
+    cut: bool
+
+
+class Policy(ABC):
+    """Anything that answers a prompt N times.
+
+    Attributes:
+        scheme: What stands before the colon in a spec.
+        settings: What may stand after the question mark in a spec.
+        spec: The policy as the user named it.
+        fingerprint: 64 hex digits that change whenever the distribution of responses could
+            (weights, config, tokenizer, template), `Decoding` aside.
+        at_once: Responses that are sampled together; callers ask for about so many.
+    """
+
+    scheme: ClassVar[str]
+    settings: ClassVar[tuple[Setting, ...]] = ()
+    spec: str
+    fingerprint: str
+    at_once: int = 1
+
+    @classmethod
+    @abstractmethod
+    def from_spec(cls, spec: ModelSpec) -> Self:
+        """The policy that a spec names, without loading it.
+
+        Raises:
+            UsageError: A setting has a value it cannot have.
+        """
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        return self.spec
+
+    def load(self) -> None:  # noqa: B027 - nothing to load is a fine default
+        """Read the weights. Does nothing when they are loaded.
+
+        Raises:
+            ModelError: They cannot be loaded or trusted.
+            MissingDependencyError: An engine package is not installed.
+        """
+
+    def check(  # noqa: B027 - nothing to check is a fine default
+        self, prompts: Sequence[Prompt], decoding: Decoding
+    ) -> None:
+        """Refuse, before anything is sampled, prompts that leave no room for a response.
+
+        Raises:
+            UsageError: Some prompts are too long; the worst are named.
+        """
+
+    @abstractmethod
+    def sample(
+        self, prompts: Sequence[Prompt], n: int, seed: int = 0, decoding: Decoding | None = None
+    ) -> list[tuple[Response, ...]]:
+        """N responses to each prompt.
+
+        Response `i` depends on the prompt, `response_seed(seed, prompt_id, i)` and the decoding
+        alone: never on the other prompts, their order, or n.
+
+        Args:
+            prompts: Their ids and messages are read; responses that they have are not.
+            n: Responses a prompt, 1 or more.
+            seed: Of all random choices.
+            decoding: None means `Decoding()`.
+
+        Raises:
+            UsageError: `n` is less than 1, or the policy is not loaded.
+        """
+
+    def close(self) -> None:  # noqa: B027 - nothing to release is a fine default
+        """Release the weights. The policy can be loaded again."""
+
+    def __repr__(self) -> str:
+        return f"<Policy {self.name}, {self.fingerprint[:8]}>"
+
+
+def response_seed(seed: int, prompt_id: str, index: int) -> int:
+    """64 bits that only these three decide: BLAKE2b over them.
+
+    Args:
+        seed: Seed of the whole run.
+        prompt_id: Name of the prompt in its pool.
+        index: Position of the response in its prompt, from 0.
+    """
+    text = f"{seed}:{index}:{prompt_id}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
