@@ -1,6 +1,7 @@
 """The command `rmcheck`: scoring into a bundle, validating suites."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -102,3 +103,16 @@ def test_a_mistake_is_a_sentence_and_exit_code_2(folder, capsys, arguments, said
     assert status == 2
     assert said in error
     assert "Traceback" not in error
+
+
+def test_a_reader_that_goes_away_is_no_traceback(folder):
+    """`rmcheck … | head` ends quietly."""
+    code = "import sys; from rmcheck.cli import main; sys.exit(main())"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as nobody:
+        command = [sys.executable, "-c", code, "validate", "demo.yaml"]
+        done = subprocess.run(command, cwd=folder, stdout=nobody, stderr=-1, text=True, check=False)
+
+    assert done.stderr == ""
+    assert done.returncode == 141

@@ -1,11 +1,12 @@
 """The command `rmcheck`: what can be done without pytest.
 
-Each command is one module with a `HELP` line, `add_arguments(command)` and `run(options)`; only
-the one that was asked for is imported.
+Each command is one module with `add_arguments(command)` and `run(options)`; only the one that was
+asked for is imported.
 """
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -13,6 +14,7 @@ import rmcheck
 from rmcheck.errors import RmcheckError
 
 EXIT_WRONG_INPUT = 2
+EXIT_NO_READER = 128 + 13  # what a shell says of SIGPIPE
 # Command to its one line of help; its module has the same name.
 COMMANDS = {
     "score": "score the pools of suites, without pytest",
@@ -31,11 +33,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 when it did what was asked, 1 when what it compared differs, 2 when something given to it
-        is wrong.
+        is wrong, 141 when its reader went away, as under `| head`.
     """
     options = parser(arguments).parse_args(arguments)
     try:
-        return int(options.run(options))
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Python flushes stdout once more when it ends; that must not fail too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_NO_READER
     except RmcheckError as error:
         print(f"rmcheck: {error}", file=sys.stderr)
         return EXIT_WRONG_INPUT

@@ -61,13 +61,22 @@ def prove(model: "TransformersRewardModel", encoded: Sequence[Encoded]) -> Prove
     """
     proof = Proof(model, spread_of_lengths(encoded))
     items = tuple(check() for check in proof.checks())
+    require_passed(model.spec, items)
+    return Proven(items, proof.shares_prefixes, proof.warning)
+
+
+def require_passed(spec: str, items: Sequence[ConformanceItem]) -> None:
+    """Refuse a model of which an item fails.
+
+    Raises:
+        ConformanceError: With the page.
+    """
     failed = sum(item.status == "fail" for item in items)
     if failed:
         raise ConformanceError(
-            f"{model.spec} failed {failed} of {len(items)} conformance checks; none of its "
+            f"{spec} failed {failed} of {len(items)} conformance checks; none of its "
             f"rewards is used\n\n{page(items)}"
         )
-    return Proven(items, proof.shares_prefixes, proof.warning)
 
 
 def page(items: Sequence[ConformanceItem]) -> str:

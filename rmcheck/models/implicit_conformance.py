@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import ConformanceError, ScoringError
+from rmcheck.errors import ScoringError
 from rmcheck.models.conformance import (
     FLOAT32_TOLERANCE,
     HALF_TOLERANCE,
-    page,
+    require_passed,
     spread_of_lengths,
 )
 from rmcheck.models.model import ConformanceItem, Encoded
@@ -38,12 +38,7 @@ def prove(model: "ImplicitRewardModel", encoded: Sequence[Encoded]) -> tuple[Con
     """
     proof = ImplicitProof(model, spread_of_lengths(encoded))
     items = tuple(check() for check in proof.checks())
-    failed = sum(item.status == "fail" for item in items)
-    if failed:
-        raise ConformanceError(
-            f"{model.spec} failed {failed} of {len(items)} conformance checks; none of its "
-            f"rewards is used\n\n{page(items)}"
-        )
+    require_passed(model.spec, items)
     return items
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import ConformanceError, RmcheckError, ScoringError
-from rmcheck.models.conformance import Proof, page, spread_of_lengths
+from rmcheck.errors import RmcheckError, ScoringError
+from rmcheck.models.conformance import Proof, require_passed, spread_of_lengths
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.torch_scorer import brief
 
@@ -51,12 +51,7 @@ def prove(model: "VllmRewardModel", encoded: Sequence[Encoded]) -> tuple[Conform
     # What an engine raises is any error of vLLM, torch or a kernel.
     except Exception as error:
         raise ScoringError(f"{model.spec}: vLLM cannot run it. {brief(error)}") from error
-    failed = sum(item.status == "fail" for item in items)
-    if failed:
-        raise ConformanceError(
-            f"{model.spec} failed {failed} of {len(items)} conformance checks; none of its "
-            f"rewards is used\n\n{page(items)}"
-        )
+    require_passed(model.spec, items)
     return items
 
 

@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import ConformanceError, ScoringError
+from rmcheck.errors import ScoringError
 from rmcheck.models.conformance import (
     FLOAT32_TOLERANCE,
     HALF_TOLERANCE,
     Status,
-    page,
+    require_passed,
     spread_of_lengths,
 )
 from rmcheck.models.model import ConformanceItem, Encoded
@@ -44,12 +44,7 @@ def prove(model: "HttpRewardModel", encoded: Sequence[Encoded]) -> tuple[Conform
     """
     proof = _Proof(model, spread_of_lengths(encoded))
     items = tuple(check() for check in proof.checks())
-    failed = sum(item.status == "fail" for item in items)
-    if failed:
-        raise ConformanceError(
-            f"{model.spec} failed {failed} of {len(items)} conformance checks; none of its "
-            f"rewards is used\n\n{page(items)}"
-        )
+    require_passed(model.spec, items)
     return items
 
 
