@@ -93,6 +93,11 @@ class Checkpoint:
             inside = f"; there are checkpoints inside it: {', '.join(steps)}" if steps else ""
             raise UnknownModelError(f"{self.path} has no config.json{inside}")
 
+    @property
+    def short_name(self) -> str:
+        """The last two parts of the path, as in `rm-7b/step-4200`."""
+        return "/".join(self.path.absolute().parts[-2:])
+
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """config.json as it is."""

@@ -124,6 +124,21 @@ def whole_number(spec: ModelSpec, name: str, value: str, *, least: int) -> int:
     return int(value)
 
 
+def check_device(spec: str, device: str) -> None:
+    """Refuse the name of a device that can be none on any machine.
+
+    Args:
+        spec: The model as the user named it, for messages.
+        device: Value of `device`.
+
+    Raises:
+        UsageError: It is none of auto, cpu, cuda and cuda:N.
+    """
+    kind, _, number = device.partition(":")
+    if device not in {"auto", "cpu", "cuda"} and not (kind == "cuda" and number.isdigit()):
+        raise UsageError(f"{spec}: device is {device!r}; it is one of auto, cpu, cuda, cuda:N")
+
+
 def _without_scheme(text: str, location: str, base: Path) -> str:
     path = base / Path(location).expanduser()
     message = f"{text!r} has no scheme; a model is scheme:location, such as hf:{location or 'DIR'}"

@@ -1,0 +1,335 @@
+"""Process reward models, which judge each step of a response: `process:DIR?aggregate=…`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import ConformanceError, UsageError
+from rmcheck.models.checkpoint_tokenizer import (
+    chosen_template,
+    installed_version,
+    load_tokenizer,
+    token_limit,
+)
+from rmcheck.models.fingerprint import fingerprint
+from rmcheck.models.model import Combined, Encoded, RewardModel, Sample, TooLong, checked_rewards
+from rmcheck.models.process_aggregation import AGGREGATES, aggregated
+from rmcheck.models.process_checkpoint import ProcessCheckpoint
+from rmcheck.models.process_conformance import prove
+from rmcheck.models.process_scorer import ProcessScorer
+from rmcheck.models.process_settings import checked_texts
+from rmcheck.models.process_tokenizer import Join, ProcessTokenizer, response_steps
+from rmcheck.models.spec import ModelSpec, Setting, check_device, check_settings
+
+# Column of `Combined`: how many steps each response has.
+STEPS = "steps"
+
+
+@dataclass(frozen=True, slots=True)
+class StepReward:
+    """What a process reward model says of one step.
+
+    Attributes:
+        text: The step.
+        log_odds: Logit of the right answer less that of the wrong one; higher is better.
+    """
+
+    text: str
+    log_odds: float
+
+    @property
+    def probability(self) -> float:
+        """That the step is right, by the model: softmax over both answers."""
+        return float(0.5 * (1 + np.tanh(self.log_odds / 2)))
+
+
+class ProcessRewardModel(RewardModel):
+    r"""A model that judges each step of a response, and how its judgements become one reward.
+
+    Read are two labels at a token of each step (`...ForTokenClassification`, as TRL's PRMTrainer
+    saves, and Qwen2.5-Math-PRM), or the logits of two answer tokens behind a step tag
+    (`...ForCausalLM`, as Math-Shepherd). Which of both it is follows from config.json. The reward
+    is the log-odds of the probability that `aggregate` makes of the steps' (`aggregated`).
+
+    The conversation is what the chat template writes before the response, then the steps, each
+    with the tag behind it (`ProcessTokenizer`). Texts of settings know the escapes `\n`, `\r`,
+    `\t` and `\\`.
+
+    Args:
+        spec: Where the folder is, and the settings. Without a default are `aggregate` and `tag`,
+            since every guess gives other rewards. `good` and `bad` are labels or tokens; by
+            default label 1 and 0 where labels have no names, or the tokens `+` and `-`. `join`
+            is `tokens` for labels and `text` for answer tokens by default.
+
+    Raises:
+        UnknownModelError: No folder, no config.json, or no weights.
+        UsageError: `aggregate` or `tag` is missing, or a setting's value is impossible.
+        ModelError: The weights are pickled, damaged, or an adapter; or there is no tokenizer.
+        ConformanceError: The folder holds no process reward model, its labels do not say which
+            one is a right step, or it has no chat template.
+
+    Reference:
+        Lightman et al. 2023, arXiv 2305.20050 (product and min); Wang et al. 2024, arXiv
+        2312.08935 (Math-Shepherd); Zhang et al. 2025, arXiv 2501.07301 (Qwen2.5-Math-PRM).
+    """
+
+    scheme: ClassVar[str] = "process"
+    settings: ClassVar[tuple[Setting, ...]] = (
+        Setting("aggregate", tuple(AGGREGATES), closed=True),
+        Setting("tag", ("TEXT",)),
+        Setting("step", ("TEXT",), r"\n\n"),
+        Setting("between", ("TEXT",)),
+        Setting("join", ("tokens", "text"), closed=True),
+        Setting("good", ("LABEL", "INDEX", "TOKEN")),
+        Setting("bad", ("LABEL", "INDEX", "TOKEN")),
+        Setting("dtype", ("float32", "bfloat16", "float16"), "float32", closed=True),
+        Setting("device", ("auto", "cpu", "cuda", "cuda:N"), "auto"),
+        Setting("max_length", ("N",)),
+        Setting("template", ("FILE.jinja",)),
+        Setting("attention", ("auto", "sdpa", "eager"), "auto", closed=True),
+        Setting("prefix", ("auto", "shared", "off"), "auto", closed=True),
+        Setting("trust_remote_code", ("no", "yes"), "no", closed=True),
+    )
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._set = check_settings(spec, self.settings)
+        self.spec = spec.text
+        self._texts = checked_texts(spec, self._set)
+        self.aggregate = self._set["aggregate"]
+        self.prefix = self._set["prefix"]
+        self.dtype = self._set["dtype"]
+        self.checkpoint = ProcessCheckpoint(spec.path, self._set["trust_remote_code"] == "yes")
+        self.checkpoint.check()
+        self.join = cast(Join, self._set["join"] or _default_join(self.checkpoint))
+        self.max_length = token_limit(spec, self.checkpoint, self._set["max_length"])
+        if self._set["template"] == "pair":
+            raise UsageError(f"{spec.text}: a text pair has no place for tags; name a template")
+        self._template = chosen_template(spec, self.checkpoint, self._set["template"], "keep")
+        self._answer_texts = self._named_answers()
+        check_device(spec.text, self._set["device"])
+        self.fingerprint = self._fingerprint()
+        self.shares_prefixes = self.prefix == "shared"
+        self._warning = ""
+        self._scorer: ProcessScorer | None = None
+        self._tokenizer: ProcessTokenizer | None = None
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> Self:
+        """The model that a spec names, without loading it."""
+        return cls(spec)
+
+    @property
+    def name(self) -> str:
+        """The last two parts of the path and the aggregate, as in `prm-7b/step-400 (min)`."""
+        return f"{self.checkpoint.short_name} ({self.aggregate})"
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """Architecture, formula, tag, dtype, device; the device is `auto` until loaded."""
+        loaded = self._scorer
+        return {
+            "architecture": self.checkpoint.architecture,
+            "path": str(self.checkpoint.path),
+            "reward": self.formula,
+            "steps": f"between {self._texts['step']!r}; tag {self.tag!r}; joined as {self.join}",
+            "dtype": self.dtype,
+            "device": str(loaded.device) if loaded else self._set["device"],
+            "attention": loaded.attention if loaded else self._set["attention"],
+            "prefix": "shared" if self.shares_prefixes else "off",
+            "quantisation": self.checkpoint.quantisation,
+            "max_length": str(self.max_length or "no limit"),
+            "template": self.template_source,
+            "transformers": installed_version("transformers"),
+        } | ({"warning": self._warning} if self._warning else {})
+
+    @property
+    def formula(self) -> str:
+        """The reward as a person writes it."""
+        good, bad = self._answer_texts
+        kind = "label" if self.checkpoint.kind == "head" else "token"
+        return (
+            f"log-odds, {self.aggregate} over steps ({AGGREGATES[self.aggregate]}); "
+            f"a step's: {kind} {good!r} against {bad!r}"
+        )
+
+    @property
+    def tag(self) -> str:
+        """What is written behind each step."""
+        return self._texts["tag"]
+
+    @property
+    def template_source(self) -> str:
+        """Where the chat template comes from."""
+        return self._set["template"] or "the tokenizer's own"
+
+    @property
+    def tokenizer(self) -> ProcessTokenizer:
+        """The loaded tokenizer."""
+        if self._tokenizer is None:
+            raise UsageError(f"{self.spec} is not loaded; call load() first")
+        return self._tokenizer
+
+    @property
+    def scorer(self) -> ProcessScorer:
+        """The loaded model."""
+        if self._scorer is None:
+            raise UsageError(f"{self.spec} is not loaded; call load() first")
+        return self._scorer
+
+    def load(self) -> None:
+        """Read tokenizer and weights. Does nothing when they are loaded.
+
+        Raises:
+            MissingDependencyError: torch or transformers is not installed.
+            ModelError: They cannot be loaded.
+            ConformanceError: A tensor that the model needs is not among the weights, or tag or
+                answers are no tokens of the tokenizer.
+        """
+        if self._scorer is not None:
+            return
+        self._tokenizer = ProcessTokenizer(
+            load_tokenizer(self.checkpoint),
+            template=self._template,
+            max_length=self.max_length,
+            step=self._texts["step"],
+            tag=self.tag,
+            between=self._texts["between"],
+            join=self.join,
+        )
+        good, bad = self._answers(self._tokenizer)
+        self._scorer = ProcessScorer(
+            self.checkpoint,
+            dtype=self.dtype,
+            device=self._set["device"],
+            attention=self._set["attention"],
+            good=good,
+            bad=bad,
+        )
+        if self.prefix == "shared" and not self._scorer.is_decoder:
+            self.close()
+            raise ConformanceError(
+                f"{self.spec}: {self.checkpoint.architecture} reads a text in both directions, so "
+                "responses cannot share their prompt; remove prefix=shared"
+            )
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """Token ids of each sample with its tags marked; see `ProcessTokenizer.encode`."""
+        return self.tokenizer.encode(samples, too_long)
+
+    def prove(self, encoded: Sequence[Encoded]) -> None:
+        """Fill the conformance page; with `prefix=auto` it decides whether prompts are shared.
+
+        See `rmcheck.models.process_conformance`.
+        """
+        proven = prove(self, encoded)
+        self.conformance, self._warning = proven.items, proven.warning
+        if self.prefix == "auto":
+            self.shares_prefixes = proven.shares_prefixes
+
+    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        """(len(batch),) log-odds, from one padded batch or with shared prompts.
+
+        Raises:
+            ScoringError: A reward is NaN or infinite.
+            MemoryError: The batch does not fit.
+        """
+        rewards = [aggregated(steps, self.aggregate) for steps in self.step_log_odds(batch)]
+        return checked_rewards(np.array(rewards, dtype=np.float64), batch, self.spec)
+
+    def step_log_odds(self, batch: Sequence[Encoded]) -> list[NDArray[np.float64]]:
+        """(K,) log-odds of each sample's steps, in order; higher is better.
+
+        Raises:
+            MemoryError: The batch does not fit.
+        """
+        if not batch:
+            return []
+        rows, marks = [e.ids for e in batch], [e.type_ids for e in batch]
+        if self.shares_prefixes:
+            return self.scorer.packed_log_odds(rows, marks)
+        return self.scorer.log_odds(rows, marks)
+
+    def step_rewards(
+        self, samples: Sequence[Sample], too_long: TooLong = "error"
+    ) -> list[tuple[StepReward, ...]]:
+        """Each sample's steps with what the loaded model says of them; one sample at a time.
+
+        The worst step is `min(steps, key=lambda step: step.log_odds)`.
+
+        Raises:
+            UsageError: The model is not loaded.
+            ScoringError: See `encode`.
+        """
+        encoded = self.encode(samples, too_long)
+        found = [self.step_log_odds([one])[0] for one in encoded]
+        return [
+            tuple(map(StepReward, self.tokenizer.steps(sample), log_odds.tolist()))
+            for sample, log_odds in zip(samples, found, strict=True)
+        ]
+
+    def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
+        """The rewards, how many steps each response has, and a warning where all have one."""
+        counts = [len(response_steps(s.response, self._texts["step"])) for s in samples]
+        warning = ""
+        if counts and max(counts) == 1:
+            warning = (
+                f"every response has one step: is step={self._set['step']} what separates steps?"
+            )
+        return Combined(scores[0], {STEPS: np.array(counts, dtype=np.float64)}, warning)
+
+    def close(self) -> None:
+        """Release weights and tokenizer; the model can be loaded again."""
+        if self._scorer is not None:
+            self._scorer.close()
+        self._scorer = None
+        self._tokenizer = None
+
+    def _named_answers(self) -> tuple[str, str]:
+        """Names of both answers: labels of the head, or texts of tokens."""
+        good, bad = self._texts["good"], self._texts["bad"]
+        if self.checkpoint.kind == "head":
+            at = self.checkpoint.answers(good, bad, self.spec)
+            return self.checkpoint.labels[at[0]], self.checkpoint.labels[at[1]]
+        return good or "+", bad or "-"
+
+    def _answers(self, tokenizer: ProcessTokenizer) -> tuple[int, int]:
+        """Index of both labels, or id of both tokens."""
+        if self.checkpoint.kind == "head":
+            return self.checkpoint.answers(self._texts["good"], self._texts["bad"], self.spec)
+        found = [tokenizer.ids(text) for text in self._answer_texts]
+        for name, text, ids in zip(("good", "bad"), self._answer_texts, found, strict=True):
+            if len(ids) != 1:
+                pieces = ", ".join(repr(tokenizer.text([one])) for one in ids) or "none"
+                raise ConformanceError(
+                    f"{self.spec}: {name} is {text!r}, which is {len(ids)} tokens ({pieces}); an "
+                    "answer is one token"
+                )
+        if found[0] == found[1]:
+            raise ConformanceError(
+                f"{self.spec}: good {self._answer_texts[0]!r} and bad {self._answer_texts[1]!r} "
+                f"are one token (id {found[0][0]})"
+            )
+        return found[0][0], found[1][0]
+
+    def _fingerprint(self) -> str:
+        facts: dict[str, object] = {
+            "scheme": self.scheme,
+            "aggregate": self.aggregate,
+            "answers": self._answer_texts,
+            "join": self.join,
+            "max_length": self.max_length,
+            "template": self._template,
+            "transformers": installed_version("transformers"),
+        }
+        facts |= {name: self._texts[name] for name in ("step", "tag", "between")}
+        facts |= {name: self._set[name] for name in ("dtype", "attention")}
+        files = [*self.checkpoint.weight_files, *self.checkpoint.read_files]
+        return fingerprint(facts, files, root=self.checkpoint.path)
+
+
+def _default_join(checkpoint: ProcessCheckpoint) -> Join:
+    # As those are trained: TRL joins tokens, Math-Shepherd tokenises whole texts.
+    return "tokens" if checkpoint.kind == "head" else "text"

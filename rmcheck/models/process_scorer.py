@@ -1,0 +1,248 @@
+"""A process reward model in memory: token ids in, log-odds of each step out."""
+
+import gc
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.models.packing import LEAST_PREFIX, Packed, packed_rows
+from rmcheck.models.process_checkpoint import QWEN2_PROCESS, ProcessCheckpoint
+from rmcheck.models.process_tokenizer import TAG
+from rmcheck.models.shared_prefix import packed_hidden
+from rmcheck.models.torch_scorer import chosen_device, engine, load_weights, memory_errors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Floats = NDArray[np.float64]
+Rows = Sequence[Sequence[int]]
+
+
+class ProcessScorer:
+    """A loaded process reward model.
+
+    Logits are made at the tags only, and of the two answers only, in float32 whatever the rest
+    runs in: two rows of the head, or of the output layer of a language model.
+
+    Args:
+        checkpoint: The folder, already checked.
+        dtype: Name of the type of weights and activations: `float32`, `bfloat16`, `float16`.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        attention: `auto`, `sdpa` or `eager`.
+        good: Label or token that says that a step is right.
+        bad: Label or token that says that it is wrong.
+
+    Raises:
+        MissingDependencyError: torch or transformers is not installed.
+        UsageError: There is no such device.
+        ModelError: transformers cannot load the folder.
+        ConformanceError: A tensor that the model needs is not among the weights.
+    """
+
+    def __init__(
+        self,
+        checkpoint: ProcessCheckpoint,
+        *,
+        dtype: str,
+        device: str,
+        attention: str,
+        good: int,
+        bad: int,
+    ) -> None:
+        self.device = chosen_device(device)
+        self.answers = (good, bad)
+        self._model: Any = load_weights(checkpoint, dtype, attention, _loader(checkpoint))
+        if checkpoint.quantisation == "none":
+            self._model.to(self.device)
+        self._config: Any = self._model.config.get_text_config()
+        self.attention = str(getattr(self._config, "_attn_implementation", "unknown"))
+        self._body: Any = getattr(self._model, self._model.base_model_prefix)
+        self._inner, layer = _head_layers(self._model, checkpoint)
+        self._weight, self._bias = _answer_rows(self._model, layer, self.answers, checkpoint)
+        soft_cap = getattr(self._config, "final_logit_softcapping", None)
+        self._soft_cap: float | None = soft_cap if checkpoint.kind == "causal" else None
+        # transformers calls the head of its decoders `score`; encoders read in both directions.
+        self.is_decoder = checkpoint.kind == "causal" or hasattr(self._model, "score")
+
+    def log_odds(self, rows: Rows, marks: Rows) -> list[Floats]:
+        """(K,) log-odds of each row's steps, rows padded on the right to the longest.
+
+        Args:
+            rows: Token ids.
+            marks: `TAG` at each token of a row where a step is read.
+
+        Raises:
+            MemoryError: The batch does not fit.
+        """
+        torch, _ = engine()
+        tags = _tags(marks)
+        with memory_errors(), torch.inference_mode():
+            states = self._body(**self._padded(rows)).last_hidden_state
+            lines = np.repeat(np.arange(len(rows)), [len(at) for at in tags])
+            line, at = (torch.from_numpy(a).to(states.device) for a in (lines, _joined(tags)))
+            return _split(self._read(states[line, at]), tags)
+
+    def packed_log_odds(self, rows: Rows, marks: Rows, least: int = LEAST_PREFIX) -> list[Floats]:
+        """(K,) log-odds of each row's steps, without padding and common beginnings once.
+
+        Args:
+            rows: Token ids.
+            marks: `TAG` at each token of a row where a step is read.
+            least: Tokens below which a common beginning is not shared.
+
+        Raises:
+            MemoryError: The rows do not fit.
+        """
+        torch, _ = engine()
+        tags = _tags(marks)
+        packed = packed_rows(rows, [len(row) - 1 for row in rows], least)
+        places = _joined(packed_tags(packed, [len(row) for row in rows], tags))
+        with memory_errors(), torch.inference_mode():
+            read = replace(packed, read_at=places)
+            states = packed_hidden(self._body, self._config, read, self.device)
+            return _split(self._read(states), tags)
+
+    def own_log_odds(self, row: Sequence[int], marks: Sequence[int]) -> Floats:
+        """(K,) log-odds of one row's steps from the logits of the model's own forward."""
+        torch, _ = engine()
+        with memory_errors(), torch.inference_mode():
+            logits = self._model(**self._padded([row])).logits[0]
+            read = logits[torch.from_numpy(_tags([marks])[0]).to(logits.device)].float()
+            return _numbers(read[:, self.answers[0]] - read[:, self.answers[1]])
+
+    def close(self) -> None:
+        """Give the memory back."""
+        torch, _ = engine()
+        self._model = self._body = self._inner = self._weight = self._bias = None
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _read(self, states: "Tensor") -> Floats:
+        """(n,) log-odds of (n, hidden) states: what softmax over both answers is the odds of."""
+        states = self._inner(states) if self._inner is not None else states
+        logits = states.float() @ self._weight.T
+        if self._bias is not None:
+            logits = logits + self._bias
+        if self._soft_cap is not None:
+            logits = (logits / self._soft_cap).tanh() * self._soft_cap
+        return _numbers(logits[:, 0] - logits[:, 1])
+
+    def _padded(self, rows: Rows) -> dict[str, Any]:
+        torch, _ = engine()
+        # RoBERTa counts positions by the padding id, so the filler must be that one.
+        filler = self._config.pad_token_id or 0
+        ids = np.full((len(rows), max(map(len, rows))), filler, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for line, row in enumerate(rows):
+            ids[line, : len(row)] = row
+            mask[line, : len(row)] = 1
+        arrays = {"input_ids": ids, "attention_mask": mask}
+        inputs = {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
+        return inputs | ({"use_cache": False} if self.is_decoder else {})
+
+
+def packed_tags(
+    packed: Packed, lengths: Sequence[int], tags: Sequence[NDArray[np.int64]]
+) -> list[NDArray[np.int64]]:
+    """Where the tags of each row stand in a packed row, some in the prefix that rows share.
+
+    Args:
+        packed: Rows whose `read_at` is the last token of each.
+        lengths: Tokens of each row.
+        tags: Positions in each row.
+    """
+    starts = [segment.start for segment in packed.segments]
+    places = []
+    for last, length, at in zip(packed.read_at, lengths, tags, strict=True):
+        own = packed.segments[int(np.searchsorted(starts, last, side="right")) - 1]
+        # A row's last token is never shared, so what is before its segment is the prefix.
+        shared = length - own.length
+        places.append(np.where(at < shared, own.prefix_start + at, own.start + at - shared))
+    return places
+
+
+def _loader(checkpoint: ProcessCheckpoint) -> str | type[Any]:
+    if checkpoint.architecture == QWEN2_PROCESS:
+        return _qwen2_process_class()
+    return f"AutoModelFor{'TokenClassification' if checkpoint.kind == 'head' else 'CausalLM'}"
+
+
+def _qwen2_process_class() -> type[Any]:
+    """Qwen2.5-Math-PRM's class without running the code in its folder.
+
+    Source: its layers as in `modeling_qwen2_rm.py` beside the weights, and in vLLM's
+    `qwen2_rm.py`: Qwen2 with two linear layers and a ReLU between them, on every token.
+    """
+    torch, transformers = engine()
+    base: Any = transformers.Qwen2PreTrainedModel
+
+    class Qwen2ForProcessRewardModel(base):  # type: ignore[misc]
+        def __init__(self, config: Any) -> None:
+            super().__init__(config)
+            self.model = transformers.Qwen2Model(config)
+            linear, size = torch.nn.Linear, config.hidden_size
+            self.score = torch.nn.Sequential(
+                linear(size, size), torch.nn.ReLU(), linear(size, config.num_labels)
+            )
+            self.post_init()
+
+        def forward(self, **inputs: Any) -> SimpleNamespace:
+            states = self.model(**inputs).last_hidden_state
+            return SimpleNamespace(logits=self.score(states))
+
+    return Qwen2ForProcessRewardModel
+
+
+def _head_layers(model: Any, checkpoint: ProcessCheckpoint) -> tuple[Any, Any]:
+    """What runs before the layer that gives the logits (None for nothing), and that layer."""
+    if checkpoint.kind == "causal":
+        return None, model.get_output_embeddings()
+    head = getattr(model, "score", None) or model.classifier
+    torch, _ = engine()
+    return (head[:-1], head[-1]) if isinstance(head, torch.nn.Sequential) else (None, head)
+
+
+def _answer_rows(
+    model: Any, layer: Any, answers: tuple[int, int], checkpoint: ProcessCheckpoint
+) -> tuple[Any, Any]:
+    """Weight (2, hidden) and bias (2,) of both answers in float32; the bias may be None."""
+    torch, _ = engine()
+    from safetensors import safe_open
+
+    # Output layers that are tied to the embeddings have the embeddings' name.
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found: list[Any] = []
+    for parameter in (layer.weight, getattr(layer, "bias", None)):
+        if parameter is None:
+            found.append(None)
+            continue
+        rows = parameter[list(answers)].detach().float()
+        stored = checkpoint.tensors.get(names.get(id(parameter), ""))
+        # Casting back up does not undo the rounding at load, so take the rows from the file.
+        if stored is not None and stored.shape == tuple(parameter.shape):
+            with safe_open(stored.file, framework="pt") as file:
+                whole = file.get_slice(stored.name)
+                rows = torch.stack([whole[at : at + 1][0] for at in answers]).float()
+        found.append(rows.to(parameter.device))
+    return found[0], found[1]
+
+
+def _tags(marks: Rows) -> list[NDArray[np.int64]]:
+    return [np.flatnonzero(np.asarray(row) == TAG) for row in marks]
+
+
+def _joined(positions: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate(positions)
+
+
+def _split(values: Floats, tags: Sequence[NDArray[np.int64]]) -> list[Floats]:
+    return np.split(values, np.cumsum([len(at) for at in tags])[:-1])
+
+
+def _numbers(values: "Tensor") -> Floats:
+    return values.float().cpu().numpy().astype(np.float64)
