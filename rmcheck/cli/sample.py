@@ -13,19 +13,23 @@ _POLICY: dict[str, object] = {"responses": None, "max_tokens": 512, "temperature
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Options of the command."""
     command.description = (
-        "With --policy: sample N responses to every prompt of a pool, to a new pool; a run that "
-        "was killed goes on where it stopped. With --design: choose what to label of a pool whose "
-        "responses have no golden reward yet: of every prompt a few random responses, and those "
-        "that the model would choose as the best of n. Fill in `golden`, then name the file as the "
-        "pool of a suite with the check {metric: predicted_regret, n: ..., predictor: nested}."
+        "With --policy: sample N responses to every prompt of a file, to a new pool; a run that "
+        "was killed goes on where it stopped. The file has prompts alone (JSON Lines, JSON, "
+        "Parquet, CSV, or one a line in a .txt), or is a pool, whose responses are not read. With "
+        "--design: choose what to label of a pool whose responses have no golden reward yet: of "
+        "every prompt a few random responses, and those that the model would choose as the best of "
+        "n. Fill in `golden`, then name the file as the pool of a suite with the check {metric: "
+        "predicted_regret, n: ..., predictor: nested}."
     )
-    command.add_argument("pool", type=Path, metavar="POOL", help="pool in any known format")
+    command.add_argument(
+        "pool", type=Path, metavar="FILE", help="prompts, or a pool in any known format"
+    )
     way = command.add_mutually_exclusive_group(required=True)
     way.add_argument("--design", choices=["nested"], help="what to label")
     way.add_argument("--policy", metavar="SPEC", help="what answers, such as hf:runs/sft-7b")
     command.add_argument("--prompts", type=int, help="prompts, drawn at random (default all)")
     command.add_argument("--seed", type=int, default=0, help="of all random choices (default 0)")
-    command.add_argument("--format", help="format of the pool, where it cannot be told apart")
+    command.add_argument("--format", help="format of the file, where it cannot be told apart")
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="rows to write")
     design = command.add_argument_group("with --design")
     design.add_argument(
@@ -82,12 +86,15 @@ def _sample(options: argparse.Namespace) -> int:
     from rmcheck.policies.policy import Decoding
     from rmcheck.policies.registry import open_policy
     from rmcheck.policies.sampled_pool import drawn_prompts, sample_pool
-    from rmcheck.pool.reading import read_pool
+    from rmcheck.pool.reading import read_prompts
 
     decoding = Decoding(options.max_tokens, options.temperature)
     policy = open_policy(options.policy)
-    pool = read_pool(options.pool, format=options.format)
+    pool = read_prompts(options.pool, format=options.format)
     prompts = drawn_prompts(pool.prompts, options.prompts, options.seed)
+    repeated = len(prompts) - len({prompt.messages for prompt in prompts})
+    if repeated:
+        print(f"{options.pool}: {repeated} of {len(prompts)} prompts repeat an earlier one")
     try:
         found = sample_pool(
             policy, prompts, options.out, n=options.responses, seed=options.seed, decoding=decoding

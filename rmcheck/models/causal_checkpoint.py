@@ -1,10 +1,12 @@
 """A checkpoint folder of a causal language model, judged without loading it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from rmcheck.errors import ConformanceError
 from rmcheck.models.checkpoint import Checkpoint
 
+GENERATION = "generation_config.json"
 # First part of the name of a tensor that turns hidden states into logits of the vocabulary.
 _OUTPUT_LAYERS = ("lm_head", "embed_out", "output")
 
@@ -20,6 +22,21 @@ class CausalCheckpoint(Checkpoint):
             if isinstance(config.get("vocab_size"), int):
                 return int(config["vocab_size"])
         return None
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end a turn: chat models name several, in generation_config.json."""
+        named = [self.config.get("eos_token_id")]
+        if self.generation_file is not None:
+            named.append(self._json(GENERATION).get("eos_token_id"))
+        lists = [one if isinstance(one, list) else [one] for one in named]
+        return frozenset(int(token) for ids in lists for token in ids if token is not None)
+
+    @property
+    def generation_file(self) -> Path | None:
+        """generation_config.json, where there is one."""
+        path = self.path / GENERATION
+        return path if path.is_file() else None
 
     def _check_architecture(self) -> None:
         own_class = "AutoModelForCausalLM" in (self.config.get("auto_map") or {})

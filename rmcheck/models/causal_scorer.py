@@ -1,8 +1,8 @@
-"""A causal language model in memory: token ids in, log-probabilities of the responses out."""
+"""A causal language model in memory: token ids in, log-probabilities out."""
 
 import gc
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Logits made at once: 256 MiB in float32, and as much again for their log-softmax.
 MOST_LOGITS = 1 << 26
+_Read = TypeVar("_Read")
 
 
 class CausalScorer:
@@ -88,6 +89,39 @@ class CausalScorer:
         sums = np.bincount(lines, weights=np.concatenate(found), minlength=len(rows))
         return sums.astype(np.float64)
 
+    def next_token(
+        self, rows: Sequence[Sequence[int]], tokens: Sequence[int]
+    ) -> NDArray[np.float64]:
+        """(len(rows), len(tokens)) log-probabilities of these tokens after each row, in nats.
+
+        Read at the last token of each row, from float32 logits.
+
+        Raises:
+            MemoryError: The batch does not fit.
+        """
+        chosen = list(tokens)
+        return np.concatenate(self._next_tokens(rows, lambda piece: _float64(piece[:, chosen])))
+
+    def likeliest(self, rows: Sequence[Sequence[int]], count: int) -> list[list[tuple[int, float]]]:
+        """The likeliest tokens after each row with their log-probabilities, likeliest first.
+
+        Raises:
+            MemoryError: The batch does not fit.
+        """
+
+        def ranked(piece: "Tensor") -> list[list[tuple[int, float]]]:
+            values, ids = (part.tolist() for part in piece.topk(count, dim=-1))
+            return [list(zip(*pair, strict=True)) for pair in zip(ids, values, strict=True)]
+
+        return [row for rows_of_piece in self._next_tokens(rows, ranked) for row in rows_of_piece]
+
+    def own_next_token(self, row: Sequence[int], tokens: Sequence[int]) -> NDArray[np.float64]:
+        """(len(tokens),) as `next_token`, from the logits of the model's own forward."""
+        torch, _ = engine()
+        with memory_errors(), torch.inference_mode():
+            logits = self._model(**self._padded([row]), use_cache=False).logits[0, -1]
+            return _float64(logits.float().log_softmax(-1)[list(tokens)])
+
     def own_log_probability(self, row: Sequence[int], response: Sequence[int]) -> float:
         """The log-probability of one row's response from the logits of the model's own forward."""
         torch, _ = engine()
@@ -108,6 +142,21 @@ class CausalScorer:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
+    def _next_tokens(
+        self, rows: Sequence[Sequence[int]], reading: Callable[["Tensor"], _Read]
+    ) -> list[_Read]:
+        """What is read of all tokens' log-probabilities after each row, some rows at a time."""
+        torch, _ = engine()
+        step = max(1, MOST_LOGITS // self.vocabulary_size)
+        with memory_errors(), torch.inference_mode():
+            states = self._body(**self._padded(rows), use_cache=False).last_hidden_state
+            at = torch.tensor([len(row) - 1 for row in rows], device=states.device)
+            last = states[torch.arange(len(rows), device=states.device), at]
+            return [
+                reading(self._logits(last[start : start + step]).log_softmax(-1))
+                for start in range(0, len(rows), step)
+            ]
+
     def _logits(self, states: "Tensor") -> "Tensor":
         logits: Tensor = self._output(states)
         if self._soft_cap is not None:
@@ -123,3 +172,8 @@ class CausalScorer:
             mask[line, : len(row)] = 1
         arrays = {"input_ids": ids, "attention_mask": mask}
         return {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
+
+
+def _float64(tensor: "Tensor") -> NDArray[np.float64]:
+    found: NDArray[np.float64] = tensor.cpu().numpy().astype(np.float64)
+    return found

@@ -20,7 +20,7 @@ from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.implicit_conformance import prove
 from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong, checked_rewards
 from rmcheck.models.response_tokenizer import ResponseTokenizer
-from rmcheck.models.spec import ModelSpec, Setting, check_settings
+from rmcheck.models.spec import ModelSpec, Setting, check_device, check_settings
 from rmcheck.models.tokenization import EosRule
 
 
@@ -75,7 +75,7 @@ class ImplicitRewardModel(RewardModel):
         if self._set["template"] == "pair":
             raise UsageError(f"{spec.text}: a text pair has no response to sample; name a template")
         self._template = chosen_template(spec, self.policy, self._set["template"], self._set["eos"])
-        self._check_device()
+        check_device(spec.text, self._set["device"])
         self.fingerprint = self._fingerprint()
         self._scorers: tuple[CausalScorer, CausalScorer] | None = None
         self._tokenizer: ResponseTokenizer | None = None
@@ -88,8 +88,7 @@ class ImplicitRewardModel(RewardModel):
     @property
     def name(self) -> str:
         """The last two parts of both paths, as in `dpo/step-400 against sft/final`."""
-        short = ["/".join(c.path.absolute().parts[-2:]) for c in (self.policy, self.reference)]
-        return " against ".join(short)
+        return f"{self.policy.short_name} against {self.reference.short_name}"
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -239,14 +238,6 @@ class ImplicitRewardModel(RewardModel):
             raise ConformanceError(
                 f"{self.spec}: the tokenizers of policy and reference differ in {len(differing)} "
                 f"entries ({shown}); an implicit reward compares probabilities of the same tokens"
-            )
-
-    def _check_device(self) -> None:
-        device = self._set["device"]
-        kind, _, number = device.partition(":")
-        if device not in {"auto", "cpu", "cuda"} and not (kind == "cuda" and number.isdigit()):
-            raise UsageError(
-                f"{self.spec}: device is {device!r}; it is one of auto, cpu, cuda, cuda:N"
             )
 
     def _fingerprint(self) -> str:

@@ -63,7 +63,8 @@ class Encoded:
         length: Tokens the model will read (characters / 4 for models of text).
         ids: Token ids; empty for models of text.
         type_ids: Token type ids where the tokenizer's text pair gives them, or, for `implicit:`, 1
-            at the tokens of the response and 0 elsewhere; empty otherwise.
+            at the tokens of the response and 0 elsewhere, or, for `process:`, also 2 where a step
+            is read; empty otherwise.
         cut: Tokens removed because the conversation was too long; 0 for nearly all.
         sample: The sample itself.
     """

@@ -22,6 +22,8 @@ _BUILT_IN = {
     "fake": "rmcheck.models.fake:FakeRewardModel",
     "vllm": "rmcheck.models.vllm_model:VllmRewardModel",
     "implicit": "rmcheck.models.implicit_model:ImplicitRewardModel",
+    "process": "rmcheck.models.process_model:ProcessRewardModel",
+    "judge": "rmcheck.models.judge_model:JudgeRewardModel",
     "ensemble": "rmcheck.models.ensemble:EnsembleRewardModel",
 }
 

@@ -1,9 +1,8 @@
 """A sequence classification model in memory: token ids in, rewards out.
 
-With `shared_prefix` and `causal_scorer` the only files of this room that run torch. Three
-decisions are made here and nowhere else: the reward is read at a position computed from the length
-of the row, not from token ids; the head's last layer runs in float32 whatever the rest runs in;
-nothing squashes the logit.
+Three decisions are made here and nowhere else: the reward is read at a position computed from the
+length of the row, not from token ids; the head's last layer runs in float32 whatever the rest runs
+in; nothing squashes the logit.
 """
 
 import gc
@@ -235,7 +234,7 @@ def load_weights(
     checkpoint: Checkpoint,
     dtype: str,
     attention: str,
-    loader: str = "AutoModelForSequenceClassification",
+    loader: str | type[Any] = "AutoModelForSequenceClassification",
 ) -> Any:
     """The model of a checkpoint in memory, on the CPU unless it is quantised, ready to infer.
 
@@ -243,7 +242,7 @@ def load_weights(
         checkpoint: The folder, already checked.
         dtype: Name of the type of weights and activations.
         attention: `auto`, `sdpa` or `eager`; `auto` is eager where attention is soft-capped.
-        loader: The class of transformers that loads it.
+        loader: The class that loads it, or the name of one of transformers.
 
     Raises:
         ModelError: transformers cannot load the folder.
@@ -252,9 +251,10 @@ def load_weights(
     torch, transformers = engine()
     chosen = "eager" if attention == "auto" and checkpoint.soft_caps_attention else attention
     extra = {} if chosen == "auto" else {"attn_implementation": chosen}
+    source: Any = getattr(transformers, loader) if isinstance(loader, str) else loader
     try:
         with quiet_transformers():
-            model, info = getattr(transformers, loader).from_pretrained(
+            model, info = source.from_pretrained(
                 checkpoint.path,
                 dtype=getattr(torch, dtype),
                 use_safetensors=True,

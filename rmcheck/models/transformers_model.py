@@ -17,7 +17,7 @@ from rmcheck.models.checkpoint_tokenizer import (
 from rmcheck.models.conformance import prove
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong, checked_rewards
-from rmcheck.models.spec import ModelSpec, Setting, check_settings
+from rmcheck.models.spec import ModelSpec, Setting, check_device, check_settings
 from rmcheck.models.tokenization import ConversationTokenizer, EosRule
 from rmcheck.models.torch_scorer import (
     PositionRule,
@@ -69,7 +69,7 @@ class TransformersRewardModel(RewardModel):
         self._template = chosen_template(
             spec, self.checkpoint, self._set["template"], self._set["eos"]
         )
-        self._check_device()
+        check_device(spec.text, self._set["device"])
         self.fingerprint = self._fingerprint()
         self.shares_prefixes = self.prefix == "shared"
         self._warning = ""
@@ -84,7 +84,7 @@ class TransformersRewardModel(RewardModel):
     @property
     def name(self) -> str:
         """The last two parts of the path, as in `rm-7b/step-4200`."""
-        return "/".join(self.checkpoint.path.absolute().parts[-2:])
+        return self.checkpoint.short_name
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -211,15 +211,6 @@ class TransformersRewardModel(RewardModel):
             self._scorer.close()
         self._scorer = None
         self._tokenizer = None
-
-    def _check_device(self) -> None:
-        device = self._set["device"]
-        kind, _, number = device.partition(":")
-        numbered = kind == "cuda" and number.isdigit()
-        if device not in {"auto", "cpu", "cuda"} and not numbered:
-            raise UsageError(
-                f"{self.spec}: device is {device!r}; it is one of auto, cpu, cuda, cuda:N"
-            )
 
     def _fingerprint(self) -> str:
         facts: dict[str, object] = {

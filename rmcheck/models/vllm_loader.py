@@ -57,5 +57,5 @@ def _check(model: Any, path: str) -> None:
         more = f" and {len(unread) - _SHOWN} more" if len(unread) > _SHOWN else ""
         raise ConformanceError(
             f"{path}: its weights leave NaN in {', '.join(unread[:_SHOWN])}{more} (names of vLLM, "
-            "which joins tensors): tensors are missing, or hold NaN. Rewards would mean nothing"
+            "which joins tensors): tensors are missing, or hold NaN. Its answers would mean nothing"
         )

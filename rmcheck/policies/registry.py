@@ -9,6 +9,7 @@ from rmcheck.policies.policy import Policy
 
 _BUILT_IN = {
     "hf": "rmcheck.policies.transformers_policy:TransformersPolicy",
+    "vllm": "rmcheck.policies.vllm_policy:VllmPolicy",
     "http": "rmcheck.policies.http_policy:HttpPolicy",
     "fake": "rmcheck.policies.fake:FakePolicy",
 }

@@ -3,7 +3,7 @@
 from rmcheck.pool.faults import FAULT_RULES, FaultRule, fault_counts
 from rmcheck.pool.labels import labelled
 from rmcheck.pool.pool import Fault, FaultAction, FaultKind, Message, Pool, Prompt
-from rmcheck.pool.reading import read_pool, reader_names
+from rmcheck.pool.reading import read_pool, read_prompts, reader_names
 
 __all__ = [
     "FAULT_RULES",
@@ -17,5 +17,6 @@ __all__ = [
     "fault_counts",
     "labelled",
     "read_pool",
+    "read_prompts",
     "reader_names",
 ]

@@ -37,14 +37,29 @@ def user_turn(row: Row, name: str) -> Message:
 
 def messages(row: Row, name: str) -> tuple[Message, ...]:
     """A field that must be a list of `{role, content}`, with at least one."""
-    turns = []
-    for item in row.rows(name):
-        role = item.text("role")
-        if role not in ROLES:
-            raise malformed(_unknown_role(f"field {item.place + 'role'!r}", role, ROLES))
-        turns.append(Message(ROLES[role], item.text("content")))
+    turns = named_turns(row.rows(name), "role", "content", ROLES)
     if not turns:
         raise malformed(f"field {row.place + name!r} is an empty list; expected messages")
+    return turns
+
+
+def named_turns(
+    items: Sequence[Row], role: str, content: str, roles: Mapping[str, str]
+) -> tuple[Message, ...]:
+    """Objects of a list as turns.
+
+    Args:
+        items: The objects.
+        role: Their field that says who speaks.
+        content: Their field that says what.
+        roles: What the format calls each role.
+    """
+    turns = []
+    for item in items:
+        who = item.text(role)
+        if who not in roles:
+            raise malformed(_unknown_role(f"field {item.place + role!r}", who, roles))
+        turns.append(Message(roles[who], item.text(content)))
     return tuple(turns)
 
 

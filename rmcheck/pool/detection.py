@@ -1,10 +1,13 @@
 """Which format a file has: told by the fields of its first rows, never by its name."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import PoolError, Problem, UsageError, near_miss
+from rmcheck.pool.files import sample_first
 from rmcheck.pool.readers import READERS
+from rmcheck.pool.readers.prompts import PROMPTS
 from rmcheck.pool.readers.reader import Reader
 from rmcheck.pool.row import Row, RowFault
 
@@ -19,21 +22,32 @@ def reader_names() -> tuple[str, ...]:
     return tuple(sorted(reader.name for reader in READERS))
 
 
-def reader_named(name: str) -> Reader:
+def reader_named(name: str, *, or_prompts: bool = False) -> Reader:
     """The reader that `format:` names.
+
+    Args:
+        name: Its name.
+        or_prompts: Whether `prompts` is one too.
 
     Raises:
         UsageError: There is none; the near miss and all names are shown.
     """
-    for reader in READERS:
-        if reader.name == name:
-            return reader
-    hint = near_miss(name, reader_names())
-    raise UsageError(f"unknown format {name!r}.{hint} Formats: {', '.join(reader_names())}.")
+    readers = {reader.name: reader for reader in (*READERS, *([PROMPTS] if or_prompts else []))}
+    if name in readers:
+        return readers[name]
+    known = sorted(readers)
+    raise UsageError(
+        f"unknown format {name!r}.{near_miss(name, known)} Formats: {', '.join(known)}."
+    )
 
 
-def detected_reader(file: Path, first: list[NumberedRow]) -> Reader:
+def detected_reader(file: Path, first: list[NumberedRow], *, prompts_alone: bool = False) -> Reader:
     """The format of the first rows.
+
+    Args:
+        file: For messages.
+        first: The first rows.
+        prompts_alone: Whether rows may be prompts without responses.
 
     Raises:
         PoolError: They have no known format, or more than one.
@@ -47,25 +61,28 @@ def detected_reader(file: Path, first: list[NumberedRow]) -> Reader:
                 if isinstance(fault, RowFault)
             ]
         )
+    # Last, since every row of a pool has a prompt.
+    readers = (*READERS, PROMPTS) if prompts_alone else READERS
     lines: dict[str, int] = {}
     matched: dict[str, Reader] = {}
     for row in rows:
-        reader = next((r for r in READERS if r.matches(row)), None)
+        reader = next((r for r in readers if r.matches(row)), None)
         if reader is not None:
             matched[reader.name] = reader
             lines.setdefault(reader.name, row.line)
     if not matched:
-        raise _problem(file, _unknown_format(rows[0]), line=rows[0].line)
+        raise _problem(file, _unknown_format(file, rows[0], readers), line=rows[0].line)
     if len(matched) > 1:
         seen = ", ".join(f"{name} (first at {line})" for name, line in lines.items())
         raise _problem(file, f"the rows look like several formats: {seen}; name one with `format:`")
     return next(iter(matched.values()))
 
 
-def _unknown_format(row: Row) -> str:
-    formats = "\n".join(f"  {reader.name}: {reader.fields}" for reader in READERS)
+def _unknown_format(file: Path, row: Row, readers: Iterable[Reader]) -> str:
+    hint = f"if these are prompts: {sample_first(file)}\n" if PROMPTS.matches(row) else ""
+    formats = "\n".join(f"  {reader.name}: {reader.fields}" for reader in readers)
     return (
-        f"unknown format: the row has the fields {', '.join(row) or '(none)'}\n"
+        f"unknown format: the row has the fields {', '.join(row) or '(none)'}\n{hint}"
         f"known formats and their fields:\n{formats}\n"
         "name one with `format:` where the fields alone cannot tell"
     )

@@ -80,13 +80,16 @@ def fault_counts(pool: Pool) -> dict[FaultKind, dict[FaultAction, int]]:
     }
 
 
-def fault_problems(faults: Sequence[Fault], *, read: int, unit: str = "rows") -> list[Problem]:
+def fault_problems(
+    faults: Sequence[Fault], *, read: int, unit: str = "rows", in_suite: bool = True
+) -> list[Problem]:
     """One problem a kind for the faults that fail the read: how many, which, and the way out.
 
     Args:
         faults: Everything found; only those with the action `fail` count.
         read: How many rows (or prompts) were read in all.
         unit: What `read` counts.
+        in_suite: Whether a suite names the file, and so can say to read it all the same.
     """
     problems = []
     for kind, rule in FAULT_RULES.items():
@@ -97,7 +100,7 @@ def fault_problems(faults: Sequence[Fault], *, read: int, unit: str = "rows") ->
             problem_of_rows(
                 f"{kind}: {len(failed)} in {read} {unit} ({rule.meaning})",
                 [(fault.path, fault.line, fault.prompt_id, fault.detail) for fault in failed],
-                _way_out(kind, rule),
+                _way_out(kind, rule) if in_suite else "",
             )
         )
     return problems

@@ -15,6 +15,9 @@ from rmcheck.errors import PoolError, Problem, nearest
 from rmcheck.pool.row import RowFault, malformed
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".jsonl.gz", ".ndjson.gz", ".json.gz")
+# Prompts alone are read from these too, see `rmcheck.pool.prompt_files`.
+TABLES = (".csv", ".csv.gz")
+TEXTS = (".txt", ".txt.gz")
 GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -55,7 +58,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
             if magic == PARQUET_MAGIC:
                 yield from _parquet_rows(path)
             elif magic.startswith(GZIP_MAGIC):
-                with gzip.open(file) as unpacked, _gzip_errors(path):
+                with gzip.open(file) as unpacked, gzip_errors(path):
                     yield from _text_rows(path, unpacked)
             else:
                 yield from _text_rows(path, file)
@@ -80,11 +83,8 @@ def _text_rows(
             )
         else:
             start = text.strip()[:30]
-            raise _error(
-                path,
-                f"neither JSON Lines, a JSON list nor Parquet: it begins with {start!r}",
-                line=number,
-            )
+            found = f"neither JSON Lines, a JSON list nor Parquet: it begins with {start!r}"
+            raise _error(path, found + _way_out(path), line=number)
         return
     raise _error(path, "the file has no row, only white space")
 
@@ -140,11 +140,27 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowFault]]
 
 
 @contextmanager
-def _gzip_errors(path: Path) -> Iterator[None]:
+def gzip_errors(path: Path) -> Iterator[None]:
+    """Raises PoolError where gzip says that a file is broken."""
     try:
         yield
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _error(path, f"broken gzip: {error}") from error
+
+
+def _way_out(path: Path) -> str:
+    """What is to be done with a table or a text, which holds no pool."""
+    if not path.name.lower().endswith((*TABLES, *TEXTS)):
+        return ""
+    return f". If it holds prompts: {sample_first(path)}"
+
+
+def sample_first(path: Path) -> str:
+    """How a file of prompts becomes a pool."""
+    return (
+        "a pool has responses too; sample them first, and name the new file:\n"
+        f"  rmcheck sample {path} --policy=hf:DIR --responses=16 --out=pool.jsonl"
+    )
 
 
 def _neighbours(path: Path) -> str:

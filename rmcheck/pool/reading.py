@@ -24,10 +24,11 @@ from rmcheck.pool.faults import (
 )
 from rmcheck.pool.files import data_files, read_rows
 from rmcheck.pool.pool import Fault, FaultAction, FaultKind, Pool, Prompt
+from rmcheck.pool.prompt_files import read_prompt_rows
 from rmcheck.pool.readers.reader import Reader
 from rmcheck.pool.row import Row, RowFault, malformed, near
 
-__all__ = ["read_pool", "reader_names"]
+__all__ = ["read_pool", "read_prompts", "reader_names"]
 
 
 def read_pool(
@@ -56,27 +57,58 @@ def read_pool(
     """
     reader = None if format is None else reader_named(format)
     reading = _Reading(fault_actions(faults or {}), cluster, reader)
-    path = Path(path)
-    for file in data_files(path):
-        try:
-            reading.read(file)
-        except PoolError as error:
-            reading.problems += error.problems
-    return reading.pool(path)
+    return reading.whole(Path(path))
+
+
+def read_prompts(path: Path | str, *, format: str | None = None) -> Pool:
+    """Read what a policy is to answer: a file of prompts alone, or any pool.
+
+    Prompts alone may also stand in a table (.csv) or be one a line (.txt); see
+    `rmcheck.pool.readers.prompts`. Ids are those of the file, else made from the content; the same
+    conversation again is another prompt, and a `duplicate_row`.
+
+    Args:
+        path: A file, or a folder whose data files are all read, sorted.
+        format: `prompts` or the name of a pool's reader; None finds it out.
+
+    Returns:
+        Prompts; those of a pool keep their responses and labels, which nobody samples from.
+
+    Raises:
+        PoolError: The path, a file, its format or a row is wrong; everything found is named.
+        UsageError: Unknown `format`.
+    """
+    reader = None if format is None else reader_named(format, or_prompts=True)
+    reading = _Reading(fault_actions({}), None, reader, prompts_alone=True)
+    return reading.whole(Path(path))
 
 
 @dataclass
 class _Reading:
-    """One call of `read_pool`: what was read so far, and what is wrong with it."""
+    """One reading of a pool or of prompts: what was read so far, and what is wrong with it."""
 
     actions: Mapping[FaultKind, FaultAction]
     cluster: str | None
     reader: Reader | None
+    prompts_alone: bool = False
     found: dict[Reader, list[Path]] = field(default_factory=dict)
     rows_read: int = 0
     prompts: list[Prompt] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+
+    def whole(self, path: Path) -> Pool:
+        """The pool of a file or folder.
+
+        Raises:
+            PoolError: Something is wrong with a file or row, or no prompt is left.
+        """
+        for file in data_files(path):
+            try:
+                self.read(file)
+            except PoolError as error:
+                self.problems += error.problems
+        return self.pool(path)
 
     def read(self, file: Path) -> None:
         """Add the prompts of one file.
@@ -84,7 +116,7 @@ class _Reading:
         Raises:
             PoolError: The file as a whole is wrong.
         """
-        rows = read_rows(file)
+        rows = read_prompt_rows(file) if self.prompts_alone else read_rows(file)
         first = list(islice(rows, FIRST_ROWS))
         reader = self._reader_of(file, first)
         for line, values in chain(first, rows):
@@ -108,7 +140,7 @@ class _Reading:
         (reader,) = self.found
         prompts = _grouped(self.prompts) if reader.grouped else self.prompts
         prompts = self._sound(_named(prompts))
-        problems = fault_problems(self.faults, read=self.rows_read)
+        problems = fault_problems(self.faults, read=self.rows_read, in_suite=not self.prompts_alone)
         problems += [*self.problems, *_labels_without_value(prompts)]
         if not prompts and not problems:
             problems.append(self._nothing_left(path))
@@ -123,7 +155,7 @@ class _Reading:
         )
 
     def _reader_of(self, file: Path, first: list[NumberedRow]) -> Reader:
-        reader = self.reader or detected_reader(file, first)
+        reader = self.reader or detected_reader(file, first, prompts_alone=self.prompts_alone)
         self.found.setdefault(reader, []).append(file)
         return reader
 

@@ -5,9 +5,11 @@ import subprocess
 import sys
 
 import numpy as np
+import process_models
 import pytest
 import tiny_models
 from failing_server import FailingServer
+from judging_server import JudgingServer
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.model import RewardModel
@@ -15,7 +17,8 @@ from rmcheck.models.registry import open_model
 
 # Largest change by batch composition: rounding of the type that the model computes in.
 TOLERANCE = {"hf-bfloat16": 0.1, "hf-float32": 1e-5, "hf-encoder": 1e-5, "hf-shared": 1e-5}
-TOLERANCE |= {"implicit": 1e-5}
+TOLERANCE |= {"implicit": 1e-5, "process-head": 1e-5, "process-causal": 1e-5}
+TOLERANCE |= {"judge-hf": 1e-5}
 BACKENDS = [
     "fake",
     "python",
@@ -26,6 +29,10 @@ BACKENDS = [
     "hf-encoder",
     "http",
     "implicit",
+    "process-head",
+    "process-causal",
+    "judge-hf",
+    "judge-http",
 ]
 
 
@@ -52,9 +59,38 @@ def reward_server():
         yield running
 
 
+@pytest.fixture(scope="module")
+def labelled_folder(tmp_path_factory):
+    """A model with two labels a token."""
+    return process_models.labelled(tmp_path_factory.mktemp("labelled"))
+
+
+@pytest.fixture(scope="module")
+def judge_files(tmp_path_factory, policy_pair):
+    """A folder with a judge of this process, and one of a server."""
+    folder = tmp_path_factory.mktemp("judges")
+    ask = "prompt: '{{ prompt }}? {{ response }}'\n"
+    policy = policy_pair.partition(",")[0]
+    (folder / "local.yaml").write_text(f"engine: hf:{policy}\n{ask}read: {{yes: [f], no: [w]}}\n")
+    with JudgingServer() as running:
+        read = "read: {yes: [Yes, ' Yes'], no: [No]}"
+        (folder / "server.yaml").write_text(f"engine: http:{running.url}\n{ask}{read}\n")
+        yield folder
+
+
 @pytest.fixture(scope="module", params=BACKENDS)
-def model(request, workplace, llama_folder, bert_folder, reward_server, policy_pair):
+def model(
+    request,
+    workplace,
+    llama_folder,
+    bert_folder,
+    reward_server,
+    policy_pair,
+    labelled_folder,
+    judge_files,
+):
     """Each backend, loaded."""
+    policy = policy_pair.partition(",")[0]
     spec = {
         "fake": "fake:random?noise=0.5",
         "python": "python:my_judge:score",
@@ -65,6 +101,10 @@ def model(request, workplace, llama_folder, bert_folder, reward_server, policy_p
         "hf-encoder": f"hf:{bert_folder}?template=pair",
         "http": f"http:{reward_server.url}?tokenizer={llama_folder}",
         "implicit": f"implicit:{policy_pair}",
+        "process-head": f"process:{labelled_folder}?aggregate=product&step=%20&tag=\\n",
+        "process-causal": f"process:{policy}?aggregate=mean&step=%20&tag=\\n",
+        "judge-hf": f"judge:{judge_files}/local.yaml",
+        "judge-http": f"judge:{judge_files}/server.yaml",
     }[request.param]
     opened = open_model(spec, base=workplace)
     opened.load()
@@ -176,14 +216,29 @@ def test_names_and_descriptions_are_texts(model):
         ("fake:perfect", ["torch", "transformers", "pyarrow"]),
         ("http:{server}?tokenizer={llama}", ["torch", "transformers", "pyarrow"]),
         ("implicit:{pair}", ["torch", "transformers", "pyarrow"]),
+        ("process:{labelled}?aggregate=min&tag=x", ["torch", "transformers", "pyarrow"]),
+        ("judge:{judges}/local.yaml", ["torch", "transformers", "pyarrow"]),
+        ("judge:{judges}/server.yaml", ["torch", "transformers", "pyarrow"]),
     ],
 )
 def test_opening_imports_nothing_heavy(
-    spec, heavy, workplace, llama_folder, reward_server, policy_pair
+    spec,
+    heavy,
+    workplace,
+    llama_folder,
+    reward_server,
+    policy_pair,
+    labelled_folder,
+    judge_files,
 ):
     """A model is opened without torch, transformers, pyarrow, or the user's own module."""
     named = spec.format(
-        llama=llama_folder, work=workplace, server=reward_server.url, pair=policy_pair
+        llama=llama_folder,
+        work=workplace,
+        server=reward_server.url,
+        pair=policy_pair,
+        labelled=labelled_folder,
+        judges=judge_files,
     )
     code = (
         "import sys; from rmcheck.models.registry import open_model; "

@@ -1,5 +1,8 @@
 """`rmcheck sample --policy`: a pool file that survives its writer."""
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -177,6 +180,42 @@ def test_the_command_samples_a_pool(pool_file, policy_folder, tmp_path, capsys):
     assert main(command) == 0
     assert "3 prompts (3 were there), 9 responses" in capsys.readouterr().out
     assert out.read_bytes() == before
+
+
+def test_a_killed_process_goes_on_from_prompts_in_a_text_file(policy_folder, tmp_path):
+    """SIGKILL in the middle: the next run ends with the file of an undisturbed one."""
+    (tmp_path / "prompts.txt").write_text("".join(f"what is {i}\n" for i in range(24)))
+    out, whole = tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
+    command = ["sample", str(tmp_path / "prompts.txt"), f"--policy=hf:{policy_folder}?batch=2"]
+    command += ["--responses=2", "--max-tokens=10"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from rmcheck.cli import main; main()", *command, f"--out={out}"],
+        stdout=subprocess.DEVNULL,
+    )
+    while not (out.exists() and out.stat().st_size) and process.poll() is None:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    lost = 24 - out.read_bytes().count(b"\n")
+
+    assert main([*command, f"--out={whole}"]) == 0
+    assert main([*command, f"--out={out}"]) == 0
+    assert 0 < lost < 24
+    assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"), [(["a", "b"], ""), (["a", "b", "a"], "1 of 3 prompts repeat an earlier one")]
+)
+def test_repeated_prompts_are_told(texts, said, tmp_path, capsys):
+    """Each is answered, which costs; nothing is said where none repeats."""
+    path = tmp_path / "prompts.txt"
+    path.write_text("\n".join(texts))
+
+    main(["sample", str(path), "--policy=fake:x|y", "--responses=2", f"--out={tmp_path / 'out'}"])
+    first, *others = capsys.readouterr().out.splitlines()
+
+    assert ([first] if others else []) == ([f"{path}: {said}"] if said else [])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 import transformers
 
@@ -22,3 +23,26 @@ def save_policy(path, kind="llama", **changes):
     model.save_pretrained(path)
     tiny_models.tokenizer(chat_template=TEMPLATE).save_pretrained(path)
     return path
+
+
+def chi_squared(folder, row, drawn, temperature):
+    """How far first tokens are from the model's own softmax, and the 99.9 % point of its law.
+
+    Args:
+        folder: The model, which transformers runs.
+        row: Token ids of the prompt.
+        drawn: Token ids of each response; an empty one is the end token.
+        temperature: What logits are divided by.
+    """
+    from scipy.stats import chi2
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        logits = model(torch.tensor([row])).logits[0, -1].double()
+    expected = len(drawn) * torch.softmax(logits / temperature, dim=-1).numpy()
+    firsts = [ids[0] if ids else tiny_models.END for ids in drawn]
+    found = np.bincount(firsts, minlength=len(expected))
+    often = expected >= 5
+    cells = np.append(expected[often], expected[~often].sum())
+    counts = np.append(found[often], found[~often].sum())
+    return float(((counts - cells) ** 2 / cells).sum()), float(chi2.ppf(0.999, len(cells) - 1))

@@ -12,8 +12,13 @@ import numpy as np
 
 from rmcheck.errors import ConformanceError, ModelError
 from rmcheck.models.checkpoint import Checkpoint
-from rmcheck.models.torch_scorer import brief, chosen_device, engine, quiet_transformers
-from rmcheck.policies.policy import Decoding
+from rmcheck.models.torch_scorer import (
+    brief,
+    chosen_device,
+    engine,
+    memory_errors,
+    quiet_transformers,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +53,12 @@ class TorchSampler:
         self._model.eval()
 
     def sample(
-        self, rows: Sequence[Sequence[int]], seeds: Sequence[int], decoding: Decoding
+        self,
+        rows: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        *,
+        temperature: float,
+        max_tokens: int,
     ) -> list[list[int]]:
         """Sampled token ids after each row, without the one that ended it.
 
@@ -58,10 +68,12 @@ class TorchSampler:
         Args:
             rows: Token ids, none empty.
             seeds: One a row.
-            decoding: Temperature and most tokens.
+            temperature: What logits are divided by; 0 takes the likeliest token.
+            max_tokens: Most tokens after each row.
 
         Raises:
-            ModelError: The batch does not fit in memory, or logits are not finite.
+            MemoryError: The batch does not fit.
+            ModelError: Logits are not finite.
         """
         torch, transformers = engine()
         longest = max(map(len, rows))
@@ -71,20 +83,14 @@ class TorchSampler:
         for line, row in enumerate(rows):
             ids[line, longest - len(row) :] = row
             mask[line, longest - len(row) :] = 1
-        draw = _Draw(_uniforms(seeds, decoding.max_tokens), decoding.temperature, self._path.name)
-        try:
-            with quiet_transformers(), torch.inference_mode():
-                out = self._model.generate(
-                    torch.from_numpy(ids).to(self.device),
-                    attention_mask=torch.from_numpy(mask).to(self.device),
-                    generation_config=self._config(decoding.max_tokens),
-                    logits_processor=transformers.LogitsProcessorList([draw]),
-                )
-        except torch.OutOfMemoryError as error:
-            raise ModelError(
-                f"{self._path}: {len(rows)} responses at once do not fit in memory; lower batch=. "
-                f"{brief(error)}"
-            ) from error
+        draw = _Draw(_uniforms(seeds, max_tokens), temperature, self._path.name)
+        with memory_errors(), quiet_transformers(), torch.inference_mode():
+            out = self._model.generate(
+                torch.from_numpy(ids).to(self.device),
+                attention_mask=torch.from_numpy(mask).to(self.device),
+                generation_config=self._config(max_tokens),
+                logits_processor=transformers.LogitsProcessorList([draw]),
+            )
         return [self._until_eos(row) for row in out[:, longest:].tolist()]
 
     def close(self) -> None:
@@ -130,15 +136,24 @@ class _Draw:
 
     def __call__(self, input_ids: "Tensor", scores: "Tensor") -> "Tensor":
         torch, _ = engine()
-        mass = torch.softmax(scores.double() / self._temperature, dim=-1).cumsum(dim=-1)
-        if not torch.isfinite(mass[:, -1]).all():
+        if not torch.isfinite(scores.logsumexp(dim=-1)).all():
             raise ModelError(f"{self._name}: logits are NaN or infinite; try dtype=float32")
-        at = torch.from_numpy(self._uniforms[:, self._step, None].copy()).to(mass.device)
-        token = torch.searchsorted(mass, at * mass[:, -1:], right=True)
+        token = self._token(scores)
         self._step += 1
         drawn: Tensor = torch.full_like(scores, float("-inf"))
         drawn.scatter_(1, token.clamp_(max=scores.shape[1] - 1), 0.0)
         return drawn
+
+    def _token(self, scores: "Tensor") -> "Tensor":
+        """(rows, 1) ids of the next tokens."""
+        torch, _ = engine()
+        if self._temperature == 0:
+            likeliest: Tensor = scores.argmax(dim=-1, keepdim=True)
+            return likeliest
+        mass = torch.softmax(scores.double() / self._temperature, dim=-1).cumsum(dim=-1)
+        at = torch.from_numpy(self._uniforms[:, self._step, None].copy()).to(mass.device)
+        token: Tensor = torch.searchsorted(mass, at * mass[:, -1:], right=True)
+        return token
 
 
 def _uniforms(seeds: Sequence[int], steps: int) -> np.ndarray:

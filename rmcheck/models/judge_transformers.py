@@ -1,0 +1,95 @@
+"""Judges that transformers runs in this process: `hf:DIR` as the engine of a judge."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from rmcheck.errors import UsageError
+from rmcheck.models.causal_scorer import CausalScorer
+from rmcheck.models.judge_file import JudgeFile
+from rmcheck.models.judge_local import DTYPE, LocalJudge
+from rmcheck.models.judge_read import Score, YesNo
+from rmcheck.models.model import ConformanceItem
+from rmcheck.models.spec import ModelSpec, Setting, check_device
+from rmcheck.models.torch_sampler import TorchSampler
+
+
+class TransformersJudge(LocalJudge):
+    """`hf:DIR`: transformers, in this process."""
+
+    scheme: ClassVar[str] = "hf"
+    settings: ClassVar[tuple[Setting, ...]] = (
+        DTYPE,
+        Setting("device", ("auto", "cpu", "cuda", "cuda:N"), "auto"),
+        Setting("max_length", ("N",)),
+        Setting("template", ("FILE.jinja",)),
+        Setting("attention", ("auto", "sdpa", "eager"), "auto", closed=True),
+    )
+
+    def __init__(self, spec: ModelSpec, judge: JudgeFile) -> None:
+        super().__init__(spec, judge)
+        if isinstance(judge.read, Score) and self._set["attention"] != "auto":
+            raise UsageError(f"{spec.text}: attention is for yes and no; remove attention=")
+        check_device(spec.text, self._set["device"])
+        self._scorer: CausalScorer | None = None
+        self._sampler: TorchSampler | None = None
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """Also the device, which is `auto` until loaded."""
+        loaded = self._scorer or self._sampler
+        return {**super().description, "device": str(loaded.device) if loaded else "auto"}
+
+    @property
+    def _facts(self) -> dict[str, object]:
+        return {"attention": self._set["attention"]}
+
+    def _is_loaded(self) -> bool:
+        return (self._scorer or self._sampler) is not None
+
+    def _open(self, read: YesNo | Score) -> None:
+        shared: dict[str, Any] = {"dtype": self._set["dtype"], "device": self._set["device"]}
+        if isinstance(read, YesNo):
+            attention = self._set["attention"]
+            self._scorer = CausalScorer(self.checkpoint, attention=attention, **shared)
+        else:
+            ends = self.tokenizer.end_ids(self.checkpoint)
+            self._sampler = TorchSampler(self.checkpoint, eos_ids=ends, **shared)
+
+    def _next(self) -> CausalScorer:
+        if self._scorer is None:
+            raise self._not_loaded()
+        return self._scorer
+
+    def _sampled(
+        self, rows: Sequence[Sequence[int]], seeds: Sequence[int], read: Score
+    ) -> list[list[int]]:
+        if self._sampler is None:
+            raise self._not_loaded()
+        return self._sampler.sample(
+            rows, seeds, temperature=read.temperature, max_tokens=read.max_tokens
+        )
+
+    def _position(self) -> tuple[ConformanceItem, ...]:
+        """Logits made at the last id only, against the model's own forward."""
+        row = self.tokenizer.opening
+        words = [*self._words[0], *self._words[1]]
+        scorer = self._next()
+        gap = np.abs(scorer.next_token([row], words)[0] - scorer.own_next_token(row, words)).max()
+        detail = f"the last token; {gap:.2g} nats from the model's own forward"
+        if gap <= self.tolerance:
+            return (ConformanceItem("position", "pass", detail),)
+        detail += (
+            f" (allowed {self.tolerance:g}); its logits are not the output layer's alone, and "
+            f"rmcheck cannot read this architecture ({self.checkpoint.architecture})"
+        )
+        return (ConformanceItem("position", "fail", detail),)
+
+    def close(self) -> None:
+        """Release weights and tokenizer."""
+        for loaded in (self._scorer, self._sampler):
+            if loaded is not None:
+                loaded.close()
+        self._scorer = self._sampler = None
+        super().close()

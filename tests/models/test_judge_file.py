@@ -1,0 +1,214 @@
+"""The file of a judge: what it may say, and what is said of its mistakes."""
+
+import pytest
+
+from rmcheck.errors import UnknownModelError, UsageError
+from rmcheck.models.judge_file import read_judge_file
+from rmcheck.models.judge_read import Score, YesNo
+from rmcheck.models.model import Sample
+from rmcheck.models.registry import open_model
+from rmcheck.pool.pool import Message
+
+SAMPLE = Sample(
+    "p",
+    0,
+    (
+        Message("system", "be kind"),
+        Message("user", "one?"),
+        Message("assistant", "1"),
+        Message("user", "two?"),
+    ),
+    "2 {{ prompt }}",
+)
+WORDS = "engine: hf:judge\nprompt: '{{ response }}'\n"
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads a file with this text."""
+
+    def read_it(text):
+        file = tmp_path / "judge.yaml"
+        file.write_text(text)
+        return read_judge_file(file)
+
+    return read_it
+
+
+@pytest.fixture
+def problems(read):
+    """What is said of a text, a line each, without the folder."""
+
+    def problems_of(text):
+        with pytest.raises(UsageError) as caught:
+            read(text)
+        return [line.rpartition("/")[2] for line in str(caught.value).splitlines()]
+
+    return problems_of
+
+
+def test_words_are_texts_even_where_yaml_would_read_truth(read):
+    """Bare yes, no, Yes and No are words, not true and false."""
+    judge = read(WORDS + "read: {yes: [Yes, ' Yes'], no: No}")
+
+    assert judge.engine == "hf:judge"
+    assert judge.read == YesNo(("Yes", " Yes"), ("No",), top_logprobs=20, censored_at_most=0.05)
+    assert judge.system == ""
+
+
+def test_a_score_has_defaults(read):
+    """One answer at temperature 0, its last match; what is not parsed is an error."""
+    judge = read(WORDS + r"read: {score: 'Score:\s*(-?\d+)', range: [1, 10]}")
+
+    assert judge.read == Score(
+        r"Score:\s*(-?\d+)", 1.0, 10.0, 1, 0.0, 512, last=True, unparsed=None, unparsed_at_most=0.0
+    )
+
+
+def test_everything_about_a_score_can_be_said(read):
+    """Samples, temperature, length, which match, and the reward of what is not parsed."""
+    judge = read(
+        WORDS + "system: Be strict.\n"
+        r"read: {score: '(\d+)', range: [0, 5], samples: 4, temperature: 1, max_tokens: 9, "
+        "last: false}\nunparsed: {reward: -1, at_most: 0.2}"
+    )
+
+    assert judge.read == Score(r"(\d+)", 0.0, 5.0, 4, 1.0, 9, False, -1.0, 0.2)
+    assert judge.system == "Be strict."
+
+
+def test_the_template_sees_turns_last_question_and_response(read):
+    """What a response says is text: a template inside it stays as it is."""
+    judge = read(
+        "engine: hf:judge\nread: {yes: Y, no: N}\nprompt: |\n"
+        "  {% for m in messages %}\n  [{{ m.role }}] {{ m.content }}\n  {% endfor %}\n"
+        "  Question: {{ prompt }}\n  Answer: {{ response }}\n"
+    )
+
+    assert judge.question.text(SAMPLE) == (
+        "[system] be kind\n[user] one?\n[assistant] 1\n[user] two?\n"
+        "Question: two?\nAnswer: 2 {{ prompt }}"
+    )
+
+
+def test_a_template_may_stand_in_a_file_beside(read, tmp_path):
+    """Relative paths are relative to the file's folder."""
+    (tmp_path / "ask.jinja").write_text("Good? {{ response }}")
+    judge = read("engine: hf:judge\ntemplate: ask.jinja\nread: {yes: Y, no: N}")
+
+    assert judge.question.text(SAMPLE) == "Good? 2 {{ prompt }}"
+
+
+def test_all_problems_are_told_at_once_with_their_places(problems):
+    """Near misses and valid words included, in the order of the file."""
+    found = problems(
+        "engin: hf:judge\n"
+        "prompt: '{{ promt }}'\n"
+        "read: {score: '\\d+', range: [9, 1], samples: 2, max_tokns: 5}\n"
+        "unparsed: {reward: low, at_most: 2}\n"
+    )
+
+    assert [line.split(": ", 1)[0] for line in found] == [
+        f"judge.yaml:{place}"
+        for place in ("1:1", "1:1", "2:9", "3:15", "3:29", "3:46", "3:49", "4:20", "4:34")
+    ]
+    assert any("no key 'engin' in the file. Did you mean 'engine'?" in line for line in found)
+    assert any("reads 'promt', which is not there. Did you mean 'prompt'?" in s for s in found)
+    assert any("it does not show the response" in line for line in found)
+    assert any("has 0 groups; it has one, which is the number" in line for line in found)
+    assert any("range is [LEAST, GREATEST]" in line for line in found)
+    assert any("2 answers at temperature 0 are one answer, 2 times" in line for line in found)
+    assert any("Did you mean 'max_tokens'?" in line for line in found)
+    assert any("reward is 'low'; it is a number" in line for line in found)
+    assert any("at_most is 2; it is a share from 0 to 1" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (WORDS, "'read' is missing"),
+        (WORDS + "read: {yes: Y}", "'no' is missing"),
+        (WORDS + "read: {yes: [Y, A], no: [A]}", "'A' stands in both yes and no"),
+        (WORDS + "read: {yes: [], no: N}", "yes is a list of different words, such as [Yes]"),
+        (WORDS + "read: {yes: [Y, Y], no: N}", "yes is a list of different words"),
+        (WORDS + "read: {yes: Y, no: N, score: '(1)'}", "read has either yes: and no:"),
+        (WORDS + "read: {}", "read has either yes: and no:"),
+        (WORDS + "read: yes", "read is a mapping with yes: and no:"),
+        (WORDS + "read: {yes: Y, no: N, samples: 2}", "'samples' is for reading a score"),
+        (WORDS + "read: {yes: Y, no: N}\nunparsed: error", "'unparsed' is for reading a score"),
+        (WORDS + "read: {score: '(', range: [0, 1]}", "no regular expression"),
+        (WORDS + "read: {score: '(1)(2)', range: [0, 1]}", "has 2 groups"),
+        (WORDS + "read: {score: '(1)', range: [0, .nan]}", "range is '.nan'; it is a number"),
+        (WORDS + "read: {score: '(1)', range: [0, 1], last: maybe}", "it is true or false"),
+        (WORDS + "read: {score: '(1)', range: [0, 1], temperature: -1}", "it is 0 or more"),
+        (WORDS + "read: {score: '(1)', range: [0, 1]}\nunparsed: eror", "Did you mean 'error'?"),
+        (
+            WORDS + "read: {score: '(1)', range: [0, 1]}\nunparsed: {reward: 0}",
+            "the reward of what is not parsed is 0, which answers can have too (range 0 to 1)",
+        ),
+        ("engine: hf:j\nread: {yes: Y, no: N}", "a judge has one template"),
+        (WORDS + "template: a.jinja\nread: {yes: Y, no: N}", "a judge has one template"),
+        ("engine: hf:j\ntemplate: a.jinja\nread: {yes: Y, no: N}", "a.jinja cannot be read"),
+        ("engine: hf:j\nprompt: '{% if %}'\nread: {yes: Y, no: N}", "line 1 is no Jinja"),
+        (WORDS + "read: {yes: Y, no: N}\nread: {yes: Y, no: N}", "'read' is given twice"),
+        (WORDS + "? [a, b]\n: 1\nread: {yes: Y, no: N}", "no key"),
+        ("engine:\nprompt: '{{ response }}'\nread: {yes: Y, no: N}", "engine is one text"),
+        ("engine: ''\nprompt: '{{ response }}'\nread: {yes: Y, no: N}", "engine is empty"),
+        ("- a", "a judge file is a mapping with the keys engine, template, prompt, system, read"),
+        ("a: [", "not valid YAML"),
+    ],
+)
+def test_each_mistake_is_named(read, text, said):
+    """In words that say what instead."""
+    with pytest.raises(UsageError) as caught:
+        read(text)
+
+    assert said in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_an_unknown_model(tmp_path):
+    """As for every model."""
+    with pytest.raises(UnknownModelError, match=r"judge file .*no\.yaml cannot be read"):
+        open_model("judge:no.yaml", base=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ("vlm:j", "no judge runs on 'vlm'. Did you mean 'vllm'? Engines: hf:, vllm:, http:"),
+        ("judge-7b", "has no scheme"),
+        ("hf:nowhere", "engine: checkpoint"),
+        ("hf:j?dtyp=bfloat16", "no setting 'dtyp'. Did you mean 'dtype'?"),
+        ("http:nowhere", "has no address"),
+    ],
+)
+def test_a_wrong_engine_is_told_with_the_file(tmp_path, engine, said):
+    """The message begins with the file that names it."""
+    (tmp_path / "judge.yaml").write_text(
+        f"engine: {engine}\nprompt: '{{{{ response }}}}'\nread: {{yes: Y, no: N}}\n"
+    )
+
+    with pytest.raises(UsageError) as caught:
+        open_model("judge:judge.yaml", base=tmp_path)
+
+    assert str(caught.value).startswith(f"{tmp_path / 'judge.yaml'}: engine: ")
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "last", "number"),
+    [
+        ("Score: 3 ... Score: 7", True, 7.0),
+        ("Score: 3 ... Score: 7", False, 3.0),
+        ("Score:-0.5", True, -0.5),
+        ("Score: 11", True, None),
+        ("Score: 3, no, Score: 11", True, None),
+        ("three", True, None),
+        ("", True, None),
+    ],
+)
+def test_a_number_out_of_range_or_missing_is_not_parsed(answer, last, number):
+    """The last match counts, or the first; a worse one does not stand in for it."""
+    read = Score(r"Score:\s*(-?\d+(?:\.\d+)?)", -1, 10, last=last)
+
+    assert read.parsed(answer) == number

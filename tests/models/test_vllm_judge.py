@@ -1,0 +1,122 @@
+"""Judges that vLLM runs: the numbers of transformers, seeds, and a clean end."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import tiny_models
+
+from rmcheck.models.registry import open_model
+
+needs_vllm = pytest.mark.skipif(
+    find_spec("vllm") is None, reason="vLLM is not installed; .ci/vllm runs these tests where it is"
+)
+# vLLM's attention on a CPU takes heads of 32 dimensions and more.
+WIDE = {"hidden_size": 128, "max_position_embeddings": 1024}
+ASK = "prompt: '{{ prompt }}? {{ response }}'\n"
+WORDS = ASK + 'read: {yes: [f, " t"], no: [w, d]}\n'
+SCORE = (
+    ASK + "read: {score: '([0-9])', range: [0, 9], samples: 3, temperature: 1.0, max_tokens: 40}\n"
+    "unparsed: {reward: -1, at_most: 1}\n"
+)
+GREEDY = ASK + "read: {score: '([0-9])', range: [0, 9], max_tokens: 8}\nunparsed: {reward: -1}\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny language model that vLLM runs on a CPU. Read only."""
+    return tiny_models.causal(tmp_path_factory.mktemp("judge") / "model", **WIDE)
+
+
+@pytest.fixture
+def opened(folder, tmp_path):
+    """Opens judges of this model by one engine or the other, and closes them."""
+    models = []
+
+    def open_it(text, engine="vllm", settings=""):
+        file = tmp_path / f"judge-{len(models)}.yaml"
+        file.write_text(f"engine: {engine}:{folder}{settings}\n{text}")
+        models.append(open_model(f"judge:{file}"))
+        return models[-1]
+
+    yield open_it
+    for model in models:
+        model.close()
+
+
+@pytest.mark.parametrize("setting", ["dtype=bfloat16", "max_length=512"])
+def test_engine_and_settings_are_part_of_the_fingerprint(opened, setting):
+    """Verdicts of vLLM and transformers never stand for each other; memory changes none."""
+    plain = opened(WORDS).fingerprint
+
+    assert opened(WORDS, "hf").fingerprint != plain
+    assert opened(WORDS, settings=f"?{setting}").fingerprint != plain
+    assert opened(WORDS, settings="?gpu_memory=0.5").fingerprint == plain
+
+
+@needs_vllm
+def test_log_odds_page_and_words_are_those_of_transformers(opened, samples):
+    """To 5e-5 nats in float32, on the same ids, from raw log-probabilities; the page is whole."""
+    here, there = opened(WORDS), opened(WORDS, "hf")
+    there.load()
+    expected = there.score(there.encode(samples))
+    tokens = there.engine.likeliest(there.encode(samples), 5)
+
+    here.load()
+    encoded = here.encode(samples)
+    rewards = here.score(encoded)
+    shuffled = here.score(encoded[::-1])
+    here.prove(encoded)
+
+    assert [e.ids for e in encoded] == [e.ids for e in there.encode(samples)]
+    np.testing.assert_allclose(rewards, expected, rtol=0, atol=5e-5)
+    np.testing.assert_allclose(shuffled[::-1], rewards, rtol=0, atol=1e-5)
+    assert [list(row) for row in here.engine.likeliest(encoded, 5)] == [list(r) for r in tokens]
+    assert [item.name for item in here.conformance] == [
+        "reward",
+        "precision",
+        "question",
+        "special_tokens",
+        "words",
+        "mass",
+        "batch_invariance",
+        "depends_on_response",
+    ]
+
+
+@needs_vllm
+def test_answers_hang_on_question_and_number_alone(opened, samples):
+    """Alone, reversed, or together the same; greedy answers are those of transformers."""
+    model = opened(SCORE)
+    model.load()
+    encoded, read = model.encode(samples), model.judge.read
+    together = model.engine.answers(encoded, read).found
+    backwards = model.engine.answers(encoded[::-1], read).found
+    alone = model.engine.answers(encoded[3:4], read).found[0]
+    rewards = model.score(encoded)
+    greedy = opened(GREEDY)
+    greedy.load()
+    said = greedy.engine.answers(greedy.encode(samples), greedy.judge.read).found
+    theirs = opened(GREEDY, "hf")
+    theirs.load()
+
+    assert [backwards[7 - i] for i in range(8)] == [together[i] for i in range(8)]
+    assert alone == together[3]
+    assert len(set(alone)) == 3
+    assert (rewards != -1).any()
+    assert said == theirs.engine.answers(theirs.encode(samples), theirs.judge.read).found
+
+
+@needs_vllm
+def test_loading_another_closes_the_first_and_it_loads_again(opened, samples):
+    """One vLLM at a time; rewards after loading again are the same."""
+    first, second = opened(WORDS), opened(WORDS + "system: be strict\n")
+    first.load()
+    before = first.score(first.encode(samples))
+    second.load()
+    other = second.score(second.encode(samples))
+
+    first.load()
+
+    np.testing.assert_array_equal(first.score(first.encode(samples)), before)
+    assert np.abs(other - before).max() > 1e-3
