@@ -9,7 +9,7 @@ nothing squashes the logit.
 import gc
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ConformanceError, MissingDependencyError, ModelError, UsageError
 from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.cpu import float32_by_onednn, keep_freed_memory, release_freed_memory
 from rmcheck.models.head import Head
 from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.shared_prefix import packed_hidden
@@ -61,6 +62,8 @@ class TorchScorer:
         position: PositionRule,
     ) -> None:
         self.device = chosen_device(device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.head = head
         self.position = position
         self._model: Any = load_weights(checkpoint, dtype, attention)
@@ -119,7 +122,7 @@ class TorchScorer:
         torch, _ = engine()
         packed = packed_rows(rows, [self.reward_position(row) for row in rows], least)
         config = self._model.config.get_text_config()
-        with memory_errors(), torch.inference_mode():
+        with memory_errors(), torch.inference_mode(), self._fast_products():
             states = packed_hidden(self._body, config, packed, self.device)
             return self._picked(self._last_layer(states))
 
@@ -162,11 +165,8 @@ class TorchScorer:
 
     def close(self) -> None:
         """Give the memory back."""
-        torch, _ = engine()
         self._model = self._body = self._last_layer = None
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_memory(self.device)
 
     def _padded(
         self, rows: Sequence[Sequence[int]], types: Sequence[Sequence[int]]
@@ -185,6 +185,10 @@ class TorchScorer:
             for line, row in enumerate(types):
                 kinds[line, : len(row)] = row
         return {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
+
+    def _fast_products(self) -> AbstractContextManager[None]:
+        """Not where rows are padded: the attention kernel is slower with it."""
+        return float32_by_onednn() if self.device.type == "cpu" else nullcontext()
 
     def _picked(self, logits: "Tensor") -> NDArray[np.float64]:
         return self.head.rewards(logits.float().cpu().numpy())
@@ -310,6 +314,16 @@ def chosen_device(name: str) -> "Device":
             f"there is no device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices"
         )
     return device
+
+
+def release_memory(device: "Device") -> None:
+    """Give back to the system what dropped models and their activations held."""
+    torch, _ = engine()
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    else:
+        release_freed_memory()
 
 
 def _last_layer(model: Any, body: Any) -> str:
