@@ -63,8 +63,8 @@ SETS = {
     "2 responses": (8, 2, 195, 90),
     "8 responses": (3, 8, 195, 90),
     "64 responses": (1, 64, 195, 90),
-    "answers": (4, 8, 45, 270),
-    "long prompts": (2, 8, 960, 380),
+    "answers": (3, 8, 45, 270),
+    "long prompts": (1, 8, 960, 380),
 }
 BUDGETS_SET = "8 responses"
 # hidden, layers, heads, key heads, intermediate: as Qwen2.5 0.5B and 1.5B, and Llama 3 8B.
