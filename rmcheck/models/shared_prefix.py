@@ -2,15 +2,16 @@
 
 A packed row goes through the model as one row without padding; only attention knows its
 segments. Each sees its prefix whole and itself causally, through the kernel that the model would
-use, or through plain matrix products where attention is soft-capped (no kernel has that) or in
-half precision on a CPU (where they are twice as fast as the kernel). The function is registered
+use, or through plain matrix products where attention is soft-capped (no kernel has that) or on a
+CPU (where they are faster than the kernel, in half precision twice). The function is registered
 with transformers' AttentionInterface; implementations that register no mask are given none.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from rmcheck.models.cpu import float32_by_onednn
 from rmcheck.models.packing import Packed, Segment
 
 if TYPE_CHECKING:
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 NAME = "rmcheck_packed"
 # Queries of one product, so that a mask and the weights of long rows stay small.
 _TILE = 256
+# On a CPU: weights of one product, about 1 MiB in float32; queries of one, whatever its keys;
+# and rows up to which the kernel is faster than products.
+_CACHED = 1 << 18
+_FEWEST = 16
+_SHORT = 128
 
 
 class Masks:
@@ -69,7 +75,9 @@ def packed_hidden(body: Any, config: Any, packed: Packed, device: "Device") -> "
         torch.from_numpy(array).to(device)
         for array in (packed.ids, packed.positions, packed.read_at)
     )
-    with _packed_attention(config):
+    # Not where rows are padded: the attention kernel is slower with it.
+    products = float32_by_onednn() if device.type == "cpu" else nullcontext()
+    with _packed_attention(config), products:
         states: Tensor = body(
             input_ids=ids[None],
             position_ids=positions[None],
@@ -111,29 +119,32 @@ def attention(
     Returns:
         (1, T, heads, size), and None for the weights.
     """
-    plain = softcap is not None or (query.device.type == "cpu" and query.dtype.itemsize == 2)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out = query.new_empty(*query.shape[:-1], value.shape[-1])
     for segment in segments:
         window = sliding_window
         if window is not None and segment.prefix + segment.length <= window:
             window = None
-        if not (plain or window or segment.prefix):
-            here = slice(segment.start, segment.stop)
-            out[:, :, here] = _kernel(
-                query[:, :, here], key[:, :, here], value[:, :, here], None, scale
-            )
-            continue
-        for start in range(0, segment.length, _TILE):
-            stop = min(start + _TILE, segment.length)
-            here = slice(segment.start + start, segment.start + stop)
-            mask = masks.slice(stop - start, segment.prefix + start, window, query)
-            seen = (_seen(key, segment, stop), _seen(value, segment, stop))
-            if plain:
-                out[:, :, here] = _products(query[:, :, here], *seen, mask, scale, softcap)
-            else:
-                out[:, :, here] = _kernel(query[:, :, here], *seen, mask, scale)
+        here = slice(segment.start, segment.stop)
+        asked, into = query[:, :, here], out[:, :, here]
+        if softcap is not None or _products_are_faster(query, segment):
+            seen = (_seen(key, segment, segment.length), _seen(value, segment, segment.length))
+            _products(asked, *seen, masks, into, window=window, scale=scale, softcap=softcap)
+        elif window or segment.prefix:
+            for start in range(0, segment.length, _TILE):
+                stop = min(start + _TILE, segment.length)
+                tile = asked[:, :, start:stop]
+                mask = masks.slice(stop - start, segment.prefix + start, window, query)
+                seen = (_seen(key, segment, stop), _seen(value, segment, stop))
+                into[:, :, start:stop] = _kernel(tile, *seen, mask, scale)
+        else:
+            into.copy_(_kernel(asked, key[:, :, here], value[:, :, here], None, scale))
     return out.transpose(1, 2), None
+
+
+def _products_are_faster(query: "Tensor", segment: Segment) -> bool:
+    """Whether plain products beat the kernel: on a CPU they do, but for short rows (measured)."""
+    return query.device.type == "cpu" and (segment.prefix > 0 or segment.length >= _SHORT)
 
 
 def _kernel(
@@ -161,23 +172,48 @@ def _products(
     query: "Tensor",
     key: "Tensor",
     value: "Tensor",
-    mask: "Tensor",
+    masks: Masks,
+    out: "Tensor",
+    *,
+    window: int | None,
     scale: float,
     softcap: float | None,
-) -> "Tensor":
-    """The same without a kernel: heads that share a key are rows of one product."""
+) -> None:
+    """The same without a kernel, into `out`: heads that share a key are rows of one product.
+
+    On a CPU one key head at a time and so few queries that the weights stay in its cache.
+    """
     import torch
 
-    heads, count, size = query.shape[1:]
     key_heads = key.shape[1]
-    rows = query.reshape(key_heads, heads // key_heads * count, size)
-    weights = torch.bmm(rows, key[0].transpose(1, 2)).mul_(scale)
-    if softcap is not None:
-        weights = weights.div_(softcap).tanh_().mul_(softcap)
-    weights = weights.view(key_heads, -1, count, mask.shape[-1]).add_(mask)
-    weights = weights.softmax(-1, dtype=torch.float32).to(value.dtype)
-    mixed = torch.bmm(weights.view(key_heads, -1, mask.shape[-1]), value[0])
-    return mixed.view(1, heads, count, -1)
+    sharing = query.shape[1] // key_heads
+    on_cpu = query.device.type == "cpu"
+    before = key.shape[2] - query.shape[2]
+    step = 1 if on_cpu else key_heads
+    tile = min(_TILE, max(_FEWEST, _CACHED // (sharing * key.shape[2]))) if on_cpu else _TILE
+    room = query.new_empty(step * sharing * tile * key.shape[2])
+    for start in range(0, query.shape[2], tile):
+        stop = min(start + tile, query.shape[2])
+        rows, keys = sharing * (stop - start), before + stop
+        weights = room[: step * rows * keys].view(step, rows, keys)
+        hidden = weights.view(-1, stop - start, keys)
+        mask = masks.slice(stop - start, before + start, window, query)
+        if window is None:  # all before the tile is seen
+            hidden, mask = hidden[..., before + start :], mask[:, before + start :]
+        for first in range(0, key_heads, step):
+            heads = slice(first * sharing, (first + step) * sharing)
+            asked = query[0, heads, start:stop].reshape(step, rows, -1)
+            seen = (states[0, first : first + step, :keys] for states in (key, value))
+            torch.baddbmm(
+                weights, asked, next(seen).transpose(1, 2), beta=0, alpha=scale, out=weights
+            )
+            if softcap is not None:
+                weights.div_(softcap).tanh_().mul_(softcap)
+            hidden.add_(mask)
+            torch.softmax(weights, -1, out=weights)
+            out[0, heads, start:stop] = torch.bmm(weights, next(seen)).view(
+                step * sharing, stop - start, -1
+            )
 
 
 def _seen(states: "Tensor", segment: Segment, stop: int) -> "Tensor":

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ConformanceError, MissingDependencyError, ModelError, UsageError
 from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.cpu import keep_freed_memory, release_freed_memory
 from rmcheck.models.head import Head
 from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.shared_prefix import packed_hidden
@@ -60,6 +61,8 @@ class TorchScorer:
         position: PositionRule,
     ) -> None:
         self.device = chosen_device(device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.head = head
         self.position = position
         self._model: Any = load_weights(checkpoint, dtype, attention)
@@ -161,11 +164,8 @@ class TorchScorer:
 
     def close(self) -> None:
         """Give the memory back."""
-        torch, _ = engine()
         self._model = self._body = self._last_layer = None
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_memory(self.device)
 
     def _padded(
         self, rows: Sequence[Sequence[int]], types: Sequence[Sequence[int]]
@@ -310,6 +310,16 @@ def chosen_device(name: str) -> "Device":
             f"there is no device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices"
         )
     return device
+
+
+def release_memory(device: "Device") -> None:
+    """Give back to the system what dropped models and their activations held."""
+    torch, _ = engine()
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    else:
+        release_freed_memory()
 
 
 def _last_layer(model: Any, body: Any) -> str:

@@ -54,8 +54,14 @@ class BatchOrder(Protocol):
 
     order: list[int]
 
-    def end(self, start: int, budget: int) -> int:
-        """End in `order` of the batch that begins at `start`, at least one sample further."""
+    def end(self, start: int, budget: int, spare: int = 0) -> int:
+        """End in `order` of the batch that begins at `start`, at least one sample further.
+
+        Args:
+            start: Where it begins in `order`.
+            budget: Computed tokens that it stays within.
+            spare: Tokens more, where they complete a group whose beginning would be repeated.
+        """
         ...
 
     def computed(self, start: int, end: int) -> int:
@@ -74,8 +80,8 @@ class PaddedOrder:
         self.order = longest_first(lengths)
         self._falling = [lengths[i] for i in self.order]
 
-    def end(self, start: int, budget: int) -> int:
-        """See `batch_end`."""
+    def end(self, start: int, budget: int, spare: int = 0) -> int:
+        """See `batch_end`; there are no groups to complete."""
         return batch_end(self._falling, start, budget)
 
     def computed(self, start: int, end: int) -> int:
@@ -109,8 +115,19 @@ class PackedOrder:
             self._prefixes += [groups[at].prefix // block * block] * len(members)
             self._first += [first] * len(members)
 
-    def end(self, start: int, budget: int) -> int:
+    def end(self, start: int, budget: int, spare: int = 0) -> int:
         """As many samples as stay within the budget; a larger one is a batch of its own."""
+        end = self._filled(start, budget)
+        rest = range(end, len(self.order))
+        completed = next((at for at in rest if self._first[at] == at), len(self.order))
+        return completed if self._filled(start, budget + spare) >= completed else end
+
+    def computed(self, start: int, end: int) -> int:
+        """Tokens with every common beginning once."""
+        return sum(self._added(start, at) for at in range(start, end))
+
+    def _filled(self, start: int, budget: int) -> int:
+        """End of the batch that begins at `start` and stays within the budget."""
         end, computed = start + 1, self._lengths[start]
         while end < len(self.order):
             computed += self._added(start, end)
@@ -118,10 +135,6 @@ class PackedOrder:
                 break
             end += 1
         return end
-
-    def computed(self, start: int, end: int) -> int:
-        """Tokens with every common beginning once."""
-        return sum(self._added(start, at) for at in range(start, end))
 
     def _added(self, start: int, at: int) -> int:
         """Tokens that a sample adds to a batch that began at `start`."""
@@ -156,12 +169,20 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 
 def cut(samples: BatchOrder, budget: int) -> Iterator[list[int]]:
-    """Positions in batches, each within `budget` computed tokens where one sample is."""
+    """Positions in batches, each within `budget` computed tokens where one sample is.
+
+    To complete a group the budget is passed by up to `spare_tokens`.
+    """
     start = 0
     while start < len(samples.order):
-        end = samples.end(start, budget)
+        end = samples.end(start, budget, spare_tokens(budget))
         yield samples.order[start:end]
         start = end
+
+
+def spare_tokens(budget: int) -> int:
+    """Tokens by which a batch may pass its budget to complete a group: a quarter."""
+    return budget // 4
 
 
 def spread(lengths: Sequence[int], count: int) -> list[int]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import PartialScoringError, ScoringError
 from rmcheck.models.model import Encoded, RewardModel, checked_rewards
-from rmcheck.scoring.batches import BatchOrder, PackedOrder, PaddedOrder
+from rmcheck.scoring.batches import BatchOrder, PackedOrder, PaddedOrder, spare_tokens
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.store.parts import CutSide, Provenance, ScoreRows
 from rmcheck.store.scores import ModelScores
@@ -77,9 +77,10 @@ def score_groups(
     provenance = Provenance.of(model)
     on_server = model.description.get("device") == "server"
     faults: list[str] = []
+    spare = spare_tokens(budget)
     start = 0
     while start < len(groups):
-        end = samples.end(start, budget)
+        end = samples.end(start, budget, spare)
         computed = samples.computed(start, end)
         batch = [groups[i] for i in samples.order[start:end]]
         inputs = [group[0].encoded for group in batch]
@@ -88,7 +89,7 @@ def score_groups(
         except MemoryError as error:
             if len(batch) == 1:
                 raise does_not_fit(model, inputs[0], error) from error
-            budget = samples.computed(start, start + len(batch) // 2)
+            budget, spare = samples.computed(start, start + len(batch) // 2), 0
             report = replace(report, halvings=report.halvings + 1)
             continue
         except PartialScoringError as error:
