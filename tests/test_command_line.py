@@ -33,7 +33,7 @@ def folder(tmp_path, monkeypatch):
     )
     (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "demo.yaml").write_text(SUITE)
-    (tmp_path / "rules.py").write_text(
+    (tmp_path / "command_rules.py").write_text(
         "def length(prompts, responses):\n    return [float(len(r)) for r in responses]\n"
     )
     monkeypatch.chdir(tmp_path)
@@ -43,7 +43,7 @@ def folder(tmp_path, monkeypatch):
 
 def test_a_bundle_gates_like_the_model_it_came_from(folder, capsys):
     """`rmcheck score` needs no baseline; `scores:` reads its bundle without the model."""
-    model = "python:rules:length?version=1"
+    model = "python:command_rules:length?version=1"
     assert main(["score", "demo.yaml", f"--model={model}", "--bundle=scores.parquet"]) == 0
     assert "160 scores" in capsys.readouterr().out
 
@@ -57,14 +57,14 @@ def test_a_bundle_gates_like_the_model_it_came_from(folder, capsys):
 
 def test_scoring_again_scores_nothing(folder, capsys):
     """What the store has is not scored twice."""
-    arguments = ["score", "demo.yaml", "--model=python:rules:length?version=1"]
+    arguments = ["score", "demo.yaml", "--model=python:command_rules:length?version=1"]
     main(arguments)
     first = capsys.readouterr().out
 
     main(arguments)
 
     assert "160 scored" in first
-    assert capsys.readouterr().out == "python:rules:length?version=1: 160 from the store\n"
+    assert capsys.readouterr().out == "python:command_rules:length?version=1: 160 from the store\n"
 
 
 def test_validate_reads_the_suite_and_its_pool(folder, capsys):
@@ -90,7 +90,7 @@ def test_validate_says_everything_that_is_wrong_and_goes_on(folder, capsys):
     ("arguments", "said"),
     [
         (["score", "demo.yaml", "--model=nope:x"], "no model has the scheme 'nope'"),
-        (["score", "demo.yaml", "--model=python:rules:lenght"], "length"),
+        (["score", "demo.yaml", "--model=python:command_rules:lenght"], "length"),
         (["score", "missing.yaml", "--model=fake:constant"], "missing.yaml"),
         (["validate", "missing.yaml"], "missing.yaml"),
     ],

@@ -17,7 +17,7 @@ resamples: 1000
 checks:
   - {name: accuracy, metric: accuracy, at_least: 0.60}
 """
-MODEL = "--model=python:rules:length?version=1"
+MODEL = "--model=python:curve_rules:length?version=1"
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def folder(tmp_path, monkeypatch):
     )
     (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "demo.yaml").write_text(SUITE)
-    (tmp_path / "rules.py").write_text(
+    (tmp_path / "curve_rules.py").write_text(
         "def length(prompts, responses):\n    return [float(len(r)) for r in responses]\n"
     )
     monkeypatch.chdir(tmp_path)
@@ -50,7 +50,7 @@ def test_both_curves_are_printed_and_written(folder, capsys):
     shown = capsys.readouterr().out
     written = json.loads((folder / "curve.json").read_text())[0]
 
-    assert "demo: rules:length, 95% bounds that hold for each whole curve" in shown
+    assert "demo: curve_rules:length, 95% bounds that hold for each whole curve" in shown
     assert "best-of-n, 40 prompts:" in shown
     assert "past the peak at n = 32: no sign" in shown
     assert "refused: KL 5 is out of reach" in shown

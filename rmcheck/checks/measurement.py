@@ -12,7 +12,7 @@ from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.regret.calibration import Calibration
 from rmcheck.regret.predicted_regret import PredictedRegret
 from rmcheck.stats.absolute_sum import absolute_sum
-from rmcheck.stats.bootstrap import Distribution, Statistic, resample
+from rmcheck.stats.bootstrap import Distribution, Exact, Statistic, resample
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
 from rmcheck.stats.simultaneous import largest
@@ -47,6 +47,7 @@ class Measurement:
         facts: Further numbers of the metric (noise floor, golden gain).
         note: How the value came about, where there is more than one way.
         signature: The metric with its settings, in one string.
+        exact: Whether it is a statement about the rows themselves (`Metric.exact`).
     """
 
     estimate: Estimate
@@ -55,6 +56,7 @@ class Measurement:
     facts: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     signature: str = ""
+    exact: bool = False
 
 
 def measure(
@@ -110,6 +112,7 @@ class Pending:
         note: How the value came about.
         signature: The metric with its settings.
         calibration: Past reward models that correct the value, if any.
+        exact: See `Metric.exact`.
     """
 
     statistic: Statistic
@@ -126,6 +129,7 @@ class Pending:
     note: str
     signature: str
     calibration: Calibration | None
+    exact: bool
 
 
 def pending(
@@ -156,6 +160,7 @@ def pending(
         note=fitted.note,
         signature=fitted.signature,
         calibration=fitted.calibration if isinstance(fitted, PredictedRegret) else None,
+        exact=fitted.exact,
     )
 
 
@@ -220,6 +225,8 @@ def _side_by_side(values: Sequence[Pending]) -> Floats:
 
 
 def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> Distribution:
+    if value.exact:  # other prompts would not change it
+        return Exact(value.value, 0.0, 0.0, len(value.sums))
     parts = value.statistic.parts(value.sums.sum(axis=0))
     drawn = value.statistic.parts(totals)
     if parts is not None and drawn is not None:
@@ -250,11 +257,13 @@ def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Me
         found = value.calibration.applied(center, distribution, sampling.confidence)
         center, distribution = found.value, found.distribution
         concerns, note = (*concerns, *found.concerns), f"{note}; {found.note}"
-    if n < sampling.min_prompts:
+    if n < sampling.min_prompts and not value.exact:
         concerns = (f"{n} independent prompts, fewer than {sampling.min_prompts}", *concerns)
     bounds = _bounds(distribution, center, sampling.confidence)
     estimate = Estimate(center, *bounds, n, sampling.confidence, concerns)
-    return Measurement(estimate, distribution, value.left_out, value.facts, note, value.signature)
+    return Measurement(
+        estimate, distribution, value.left_out, value.facts, note, value.signature, value.exact
+    )
 
 
 def slice_values(

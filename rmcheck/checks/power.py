@@ -156,8 +156,13 @@ def measure_power(
 
     Raises:
         UndefinedMetricError: There are fewer than `sampling.min_prompts` independent prompts, the
-            metric is undefined on them, or it does not vary between them.
+            metric is undefined on them, does not vary between them, or is `exact`.
     """
+    if metric.exact:
+        raise UndefinedMetricError(
+            f"{metric.name} is a statement about the rows of its pool: more prompts would make it "
+            "no surer"
+        )
     sampling = sampling or Sampling()
     pool = Subject.of(metric, candidate, baseline, where or {})
     influence, own = pool.influence(np.arange(len(candidate)))

@@ -18,6 +18,25 @@ class MistakeRecord:
 
 
 @dataclass(frozen=True)
+class DriftRecord:
+    """One response to which two engines give different rewards.
+
+    Attributes:
+        prompt_id: Its prompt.
+        response: Its position there.
+        first: Reward of the engine that is the reference (the candidate).
+        second: Reward of the other (the serving engine).
+        text: The beginning of the response.
+    """
+
+    prompt_id: str
+    response: int
+    first: float
+    second: float
+    text: str
+
+
+@dataclass(frozen=True)
 class EstimateRecord:
     """An estimate of one model."""
 
@@ -61,6 +80,8 @@ class CheckRecord:
         note: How the value came about.
         concerns: Reasons not to decide.
         mistakes: Prompts that the candidate got most wrong.
+        exact: Whether it is a statement about the rows themselves: the bounds are the value.
+        drifts: Responses whose reward the serving engine changes most, where one is compared.
     """
 
     suite: str
@@ -93,6 +114,8 @@ class CheckRecord:
     note: str = ""
     concerns: tuple[str, ...] = ()
     mistakes: tuple[MistakeRecord, ...] = ()
+    exact: bool = False
+    drifts: tuple[DriftRecord, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: what goes through a worker's pipe and into report.json."""
@@ -109,6 +132,7 @@ class CheckRecord:
                 "baseline": EstimateRecord(**baseline) if baseline else None,
                 "concerns": tuple(data["concerns"]),
                 "mistakes": tuple(MistakeRecord(**m) for m in data["mistakes"]),
+                "drifts": tuple(DriftRecord(**d) for d in data["drifts"]),
             }
         )
 

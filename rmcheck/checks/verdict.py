@@ -90,9 +90,10 @@ def decide(
     """
     pairs = list(zip(criteria, measurements, strict=True))
     p_values = [criterion.p_value(measurement) for criterion, measurement in pairs]
-    # A check that cannot be decided cannot fail falsely either, so it takes no part in Holm.
-    family = [i for i, (_, m) in enumerate(pairs) if not m.estimate.concerns]
-    adjusted = [1.0] * len(pairs)
+    # A check that cannot be decided, or leaves nothing to chance, cannot fail falsely: it takes no
+    # part in Holm.
+    family = [i for i, (_, m) in enumerate(pairs) if not (m.estimate.concerns or m.exact)]
+    adjusted = [p if m.exact else 1.0 for p, (_, m) in zip(p_values, pairs, strict=True)]
     more = 0 if checks is None else checks - len(family)
     for i, p in zip(family, holm([*(p_values[i] for i in family), *[1.0] * more]), strict=False):
         adjusted[i] = p
@@ -106,7 +107,8 @@ def _decide_one(
     criterion: Criterion, measurement: Measurement, p_value: float, p_holm: float
 ) -> Verdict:
     e = measurement.estimate
-    numbers = f"{'drop ' if criterion.kind == 'max_drop' else ''}{e}"
+    told = f"{e.value:.3g}" if measurement.exact else str(e)
+    numbers = f"{'drop ' if criterion.kind == 'max_drop' else ''}{told}"
     if e.concerns:
         return Verdict("inconclusive", f"{numbers}: {e.concerns[0]}", p_value, p_holm)
     if criterion.met_by(criterion.worse_end(e.lower, e.upper)):

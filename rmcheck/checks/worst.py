@@ -76,4 +76,8 @@ def worst_slice(
     )
     place = f"quantile {quantile:g}, from the worst," if quantile else "worst"
     note = f"{place} of {len(measurements)}: {name}"
-    return name, Measurement(estimate, distribution, worst.left_out, worst.facts, note)
+    exact = worst.exact
+    found = Measurement(
+        estimate, distribution, worst.left_out, worst.facts, note, worst.signature, exact
+    )
+    return name, found

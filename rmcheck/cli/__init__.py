@@ -12,6 +12,13 @@ from collections.abc import Sequence
 
 import rmcheck
 from rmcheck.errors import RmcheckError
+from rmcheck.scoring.stopping import (
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    KEPT,
+    Terminated,
+    sigterm_stops,
+)
 
 EXIT_WRONG_INPUT = 2
 EXIT_NO_READER = 128 + 13  # what a shell says of SIGPIPE
@@ -33,13 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 when it did what was asked, 1 when what it compared differs, 2 when something given to it
-        is wrong, 141 when its reader went away, as under `| head`.
+        is wrong, 130 after Ctrl-C, 143 after SIGTERM, 141 when its reader went away, as under
+        `| head`.
     """
     options = parser(arguments).parse_args(arguments)
     try:
-        code = int(options.run(options))
-        sys.stdout.flush()
-        return code
+        with sigterm_stops():
+            code = int(options.run(options))
+            sys.stdout.flush()
+            return code
+    except Terminated as stop:
+        print(f"rmcheck: {stop}", file=sys.stderr)
+        return EXIT_TERMINATED
+    except KeyboardInterrupt:
+        print(f"rmcheck: interrupted; {KEPT}", file=sys.stderr)
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Python flushes stdout once more when it ends; that must not fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

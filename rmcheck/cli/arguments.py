@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the command line starts fast: what computes is imported when it is needed
     from rmcheck.runner.loaded import LoadedSuite
     from rmcheck.runner.runner import Runner
+    from rmcheck.runner.scores import Fill
 
 
 def add_suites(command: argparse.ArgumentParser) -> None:
@@ -22,14 +23,33 @@ def add_model(command: argparse.ArgumentParser, text: str) -> None:
     """The reward model, and the store that its scores are read from and kept in."""
     command.add_argument("--model", required=True, metavar="SPEC", help=text)
     command.add_argument("--store", type=Path, default=Path(".rmcheck"), metavar="DIR")
+    add_lock_timeout(command)
+
+
+def add_lock_timeout(command: argparse.ArgumentParser) -> None:
+    """How long to wait for another process that scores the same model."""
+    command.add_argument(
+        "--lock-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="give up waiting for another process that scores the same model (default: never)",
+    )
 
 
 @contextmanager
 def opened(
-    options: argparse.Namespace, *, baseline: str | None = None
+    options: argparse.Namespace, *, baseline: str | None = None, fill: "Fill | None" = None
 ) -> "Iterator[tuple[Runner, list[LoadedSuite]]]":
-    """The model and the suites that a command was given; nothing is scored yet."""
+    """The model and the suites that a command was given; nothing is scored yet.
+
+    Args:
+        options: Of the command.
+        baseline: Spec of the model to compare with, if any.
+        fill: Scores the requests of one model; None is this process.
+    """
     from rmcheck.runner.runner import Runner
+    from rmcheck.scoring.scorer import fill_requests
+    from rmcheck.store.lock import Waiting
     from rmcheck.suite.detect import suite_files
 
     with tempfile.TemporaryDirectory(prefix="rmcheck-") as session:
@@ -40,5 +60,7 @@ def opened(
             session_folder=Path(session),
             shown_relative_to=Path.cwd(),
             compares=False,
+            waiting=Waiting(options.lock_timeout),
+            fill=fill or fill_requests,
         )
         yield runner, [runner.add(path) for path in suite_files(options.suites)]

@@ -5,21 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rmcheck.cli.arguments import add_lock_timeout
 from rmcheck.errors import UsageError
 
 if TYPE_CHECKING:
     from rmcheck.metrics.parity import Parity
     from rmcheck.metrics.rewards import Floats
     from rmcheck.models.model import RewardModel, Sample, TooLong
+    from rmcheck.store.scores import Store
 
     NamedPool = tuple[str, list[Sample], TooLong]
 
 EXIT_NO_PARITY = 1
-_MAPS = {
-    "sigmoid": "the second looks like the sigmoid of the first: probabilities, not raw logits",
-    "logit": "the first looks like the sigmoid of the second: probabilities, not raw logits",
-    "scale": "the second looks like a multiple of the first with a shift: one of them normalises",
-}
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -38,6 +35,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     pools.add_argument("--pool", type=Path, metavar="POOL", help="score a pool in any known format")
     command.add_argument("--format", help="format of --pool, where it cannot be told apart")
     command.add_argument("--store", type=Path, default=Path(".rmcheck"), metavar="DIR")
+    add_lock_timeout(command)
     command.add_argument(
         "--max-difference",
         type=float,
@@ -68,20 +66,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Score with both, compare, and say whether the bounds hold."""
     from rmcheck.models.registry import open_model
+    from rmcheck.runner.serving import require_two_engines
+    from rmcheck.store.lock import Waiting
+    from rmcheck.store.scores import ScoreStore
 
     _require_bounds(options)
     models = [open_model(spec) for spec in (options.model_a, options.model_b)]
-    if models[0].fingerprint == models[1].fingerprint:
-        raise UsageError(
-            f"{options.model_a} and {options.model_b} are one model (fingerprint "
-            f"{models[0].fingerprint[:8]}); parity compares two engines"
-        )
+    require_two_engines(*models)
     # All pools are read before anything is scored, and each model is loaded once.
     pools = list(_pools(options))
+    store = ScoreStore(options.store, waiting=Waiting(options.lock_timeout))
     failed = 0
-    for (name, samples, _), scores in zip(
-        pools, _scores(models, pools, options.store), strict=True
-    ):
+    for (name, samples, _), scores in zip(pools, _scores(models, pools, store), strict=True):
         print(f"\n{name}: {models[0].name} against {models[1].name}\n")
         failed += _compared(samples, scores, options)
     return EXIT_NO_PARITY if failed else 0
@@ -127,17 +123,16 @@ def _pools(options: argparse.Namespace) -> "Iterator[NamedPool]":
 
 
 def _scores(
-    models: "list[RewardModel]", pools: "list[NamedPool]", store: Path
+    models: "list[RewardModel]", pools: "list[NamedPool]", kept: "Store"
 ) -> "list[list[Floats]]":
     """For each pool the (M,) rewards of each model, from the store where it has them."""
-    from rmcheck.models.model import RewardModel
     from rmcheck.scoring.members import fill_members, read_combined
     from rmcheck.scoring.request import Request
-    from rmcheck.store.scores import MemoryStore, ScoreStore, Store
+    from rmcheck.store.scores import MemoryStore
 
-    kept, passing = ScoreStore(store), MemoryStore()
+    passing = MemoryStore()
 
-    def store_of(model: RewardModel) -> Store:
+    def store_of(model: "RewardModel") -> "Store":
         return kept if model.kept else passing
 
     requests = [
@@ -157,20 +152,21 @@ def _compared(samples: "list[Sample]", scores: "list[Floats]", options: argparse
     """
     import numpy as np
 
-    from rmcheck.metrics.parity import parity
+    from rmcheck.metrics.parity import map_sentence, parity
+    from rmcheck.reports.drift import drift_lines
+    from rmcheck.runner.serving import worst_drifts
 
     ids = [sample.prompt_id for sample in samples]
     starts = [i for i in range(len(ids)) if not i or ids[i] != ids[i - 1]]
     offsets = np.array([*starts, len(ids)], dtype=np.int64)
     found = parity(scores[0], scores[1], offsets, tolerance=options.tolerance)
     failures = _failures(found, options)
-    for line in [
-        *_lines(found, len(samples), len(starts)),
-        *_worst(found, samples, scores, options),
-    ]:
+    drifts = worst_drifts(samples, scores[0], scores[1], found.worst, most=options.worst)
+    worst = drift_lines(drifts)
+    for line in [*_lines(found, len(samples), len(starts)), *([""] if worst else []), *worst]:
         print(f"  {line}" if line else "")
     if found.map:
-        print(f"\n  {_MAPS[found.map]}")
+        print(f"\n  {map_sentence(found.map, 'the first', 'the second')}")
     print()
     for verdict in [f"FAIL  {failure}" for failure in failures] or ["parity holds"]:
         print(f"  {verdict}")
@@ -209,22 +205,4 @@ def _lines(found: "Parity", responses: int, prompts: int) -> list[str]:
             f"Spearman      {found.spearman:.6f} inside prompts on average, "
             f"lowest {found.lowest_spearman:.4f}"
         )
-    return lines
-
-
-def _worst(
-    found: "Parity",
-    samples: "list[Sample]",
-    scores: "list[Floats]",
-    options: argparse.Namespace,
-) -> list[str]:
-    """The texts that differ most; none where nothing differs."""
-    a, b = scores
-    chosen = [int(i) for i in found.worst[: options.worst] if a[i] != b[i]]
-    lines = ["", "texts that differ most"] if chosen else []
-    for i in chosen:
-        text = " ".join(samples[i].response.split())
-        shown = f"{text[:57]}…" if len(text) > 58 else text
-        place = f"{samples[i].prompt_id} response {samples[i].index}"
-        lines.append(f"  {b[i] - a[i]:+.3g}  {a[i]:.6g} → {b[i]:.6g}  {place}: {shown!r}")
     return lines

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import ScoringError, UsageError
+from rmcheck.errors import PartialScoringError, ScoringError, UsageError
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.pool.pool import Message
 
@@ -223,17 +223,21 @@ def checked_rewards(
     """The rewards as they are, one for each sample of the batch and all finite.
 
     Raises:
-        ScoringError: Their number differs from the batch's, or some are NaN or infinite.
+        ScoringError: Their number differs from the batch's.
+        PartialScoringError: Some are NaN or infinite; it carries the others.
     """
     if rewards.shape != (len(batch),):
         raise ScoringError(f"{model}: {len(batch)} samples, but rewards of shape {rewards.shape}")
-    bad = np.flatnonzero(~np.isfinite(rewards))
+    finite = np.isfinite(rewards)
+    bad = np.flatnonzero(~finite)
     if bad.size:
         first = batch[int(bad[0])].sample
         named = named_prompts([batch[int(i)].sample for i in bad])
-        raise ScoringError(
+        raise PartialScoringError(
             f"{model}: the reward of prompt {first.prompt_id!r}, response {first.index} is "
             f"{rewards[bad[0]]}; {bad.size} of {len(batch)} rewards in this batch are not finite "
-            f"(prompts {named})"
+            f"(prompts {named})",
+            {int(i): float(rewards[i]) for i in np.flatnonzero(finite)},
+            goes_on=False,
         )
     return rewards

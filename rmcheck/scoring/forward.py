@@ -86,6 +86,7 @@ def score_groups(
         inputs = [group[0].encoded for group in batch]
         try:
             rewards = np.asarray(model.score(inputs), dtype=np.float64)
+            checked_rewards(rewards, inputs, model.spec)
         except MemoryError as error:
             if len(batch) == 1:
                 raise does_not_fit(model, inputs[0], error) from error
@@ -99,7 +100,6 @@ def score_groups(
             inputs = [group[0].encoded for group in batch]
             if not error.goes_on:
                 end = len(groups)
-        checked_rewards(rewards, inputs, model.spec)
         texts = [text for group in batch for text in group]
         if texts:
             scores.append(rows_of(texts, np.repeat(rewards, list(map(len, batch)))), provenance)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from rmcheck.models.model import Combined, RewardModel
+from rmcheck.scoring.engine import Engine
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request, read_scores
 from rmcheck.scoring.scorer import fill_requests
@@ -30,7 +31,11 @@ def by_member(requests: Iterable[Request]) -> list[list[Request]]:
 
 
 def fill_members(
-    requests: Iterable[Request], store_of: StoreOf, *, release: bool = True
+    requests: Iterable[Request],
+    store_of: StoreOf,
+    *,
+    release: bool = True,
+    engine: Engine | None = None,
 ) -> list[ScoringReport]:
     """`fill_requests` for each member of the models asked for, one after another.
 
@@ -38,12 +43,13 @@ def fill_members(
         requests: Of any models.
         store_of: Where the scores of a member are looked up and kept.
         release: False leaves every member loaded for whoever called.
+        engine: What scores; None is this process.
 
     Raises:
         ScoringError, ConformanceError, StoreError, UsageError: See `fill_requests`.
     """
     return [
-        fill_requests(parts, store_of(parts[0].model), release=release)
+        fill_requests(parts, store_of(parts[0].model), release=release, engine=engine)
         for parts in by_member(requests)
     ]
 

@@ -1,6 +1,6 @@
 """What was done to score one model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ class ScoringReport:
     def shared_tokens(self) -> int:
         """Tokens that shared prompts spared; higher is better."""
         return max(0, self.tokens - self.padded_tokens)
+
+    def plus(self, other: "ScoringReport") -> "ScoringReport":
+        """Both together: every number is the sum of the two."""
+        numbers = (field.name for field in fields(self) if field.name != "spec")
+        return replace(self, **{n: getattr(self, n) + getattr(other, n) for n in numbers})
 
     def __str__(self) -> str:
         parts = []

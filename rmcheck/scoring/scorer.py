@@ -1,24 +1,18 @@
 """Scoring what the store does not know, a batch at a time."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TextIO
 
 import numpy as np
 
-from rmcheck.errors import ScoringError, UsageError
-from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong
-from rmcheck.scoring.batches import default_budget, spread
-from rmcheck.scoring.forward import Text, does_not_fit, rows_of, score_groups
-from rmcheck.scoring.progress import progress_bar
+from rmcheck.errors import UsageError
+from rmcheck.models.model import RewardModel, Sample, TooLong
+from rmcheck.scoring.engine import Engine, Missing, OneProcess
 from rmcheck.scoring.report import ScoringReport
-from rmcheck.scoring.request import Request, golden_key
-from rmcheck.store.parts import CutSide
+from rmcheck.scoring.request import Request
 from rmcheck.store.scores import ModelScores, Store
-
-# Samples that a model proves itself on before it counts.
-PROOF_SAMPLES = 8
 
 
 def fill(
@@ -46,6 +40,7 @@ def fill_requests(
     budget: int | None = None,
     progress: TextIO | None = None,
     release: bool = True,
+    engine: Engine | None = None,
 ) -> ScoringReport:
     """Score whatever of the requests the store does not know, and keep it there.
 
@@ -60,6 +55,7 @@ def fill_requests(
         budget: Computed tokens a batch, padding included; None chooses by the model's device.
         progress: Where to draw a progress bar; None means standard error.
         release: False leaves the model loaded for whoever called.
+        engine: What scores; None is this process.
 
     Raises:
         ScoringError: A conversation is too long (before any forward pass), or a reward is NaN,
@@ -77,17 +73,16 @@ def fill_requests(
     scores = store.open(model.fingerprint)
     report = _counted(requests)
 
-    def budget_of(device: str | None) -> int:
-        packed = model.shares_prefixes
-        return budget or default_budget(device, durable=store.durable, packed=packed)
-
     if _missing(requests, scores):
         scores.check_writable()
         try:
             with scores.lock():
                 scores.refresh()
-                if _missing(requests, scores):
-                    report = _score_missing(requests, scores, report, budget_of, progress)
+                if missing := _missing(requests, scores):
+                    done = (engine or OneProcess()).score(
+                        model, missing, store, budget=budget, progress=progress
+                    )
+                    report = _with_scored(report, missing, done)
         finally:
             if release:
                 model.close()
@@ -122,6 +117,16 @@ def _missing(
     return missing
 
 
+def _with_scored(report: ScoringReport, missing: Missing, done: ScoringReport) -> ScoringReport:
+    wanted = sum(map(len, missing.values()))
+    return replace(
+        done,
+        requested=report.requested,
+        from_store=report.from_store - wanted,
+        duplicates=report.duplicates + done.duplicates,
+    )
+
+
 def _with_cuts(
     report: ScoringReport, requests: Sequence[Request], scores: ModelScores
 ) -> ScoringReport:
@@ -129,77 +134,3 @@ def _with_cuts(
     for too_long, keys in _distinct_keys(requests).items():
         cut[too_long] += int(np.count_nonzero(scores.lookup(keys, too_long).cuts))
     return replace(report, cut_left=cut["left"], cut_right=cut["right"])
-
-
-def _score_missing(
-    requests: Sequence[Request],
-    scores: ModelScores,
-    report: ScoringReport,
-    budget_of: Callable[[str | None], int],
-    progress: TextIO | None,
-) -> ScoringReport:
-    model = requests[0].model
-    missing = _missing(requests, scores)
-    model.load()
-    texts = _encoded(model, missing)
-    wanted = sum(map(len, missing.values()))
-    report = replace(
-        report,
-        from_store=report.from_store - wanted,
-        # Two modes that both leave a text whole want one score.
-        duplicates=report.duplicates + wanted - len(texts),
-    )
-    groups = _without_stored_inputs(texts, scores)
-    if groups:
-        _prove(model, [group[0].encoded for group in groups])
-        budget = budget_of(model.description.get("device"))  # known once it is loaded
-        total = sum(group[0].encoded.length for group in groups)
-        with progress_bar(model.name, total, progress) as bar:
-            report = score_groups(model, groups, scores, budget, report, bar)
-    scores.compact()
-    return replace(report, equal_inputs=len(texts) - len(groups))
-
-
-def _encoded(model: RewardModel, missing: dict[TooLong, dict[bytes, Sample]]) -> list[Text]:
-    """All that is missing, as the model reads it; nothing has been scored when this raises."""
-    texts: dict[tuple[bytes, CutSide], Text] = {}
-    for too_long, wanted in missing.items():
-        encoded = model.encode(list(wanted.values()), too_long)
-        if len(encoded) != len(wanted):
-            raise ScoringError(f"{model.spec}: {len(wanted)} samples, but {len(encoded)} encoded")
-        for key, item in zip(wanted, encoded, strict=True):
-            if item.cut and too_long == "error":
-                raise ScoringError(
-                    f"{model.spec}: prompt {item.sample.prompt_id!r} response {item.sample.index} "
-                    f"lost {item.cut} tokens without leave"
-                )
-            input_key = item.key
-            if model.reads_golden:
-                input_key = golden_key(input_key, item.sample.golden)
-            side: CutSide = too_long if item.cut and too_long != "error" else ""
-            texts[key, side] = Text(key, item, input_key, side)
-    return list(texts.values())
-
-
-def _without_stored_inputs(texts: Sequence[Text], scores: ModelScores) -> list[list[Text]]:
-    """Texts in groups of equal model input; inputs that have a score are stored and left out."""
-    stored = scores.lookup_inputs([text.input_key for text in texts])
-    known = np.flatnonzero(~np.isnan(stored)).tolist()
-    if known:
-        scores.append(rows_of([texts[i] for i in known], stored[known]), scores.provenance)
-    groups: dict[bytes, list[Text]] = {}
-    for i in np.flatnonzero(np.isnan(stored)).tolist():
-        groups.setdefault(texts[i].input_key, []).append(texts[i])
-    return list(groups.values())
-
-
-def _prove(model: RewardModel, encoded: Sequence[Encoded]) -> None:
-    """Let the model prove itself on samples of different lengths, fewer if they do not fit."""
-    chosen = [encoded[i] for i in spread([e.length for e in encoded], PROOF_SAMPLES)]
-    while True:
-        try:
-            return model.prove(chosen)
-        except MemoryError as error:
-            if len(chosen) == 1:
-                raise does_not_fit(model, chosen[0], error) from error
-            chosen = chosen[: len(chosen) // 2]

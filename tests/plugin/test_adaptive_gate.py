@@ -174,8 +174,8 @@ def test_workers_decide_the_same(large):
 
 def test_a_later_full_run_scores_only_the_rest(large):
     """The store keeps what was scored."""
-    large.path.joinpath("rules.py").write_text(RULES)
-    model = "python:rules:length?version=1"
+    large.path.joinpath("adaptive_rules.py").write_text(RULES)
+    model = "python:adaptive_rules:length?version=1"
     report, _ = report_of(large, model=model)
     spared = report["suites"][0]["adaptive"]
     calls = large.path / "calls.txt"
@@ -190,11 +190,11 @@ def test_a_later_full_run_scores_only_the_rest(large):
 
 def test_golden_models_baselines_and_members_are_scored_on_the_same_prompts(large):
     """Each of four models on what was looked at, and on nothing else."""
-    large.path.joinpath("rules.py").write_text(RULES)
+    large.path.joinpath("adaptive_rules.py").write_text(RULES)
     large.path.joinpath("two.yaml").write_text(
-        "members:\n  - python:rules:length?version=1\n  - python:rules:threes?version=1\n"
+        "members:\n  - python:adaptive_rules:length?version=1\n  - python:adaptive_rules:threes?version=1\n"
     )
-    golden = 'golden: {model: "python:rules:spaces?version=1"}\nchecks:\n'
+    golden = 'golden: {model: "python:adaptive_rules:spaces?version=1"}\nchecks:\n'
     rewrite(large, ("checks:\n", golden), ("at_most: 0.05", "at_most: 0.5"))
     report, _ = report_of(large, model="ensemble:two.yaml?scale=prompt")
     suite = report["suites"][0]
@@ -206,8 +206,8 @@ def test_golden_models_baselines_and_members_are_scored_on_the_same_prompts(larg
 
 def test_a_verdict_does_not_depend_on_what_the_store_knows(large):
     """With every score at hand the same prompts decide."""
-    large.path.joinpath("rules.py").write_text(RULES)
-    model = "python:rules:length?version=1"
+    large.path.joinpath("adaptive_rules.py").write_text(RULES)
+    model = "python:adaptive_rules:length?version=1"
     first, _ = report_of(large, model=model)
     rewrite(large, WHOLE)
     report_of(large, model=model)

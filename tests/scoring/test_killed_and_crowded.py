@@ -13,6 +13,7 @@ from counting_models import BUDGET, CountingModel, numbered_samples, reward_of
 
 from rmcheck.scoring.request import scores_of
 from rmcheck.scoring.scorer import fill
+from rmcheck.store.lock import holder_of
 from rmcheck.store.scores import ScoreStore
 
 SCRIPT = Path(__file__).with_name("counting_models.py")
@@ -85,6 +86,29 @@ def test_two_processes_score_each_text_once(tmp_path):
         s.response for s in numbered_samples(TEXTS)
     )
     assert stored_texts(store) == {s.response for s in numbered_samples(TEXTS)}
+
+
+def test_a_killed_process_leaves_its_work_to_the_one_that_waits(tmp_path):
+    """Of two the one that scores is killed: the other takes over, and scores only the rest."""
+    store, log = tmp_path / ".rmcheck", tmp_path / "log"
+    processes = {process.pid: process for process in (start(store, log, 0.02) for _ in range(2))}
+    while len(logged(log)) < 3:
+        time.sleep(0.001)
+    folder = ScoreStore(store).open(CountingModel().fingerprint).folder
+    scoring = processes.pop(holder_of(folder).pid)
+    scoring.kill()
+    scoring.wait()
+    (waiting,) = processes.values()
+
+    assert waiting.wait() == 0
+    samples = numbered_samples(TEXTS)
+    times = Counter(text for batch in logged(log) for text in batch)
+    found = scores_of(CountingModel(), samples, ScoreStore(store))
+    again = {text for text, count in times.items() if count > 1}
+    assert found.scores.tolist() == [reward_of(s.response) for s in samples]
+    assert times.keys() == {s.response for s in samples}
+    assert max(times.values()) <= 2
+    assert any(again <= set(batch) for batch in logged(log))  # the batch in flight, or none
 
 
 FULL_DISK = """

@@ -1,0 +1,215 @@
+"""Metrics over shards of a pool that does not fit in memory: a map and a sum.
+
+    totals = sum_shards(shard_totals(metrics, shard) for shard in shards)
+    measurements = measure_totals(totals)
+
+The value is that of the pool in one piece. Bounds are of the same kind; they come from other
+resamples, the same however the pool is cut. Totals of candidate and baseline on the same prompts
+share their resamples, so that a drop is paired.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from rmcheck.checks.measurement import Measurement, Sampling
+from rmcheck.checks.shard_totals import MetricTotals, ShardTotals, shard_totals
+from rmcheck.errors import UndefinedMetricError
+from rmcheck.metrics.metric import N_SPREAD, Metric
+from rmcheck.metrics.rewards import Floats, Rewards
+from rmcheck.stats.absolute_sum import absolute_sum
+from rmcheck.stats.bootstrap import SMALL_SAMPLE, Distribution, Exact, Statistic
+from rmcheck.stats.difference import Difference
+from rmcheck.stats.estimate import Estimate
+from rmcheck.stats.resampled_totals import resample_totals
+from rmcheck.stats.simultaneous import largest
+
+
+def sum_shards(totals: Iterable[ShardTotals]) -> ShardTotals:
+    """Totals of all shards, which are read one after another.
+
+    Raises:
+        UndefinedMetricError: There is none; see also `ShardTotals.__add__`.
+    """
+    found: ShardTotals | None = None
+    for one in totals:
+        found = one if found is None else found + one
+    if found is None:
+        raise UndefinedMetricError("there is no shard to measure anything on")
+    return found
+
+
+def measure_totals(totals: ShardTotals) -> list[Measurement]:
+    """Value, bounds and concerns of each metric, in order.
+
+    Raises:
+        UndefinedMetricError: Nothing took part, or a metric is undefined on what did.
+    """
+    pairs = zip(totals.metrics, totals.found, strict=True)
+    return [_measurement(metric, found, totals.sampling) for metric, found in pairs]
+
+
+def measure_totals_drop(candidate: ShardTotals, baseline: ShardTotals) -> list[Measurement]:
+    """How much worse the candidate is than the baseline on the same prompts, paired.
+
+    Positive when the candidate is worse, whatever the metric's direction; lower is better.
+
+    Raises:
+        UndefinedMetricError: See `measure_totals`; or the prompts are not the same.
+    """
+    candidate.require_alike(baseline)
+    if not np.array_equal(candidate.keys, baseline.keys):
+        raise UndefinedMetricError(
+            f"candidate and baseline are not measured on the same prompts ({candidate.keys.size} "
+            f"and {baseline.keys.size}; a drop is paired prompt by prompt)"
+        )
+    return [
+        _drop(metric, first, second, candidate.sampling)
+        for metric, first, second in zip(
+            candidate.metrics, candidate.found, baseline.found, strict=True
+        )
+    ]
+
+
+def measure_shards(
+    metrics: Sequence[Metric],
+    shards: Iterable[Rewards],
+    *,
+    where: Mapping[str, str] | None = None,
+    sampling: Sampling | None = None,
+    cluster: str | None = None,
+) -> list[Measurement]:
+    """Metrics on shards that are read one after another, such as one a Parquet file.
+
+    Args:
+        metrics: See `shard_totals`.
+        shards: Together the pool; each is forgotten before the next one is read.
+        where: Slice column to value; the prompts that count.
+        sampling: How uncertainty is measured.
+        cluster: See `shard_totals`.
+
+    Raises:
+        UndefinedMetricError: See `shard_totals`, `sum_shards`, `measure_totals`.
+    """
+    return measure_totals(
+        sum_shards(
+            shard_totals(metrics, shard, where=where, sampling=sampling, cluster=cluster)
+            for shard in shards
+        )
+    )
+
+
+def _measurement(metric: Metric, found: MetricTotals, sampling: Sampling) -> Measurement:
+    value = _defined_value(metric, found)
+    low, high = metric.range
+    width = high - low if np.isfinite(high - low) else 0.0
+    reach = (width if value == high else 0.0, width if value == low else 0.0)
+    distribution: Distribution
+    if metric.exact:
+        distribution = Exact(value, 0.0, 0.0, found.units)
+    else:
+        distribution = _distribution(metric, found.totals, found.units, reach)
+    return Measurement(
+        _estimate(value, distribution, found.units, _concerns(metric, found), sampling),
+        distribution,
+        found.left_out,
+        metric.facts(found.totals[0]),
+        metric.note,
+        metric.signature,
+        metric.exact,
+    )
+
+
+def _drop(
+    metric: Metric, first: MetricTotals, second: MetricTotals, sampling: Sampling
+) -> Measurement:
+    sign = -1.0 if metric.direction == "higher" else 1.0
+    value = sign * (_defined_value(metric, first) - _defined_value(metric, second))
+    totals = np.hstack([first.totals, second.totals])
+    statistic = Difference(metric, metric, first.totals.shape[1], sign)
+    width = metric.range[1] - metric.range[0]
+    same = np.array_equal(first.totals, second.totals)
+    reach = 0.0 if same or not np.isfinite(width) else width
+    distribution = _distribution(statistic, totals, first.units, (reach, reach))
+    concerns = dict.fromkeys(_concerns(metric, first) + _concerns(metric, second))
+    return Measurement(
+        _estimate(value, distribution, first.units, tuple(concerns), sampling),
+        distribution,
+        first.left_out,
+        note=metric.note,
+        signature=metric.signature,
+    )
+
+
+def _estimate(
+    value: float,
+    distribution: Distribution,
+    units: int,
+    concerns: tuple[str, ...],
+    sampling: Sampling,
+) -> Estimate:
+    if units < sampling.min_prompts:
+        concerns = (
+            f"{units} independent prompts, fewer than {sampling.min_prompts}",
+            *concerns,
+        )
+    lower = min(value, distribution.bound(1 - sampling.confidence))
+    upper = max(value, distribution.bound(sampling.confidence))
+    return Estimate(value, lower, upper, units, sampling.confidence, concerns)
+
+
+def _defined_value(metric: Metric, found: MetricTotals) -> float:
+    if not found.units:
+        raise UndefinedMetricError(
+            f"{metric.name}: no prompt of any shard matches and has "
+            f"{metric.min_responses} responses"
+        )
+    if metric.depends_on_n and found.most > N_SPREAD * found.fewest:
+        raise UndefinedMetricError(
+            f"{metric.name} depends on the number of responses, and the shards have {found.fewest} "
+            f"to {found.most} a prompt; use shards of equal N"
+        )
+    value = float(metric.value(found.totals[0]))
+    if not np.isfinite(value):
+        raise UndefinedMetricError(
+            f"{metric.name} is undefined: on all {found.units} prompts the rewards that it divides "
+            "by are constant (or their sum is 0)"
+        )
+    return value
+
+
+def _concerns(metric: Metric, found: MetricTotals) -> tuple[str, ...]:
+    """Reasons not to decide.
+
+    Two halves of the pool that differ by one standard error of the total have the totals of the
+    pool, and a mean as far from zero in standard errors as its units have.
+    """
+    total, n = found.totals[0], found.units
+    concerns: tuple[str, ...] = ()
+    if n > 1:
+        variance = np.maximum(found.squares - total**2 / n, 0.0) * n / (n - 1)
+        half = np.sqrt(variance) / 2
+        concerns = metric.concerns(np.stack([total / 2 + half, total / 2 - half]))
+    if metric.studentised and n < SMALL_SAMPLE:
+        return (
+            *concerns,
+            f"{n} prompts in shards: the bounds of this ratio need {SMALL_SAMPLE}, or the pool in "
+            "one piece",
+        )
+    return concerns
+
+
+def _distribution(
+    statistic: Statistic, totals: Floats, units: int, reach: tuple[float, float]
+) -> Distribution:
+    center, drawn = totals[0], totals[1:]
+    parts, redrawn = statistic.parts(center), statistic.parts(drawn)
+    if parts is not None and redrawn is not None:
+        found = largest(parts, redrawn, between=isinstance(statistic, Difference))
+        if (found.errors > 0).any():
+            return found
+    added, terms = statistic.terms(center), statistic.terms(drawn)
+    if added is not None and terms is not None and (sum_ := absolute_sum(added, terms)):
+        return sum_
+    smooth = not isinstance(statistic, Difference) or statistic.smooth(center)
+    return resample_totals(statistic, center, drawn, units=units, reach=reach, smooth=smooth)
