@@ -84,6 +84,14 @@ class Metric(ABC):
         return ()
 
     @property
+    def exact(self) -> bool:
+        """True for a statement about the rows themselves, which no other sample would change.
+
+        Its bounds are its value, and few rows are no reason not to decide.
+        """
+        return False
+
+    @property
     def note(self) -> str:
         """One sentence a reader of the number must know (how it was measured); empty if none."""
         return ""

@@ -1,6 +1,6 @@
 """How far two engines agree about the same responses: drift of rewards, and order inside prompts.
 
-Not a metric of a reward model: it compares two ways of computing one.
+The computations of `rmcheck parity`, and of the metrics in `rmcheck.metrics.serving`.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,15 @@ from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.ranks import average_ranks
 from rmcheck.metrics.rewards import Floats, Ints
 
+# Change of a margin, in units of the reward, that is rounding: float32 on both sides.
+ROUNDING = 1e-3
 # Share of the largest reward within which a map from one engine to the other counts as exact.
 _SAME_MAP = 1e-3
+_MAPS = {
+    "sigmoid": "{b} looks like the sigmoid of {a}: probabilities, not raw logits",
+    "logit": "{a} looks like the sigmoid of {b}: probabilities, not raw logits",
+    "scale": "{b} looks like a multiple of {a} with a shift: one of them normalises",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ def parity(a: Floats, b: Floats, offsets: Ints, *, tolerance: float) -> Parity:
     correlations = []
     for start, stop in pairwise(offsets.tolist()):
         ours, theirs = a[start:stop], b[start:stop]
-        flips += _flips(ours, theirs, tolerance)
+        flips += int(flipped_pairs(ours, theirs, tolerance))
         pairs += len(ours) * (len(ours) - 1) // 2
         if len(ours) > 1 and np.ptp(ours) > 0 and np.ptp(theirs) > 0:
             first, second = average_ranks(np.stack([ours, theirs]))
@@ -83,19 +90,31 @@ def parity(a: Floats, b: Floats, offsets: Ints, *, tolerance: float) -> Parity:
         spearman=float(np.mean(correlations)) if correlations else None,
         lowest_spearman=min(correlations, default=None),
         worst=np.argsort(-gap, kind="stable"),
-        map=_map(a, b, tolerance),
+        map=map_between(a, b, tolerance),
     )
 
 
-def _flips(a: Floats, b: Floats, tolerance: float) -> int:
-    """Pairs of one prompt whose order differs and whose margin changed by more than rounding."""
-    i, j = np.triu_indices(len(a), k=1)
-    ours, theirs = a[i] - a[j], b[i] - b[j]
-    differs = np.sign(ours) != np.sign(theirs)
-    return int(np.count_nonzero(differs & (np.abs(theirs - ours) > tolerance)))
+def flipped_pairs(a: Floats, b: Floats, tolerance: float) -> Ints:
+    """(…) pairs that two engines order differently, of (…, N) rewards of prompts.
+
+    A pair counts where its margin changed by more than the tolerance. One that only one of the
+    engines calls equal is ordered differently.
+    """
+    found = np.zeros(a.shape[:-1], dtype=np.int64)
+    for lag in range(1, a.shape[-1]):  # one lag at a time, so that memory grows with N, not N²
+        ours = a[..., lag:] - a[..., :-lag]
+        theirs = b[..., lag:] - b[..., :-lag]
+        differs = np.sign(ours) != np.sign(theirs)
+        found += np.count_nonzero(differs & (np.abs(theirs - ours) > tolerance), axis=-1)
+    return found
 
 
-def _map(a: Floats, b: Floats, tolerance: float) -> str:
+def map_sentence(map: str, a: str, b: str) -> str:
+    """What `map_between` found, about engines with these names; empty where it found nothing."""
+    return _MAPS[map].format(a=a, b=b) if map else ""
+
+
+def map_between(a: Floats, b: Floats, tolerance: float) -> str:
     """The plain function that turns the first rewards into the second, if one of three does."""
     if len(a) < 3 or np.abs(b - a).max() <= tolerance or np.ptp(a) == 0 or np.ptp(b) == 0:
         return ""

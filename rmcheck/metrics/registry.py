@@ -32,6 +32,7 @@ SHIPPED = (
     "rmcheck.metrics.overoptimization",
     "rmcheck.metrics.matched_kl",
     "rmcheck.metrics.ensemble",
+    "rmcheck.metrics.serving",
     "rmcheck.regret.predicted_regret",
 )
 

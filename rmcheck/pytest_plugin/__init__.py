@@ -13,8 +13,10 @@ _SETTINGS = (
     ("model", "SPEC", "Reward model under test, such as hf:runs/rm-7b/step-4200"),
     ("baseline", "SPEC", "Reward model that max_drop checks compare with"),
     ("golden", "SPEC", "Golden reward model for the golden_model fixture"),
+    ("serving", "SPEC", "The checkpoint on the engine that training will ask, for rank_flips"),
     ("policy", "SPEC", "Language model for the policy fixture, such as hf:runs/sft-7b"),
     ("store", "DIR", "Folder of kept scores (default: .rmcheck beside the rootdir's files)"),
+    ("lock-timeout", "SECONDS", "Limit of waiting for another run that scores the same model"),
     ("report", "DIR", "Write report.json into this folder"),
 )
 
@@ -26,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, metavar, text in _SETTINGS:
         option = f"--rmcheck-{name}"
         group.addoption(option, metavar=metavar, default=None, help=text)
-        parser.addini(f"rmcheck_{name}", text, default=None)
+        parser.addini(f"rmcheck_{name.replace('-', '_')}", text, default=None)
 
 
 @pytest.hookimpl(trylast=True)  # after pytest has made its folder for temporary files

@@ -1,6 +1,9 @@
 """What `--rmcheck` switches on. Each hook hands over to the runner or to the reports."""
 
+import sys
 from collections.abc import Generator
+from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +11,7 @@ import pytest
 
 import rmcheck
 from rmcheck.checks.record import CheckRecord
-from rmcheck.errors import RmcheckError
+from rmcheck.errors import RmcheckError, UsageError
 from rmcheck.metrics.registry import metric_names
 from rmcheck.models.fingerprint import known_digests, remember_digests
 from rmcheck.pytest_plugin import fixtures, setting
@@ -16,6 +19,8 @@ from rmcheck.pytest_plugin.items import SuiteFile, runner_key
 from rmcheck.reports.document import report_data, write_json
 from rmcheck.reports.table import model_lines, notes, scoring_lines, suite_lines, table, tally
 from rmcheck.runner.runner import Runner
+from rmcheck.scoring.stopping import EXIT_TERMINATED, Terminated, sigterm_stops
+from rmcheck.store.lock import Waiting
 from rmcheck.suite.detect import is_suite
 
 
@@ -47,15 +52,62 @@ def _runner(config: pytest.Config) -> Runner:
         remember_digests(config.workerinput["rmcheck"])  # type: ignore[attr-defined]
     try:
         return Runner(
+            waiting=_waiting(config),
             candidate=spec,
             baseline=setting(config, "baseline"),
             golden=setting(config, "golden"),
+            serving=setting(config, "serving"),
             store=Path(config.rootpath, setting(config, "store") or ".rmcheck"),
             session_folder=_session_folder(config),
             shown_relative_to=config.rootpath,
         )
     except RmcheckError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def _waiting(config: pytest.Config) -> Waiting:
+    """How to wait for another run.
+
+    Raises:
+        UsageError: The limit is no number of seconds.
+    """
+    given = setting(config, "lock_timeout")
+    try:
+        limit = None if given is None else float(given)
+    except ValueError:
+        raise UsageError(
+            f"--rmcheck-lock-timeout is {given!r}; valid: seconds, 0 or more"
+        ) from None
+    if not is_worker(config):
+        return Waiting(limit, tell=partial(tell, config))
+    run: str = config.workerinput["testrunuid"]  # type: ignore[attr-defined]
+    return Waiting(limit, run, partial(_tell_as_first, config))
+
+
+def _tell_as_first(config: pytest.Config, line: str) -> None:
+    """`tell` by the worker that has first something to say; the others of a run wait as it does."""
+    claim, worker = _session_folder(config) / "tells", config.workerinput["workerid"]  # type: ignore[attr-defined]
+    claim.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with claim.open("x", encoding="utf-8") as file:
+            file.write(worker)
+    except FileExistsError:
+        if claim.read_text(encoding="utf-8") != worker:
+            return
+    tell(config, line)
+
+
+def tell(config: pytest.Config, line: str) -> None:
+    """Say a line at once, whatever pytest captures; a worker says it on standard error."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is not None and not is_worker(config):  # a worker's writes to nowhere
+        reporter.ensure_newline()
+        reporter.write_line(f"rmcheck: {line}")
+        return
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        sys.stderr.write(f"rmcheck: {line}\n")
+        sys.stderr.flush()
 
 
 def _session_folder(config: pytest.Config) -> Path:
@@ -88,6 +140,12 @@ class Gate:
         self.suites: dict[str, dict[str, Any]] = {}
         self.judged = 0
         self.complaint = ""
+        self.terminated = False
+        # pytest has no handler of its own, so that SIGTERM would leave models where they run.
+        if not is_worker(config):
+            stopping = ExitStack()
+            stopping.enter_context(sigterm_stops())
+            config.add_cleanup(stopping.close)
 
     @property
     def runner(self) -> Runner:
@@ -152,6 +210,10 @@ class Gate:
         """Take over what a worker knows about its suites."""
         self._add_suites(getattr(node, "workeroutput", {}).get("rmcheck", []))
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Note SIGTERM, which has an exit code of its own."""
+        self.terminated = isinstance(excinfo.value, Terminated)
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Release models; a run that judged nothing does not pass; write the report."""
@@ -161,6 +223,10 @@ class Gate:
             self.config.workeroutput["rmcheck"] = found  # type: ignore[attr-defined]
             return
         self._add_suites(found)
+        if exitstatus == pytest.ExitCode.INTERRUPTED and not self.errors:
+            self.errors.append({"node": "", "message": "the run was interrupted"})
+        if self.terminated:
+            session.exitstatus = EXIT_TERMINATED
         if not self.judged and exitstatus == pytest.ExitCode.OK and not self._only_collects():
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
         try:

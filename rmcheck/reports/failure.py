@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
+from rmcheck.reports.drift import drift_lines
 
 TEXT_WIDTH = 72
 
@@ -21,6 +22,7 @@ def failure_text(record: CheckRecord, *, models: dict[str, str], options: Sequen
         _numbers(record, models),
         _explanation(record),
         _mistakes(record.mistakes),
+        [f"  {line}" for line in drift_lines(record.drifts)],
         _origin(record, options),
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
@@ -33,6 +35,8 @@ def _numbers(record: CheckRecord, models: dict[str, str]) -> list[str]:
     title = f"  {record.metric}{setting}{where}, {record.n} prompts"
     if record.left_out:
         title += f" ({record.left_out} left out: too few responses)"
+    if record.exact:
+        return [title, *_exact_numbers(record, models), *_facts(record)]
     rows = [("candidate", models.get("candidate", ""), _estimate(record.candidate))]
     if record.baseline:
         rows.append(("baseline", models.get("baseline", ""), _estimate(record.baseline)))
@@ -47,12 +51,26 @@ def _numbers(record: CheckRecord, models: dict[str, str]) -> list[str]:
     return [title, *lines, *_facts(record)]
 
 
+def _exact_numbers(record: CheckRecord, models: dict[str, str]) -> list[str]:
+    """The engines compared, and a number that has no interval."""
+    rows = [(role, models[role]) for role in ("candidate", "serving") if role in models]
+    width = max((len(role) for role, _ in rows), default=0)
+    return [
+        *(f"    {role.ljust(width)}  {name}" for role, name in rows),
+        f"    measured   {record.value:.6g}, exact on these rows",
+        f"    required   {record.required}",
+    ]
+
+
 def _estimate(e: EstimateRecord) -> str:
     return f"{e.value:6.3f}  [{e.lower:.3f}, {e.upper:.3f}]"
 
 
 def _facts(record: CheckRecord) -> list[str]:
-    facts = [f"    {name.replace('_', ' ')}: {value:.3f}" for name, value in record.facts.items()]
+    form = ".6g" if record.exact else ".3f"
+    facts = [
+        f"    {name.replace('_', ' ')}: {value:{form}}" for name, value in record.facts.items()
+    ]
     return facts + ([f"    {record.note}"] if record.note else [])
 
 

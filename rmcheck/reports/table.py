@@ -25,8 +25,8 @@ def _cells(record: CheckRecord) -> list[str]:
     return [
         check_name(record),
         str(record.n),
-        f"{record.value:.3f}",
-        f"[{record.lower:.3f}, {record.upper:.3f}]",
+        f"{record.value:.3g}" if record.exact else f"{record.value:.3f}",
+        "exact" if record.exact else f"[{record.lower:.3f}, {record.upper:.3f}]",
         record.required,
         record.verdict if record.verdict != "inconclusive" else _inconclusive(record),
     ]

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 import rmcheck
 from rmcheck.checks.measurement import (
     Measurement,
@@ -15,14 +17,16 @@ from rmcheck.checks.measurement import (
     pending_drop,
 )
 from rmcheck.checks.mistakes import worst_mistakes
-from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
+from rmcheck.checks.record import CheckRecord, DriftRecord, EstimateRecord, MistakeRecord
 from rmcheck.checks.verdict import Verdict, decide
 from rmcheck.checks.worst import worst_slice
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.metrics.serving import SERVING
 from rmcheck.regret.predicted_regret import PastOf, knowing_past
 from rmcheck.runner.loaded import LoadedSuite, PlannedCheck
+from rmcheck.runner.serving import worst_drifts
 from rmcheck.stats.estimate import Estimate
 
 EXCERPT = 300
@@ -203,7 +207,8 @@ def record(
     suite = loaded.suite
     tolerated = verdict.outcome == "inconclusive" and suite.inconclusive == "warn"
     where = ",".join(f"{k}={v}" for k, v in judged.conditions.items())
-    mistakes = () if verdict.outcome == "pass" else _mistakes(judged, loaded, candidate)
+    shows = verdict.outcome != "pass"
+    served = SERVING in check.metric.columns
     return CheckRecord(
         suite=suite.name,
         name=check.name,
@@ -234,7 +239,9 @@ def record(
         facts={**judged.measurement.facts, **_by_length(judged, loaded, candidate)},
         note=judged.measurement.note,
         concerns=e.concerns,
-        mistakes=mistakes,
+        mistakes=_mistakes(judged, loaded, candidate) if shows and not served else (),
+        exact=judged.measurement.exact,
+        drifts=_drifts(judged, loaded, candidate) if shows and served else (),
     )
 
 
@@ -281,6 +288,12 @@ def _mistakes(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> tuple[
         shown = (_excerpt(text) for text in texts)
         found.append(MistakeRecord(prompt.prompt_id, m.golden_loss, m.margin, *shown))
     return tuple(found)
+
+
+def _drifts(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> tuple[DriftRecord, ...]:
+    rows = np.repeat(candidate.matching(judged.conditions), candidate.counts)
+    other = candidate.columns[SERVING]
+    return worst_drifts(loaded.samples, candidate.proxy, other, np.flatnonzero(rows))
 
 
 def _excerpt(text: str) -> str:

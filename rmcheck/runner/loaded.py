@@ -16,6 +16,7 @@ from rmcheck.metrics.ensemble import DISAGREEMENT
 from rmcheck.metrics.length_bias import LENGTH
 from rmcheck.metrics.reliability import REPEAT
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import Sample
 from rmcheck.pool.labels import labelled
 from rmcheck.pool.pool import Pool
@@ -135,9 +136,10 @@ class LoadedSuite:
 
     @cached_property
     def _expected(self) -> Rewards:
-        """What checks may ask for before a model is opened; an ensemble brings its disagreement."""
+        """What checks may ask for before a model is opened; models bring columns of their own."""
         frame = self._frame
-        return replace(frame, columns={**frame.columns, DISAGREEMENT: np.zeros(frame.proxy.size)})
+        brought = dict.fromkeys((DISAGREEMENT, SERVING), np.zeros(frame.proxy.size))
+        return replace(frame, columns={**frame.columns, **brought})
 
     @cached_property
     def fingerprint(self) -> str:
@@ -209,10 +211,30 @@ class LoadedSuite:
         if asked and self.suite.history is None:
             raise UndefinedMetricError("predictor 'calibrated' needs the suite's 'history'")
 
+    def _require_whole(self, check: Check) -> None:
+        """A statement about all rows needs all rows, and is about one checkpoint."""
+        name = check.metric.name
+        if check.metric.exact and self.suite.adaptive:
+            raise UndefinedMetricError(
+                f"{name} is about every row, and with `adaptive: true` not every row is scored; "
+                "put it into a suite of its own"
+            )
+        if check.metric.exact and check.needs_baseline:
+            raise UndefinedMetricError(
+                f"{name} compares two engines of one checkpoint, not checkpoints; write at_most "
+                "instead of max_drop"
+            )
+
+    @property
+    def serving_checks(self) -> list[str]:
+        """Names of the checks that compare with a serving engine."""
+        return [check.name for check in self.suite.checks if SERVING in check.metric.columns]
+
     def _problem(self, check: Check) -> Problem | None:
         key = "metric"
         try:
             check.metric.require(self._expected)
+            self._require_whole(check)
             key = "predictor"
             self._require_history(check)
             key = "over"

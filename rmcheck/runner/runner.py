@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from rmcheck.checks.record import CheckRecord, ModelRecord, PoolRecord, SuiteRecord
 from rmcheck.checks.verdict import Verdict
-from rmcheck.errors import BaselineError, RmcheckError, SuiteError, UsageError
+from rmcheck.errors import BaselineError, RmcheckError, UsageError
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.faults import fault_counts
@@ -20,15 +21,22 @@ from rmcheck.runner.adaptive import AdaptiveSuite, Decision, Key, LoadedModel, o
 from rmcheck.runner.disagreement import ensemble_remarks
 from rmcheck.runner.judge import Judged, Subject, decide_all, judge, record, shown
 from rmcheck.runner.loaded import LoadedSuite, PlannedCheck, load
+from rmcheck.runner.opening import open_golden, open_serving
 from rmcheck.runner.past import past_of
 from rmcheck.runner.scorer import Scorer
 from rmcheck.runner.scores import Fill, Scores
+from rmcheck.runner.serving import require_two_engines
 from rmcheck.scoring.scorer import fill_requests
+from rmcheck.store.lock import Waiting
 from rmcheck.store.parts import Provenance
-from rmcheck.suite.locate import suite_problem
 
-Role = Literal["candidate", "baseline", "golden"]
-OPTIONS = {"candidate": "model", "baseline": "baseline", "golden": "golden"}
+Role = Literal["candidate", "baseline", "golden", "serving"]
+OPTIONS = {
+    "candidate": "model",
+    "baseline": "baseline",
+    "golden": "golden",
+    "serving": "serving",
+}
 
 
 class Runner:
@@ -41,13 +49,18 @@ class Runner:
         candidate: Spec of the model under test.
         baseline: Spec of the model it is compared with, or None.
         golden: Spec of the golden RM for tests that ask for one, or None. Suites name their own.
+        serving: Spec of the engine that checks of serving parity compare with, in the place of
+            what suites name; None where suites name their own.
         store: The `.rmcheck` folder.
         session_folder: Folder for scores that must not outlive this run, shared by its processes.
         shown_relative_to: Paths below this folder are shown relative to it.
-        compares: False where nothing is judged, so that a missing baseline is no error.
+        compares: False where nothing is judged, so that a missing baseline is no error and no
+            serving engine is asked.
+        waiting: How to wait for other processes that score the same models.
+        fill: Scores the requests of one model, where suites are not adaptive.
 
     Raises:
-        UsageError: A model cannot be opened.
+        UsageError: A model cannot be opened, or the serving engine is the candidate.
     """
 
     def __init__(
@@ -56,18 +69,29 @@ class Runner:
         candidate: str,
         baseline: str | None = None,
         golden: str | None = None,
+        serving: str | None = None,
         store: Path,
         session_folder: Path,
         shown_relative_to: Path,
         compares: bool = True,
+        waiting: Waiting | None = None,
+        fill: Fill = fill_requests,
     ) -> None:
-        given = {"candidate": candidate, "baseline": baseline, "golden": golden}
+        given = {
+            "candidate": candidate,
+            "baseline": baseline,
+            "golden": golden,
+            "serving": serving,
+        }
         self.models: dict[str, RewardModel] = {
             role: open_model(spec) for role, spec in given.items() if spec is not None
         }
-        self._scores = Scores(store, session_folder)
+        if "serving" in self.models:
+            require_two_engines(self.models["candidate"], self.models["serving"])
+        self._scores = Scores(store, session_folder, waiting)
         self._root = shown_relative_to
         self._compares = compares
+        self._fill = fill
         self._suites: dict[Path, LoadedSuite] = {}
         self._judged: dict[Path, dict[Key, tuple[Judged, Verdict, LoadedSuite] | RmcheckError]] = {}
         self._adaptive: dict[Path, AdaptiveSuite] = {}
@@ -82,26 +106,33 @@ class Runner:
         """Read a suite and its pool, once.
 
         Raises:
-            SuiteError, PoolError: A file is wrong, or the suite's golden RM cannot be opened.
+            SuiteError, PoolError: A file is wrong, or the suite's golden RM or serving engine
+                cannot be opened.
             BaselineError: A check compares with a baseline and none was given.
+            UsageError: A check compares with a serving engine and none was given.
         """
         path = path.resolve()
         if path not in self._suites:
             loaded = load(path)
             self._require_baseline(loaded)
-            spec = loaded.suite.golden.model
-            if spec is not None and spec not in self._scores.goldens:
-                try:
-                    opened = open_model(spec)
-                    if opened.reads_golden:
-                        raise UsageError(f"{spec} repeats the golden reward; it cannot give one")
-                    self._scores.goldens[spec] = opened
-                except RmcheckError as error:
-                    problem = suite_problem(loaded.suite, str(error), "golden", "model")
-                    raise SuiteError([problem]) from error
+            self._open_golden(loaded)
+            self._open_serving(loaded)
             self._suites[path] = loaded
             self._prepared = False
         return self._suites[path]
+
+    def _open_golden(self, loaded: LoadedSuite) -> None:
+        spec = loaded.suite.golden.model
+        if spec is not None and spec not in self._scores.goldens:
+            self._scores.goldens[spec] = open_golden(loaded, spec)
+
+    def _open_serving(self, loaded: LoadedSuite) -> None:
+        """Note the engine that a suite compares with; a suite that does not ask is not sent."""
+        if self._compares and (loaded.suite.serving or loaded.serving_checks):
+            path = loaded.suite.path
+            self._scores.serving[path] = self.models.get("serving") or open_serving(
+                loaded, self.models["candidate"], shown=shown(path, self._root)
+            )
 
     def _require_baseline(self, loaded: LoadedSuite) -> None:
         names = [check.name for check in loaded.suite.checks if check.needs_baseline]
@@ -134,7 +165,7 @@ class Runner:
         if undecided:
             self._decide_in_looks(whole, undecided)
         else:
-            self._score(whole, fill_requests)
+            self._score(whole, self._fill)
 
     def _is_adaptive(self, loaded: LoadedSuite) -> bool:
         return loaded.suite.adaptive and self._compares
@@ -182,6 +213,9 @@ class Runner:
             combined = self._scores.combined(self._model(role), loaded)
             found = loaded.rewards(combined.rewards, self._scores.golden(loaded))
             columns = {**found.columns, **combined.columns}
+            serving = self._scores.serving.get(loaded.suite.path)
+            if serving is not None and role == "candidate":
+                columns[SERVING] = self._scores.combined(serving, loaded).rewards
             self._rewards[key] = replace(found, columns=columns)
             self._warnings[key] = combined.warning
         return self._rewards[key]
@@ -191,7 +225,7 @@ class Runner:
         self.prepare()
         adaptive = self._adaptive.get(loaded.suite.path)
         if adaptive is not None and loaded is adaptive.loaded:
-            self._score([loaded], fill_requests)
+            self._score([loaded], self._fill)
 
     def _seen(self, loaded: LoadedSuite) -> LoadedSuite:
         """The part of a suite that its checks were decided on; the whole unless it is adaptive."""
@@ -253,7 +287,9 @@ class Runner:
             self.rewards(part, "candidate"),
             node=node,
             path=shown(loaded.suite.path, self._root),
-            identity=self._identity(loaded) + self._looked_at(loaded, part),
+            identity=self._identity(loaded)
+            + self._served_by(planned)
+            + self._looked_at(loaded, part),
         )
 
     def _decided(
@@ -310,6 +346,12 @@ class Runner:
         parts += [f"{role}:{m.fingerprint[:8]}" for role, m in self._models_of(loaded).items()]
         return "|".join(parts)
 
+    def _served_by(self, planned: PlannedCheck) -> str:
+        """What of the serving engine belongs into the signature of a check: nothing for most."""
+        if SERVING not in planned.check.metric.columns:
+            return ""
+        return f"|serving:{self._scores.serving[planned.suite.path].fingerprint[:8]}"
+
     def _models_of(self, loaded: LoadedSuite) -> dict[str, RewardModel]:
         spec = loaded.suite.golden.model
         golden = {"golden": self._scores.goldens[spec]} if spec is not None else {}
@@ -349,6 +391,9 @@ class Runner:
 
     def _suite_record(self, loaded: LoadedSuite) -> SuiteRecord:
         models = self._models_of(loaded)
+        serving = self._scores.serving.get(loaded.suite.path)
+        if serving is not None:
+            models["serving"] = serving
         return SuiteRecord(
             name=loaded.suite.name,
             path=shown(loaded.suite.path, self._root),

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import RmcheckError, StoreError
+from rmcheck.errors import RmcheckError, ScoringError, StoreError
 from rmcheck.models.model import Combined, RewardModel, Sample
 from rmcheck.runner.loaded import LoadedSuite
 from rmcheck.scoring.members import by_member, read_combined
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request
+from rmcheck.store.lock import Waiting
 from rmcheck.store.parts import Provenance
 from rmcheck.store.scores import ScoreStore, Store
 
@@ -25,16 +26,19 @@ class Scores:
     Args:
         store: The `.rmcheck` folder.
         session_folder: Folder for scores that must not outlive this run, shared by its processes.
+        waiting: How to wait for other processes that score the same models.
 
     Attributes:
         goldens: Golden RMs of the suites, by spec.
+        serving: Serving engine of each suite that compares with one, by the suite's path.
         reports: What each model has scored, by its fingerprint.
     """
 
-    def __init__(self, store: Path, session_folder: Path) -> None:
-        self.kept = ScoreStore(store)
-        self.passing = ScoreStore(session_folder, durable=False)
+    def __init__(self, store: Path, session_folder: Path, waiting: Waiting | None = None) -> None:
+        self.kept = ScoreStore(store, waiting=waiting)
+        self.passing = ScoreStore(session_folder, durable=False, waiting=waiting)
         self.goldens: dict[str, RewardModel] = {}
+        self.serving: dict[Path, RewardModel] = {}
         self.reports: dict[str, ScoringReport] = {}
         self._failed: dict[str, RmcheckError] = {}
         self._requests: dict[tuple[str, LoadedSuite], Request] = {}
@@ -46,7 +50,7 @@ class Scores:
     def fill(
         self, models: Sequence[RewardModel], suites: Sequence[LoadedSuite], fill: Fill
     ) -> None:
-        """Score what is missing: golden RMs, then the models in the order given.
+        """Score what is missing: golden RMs, the models in the order given, serving engines.
 
         Members of ensembles are scored like any model, each once. Fakes that read the golden reward
         come last. A model that fails is remembered; reading its scores raises its error.
@@ -58,6 +62,7 @@ class Scores:
         """
         golden = [(self.goldens[s.suite.golden.model], s) for s in suites if s.suite.golden.model]
         judged = [(model, loaded) for model in models for loaded in suites]
+        judged += [(self.serving[s.suite.path], s) for s in suites if s.suite.path in self.serving]
         self._fill([*golden, *(use for use in judged if not use[0].reads_golden)], fill)
         self._fill([use for use in judged if use[0].reads_golden], fill)
 
@@ -72,6 +77,9 @@ class Scores:
             model = parts[0].model
             try:
                 report = fill(parts, self.store_of(model))
+            except ScoringError as error:
+                self._failed[model.fingerprint] = _with_kept(error, parts, self.store_of(model))
+                continue
             except RmcheckError as error:
                 self._failed[model.fingerprint] = error
                 continue
@@ -127,3 +135,25 @@ class Scores:
             return self.store_of(model).open(model.fingerprint).provenance
         except StoreError:  # told already, as the error of every check
             return Provenance(model.fingerprint)
+
+
+def _with_kept(error: ScoringError, requests: Sequence[Request], store: Store) -> ScoringError:
+    """The error, with how much of the work is not lost."""
+    if not store.durable:
+        return error
+    try:
+        scores = store.open(requests[0].model.fingerprint)
+    except StoreError:
+        return error
+    known: dict[bytes, bool] = {}
+    for request in requests:
+        missing = scores.lookup(request.keys, request.too_long).missing.tolist()
+        known |= {key: not gone for key, gone in zip(request.keys, missing, strict=True)}
+    kept = sum(known.values())
+    if not kept:
+        return error
+    told = ScoringError(
+        f"{error}\n{kept:,} of {len(known):,} scores are kept; a further run scores only the rest."
+    )
+    told.__cause__ = error
+    return told

@@ -15,6 +15,7 @@ Layout of the folder (see `rmcheck.store.parts` for the columns):
       scores/<first 16 hex digits of the fingerprint>/
         part-<nanoseconds>-<random>.parquet     never changed once there
         lock                                    held while one process scores
+        holder.json                             which one holds it, or held it last
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import StoreError
 from rmcheck.models.model import TooLong
 from rmcheck.store.folder import make_store_folder, remove_stale_temporaries, unwritable
+from rmcheck.store.lock import Waiting, held_lock
 from rmcheck.store.parts import Provenance, ScoreRows, new_part_name, read_part, write_part
 from rmcheck.store.table import Found, ScoreTable
 
@@ -152,11 +154,15 @@ class ScoreStore:
     Args:
         folder: The `.rmcheck` folder; made when the first score is written.
         durable: False for a folder that is thrown away with the session.
+        waiting: How to wait for another process that scores the same model.
     """
 
-    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, durable: bool = True, waiting: Waiting | None = None
+    ) -> None:
         self.folder = folder
         self.durable = durable
+        self.waiting = waiting or Waiting()
         self._models: dict[str, FolderModelScores] = {}
 
     def open(self, fingerprint: str) -> "FolderModelScores":
@@ -167,7 +173,7 @@ class ScoreStore:
                 named), or the folder cannot be listed.
         """
         if fingerprint not in self._models:
-            self._models[fingerprint] = FolderModelScores(self.folder, fingerprint)
+            self._models[fingerprint] = FolderModelScores(self.folder, fingerprint, self.waiting)
         scores = self._models[fingerprint]
         scores.refresh()
         return scores
@@ -179,9 +185,10 @@ class ScoreStore:
 class FolderModelScores:
     """Scores of one model as append-only parts in a folder."""
 
-    def __init__(self, root: Path, fingerprint: str) -> None:
+    def __init__(self, root: Path, fingerprint: str, waiting: Waiting | None = None) -> None:
         self.folder = root / "scores" / fingerprint[:16]
         self._root = root
+        self._waiting = waiting or Waiting()
         self._table = ScoreTable()
         # In the order of their names: the order in which the first score of a text wins.
         self._parts: dict[str, ScoreRows] = {}
@@ -286,19 +293,10 @@ class FolderModelScores:
         The operating system lets go of it when the process dies.
 
         Raises:
-            StoreError: The folder takes no lock file.
+            StoreError: The folder takes no lock file, or the limit of waiting has passed.
         """
-        from filelock import FileLock
-
-        lock = FileLock(self.folder / "lock")
-        try:
-            lock.acquire()
-        except OSError as error:
-            raise unwritable(self.folder, error) from error
-        try:
+        with held_lock(self.folder, self._waiting):
             yield
-        finally:
-            lock.release()
 
     def _listed(self) -> list[str]:
         try:

@@ -32,13 +32,14 @@ VERSION = 1  # of the file format
 CRITERIA = ("at_least", "at_most", "max_drop")
 CONFIDENCE = Number(0.5, 1, open=True)
 
-# Sections (`pool`, `golden`, `checks`) are read by the loader itself.
+# Sections (`pool`, `golden`, `serving`, `checks`) are read by the loader itself.
 SUITE: Mapping[str, Kind | None] = {
     "rmcheck": None,
     "name": Text(),
     "description": Text(),
     "pool": None,
     "golden": None,
+    "serving": None,
     "inconclusive": one_of("fail", "warn"),
     "confidence": CONFIDENCE,
     "too_long": one_of(*get_args(TooLong)),
@@ -57,6 +58,7 @@ POOL: Mapping[str, Kind] = {
     "faults": FaultActions(),
 }
 GOLDEN: Mapping[str, Kind] = {"column": Text(), "model": ModelName(), "repeat": Text()}
+SERVING: Mapping[str, Kind] = {"model": ModelName()}
 CHECK: Mapping[str, Kind | None] = {
     "name": Text(forbidden="::"),
     "metric": Choice(lambda: tuple(sorted(metric_names())), noun="metric"),
@@ -72,6 +74,7 @@ CHECK: Mapping[str, Kind | None] = {
 REQUIRED = {
     "suite": ("rmcheck", "pool", "checks"),
     "pool": ("path",),
+    "serving": ("model",),
     "check": ("name", "metric"),
 }
 

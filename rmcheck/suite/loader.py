@@ -12,7 +12,7 @@ from rmcheck.suite.document import ListNode, MapNode, Node, ScalarNode, compose,
 from rmcheck.suite.requirement import read_check
 from rmcheck.suite.section import read_keys, refuse_unknown, require_keys, value_of
 from rmcheck.suite.source import Source, Span
-from rmcheck.suite.suite import Check, GoldenSource, PoolSource, Suite
+from rmcheck.suite.suite import Check, GoldenSource, PoolSource, ServingSource, Suite
 
 
 def load_suite(path: str | Path) -> Suite:
@@ -52,6 +52,7 @@ def parse_suite(text: str, path: str | Path) -> Suite:
     found = read_keys(top, keys.SUITE, "", source)
     pool = _pool(top, path, source)
     golden = _golden(top, source)
+    serving = _serving(top, source)
     slices = pool.slices if pool else ()
     checks = _checks(top, slices, source)
     if source.problems or pool is None or golden is None:
@@ -59,7 +60,9 @@ def parse_suite(text: str, path: str | Path) -> Suite:
     name = found.pop("name", path.stem)
     if "history" in found:
         found["history"] = path.parent.absolute() / found["history"]
-    return Suite(path=path, name=name, pool=pool, golden=golden, checks=checks, **found)
+    return Suite(
+        path=path, name=name, pool=pool, golden=golden, checks=checks, serving=serving, **found
+    )
 
 
 def _versioned_mapping(root: Node | None, source: Source) -> MapNode:
@@ -133,6 +136,17 @@ def _golden(top: MapNode, source: Source) -> GoldenSource | None:
         message = "'repeat' in golden is a second read of a column; a golden RM is read once"
         source.add(span, message, "Write golden: {column: golden, repeat: golden_2}.")
     return GoldenSource(**{"column": None, **found})
+
+
+def _serving(top: MapNode, source: Source) -> ServingSource | None:
+    node = _mapping(top, "serving", "serving: {model: http:http://host:8000}", source)
+    if node is None:
+        return None
+    place = " in serving"
+    refuse_unknown(node, keys.SERVING, place, source, f"serving takes: {', '.join(keys.SERVING)}.")
+    require_keys(node, keys.REQUIRED["serving"], keys.SERVING, "serving", source)
+    found = read_keys(node, keys.SERVING, place, source)
+    return ServingSource(**found) if "model" in found else None
 
 
 def _checks(top: MapNode, slices: tuple[str, ...], source: Source) -> tuple[Check, ...]:

@@ -16,7 +16,7 @@ from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import metric_class, metric_names
 from rmcheck.suite import keys
 from rmcheck.suite.kinds import Kind
-from rmcheck.suite.suite import Check, GoldenSource, PoolSource, Suite
+from rmcheck.suite.suite import Check, GoldenSource, PoolSource, ServingSource, Suite
 
 SCHEMA_FILE = Path(__file__).with_name("suite.schema.json")
 Schema = dict[str, Any]
@@ -53,6 +53,8 @@ def _below(name: str) -> Schema:
                 "oneOf": [{"required": ["column"]}, {"required": ["model"]}],
                 "not": {"required": ["model", "repeat"]},
             }
+        case "serving":
+            return _section(keys.SERVING, ServingSource, keys.REQUIRED["serving"])
         case "rmcheck":
             return {"const": keys.VERSION, "description": "Format of the file."}
         case "checks":

@@ -49,6 +49,18 @@ class GoldenSource:
 
 
 @dataclass(frozen=True)
+class ServingSource:
+    """The engine that training will ask (`serving:`), to compare its rewards with the candidate's.
+
+    Attributes:
+        model: The same checkpoint on another engine, as `scheme:location`; relative to the current
+            directory. `--rmcheck-serving` takes its place.
+    """
+
+    model: str
+
+
+@dataclass(frozen=True)
 class Check:
     """One requirement.
 
@@ -112,6 +124,7 @@ class Suite:
         name: In tables; the file name without its ending where not given.
         pool: Where the prompts and responses come from.
         golden: Where the golden reward comes from; the column `golden` where not given.
+        serving: The engine that training will ask, for checks that compare with it.
         checks: The requirements, in file order.
         description: Free text.
         inconclusive: What an inconclusive verdict does to the build.
@@ -119,7 +132,8 @@ class Suite:
         too_long: What to do with conversations longer than the model takes.
         adaptive: Score the prompts in random order, decide at a few looks with bounds that hold at
             all of them together, and stop when every check has passed or failed.
-        min_prompts: Fewest independent prompts on which anything is decided.
+        min_prompts: Fewest independent prompts on which anything is decided, save what is a
+            statement about the rows themselves (`rank_flips`, `score_drift`).
         resamples: Bootstrap resamples.
         seed: Seed of the bootstrap; derived from the suite's name where not given.
         history: Folder of past runs and their measured regrets (`rmcheck history`), which predicted
@@ -131,6 +145,7 @@ class Suite:
     pool: PoolSource
     golden: GoldenSource
     checks: tuple[Check, ...]
+    serving: ServingSource | None = None
     description: str = ""
     inconclusive: Literal["fail", "warn"] = "fail"
     confidence: float = 0.95

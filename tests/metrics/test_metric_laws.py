@@ -36,6 +36,8 @@ TRIED = {
     "golden_reliability": [{}],
     "length_bias": [{}],
     "reward_variance": [{}],
+    "rank_flips": [{}, {"tolerance": 3.0}],
+    "score_drift": [{}, {"percentile": 40.0}],
     "gamma": [{}, {"n": 4}],
     "drop_from_peak": [{}, {"n": 3}],
     "matched_kl_regret": [{"kl": 0.1}, {"kl": 0.4}],
@@ -50,8 +52,10 @@ TRIED = {
 # Laws that a metric is not about. An excess is a difference of two qualities, and golden itself,
 # at 0, is not the lowest: a proxy that errs less in the tail is below it. A predicted regret that
 # is measured on one pool is pooled on another, and only the latter depends on the scale of prompts;
-# what small generated pools can pool is in tests/regret/test_pooled.py.
+# what small generated pools can pool is in tests/regret/test_pooled.py. A tolerance far below one
+# leaves the scale of the law's whole numbers without effect; the larger one is tried with it.
 EXEMPT = {
+    "rank_flips|tolerance:0.001": ("undeclared_invariances",),
     "tail_excess": ("perfect_proxy",),
     "predicted_regret|n:4|kl:None|predictor:auto": ("undeclared_invariances", "perfect_proxy"),
 }
@@ -231,6 +235,9 @@ def test_every_law_has_a_sentence():
         ("matched_kl_regret", {}, "needs the setting kl"),
         ("matched_kl_regret", {"kl": 0}, "kl is 0; valid: a finite number above 0"),
         ("matched_kl_regret", {"kl": float("inf")}, "kl is inf; valid"),
+        ("rank_flips", {"tolerance": -1}, "tolerance is -1; valid: a finite number, 0 or more"),
+        ("score_drift", {"percentile": 0}, "percentile is 0; valid: a number above 0, at most"),
+        ("score_drift", {"percentile": 101}, "percentile is 101; valid: a number above 0"),
         ("predicted_regret", {}, "needs n or kl, one of them; neither is given"),
         ("predicted_regret", {"n": "256"}, "n is '256'; valid"),
     ],
@@ -251,11 +258,11 @@ def test_signature_holds_every_setting():
 @pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.signature)
 def test_a_pool_with_too_few_responses_is_refused(metric):
     """Where no prompt has enough responses there is an error that says how many it needs."""
-    columns = {name: [[1.0], [2.0]] for name in metric.columns}
-    single = Rewards.from_arrays([[1.0], [2.0]], [[0.0], [1.0]], columns=columns)
+    few = [[1.0][: metric.min_responses - 1], [2.0][: metric.min_responses - 1]]
+    short = Rewards.from_arrays(few, few, columns=dict.fromkeys(metric.columns, few))
 
     with pytest.raises(UndefinedMetricError, match="responses a prompt"):
-        per_prompt_sums(metric.fitted(single), single)
+        per_prompt_sums(metric.fitted(short), short)
 
 
 def test_ragged_pools_are_refused_with_the_remedy():

@@ -156,7 +156,7 @@ def test_a_marked_test_counts_as_judging(gate, bench):
 def test_each_model_is_loaded_once_for_all_suites_and_tests(gate_both_ways, bench):
     """Two suites, three roles of use, one load; the count is written by the model itself."""
     bench.makepyfile(
-        rules="""
+        counted_rules="""
         import pathlib
 
         def length(prompts, responses):
@@ -169,7 +169,7 @@ def test_each_model_is_loaded_once_for_all_suites_and_tests(gate_both_ways, benc
     (bench.path / "second.yaml").write_text(text.replace("name: demo", "name: second"))
 
     result = gate_both_ways(
-        "--rmcheck-report=out", model="python:rules:length", baseline="fake:constant"
+        "--rmcheck-report=out", model="python:counted_rules:length", baseline="fake:constant"
     )
     calls = (bench.path / "calls.txt").read_text().splitlines()
     report = json.loads((bench.path / "out" / "report.json").read_text())

@@ -7,7 +7,7 @@ import pytest
 from rmcheck.errors import SuiteError
 from rmcheck.metrics.registry import make_metric
 from rmcheck.suite.loader import load_suite, parse_suite
-from rmcheck.suite.suite import Check, GoldenSource, PoolSource, Suite
+from rmcheck.suite.suite import Check, GoldenSource, PoolSource, ServingSource, Suite
 
 VALID = Path(__file__).parent / "valid"
 HEAD = "rmcheck: 1\npool: {path: pool.jsonl}\n"
@@ -39,6 +39,7 @@ def test_every_key_is_read():
             faults={"duplicate_row": "drop", "empty_answer": "fail"},
         ),
         golden=GoldenSource(column=None, model="hf:ckpt/golden-rm?dtype=float32"),
+        serving=ServingSource("http:http://localhost:8000?version=2"),
         inconclusive="warn",
         confidence=0.9,
         too_long="left",
@@ -50,34 +51,34 @@ def test_every_key_is_read():
                 "accuracy",
                 make_metric("accuracy", ties="wrong", average="pairs"),
                 at_least=0.7,
-                line=21,
+                line=22,
             ),
-            Check("calibration", make_metric("ece", bins=15, target="soft"), at_most=0.1, line=22),
+            Check("calibration", make_metric("ece", bins=15, target="soft"), at_most=0.1, line=23),
             Check(
                 "best-of-16",
                 make_metric("bon_drop_ratio", n=16, min_golden_gain=0.05),
                 at_most=0.25,
-                line=23,
+                line=24,
             ),
-            Check("regret", make_metric("predicted_regret", n=256), at_most=0.3, line=24),
+            Check("regret", make_metric("predicted_regret", n=256), at_most=0.3, line=25),
             Check(
                 "ranking",
                 make_metric("ndcg", normalized=True),
                 at_least=0.2,
                 confidence=0.99,
-                line=25,
+                line=26,
             ),
-            Check("no-regression", accuracy, max_drop=0.01, line=26),
+            Check("no-regression", accuracy, max_drop=0.01, line=27),
             Check(
                 "German code",
                 accuracy,
                 at_least=0.6,
                 where={"category": "code", "language": "de"},
-                line=27,
+                line=28,
             ),
-            Check("worst-domain", accuracy, at_least=0.6, over="category", worst=True, line=28),
-            Check("each-language", accuracy, at_least=0.55, over="language", line=29),
-            Check("low-domains", accuracy, at_least=0.65, over="category", quantile=0.25, line=30),
+            Check("worst-domain", accuracy, at_least=0.6, over="category", worst=True, line=29),
+            Check("each-language", accuracy, at_least=0.55, over="language", line=30),
+            Check("low-domains", accuracy, at_least=0.65, over="category", quantile=0.25, line=31),
         ),
     )
 
@@ -138,6 +139,33 @@ def test_a_golden_model_is_kept_as_written(tmp_path):
     suite = parse_suite(text, tmp_path / "a.yaml")
 
     assert suite.golden == GoldenSource(column=None, model="scores:bundles/golden")
+
+
+def test_a_serving_engine_is_kept_as_written():
+    """Its spec is not opened here; without `serving` there is none."""
+    text = f"{HEAD}serving: {{model: 'http:http://host:8000?version=3'}}\n{CHECK}"
+
+    suite = parse_suite(text, "a.yaml")
+
+    assert suite.serving == ServingSource("http:http://host:8000?version=3")
+    assert parse_suite(HEAD + CHECK, "a.yaml").serving is None
+
+
+@pytest.mark.parametrize(
+    ("serving", "said"),
+    [
+        ("http:http://host:8000", "Write serving: {model: http:http://host:8000}"),
+        ("{}", "serving has no 'model'"),
+        ("{modell: hf:a}", "unknown key 'modell' in serving. Did you mean 'model'?"),
+        ("{model: runs/rm}", "has no scheme"),
+    ],
+)
+def test_a_serving_engine_is_a_mapping_with_a_model(serving, said):
+    """What it is instead is shown, with how to write it."""
+    with pytest.raises(SuiteError) as caught:
+        parse_suite(f"{HEAD}serving: {serving}\n{CHECK}", "a.yaml")
+
+    assert said in str(caught.value)
 
 
 def test_a_golden_column_excludes_the_default_model():

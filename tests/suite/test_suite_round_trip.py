@@ -12,7 +12,7 @@ from rmcheck.metrics.registry import make_metric
 from rmcheck.pool.faults import FAULT_RULES
 from rmcheck.pool.reading import reader_names
 from rmcheck.suite.loader import parse_suite
-from rmcheck.suite.suite import Check, GoldenSource, PoolSource, Suite
+from rmcheck.suite.suite import Check, GoldenSource, PoolSource, ServingSource, Suite
 
 PATH = Path("/suites/rendered.yaml")
 
@@ -45,7 +45,7 @@ def render(suite: Suite) -> str:
     return "\n".join(lines) + "\n"
 
 
-def rendered(value: PoolSource | GoldenSource | Check) -> list[str]:
+def rendered(value: PoolSource | GoldenSource | ServingSource | Check) -> list[str]:
     """`key: value` of every field that is set."""
     out = []
     for field in dataclasses.fields(value):
@@ -120,6 +120,7 @@ def suites(draw) -> Suite:
             | st.just(GoldenSource(column=None, model="hf:ckpt/golden?dtype=float32"))
         ),
         checks=tuple(draw(checks(name, slices)) for name in names),
+        serving=draw(st.none() | st.just(ServingSource("http:http://host:8000?version=a&batch=4"))),
         inconclusive=draw(st.sampled_from(["fail", "warn"])),
         confidence=draw(confidences),
         too_long=draw(st.sampled_from(get_args(Suite.__annotations__["too_long"]))),

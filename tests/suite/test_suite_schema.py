@@ -125,6 +125,7 @@ def test_schema_and_loader_name_the_same_keys():
     assert set(schema["properties"]) == set(keys.SUITE)
     assert set(schema["properties"]["pool"]["properties"]) == set(keys.POOL)
     assert set(schema["properties"]["golden"]["properties"]) == set(keys.GOLDEN)
+    assert set(schema["properties"]["serving"]["properties"]) == set(keys.SERVING)
     assert set(check["properties"]) == set(keys.CHECK)
     assert {name: found - set(keys.CRITERIA) for name, found in settings.items()} == {
         name: set(keys.settings_of(metric_class(name))) for name in metric_names()

@@ -1,0 +1,194 @@
+"""Whether the engine that training will ask gives the rewards that were gated.
+
+The rewards of the serving engine stand beside the candidate's as a column. Both metrics are exact:
+they are statements about these rows, not estimates for other prompts. Which rows an engine gets
+wrong is no accident of sampling, and none wrong means none wrong here; the pool should therefore
+have the shortest and longest texts that training will send. The interval is the value.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import UndefinedMetricError, UsageError
+from rmcheck.metrics.metric import ColumnMetric, RatioMetric
+from rmcheck.metrics.parity import ROUNDING, flipped_pairs, map_between, map_sentence
+from rmcheck.metrics.registry import register
+from rmcheck.metrics.rewards import Block, Floats, Rewards
+from rmcheck.metrics.settings import require_number
+
+# The column with the rewards of the serving engine.
+SERVING = "serving"
+
+
+@dataclass(frozen=True)
+class ServingMetric(ColumnMetric):
+    """A comparison of the candidate's rewards with those of the serving engine."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Rewards of the serving engine."""
+        return (SERVING,)
+
+    @property
+    def exact(self) -> bool:
+        """True: it is about these rows."""
+        return True
+
+    @property
+    def scale_free(self) -> bool:
+        """False: two engines of one model share its unit."""
+        return False
+
+    def require(self, rewards: Rewards) -> None:
+        """Refuse rewards without a serving engine beside them, and what every metric refuses.
+
+        Raises:
+            UndefinedMetricError: See `Metric.require`; or a reward of the serving engine is not
+                finite.
+        """
+        if SERVING not in rewards.columns:
+            raise UndefinedMetricError(
+                f"{self.name} compares with a serving engine, and these rewards have none; name "
+                "it in the suite, serving: {model: SCHEME:LOCATION}"
+            )
+        bad = np.flatnonzero(~np.isfinite(rewards.columns[SERVING]))
+        if bad.size:
+            prompt = int(np.searchsorted(rewards.offsets, bad[0], side="right")) - 1
+            raise UndefinedMetricError(
+                f"{self.name}: the serving engine's reward of prompt "
+                f"{str(rewards.prompt_ids[prompt])!r} is {rewards.columns[SERVING][bad[0]]}; "
+                f"{bad.size} of {rewards.proxy.size} are not finite"
+            )
+        super().require(rewards)
+
+
+@register
+@dataclass(frozen=True)
+class RankFlips(ServingMetric, RatioMetric):
+    """Share of pairs of responses to one prompt that the serving engine orders differently.
+
+    Σ_i flips_i / Σ_i pairs_i, where a pair flips when its margin has another sign and changed by
+    more than `tolerance`; a pair that only one engine calls equal has another sign. Lower is
+    better: 0 is an engine that ranks as the gated one does, which is all that best-of-n and
+    policy gradients with a baseline per prompt depend on. Undefined without a serving engine, and
+    where no prompt has two responses. Golden plays no part in it. It is exact on these rows: its
+    bounds are its value.
+
+    Args:
+        tolerance: Change of a pair's margin, in units of the reward, that is rounding and no flip.
+            The default suits float32 on both sides. In half precision rewards move by 0.1 and
+            more, and pairs closer than that flip: state the margin that you can accept.
+
+    Reference:
+        rmcheck's own, as `rmcheck parity` counts.
+    """
+
+    name = "rank_flips"
+    direction = "lower"
+    range = (0.0, 1.0)
+    invariances = frozenset({"proxy_shift", "golden_shift", "golden_scale", "golden_monotone"})
+
+    tolerance: float = ROUNDING
+
+    def __post_init__(self) -> None:
+        require_number("tolerance", self.tolerance, 0)
+
+    def block_sums(self, block: Block) -> Floats:
+        """(p, 2): pairs that flip, and pairs."""
+        prompts, n = block.proxy.shape
+        flips = flipped_pairs(block.proxy, block.columns[SERVING], self.tolerance)
+        return np.stack([flips.astype(float), np.full(prompts, n * (n - 1) / 2)], axis=-1)
+
+    def facts(self, sums: Floats) -> dict[str, float]:
+        """How many pairs flip, of how many."""
+        return {"flipped_pairs": float(sums[0]), "pairs": float(sums[1])}
+
+
+@register
+@dataclass(frozen=True)
+class ScoreDrift(ServingMetric):
+    """Largest difference between a reward and the serving engine's, in units of the reward.
+
+    max |b − a| over all responses, or the `percentile` of these differences (a difference that
+    occurs, nothing between two). Lower is better: 0 is an engine that gives the gated rewards to
+    the last bit. Undefined without a serving engine. Golden plays no part in it. It is exact on
+    these rows: its bounds are its value. A largest value is no sum over prompts, so it is fixed on
+    the rows that are measured; the sums hold the mean differences that stand beside it.
+
+    Engines in float32 differ by 1e-5 to 1e-3; in half precision by 0.1 and more, so that a bound
+    for it is a decision and not rounding. A constant added to all rewards drifts and flips nothing.
+
+    Args:
+        percentile: Of the differences, above 0, at most 100; 100 is the largest.
+
+    Reference:
+        rmcheck's own, as `rmcheck parity` measures.
+    """
+
+    name = "score_drift"
+    direction = "lower"
+    range = (0.0, np.inf)
+    invariances = frozenset({"golden_shift", "golden_scale", "golden_monotone"})
+
+    percentile: float = 100.0
+    drift: float = field(default=np.nan, init=False, repr=False, compare=False)
+    remark: str = field(default="", init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        require_number("percentile", self.percentile, 0)
+        if not 0 < self.percentile <= 100:
+            raise UsageError(
+                f"percentile is {self.percentile}; valid: a number above 0, at most 100."
+            )
+
+    @property
+    def min_responses(self) -> int:
+        """One: responses are compared with themselves."""
+        return 1
+
+    @property
+    def note(self) -> str:
+        """The plain function that turns one engine's rewards into the other's, if there is one."""
+        return self.remark
+
+    def fitted(self, rewards: Rewards) -> Self:
+        """This metric with the difference in question, of all rows."""
+        return self.localised(rewards, np.ones(len(rewards), dtype=bool))
+
+    def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
+        """This metric with the difference in question, of the rows that are measured.
+
+        Raises:
+            UndefinedMetricError: See `require`.
+        """
+        self.require(rewards)
+        rows = np.repeat(mask, rewards.counts)
+        a, b = rewards.proxy[rows], rewards.columns[SERVING][rows]
+        found = replace(self)
+        if a.size:
+            drift = np.quantile(np.abs(b - a), self.percentile / 100, method="inverted_cdf")
+            likeness = map_between(a, b, ROUNDING)
+            remark = map_sentence(likeness, "the candidate", "the serving engine")
+            object.__setattr__(found, "drift", float(drift))
+            object.__setattr__(found, "remark", remark)
+        return found
+
+    def block_sums(self, block: Block) -> Floats:
+        """(p, 3): Σ|b − a|, Σ(b − a), and responses."""
+        gap = block.columns[SERVING] - block.proxy
+        responses = np.full(len(gap), float(gap.shape[1]))
+        return np.stack([np.abs(gap).sum(axis=1), gap.sum(axis=1), responses], axis=-1)
+
+    def value(self, sums: Floats) -> Floats:
+        """The difference that `localised` fixed; NaN where there are no responses."""
+        return np.where(sums[..., 2] > 0, self.drift, np.nan)
+
+    def facts(self, sums: Floats) -> dict[str, float]:
+        """Mean difference without and with its sign: what the serving engine adds to all."""
+        return {
+            "mean_difference": float(sums[0] / sums[2]),
+            "mean_with_sign": float(sums[1] / sums[2]),
+        }

@@ -1,0 +1,59 @@
+"""Models that suites name themselves: their golden RM, and the engine that training will ask."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rmcheck.errors import RmcheckError, SuiteError, UsageError
+from rmcheck.models.model import RewardModel
+from rmcheck.models.registry import open_model
+from rmcheck.runner.loaded import LoadedSuite
+from rmcheck.runner.serving import require_two_engines
+from rmcheck.suite.locate import suite_problem
+
+
+def open_golden(loaded: LoadedSuite, spec: str) -> RewardModel:
+    """The golden RM of a suite.
+
+    Raises:
+        SuiteError: It cannot be opened, or repeats a golden reward that there is none of.
+    """
+    with _suite_errors(loaded, "golden", "model"):
+        opened = open_model(spec)
+        if opened.reads_golden:
+            raise UsageError(f"{spec} repeats the golden reward; it cannot give one")
+        return opened
+
+
+def open_serving(loaded: LoadedSuite, candidate: RewardModel, *, shown: str) -> RewardModel:
+    """The serving engine of a suite that compares with one.
+
+    Args:
+        loaded: The suite.
+        candidate: The model under test.
+        shown: The suite file as people see it.
+
+    Raises:
+        UsageError: The suite names none.
+        SuiteError: It cannot be opened, or is the candidate.
+    """
+    if loaded.suite.serving is None:
+        names = loaded.serving_checks
+        raise UsageError(
+            f"{shown}: {', '.join(names)} compare{'s' if len(names) == 1 else ''} with a serving "
+            "engine, and none was given.\n  Name it in the suite, serving: {model: "
+            "SCHEME:LOCATION}, give it with --rmcheck-serving=SCHEME:LOCATION, or set "
+            "rmcheck_serving in the ini file."
+        )
+    with _suite_errors(loaded, "serving", "model"):
+        opened = open_model(loaded.suite.serving.model)
+        require_two_engines(candidate, opened)
+        return opened
+
+
+@contextmanager
+def _suite_errors(loaded: LoadedSuite, *keys: str) -> Iterator[None]:
+    """Show an error about a model at the place where the suite names it."""
+    try:
+        yield
+    except RmcheckError as error:
+        raise SuiteError([suite_problem(loaded.suite, str(error), *keys)]) from error

@@ -1,0 +1,111 @@
+"""A process that scores in children, and kills them: engines are imported and loaded only once.
+
+    python killed_scoring.py '{"engine": "spec", …}'
+
+tells {engine: [fingerprint of each member, …]}, then reads lines of JSON: `engine`, `store`, `log`
+and `seconds` after which the child is killed, null for never. The answer to each is the exit code,
+negative where a signal ended it. The log holds one line a batch that was begun: the numbers of
+the texts, told by the last word of the response.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from rmcheck.models.model import RewardModel, Sample
+from rmcheck.models.registry import open_model
+from rmcheck.pool.pool import Message
+from rmcheck.scoring.members import fill_members
+from rmcheck.scoring.request import Request
+from rmcheck.scoring.scorer import fill_requests
+from rmcheck.store.scores import ScoreStore
+
+TEXTS = 36
+BUDGET = 150
+
+
+def numbered_samples() -> list[Sample]:
+    """Three responses a prompt, of different lengths."""
+    return [
+        Sample(f"p{i // 3}", i % 3, (Message("user", f"why {i // 3}"),), f"{'so ' * (i % 7)}{i}")
+        for i in range(TEXTS)
+    ]
+
+
+def open_logged(spec: str) -> tuple[RewardModel, list[Path]]:
+    """The model, loaded, and a list for the file that its members write their batches to."""
+    model, log = open_model(spec), []
+    for member in model.members:
+        member.load()
+        _log_batches(member, log)
+    return model, log
+
+
+def _log_batches(model: RewardModel, log: list[Path]) -> None:
+    score, prove, proving = model.score, model.prove, []
+
+    def logged(batch):
+        if not proving:
+            texts = [encoded.sample.response.split()[-1] for encoded in batch]
+            with log[0].open("a") as file:
+                file.write(f"{model.fingerprint} {' '.join(texts)}\n")
+        return score(batch)
+
+    def proved(encoded):
+        proving.append(True)
+        try:
+            prove(encoded)
+        finally:
+            proving.clear()
+
+    model.score, model.prove = logged, proved
+
+
+def score_all(model: RewardModel, store: Path) -> None:
+    """What is missing, in small batches."""
+    kept = ScoreStore(store)
+    request = Request(model, tuple(numbered_samples()))
+    for part in request.members:
+        fill_requests([part], kept, budget=BUDGET, release=False)
+    fill_members([request], lambda _: kept, release=False)  # nothing is left
+
+
+def child(model: RewardModel, store: Path, seconds: float | None) -> int:
+    """Exit code of a process that scores, killed after some seconds."""
+    pid = os.fork()
+    if not pid:
+        try:
+            score_all(model, store)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if seconds is not None:
+        time.sleep(seconds)
+        os.kill(pid, signal.SIGKILL)  # not yet waited for, so it is still ours
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _tell(value: object) -> None:
+    sys.stdout.write(f"{json.dumps(value)}\n")
+    sys.stdout.flush()
+
+
+def main(specs: dict[str, str]) -> None:
+    """Answer until nothing more is asked."""
+    engines = {engine: open_logged(spec) for engine, spec in specs.items()}
+    names = {e: [m.fingerprint for m in model.members] for e, (model, _) in engines.items()}
+    _tell(names)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        model, log = engines[asked["engine"]]
+        log[:] = [Path(asked["log"])]
+        _tell(child(model, Path(asked["store"]), asked["seconds"]))
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
