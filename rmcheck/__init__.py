@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rmcheck.checks.bound_metric import BoundMetric
     from rmcheck.checks.measurement import Measurement, Sampling, measure, measure_drop
+    from rmcheck.checks.shard_totals import shard_totals
+    from rmcheck.checks.shards import measure_shards, measure_totals
     from rmcheck.errors import RmcheckError
     from rmcheck.metrics.metric import Metric, PromptMeanMetric
     from rmcheck.metrics.registry import make_metric, metric_names, register
@@ -43,10 +45,13 @@ _HOMES = {
     "make_metric": "rmcheck.metrics.registry",
     "measure": "rmcheck.checks.measurement",
     "measure_drop": "rmcheck.checks.measurement",
+    "measure_shards": "rmcheck.checks.shards",
+    "measure_totals": "rmcheck.checks.shards",
     "metric_names": "rmcheck.metrics.registry",
     "open_model": "rmcheck.models.registry",
     "read_pool": "rmcheck.pool.reading",
     "register": "rmcheck.metrics.registry",
+    "shard_totals": "rmcheck.checks.shard_totals",
 }
 
 __all__ = [
@@ -69,10 +74,13 @@ __all__ = [
     "make_metric",
     "measure",
     "measure_drop",
+    "measure_shards",
+    "measure_totals",
     "metric_names",
     "open_model",
     "read_pool",
     "register",
+    "shard_totals",
 ]
 
 

@@ -7,16 +7,26 @@ import pytest
 
 from rmcheck import metric_names
 from rmcheck.models.fake import FakeRewardModel
-from rmcheck.models.registry import model_schemes, open_model
+from rmcheck.models.judge_file import read_judge_file
+from rmcheck.models.registry import model_class, model_schemes, open_model
 from rmcheck.models.transformers_model import TransformersRewardModel
 from rmcheck.pool.faults import FAULT_RULES
 from rmcheck.pool.reading import reader_names
 from rmcheck.suite import keys
 from rmcheck.suite.loader import parse_suite
 
+OPTIONS = ("model", "baseline", "golden", "serving", "policy", "store", "report", "lock-timeout")
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+
+
+def blocks(page):
+    """Language and text of each block of code."""
+    return re.findall(r"^```(\w+)\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = blocks(README)
 SUITES = [text for language, text in BLOCKS if language == "yaml"]
 PROGRAMS = [text for language, text in BLOCKS if language == "python"]
 
@@ -41,13 +51,40 @@ def test_the_long_suite_shows_every_key():
 
 def test_every_metric_option_scheme_format_and_fault_is_named():
     """Nothing exists that the README does not mention."""
-    options = [f"--rmcheck-{name}" for name in ("model", "baseline", "golden", "store", "report")]
+    options = [f"--rmcheck-{name}" for name in OPTIONS]
     ini_keys = [option.removeprefix("--").replace("-", "_") for option in options]
     settings = [setting.name for setting in TransformersRewardModel.settings]
 
     assert named([*metric_names(), *reader_names(), *FAULT_RULES]) == []
     assert named([*options, *ini_keys, *settings]) == []
     assert [scheme for scheme in model_schemes() if f"`{scheme}:" not in README] == []
+
+
+@pytest.mark.parametrize("scheme", model_schemes())
+def test_every_setting_of_every_scheme_is_on_the_page_of_models(scheme):
+    """A section for each scheme, and each of its settings in code somewhere on the page."""
+    settings = [setting.name for setting in model_class(scheme, scheme).settings]
+
+    assert re.search(rf"^## .*`{scheme}:", MODELS, re.MULTILINE)
+    assert [name for name in settings if not re.search(rf"[`?&]{name}[`=]", MODELS)] == []
+
+
+def test_the_judge_files_on_the_page_of_models_are_read(tmp_path):
+    """Both ways to read a verdict, as they are shown."""
+    first, second = (text for language, text in blocks(MODELS) if language == "yaml")
+    asked = first[: first.index("read:")].replace("vllm:runs/judge-8b", "http:http://host?model=m")
+    for number, text in enumerate([first, asked + second]):
+        text = text.replace("vllm:runs/judge-8b", "http:http://host?model=m")
+        (tmp_path / f"{number}.yaml").write_text(text, encoding="utf-8")
+
+        assert read_judge_file(tmp_path / f"{number}.yaml").engine
+
+
+def test_the_program_on_shards_runs():
+    """It ends with an assertion of its own."""
+    (program,) = (text for language, text in blocks(MODELS) if language == "python")
+
+    exec(compile(program, "models.md", "exec"), {})
 
 
 def test_every_fake_is_named_and_opens():

@@ -48,12 +48,22 @@ def open_model(spec: str, *, base: Path | None = None) -> RewardModel:
         ConformanceError: The checkpoint can be seen to be wrong without loading it.
     """
     parsed = parse_spec(spec, (base or Path.cwd()).absolute())
-    cls = _model_class(parsed.scheme, spec)
+    cls = model_class(parsed.scheme, spec)
     check_settings(parsed, cls.settings)
     return cls.from_spec(parsed)
 
 
-def _model_class(scheme: str, spec: str) -> type[RewardModel]:
+def model_class(scheme: str, spec: str) -> type[RewardModel]:
+    """The class behind a scheme; its engine is not imported yet.
+
+    Args:
+        scheme: What stands before the colon.
+        spec: The model as the user named it, for messages.
+
+    Raises:
+        UnknownModelError: No such scheme.
+        UsageError: Another package's entry point names no model.
+    """
     if scheme in _BUILT_IN:
         module, _, name = _BUILT_IN[scheme].partition(":")
         found = getattr(import_module(module), name)
@@ -69,5 +79,5 @@ def _model_class(scheme: str, spec: str) -> type[RewardModel]:
         found = entry.load()
         if not (isinstance(found, type) and issubclass(found, RewardModel)):
             raise UsageError(f"entry point {entry.value!r} of {scheme!r} is no RewardModel class")
-    model_class: type[RewardModel] = found
-    return model_class
+    loaded: type[RewardModel] = found
+    return loaded

@@ -192,7 +192,8 @@ def test_golden_models_baselines_and_members_are_scored_on_the_same_prompts(larg
     """Each of four models on what was looked at, and on nothing else."""
     large.path.joinpath("adaptive_rules.py").write_text(RULES)
     large.path.joinpath("two.yaml").write_text(
-        "members:\n  - python:adaptive_rules:length?version=1\n  - python:adaptive_rules:threes?version=1\n"
+        "members:\n  - python:adaptive_rules:length?version=1\n"
+        "  - python:adaptive_rules:threes?version=1\n"
     )
     golden = 'golden: {model: "python:adaptive_rules:spaces?version=1"}\nchecks:\n'
     rewrite(large, ("checks:\n", golden), ("at_most: 0.05", "at_most: 0.5"))
