@@ -27,16 +27,16 @@ class CausalCheckpoint(Checkpoint):
     def end_ids(self) -> frozenset[int]:
         """Tokens that end a turn: chat models name several, in generation_config.json."""
         named = [self.config.get("eos_token_id")]
-        if self.generation_file is not None:
+        if self.generation_files:
             named.append(self._json(GENERATION).get("eos_token_id"))
         lists = [one if isinstance(one, list) else [one] for one in named]
         return frozenset(int(token) for ids in lists for token in ids if token is not None)
 
     @property
-    def generation_file(self) -> Path | None:
+    def generation_files(self) -> tuple[Path, ...]:
         """generation_config.json, where there is one."""
         path = self.path / GENERATION
-        return path if path.is_file() else None
+        return (path,) if path.is_file() else ()
 
     def _check_architecture(self) -> None:
         own_class = "AutoModelForCausalLM" in (self.config.get("auto_map") or {})

@@ -7,13 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
-from rmcheck.models.torch_scorer import (
-    chosen_device,
-    engine,
-    load_weights,
-    memory_errors,
-    release_memory,
-)
+from rmcheck.models.loaded_model import LoadedModel
+from rmcheck.models.torch_engine import engine, memory_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,33 +18,18 @@ MOST_LOGITS = 1 << 26
 _Read = TypeVar("_Read")
 
 
-class CausalScorer:
-    """A loaded language model.
-
-    Args:
-        checkpoint: The folder, already checked.
-        dtype: Name of the type of weights and activations: `float32`, `bfloat16`, `float16`.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        attention: `auto`, `sdpa` or `eager`.
-
-    Raises:
-        MissingDependencyError: torch or transformers is not installed.
-        UsageError: There is no such device.
-        ModelError: transformers cannot load the folder.
-        ConformanceError: A tensor that the model needs is not among the weights.
-    """
+class CausalScorer(LoadedModel):
+    """A loaded language model; see `LoadedModel` for its arguments and what it raises."""
 
     def __init__(
         self, checkpoint: CausalCheckpoint, *, dtype: str, device: str, attention: str
     ) -> None:
-        self.device = chosen_device(device)
-        self._model: Any = load_weights(checkpoint, dtype, attention, "AutoModelForCausalLM")
-        if checkpoint.quantisation == "none":
-            self._model.to(self.device)
-        config = self._model.config.get_text_config()
-        self.attention = str(getattr(config, "_attn_implementation", "unknown"))
-        self._soft_cap: float | None = getattr(config, "final_logit_softcapping", None)
-        self._body: Any = getattr(self._model, self._model.base_model_prefix)
+        loader = "AutoModelForCausalLM"
+        super().__init__(checkpoint, loader, dtype=dtype, device=device, attention=attention)
+        # Masked and behind the text, which one does not matter; the padding id may lie outside of
+        # a language model's vocabulary.
+        self._filler = 0
+        self._soft_cap: float | None = getattr(self._config, "final_logit_softcapping", None)
         self._output: Any = self._model.get_output_embeddings()
         self.vocabulary_size = int(self._output.weight.shape[0])
 
@@ -141,8 +121,8 @@ class CausalScorer:
 
     def close(self) -> None:
         """Give the memory back."""
-        self._model = self._body = self._output = None
-        release_memory(self.device)
+        self._output = None
+        super().close()
 
     def _next_tokens(
         self, rows: Sequence[Sequence[int]], reading: Callable[["Tensor"], _Read]
@@ -164,16 +144,6 @@ class CausalScorer:
         if self._soft_cap is not None:
             logits = (logits / self._soft_cap).tanh() * self._soft_cap
         return logits.float()
-
-    def _padded(self, rows: Sequence[Sequence[int]]) -> dict[str, "Tensor"]:
-        torch, _ = engine()
-        ids = np.zeros((len(rows), max(map(len, rows))), dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for line, row in enumerate(rows):
-            ids[line, : len(row)] = row
-            mask[line, : len(row)] = 1
-        arrays = {"input_ids": ids, "attention_mask": mask}
-        return {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
 
 
 def _float64(tensor: "Tensor") -> NDArray[np.float64]:

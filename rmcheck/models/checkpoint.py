@@ -5,13 +5,14 @@ collection, in milliseconds, on a machine that has neither torch nor transformer
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import ConformanceError, ModelError, UnknownModelError
+from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.head import Head, parse_head
 from rmcheck.models.safetensors_header import Tensor, read_header
 
@@ -92,6 +93,11 @@ class Checkpoint:
             steps = sorted(p.parent.name for p in self.path.glob("*/config.json"))
             inside = f"; there are checkpoints inside it: {', '.join(steps)}" if steps else ""
             raise UnknownModelError(f"{self.path} has no config.json{inside}")
+
+    def fingerprint(self, facts: Mapping[str, object], more_files: Iterable[Path] = ()) -> str:
+        """64 hex digits of facts (JSON types), the weights, and all files read beside them."""
+        files = [*self.weight_files, *self.read_files, *more_files]
+        return fingerprint(facts, files, root=self.path)
 
     @property
     def short_name(self) -> str:

@@ -1,12 +1,27 @@
 """How the tokenizer of a checkpoint folder is set up, for engines that take token ids."""
 
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import ConformanceError, ModelError, UsageError
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.spec import ModelSpec, whole_number
-from rmcheck.models.torch_scorer import brief, engine, quiet_transformers
+from rmcheck.models.torch_engine import brief, engine, quiet_transformers
+
+
+def tokenizer_folder(spec: ModelSpec, path: Path) -> Checkpoint:
+    """The folder with the tokenizer of a model that a server has.
+
+    Raises:
+        UsageError: There is no such folder.
+    """
+    if not path.is_dir():
+        raise UsageError(
+            f"{spec.text}: there is no tokenizer folder {path}; copy tokenizer.json, "
+            "tokenizer_config.json and the chat template of the served model there"
+        )
+    return Checkpoint(path)
 
 
 def token_limit(spec: ModelSpec, checkpoint: Checkpoint, stated: str) -> int | None:

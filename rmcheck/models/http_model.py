@@ -17,10 +17,12 @@ from rmcheck.errors import (
     near_miss,
 )
 from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.checkpoint_model import loaded
 from rmcheck.models.checkpoint_tokenizer import (
     chosen_template,
     installed_version,
     load_tokenizer,
+    tokenizer_folder,
 )
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong, named_prompts
@@ -28,7 +30,7 @@ from rmcheck.models.servers.address import address, api_key
 from rmcheck.models.servers.asking import Outcome, ask, complaint
 from rmcheck.models.servers.client import Client, Patience, UnreachableError
 from rmcheck.models.servers.families import FAMILY_NAMES, identified
-from rmcheck.models.servers.proof import prove
+from rmcheck.models.servers.proof import ServerProof
 from rmcheck.models.servers.server import Input, Server
 from rmcheck.models.servers.wording import Wording
 from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
@@ -142,9 +144,7 @@ class HttpRewardModel(RewardModel):
     @property
     def tokenizer(self) -> ConversationTokenizer:
         """The loaded tokenizer."""
-        if self._tokenizer is None:
-            raise UsageError(f"{self.spec} is not loaded; call load() first")
-        return self._tokenizer
+        return loaded(self._tokenizer, self.spec)
 
     def load(self) -> None:
         """Read the tokenizer. Does nothing when it is loaded.
@@ -182,7 +182,7 @@ class HttpRewardModel(RewardModel):
 
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """Fill the conformance page; see `rmcheck.models.servers.proof`."""
-        self.conformance = prove(self, encoded)
+        self.conformance = ServerProof(self, encoded).proven().items
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
         """(len(batch),) raw logits.
@@ -307,12 +307,7 @@ class HttpRewardModel(RewardModel):
                 f"{self.spec}: rmcheck makes the token ids itself and needs the model's tokenizer; "
                 f"name its folder: {self._spec.with_setting('tokenizer', 'DIR')!r}"
             )
-        if not path.is_dir():
-            raise UsageError(
-                f"{self.spec}: there is no tokenizer folder {path}; copy tokenizer.json, "
-                "tokenizer_config.json and the chat template of the served model there"
-            )
-        return Checkpoint(path)
+        return tokenizer_folder(self._spec, path)
 
     def _max_length(self) -> int | None:
         of_server = self.server.identity.max_length

@@ -4,56 +4,24 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rmcheck.errors import ScoringError
-from rmcheck.models.conformance import (
-    FLOAT32_TOLERANCE,
-    HALF_TOLERANCE,
-    require_passed,
-    spread_of_lengths,
-)
+from rmcheck.models.conformance import CheckpointProof, tolerated
 from rmcheck.models.model import ConformanceItem, Encoded
 
 if TYPE_CHECKING:
     from rmcheck.models.implicit_model import ImplicitRewardModel
 
-Floats = NDArray[np.float64]
 
-
-def prove(model: "ImplicitRewardModel", encoded: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:
-    """The conformance page of a loaded model.
-
-    Args:
-        model: Loaded.
-        encoded: Samples of the run; at most 8 of different lengths are scored.
-
-    Returns:
-        All items, none of which is a `fail`.
-
-    Raises:
-        ConformanceError: An item fails; the message is the page.
-        ScoringError: A reward is NaN or infinite, or there are no samples.
-        MemoryError: They do not fit in one batch; the caller tries fewer.
-    """
-    proof = ImplicitProof(model, spread_of_lengths(encoded))
-    items = tuple(check() for check in proof.checks())
-    require_passed(model.spec, items)
-    return items
-
-
-class ImplicitProof:
+class ImplicitProof(CheckpointProof):
     """The checks, over one set of samples and the rewards they get one at a time."""
 
-    def __init__(self, model: "ImplicitRewardModel", samples: Sequence[Encoded]) -> None:
-        if not samples:
-            raise ScoringError(f"{model.spec}: no samples to prove the model on")
-        self._model = model
-        self._samples = samples
-        self._alone = np.concatenate([model.score([sample]) for sample in samples])
+    _model: "ImplicitRewardModel"
+
+    def __init__(self, model: "ImplicitRewardModel", encoded: Sequence[Encoded]) -> None:
+        super().__init__(model, encoded)
+        self._alone = np.concatenate([model.score([sample]) for sample in self._samples])
         # A reward's unit is beta nats, so a share of that is what a small spread may move.
-        share = FLOAT32_TOLERANCE if model.dtype == "float32" else HALF_TOLERANCE
-        self._tolerance = share * max(model.beta, float(self._alone.std()))
+        self._tolerance = tolerated(model.dtype) * max(model.beta, float(self._alone.std()))
 
     def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
         """In the order of the page."""
@@ -92,9 +60,7 @@ class ImplicitProof:
         """Type, device and quantisation."""
         model = self._model
         quantised = [c.quantisation for c in (model.policy, model.reference)]
-        detail = f"{model.dtype} on {model.scorers[0].device}, quantisation {', '.join(quantised)}"
-        exact = model.dtype == "float32" and set(quantised) == {"none"}
-        return ConformanceItem("precision", "pass" if exact else "note", detail)
+        return self._precision(model.scorers[0].device, quantised)
 
     def attention(self) -> ConformanceItem:
         """Which attention runs, and whether it drops soft-capping."""
@@ -109,13 +75,6 @@ class ImplicitProof:
                 )
         used = ", ".join(scorer.attention for scorer in model.scorers)
         return ConformanceItem("attention", "pass", used)
-
-    def template(self) -> ConformanceItem:
-        """Where the conversation's form comes from, with the beginning of one text."""
-        text = self._model.tokenizer.text(self._samples[0].ids[:40])
-        return ConformanceItem(
-            "template", "note", f"{self._model.template_source}; begins {text!r}"
-        )
 
     def response_tokens(self) -> ConformanceItem:
         """Where responses begin and end, and whether more than the response counts."""
@@ -138,14 +97,6 @@ class ImplicitProof:
             f"(prompt {more[0].sample.prompt_id!r}: {self._counted(more[0])[:40]!r})",
         )
 
-    def bos(self) -> ConformanceItem:
-        """At most one BOS at the beginning; two are refused when encoding."""
-        ids = self._samples[0].ids
-        count = int(ids[0] == self._model.tokenizer.bos_id)
-        return ConformanceItem(
-            "bos", "pass", f"{count} at the beginning; first ids {list(ids[:4])}"
-        )
-
     def eos(self) -> ConformanceItem:
         """How many responses end with an EOS, whose probability counts."""
         eos = self._model.tokenizer.eos_id
@@ -165,7 +116,7 @@ class ImplicitProof:
             abs(one.own_log_probability(row, marks) - one.log_probabilities([row], [marks])[0])
             for one in self._model.scorers
         ]
-        share = FLOAT32_TOLERANCE if self._model.dtype == "float32" else HALF_TOLERANCE
+        share = tolerated(self._model.dtype)
         detail = f"{max(gaps):.2g} nats from the models' own forward"
         if max(gaps) <= share:
             return ConformanceItem("log_probabilities", "pass", detail)
@@ -180,13 +131,7 @@ class ImplicitProof:
     def batch_invariance(self) -> ConformanceItem:
         """A batch of one against a batch of many."""
         change = np.abs(self._model.score(self._samples) - self._alone).max()
-        detail = (
-            f"{len(self._alone)} samples alone and in one batch: rewards change by up to "
-            f"{change:.2g} (allowed {self._tolerance:.2g})"
-        )
-        return ConformanceItem(
-            "batch_invariance", "pass" if change <= self._tolerance else "fail", detail
-        )
+        return self._invariance("rewards", float(change))
 
     def difference(self) -> ConformanceItem:
         """Policy and reference are not the same model under two names."""
@@ -197,14 +142,6 @@ class ImplicitProof:
         return ConformanceItem(
             "difference", "fail", f"{detail}: policy and reference give the same probabilities"
         )
-
-    def length(self) -> ConformanceItem:
-        """The limit, and how many of these samples were cut."""
-        limit, cut = self._model.max_length, sum(s.cut > 0 for s in self._samples)
-        detail = f"at most {limit or 'any number of'} tokens"
-        if cut:
-            detail += f"; {cut} of {len(self._samples)} of these samples were cut"
-        return ConformanceItem("max_length", "note" if cut or limit is None else "pass", detail)
 
     def _counted(self, sample: Encoded) -> str:
         marked = zip(sample.ids, sample.type_ids, strict=True)

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, Self, cast
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ConformanceError, ModelError, UsageError
+from rmcheck.models import checkpoint_settings as known
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
 from rmcheck.models.causal_scorer import CausalScorer
+from rmcheck.models.checkpoint_model import CheckpointModel, loaded
 from rmcheck.models.checkpoint_tokenizer import (
     chosen_template,
     installed_version,
@@ -17,14 +19,14 @@ from rmcheck.models.checkpoint_tokenizer import (
     token_limit,
 )
 from rmcheck.models.fingerprint import fingerprint
-from rmcheck.models.implicit_conformance import prove
-from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong, checked_rewards
+from rmcheck.models.implicit_conformance import ImplicitProof
+from rmcheck.models.model import Encoded, checked_rewards
 from rmcheck.models.response_tokenizer import ResponseTokenizer
-from rmcheck.models.spec import ModelSpec, Setting, check_device, check_settings
+from rmcheck.models.spec import ModelSpec, Setting, check_device
 from rmcheck.models.tokenization import EosRule
 
 
-class ImplicitRewardModel(RewardModel):
+class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
     """Two causal language models: the policy, and the reference that it was trained from.
 
     reward = beta * (log policy(response | prompt) - log reference(response | prompt)),
@@ -53,37 +55,35 @@ class ImplicitRewardModel(RewardModel):
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("beta", ("BETA",), "0.1"),
         Setting("length_normalised", ("no", "yes"), "no", closed=True),
-        Setting("dtype", ("float32", "bfloat16", "float16"), "float32", closed=True),
-        Setting("device", ("auto", "cpu", "cuda", "cuda:N"), "auto"),
-        Setting("max_length", ("N",)),
-        Setting("template", ("FILE.jinja",)),
-        Setting("eos", ("keep", "append", "strip"), "keep", closed=True),
-        Setting("attention", ("auto", "sdpa", "eager"), "auto", closed=True),
-        Setting("trust_remote_code", ("no", "yes"), "no", closed=True),
+        known.DTYPE,
+        known.DEVICE,
+        known.MAX_LENGTH,
+        known.TEMPLATE,
+        known.EOS,
+        known.ATTENTION,
+        known.TRUST_REMOTE_CODE,
     )
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._set = check_settings(spec, self.settings)
-        self.spec = spec.text
+        super().__init__(spec)
         self.beta = _positive(spec, self._set["beta"])
         self.length_normalised = self._set["length_normalised"] == "yes"
         self.policy, self.reference = _checkpoints(spec, self._set["trust_remote_code"] == "yes")
         self._check_pair()
         stated = self._set["max_length"]
         limits = [token_limit(spec, one, stated) for one in (self.policy, self.reference)]
-        self.max_length = min((limit for limit in limits if limit is not None), default=None)
+        self._limit = min((limit for limit in limits if limit is not None), default=None)
         if self._set["template"] == "pair":
             raise UsageError(f"{spec.text}: a text pair has no response to sample; name a template")
         self._template = chosen_template(spec, self.policy, self._set["template"], self._set["eos"])
         check_device(spec.text, self._set["device"])
-        self.fingerprint = self._fingerprint()
+        self.fingerprint = self._fingerprint(
+            self.policy,
+            ("length_normalised", "dtype", "eos", "attention"),
+            beta=self.beta,
+            reference=_weights(self.reference),
+        )
         self._scorers: tuple[CausalScorer, CausalScorer] | None = None
-        self._tokenizer: ResponseTokenizer | None = None
-
-    @classmethod
-    def from_spec(cls, spec: ModelSpec) -> Self:
-        """The model that a spec names, without loading it."""
-        return cls(spec)
 
     @property
     def name(self) -> str:
@@ -93,14 +93,14 @@ class ImplicitRewardModel(RewardModel):
     @property
     def description(self) -> Mapping[str, str]:
         """Both folders, beta, dtype, device, conventions; the device is `auto` until loaded."""
-        loaded = self._scorers
+        scorers = self._scorers
         return {
             "policy": f"{self.policy.path} ({self.policy.architecture})",
             "reference": f"{self.reference.path} ({self.reference.architecture})",
             "reward": self.formula,
             "dtype": self._set["dtype"],
-            "device": str(loaded[0].device) if loaded else self._set["device"],
-            "attention": loaded[0].attention if loaded else self._set["attention"],
+            "device": str(scorers[0].device) if scorers else self._set["device"],
+            "attention": scorers[0].attention if scorers else self._set["attention"],
             "quantisation": f"{self.policy.quantisation}, {self.reference.quantisation}",
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,
@@ -120,23 +120,9 @@ class ImplicitRewardModel(RewardModel):
         return self._set["template"] or "the policy tokenizer's own"
 
     @property
-    def dtype(self) -> Literal["float32", "bfloat16", "float16"]:
-        """Type of weights and activations of both models; the log-softmax is float32 always."""
-        return cast(Literal["float32", "bfloat16", "float16"], self._set["dtype"])
-
-    @property
-    def tokenizer(self) -> ResponseTokenizer:
-        """The loaded tokenizer."""
-        if self._tokenizer is None:
-            raise UsageError(f"{self.spec} is not loaded; call load() first")
-        return self._tokenizer
-
-    @property
     def scorers(self) -> tuple[CausalScorer, CausalScorer]:
         """The loaded policy and reference."""
-        if self._scorers is None:
-            raise UsageError(f"{self.spec} is not loaded; call load() first")
-        return self._scorers
+        return loaded(self._scorers, self.spec)
 
     def load(self) -> None:
         """Read tokenizer and weights. Does nothing when they are loaded.
@@ -165,13 +151,9 @@ class ImplicitRewardModel(RewardModel):
             type_ids=False,
         )
 
-    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
-        """Token ids of each sample, its response marked; see `ResponseTokenizer.encode`."""
-        return self.tokenizer.encode(samples, too_long)
-
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """Fill the conformance page; see `rmcheck.models.implicit_conformance`."""
-        self.conformance = prove(self, encoded)
+        self._accept(ImplicitProof(self, encoded).proven())
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
         """(len(batch),) rewards in units of beta nats, from one padded batch a model.
@@ -203,7 +185,7 @@ class ImplicitRewardModel(RewardModel):
         for scorer in self._scorers or ():
             scorer.close()
         self._scorers = None
-        self._tokenizer = None
+        super().close()
 
     def _scorer(self, checkpoint: CausalCheckpoint) -> CausalScorer:
         return CausalScorer(
@@ -239,20 +221,6 @@ class ImplicitRewardModel(RewardModel):
                 f"{self.spec}: the tokenizers of policy and reference differ in {len(differing)} "
                 f"entries ({shown}); an implicit reward compares probabilities of the same tokens"
             )
-
-    def _fingerprint(self) -> str:
-        facts: dict[str, object] = {
-            "scheme": self.scheme,
-            "beta": self.beta,
-            "max_length": self.max_length,
-            "template": self._template,
-            "transformers": installed_version("transformers"),
-            "reference": _weights(self.reference),
-        }
-        facts |= {name: self._set[name] for name in ("length_normalised", "dtype", "eos")}
-        facts |= {"attention": self._set["attention"]}
-        files = [*self.policy.weight_files, *self.policy.read_files]
-        return fingerprint(facts, files, root=self.policy.path)
 
 
 def _checkpoints(spec: ModelSpec, remote_code: bool) -> tuple[CausalCheckpoint, CausalCheckpoint]:

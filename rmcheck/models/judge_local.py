@@ -9,23 +9,20 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError, UsageError
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
+from rmcheck.models.checkpoint_model import loaded
 from rmcheck.models.checkpoint_tokenizer import (
     chosen_template,
     installed_version,
     load_tokenizer,
     token_limit,
 )
-from rmcheck.models.conformance import FLOAT32_TOLERANCE, HALF_TOLERANCE
-from rmcheck.models.fingerprint import fingerprint
+from rmcheck.models.conformance import tolerated
 from rmcheck.models.judge_engine import Answer, Judged, JudgeEngine, answer_seed
 from rmcheck.models.judge_file import JudgeFile
 from rmcheck.models.judge_read import Score, Verdict, YesNo
 from rmcheck.models.judge_tokenizer import JudgeTokenizer
 from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong, named_prompts
-from rmcheck.models.spec import ModelSpec, Setting, check_settings
-
-# The type of weights and activations, as every engine in this process takes it.
-DTYPE = Setting("dtype", ("float32", "bfloat16", "float16"), "float32", closed=True)
+from rmcheck.models.spec import ModelSpec, check_settings
 
 
 class NextTokens(Protocol):
@@ -66,7 +63,7 @@ class LocalJudge(JudgeEngine):
             raise UsageError(f"{spec.text}: a judge needs a chat template; template is a file")
         self._template = chosen_template(spec, self.checkpoint, self._set["template"], "keep")
         self._limit = token_limit(spec, self.checkpoint, self._set["max_length"])
-        self.tolerance = FLOAT32_TOLERANCE if self._set["dtype"] == "float32" else HALF_TOLERANCE
+        self.tolerance = tolerated(self._set["dtype"])
         # Rounding that a batch's shape changes may change a sampled token.
         self.exact = self._set["dtype"] == "float32"
         self._tokenizer: JudgeTokenizer | None = None
@@ -88,9 +85,7 @@ class LocalJudge(JudgeEngine):
             "transformers": installed_version("transformers"),
             **self._facts,
         }
-        files = [*self.checkpoint.weight_files, *self.checkpoint.read_files]
-        ends = self.checkpoint.generation_file
-        return fingerprint(facts, [*files, *([ends] if ends else [])], root=self.checkpoint.path)
+        return self.checkpoint.fingerprint(facts, self.checkpoint.generation_files)
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -109,9 +104,7 @@ class LocalJudge(JudgeEngine):
     @property
     def tokenizer(self) -> JudgeTokenizer:
         """The loaded tokenizer."""
-        if self._tokenizer is None:
-            raise UsageError(f"{self.spec} is not loaded; call load() first")
-        return self._tokenizer
+        return loaded(self._tokenizer, self.spec)
 
     def load(self) -> None:
         """See `JudgeEngine.load`."""
@@ -201,9 +194,6 @@ class LocalJudge(JudgeEngine):
         middle = len(self._words[0])
         sides = found[:, :middle], found[:, middle:]
         return tuple(np.asarray(np.logaddexp.reduce(side, axis=1)) for side in sides)
-
-    def _not_loaded(self) -> UsageError:
-        return UsageError(f"{self.spec} is not loaded; call load() first")
 
     def _precision(self) -> ConformanceItem:
         dtype, quantised = self._set["dtype"], self.checkpoint.quantisation

@@ -9,17 +9,22 @@ from urllib.parse import urlsplit
 
 from rmcheck.errors import ScoringError, UsageError
 from rmcheck.models.checkpoint import Checkpoint
-from rmcheck.models.checkpoint_tokenizer import chosen_template, installed_version, load_tokenizer
+from rmcheck.models.checkpoint_model import loaded
+from rmcheck.models.checkpoint_tokenizer import (
+    chosen_template,
+    installed_version,
+    load_tokenizer,
+    tokenizer_folder,
+)
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.judge_engine import Answer, Judged, JudgeEngine, answer_seed
 from rmcheck.models.judge_file import JudgeFile
 from rmcheck.models.judge_read import Score, Verdict, YesNo, log_sum, shown_verdict
 from rmcheck.models.judge_tokenizer import JudgeTokenizer
 from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong
-from rmcheck.models.servers.address import address, api_key
-from rmcheck.models.servers.chat import CHAT, COMPLETIONS, ChatServer
-from rmcheck.models.servers.client import Client, Patience, UnreachableError, WrongAnswerError
-from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
+from rmcheck.models.servers.chat import CHAT, COMPLETIONS, PATIENCE, ChatServer, chat_client
+from rmcheck.models.servers.client import UnreachableError, WrongAnswerError
+from rmcheck.models.spec import ModelSpec, Setting, check_settings
 
 _T = TypeVar("_T")
 # Between two computations of one question by a server whose type is not known to us.
@@ -53,9 +58,7 @@ class ServerJudge(JudgeEngine):
         Setting("tokenizer", ("DIR",)),
         Setting("template", ("FILE.jinja",)),
         Setting("version", ("ANYTHING",)),
-        Setting("concurrency", ("N",), "8"),
-        Setting("timeout", ("SECONDS",), "600"),
-        Setting("tries", ("N",), "6"),
+        *PATIENCE,
     )
     exact = False
     tolerance = _TOLERANCE
@@ -64,12 +67,7 @@ class ServerJudge(JudgeEngine):
         self._set = check_settings(spec, self.settings)
         self.spec = spec.text
         self._judge = judge
-        self._concurrency = whole_number(spec, "concurrency", self._set["concurrency"], least=1)
-        timeout = whole_number(spec, "timeout", self._set["timeout"], least=1)
-        tries = whole_number(spec, "tries", self._set["tries"], least=1)
-        patience = Patience(timeout=timeout, tries=tries, deadline=timeout * tries)
-        url = address(spec).rstrip("/").removesuffix("/v1")
-        self._client = Client(url, api_key(), patience)
+        self._client, self._concurrency = chat_client(spec, self._set)
         self._folder, self._template = self._tokenizer_folder(spec)
         self._server = ChatServer(self._client, self._set["model"], spec.text)
         self.kept = bool(self._set["version"])
@@ -130,7 +128,7 @@ class ServerJudge(JudgeEngine):
     def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:
         """Token ids where there is a tokenizer; else the text of the question names it."""
         if self._folder is not None:
-            return self._loaded().encode(samples, too_long)
+            return loaded(self._tokenizer, self.spec).encode(samples, too_long)
         return [self._encoded(sample) for sample in samples]
 
     def verdicts(self, batch: Sequence[Encoded], read: YesNo) -> Judged[Verdict]:
@@ -291,11 +289,6 @@ class ServerJudge(JudgeEngine):
         system = [{"role": "system", "content": self._judge.system}] if self._judge.system else []
         return [*system, {"role": "user", "content": self._judge.question.text(one.sample)}]
 
-    def _loaded(self) -> JudgeTokenizer:
-        if self._tokenizer is None:
-            raise UsageError(f"{self.spec} is not loaded; call load() first")
-        return self._tokenizer
-
     def _tokenizer_folder(self, spec: ModelSpec) -> tuple[Checkpoint | None, str | None]:
         named = self._set["tokenizer"]
         if not named:
@@ -304,15 +297,9 @@ class ServerJudge(JudgeEngine):
                     f"{spec.text}: template is for token ids made here; name tokenizer="
                 )
             return None, None
-        path = spec.resolve(named)
-        if not path.is_dir():
-            raise UsageError(
-                f"{spec.text}: there is no tokenizer folder {path}; copy tokenizer.json, "
-                "tokenizer_config.json and the chat template of the served model there"
-            )
+        folder = tokenizer_folder(spec, spec.resolve(named))
         if self._set["template"] == "pair":
             raise UsageError(f"{spec.text}: a judge needs a chat template; template is a file")
-        folder = Checkpoint(path)
         return folder, chosen_template(spec, folder, self._set["template"], "keep")
 
 

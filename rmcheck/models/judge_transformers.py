@@ -6,9 +6,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rmcheck.errors import UsageError
+from rmcheck.models import checkpoint_settings as known
 from rmcheck.models.causal_scorer import CausalScorer
+from rmcheck.models.checkpoint_model import loaded
 from rmcheck.models.judge_file import JudgeFile
-from rmcheck.models.judge_local import DTYPE, LocalJudge
+from rmcheck.models.judge_local import LocalJudge
 from rmcheck.models.judge_read import Score, YesNo
 from rmcheck.models.model import ConformanceItem
 from rmcheck.models.spec import ModelSpec, Setting, check_device
@@ -20,11 +22,11 @@ class TransformersJudge(LocalJudge):
 
     scheme: ClassVar[str] = "hf"
     settings: ClassVar[tuple[Setting, ...]] = (
-        DTYPE,
-        Setting("device", ("auto", "cpu", "cuda", "cuda:N"), "auto"),
-        Setting("max_length", ("N",)),
-        Setting("template", ("FILE.jinja",)),
-        Setting("attention", ("auto", "sdpa", "eager"), "auto", closed=True),
+        known.DTYPE,
+        known.DEVICE,
+        known.MAX_LENGTH,
+        known.TEMPLATE,
+        known.ATTENTION,
     )
 
     def __init__(self, spec: ModelSpec, judge: JudgeFile) -> None:
@@ -38,8 +40,8 @@ class TransformersJudge(LocalJudge):
     @property
     def description(self) -> Mapping[str, str]:
         """Also the device, which is `auto` until loaded."""
-        loaded = self._scorer or self._sampler
-        return {**super().description, "device": str(loaded.device) if loaded else "auto"}
+        engine = self._scorer or self._sampler
+        return {**super().description, "device": str(engine.device) if engine else "auto"}
 
     @property
     def _facts(self) -> dict[str, object]:
@@ -58,16 +60,12 @@ class TransformersJudge(LocalJudge):
             self._sampler = TorchSampler(self.checkpoint, eos_ids=ends, **shared)
 
     def _next(self) -> CausalScorer:
-        if self._scorer is None:
-            raise self._not_loaded()
-        return self._scorer
+        return loaded(self._scorer, self.spec)
 
     def _sampled(
         self, rows: Sequence[Sequence[int]], seeds: Sequence[int], read: Score
     ) -> list[list[int]]:
-        if self._sampler is None:
-            raise self._not_loaded()
-        return self._sampler.sample(
+        return loaded(self._sampler, self.spec).sample(
             rows, seeds, temperature=read.temperature, max_tokens=read.max_tokens
         )
 
@@ -88,8 +86,8 @@ class TransformersJudge(LocalJudge):
 
     def close(self) -> None:
         """Release weights and tokenizer."""
-        for loaded in (self._scorer, self._sampler):
-            if loaded is not None:
-                loaded.close()
+        for engine in (self._scorer, self._sampler):
+            if engine is not None:
+                engine.close()
         self._scorer = self._sampler = None
         super().close()

@@ -5,14 +5,15 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from rmcheck.errors import RmcheckError, ScoringError, UsageError
+from rmcheck.models import checkpoint_settings as known
 from rmcheck.models.judge_engine import Answer, Judged
 from rmcheck.models.judge_file import JudgeFile
-from rmcheck.models.judge_local import DTYPE, LocalJudge
+from rmcheck.models.judge_local import LocalJudge
 from rmcheck.models.judge_read import Score, Verdict, YesNo
 from rmcheck.models.model import Encoded
 from rmcheck.models.spec import ModelSpec, Setting
-from rmcheck.models.torch_scorer import brief
-from rmcheck.models.vllm_engine import share_of_memory, vllm_version
+from rmcheck.models.torch_engine import brief
+from rmcheck.models.vllm_engine import running, share_of_memory, vllm_version
 from rmcheck.models.vllm_generation import MOST_TOKENS, VllmGenerator
 from rmcheck.models.vllm_logits import LogitsWatch
 
@@ -25,10 +26,10 @@ class VllmJudge(LocalJudge):
 
     scheme: ClassVar[str] = "vllm"
     settings: ClassVar[tuple[Setting, ...]] = (
-        DTYPE,
-        Setting("max_length", ("N",)),
-        Setting("template", ("FILE.jinja",)),
-        Setting("gpu_memory", ("SHARE",)),
+        known.DTYPE,
+        known.MAX_LENGTH,
+        known.TEMPLATE,
+        known.GPU_MEMORY,
     )
 
     def __init__(self, spec: ModelSpec, judge: JudgeFile) -> None:
@@ -97,9 +98,7 @@ class VllmJudge(LocalJudge):
             raise ScoringError(f"{self.spec}: vLLM cannot answer. {brief(error)}") from error
 
     def _next(self) -> VllmGenerator:
-        if self._generator is None or not self._generator.loaded:
-            raise self._not_loaded()
-        return self._generator
+        return running(self._generator, self.spec)
 
     def _sampled(
         self, rows: Sequence[Sequence[int]], seeds: Sequence[int], read: Score

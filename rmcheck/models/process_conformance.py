@@ -5,66 +5,32 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.conformance import (
-    FLOAT32_TOLERANCE,
-    HALF_TOLERANCE,
-    Proven,
-    require_passed,
-    spread_of_lengths,
-)
+from rmcheck.models.conformance import CheckpointProof, Floats, tolerated
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.process_tokenizer import TAG
-from rmcheck.models.torch_scorer import brief
+from rmcheck.models.torch_engine import brief
 
 if TYPE_CHECKING:
     from rmcheck.models.process_model import ProcessRewardModel
 
-Floats = NDArray[np.float64]
 
-
-def prove(model: "ProcessRewardModel", encoded: Sequence[Encoded]) -> Proven:
-    """The conformance page of a loaded model.
-
-    Args:
-        model: Loaded.
-        encoded: Samples of the run; at most 8 of different lengths are scored.
-
-    Returns:
-        All items, none of which is a `fail`, and what follows from them.
-
-    Raises:
-        ConformanceError: An item fails; the message is the page.
-        ScoringError: A reward is NaN or infinite, or there are no samples.
-        MemoryError: They do not fit in one batch; the caller tries fewer.
-    """
-    proof = ProcessProof(model, spread_of_lengths(encoded))
-    items = tuple(check() for check in proof.checks())
-    require_passed(model.spec, items)
-    return Proven(items, proof.shares_prefixes, proof.warning)
-
-
-class ProcessProof:
+class ProcessProof(CheckpointProof):
     """The checks, over one set of samples and the log-odds of their steps one at a time."""
 
-    def __init__(self, model: "ProcessRewardModel", samples: Sequence[Encoded]) -> None:
-        if not samples:
-            raise ScoringError(f"{model.spec}: no samples to prove the model on")
-        self._model = model
+    cut_texts = "prompts"
+    _model: "ProcessRewardModel"
+
+    def __init__(self, model: "ProcessRewardModel", encoded: Sequence[Encoded]) -> None:
+        super().__init__(model, encoded)
         self._scorer = model.scorer
-        self._samples = samples
-        self.shares_prefixes = False
-        self.warning = ""
-        self._steps = self._one_by_one(samples)
+        self._steps = self._one_by_one(self._samples)
         self._alone = np.concatenate(self._steps)
         if not np.isfinite(self._alone).all():
             raise ScoringError(f"{model.spec}: log-odds of steps are NaN or infinite")
-        half = model.dtype != "float32"
-        share = HALF_TOLERANCE if half else FLOAT32_TOLERANCE
         # A share of how far log-odds lie apart, so a scaled head changes nothing.
-        self._tolerance = share * max(1.0, float(self._alone.std()))
+        self._tolerance = tolerated(model.dtype) * max(1.0, float(self._alone.std()))
 
     def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
         """In the order of the page."""
@@ -106,10 +72,7 @@ class ProcessProof:
 
     def precision(self) -> ConformanceItem:
         """Type, device and quantisation."""
-        quantised = self._model.checkpoint.quantisation
-        detail = f"{self._model.dtype} on {self._scorer.device}, quantisation {quantised}"
-        exact = self._model.dtype == "float32" and quantised == "none"
-        return ConformanceItem("precision", "pass" if exact else "note", detail)
+        return self._precision(self._scorer.device, [self._model.checkpoint.quantisation])
 
     def attention(self) -> ConformanceItem:
         """Which attention runs, and whether it drops soft-capping."""
@@ -121,21 +84,6 @@ class ProcessProof:
                 f"the model soft-caps attention and {used} leaves that out; use attention=eager",
             )
         return ConformanceItem("attention", "pass", used)
-
-    def template(self) -> ConformanceItem:
-        """Where the conversation's form comes from, with the beginning of one text."""
-        text = self._model.tokenizer.text(self._samples[0].ids[:40])
-        return ConformanceItem(
-            "template", "note", f"{self._model.template_source}; begins {text!r}"
-        )
-
-    def bos(self) -> ConformanceItem:
-        """At most one BOS at the beginning; two are refused when encoding."""
-        ids = self._samples[0].ids
-        count = int(ids[0] == self._model.tokenizer.bos_id)
-        return ConformanceItem(
-            "bos", "pass", f"{count} at the beginning; first ids {list(ids[:4])}"
-        )
 
     def tag(self) -> ConformanceItem:
         """The tokens of the tag; of several the last is read."""
@@ -201,22 +149,12 @@ class ProcessProof:
         """A batch of one against a batch of many."""
         together = self._scorer.log_odds(*_rows(self._samples))
         change = np.abs(np.concatenate(together) - self._alone).max()
-        detail = (
-            f"{len(self._samples)} samples alone and in one batch: log-odds change by up to "
-            f"{change:.2g} (allowed {self._tolerance:.2g})"
-        )
-        return ConformanceItem(
-            "batch_invariance", "pass" if change <= self._tolerance else "fail", detail
-        )
+        return self._invariance("log-odds", float(change))
 
     def shared_prefix(self) -> ConformanceItem:
         """Prompts computed once for all of their responses, against one row at a time."""
-        if not self._scorer.is_decoder:
-            return ConformanceItem(
-                "shared_prefix", "pass", "off: the model reads a text in both directions"
-            )
-        if self._model.prefix == "off":
-            return ConformanceItem("shared_prefix", "pass", "off, as prefix=off says")
+        if off := self._unshared(self._scorer.is_decoder):
+            return off
         grafted = _grafted(self._samples)
         alone = np.concatenate([self._alone, *self._one_by_one(grafted)])
         try:
@@ -230,28 +168,7 @@ class ProcessProof:
         detail = f"log-odds change by up to {worst:.2g} (allowed {self._tolerance:.2g})"
         if not worst <= self._tolerance:
             return self._not_shared(f"{detail} against one by one")
-        self.shares_prefixes = True
-        return ConformanceItem(
-            "shared_prefix", "pass", f"a prompt is computed once for all of its responses; {detail}"
-        )
-
-    def length(self) -> ConformanceItem:
-        """The limit, and how many of these samples were cut."""
-        limit, cut = self._model.max_length, sum(s.cut > 0 for s in self._samples)
-        detail = f"at most {limit or 'any number of'} tokens"
-        if cut:
-            detail += f"; {cut} of {len(self._samples)} of these prompts were cut"
-        return ConformanceItem("max_length", "note" if cut or limit is None else "pass", detail)
-
-    def _not_shared(self, why: str) -> ConformanceItem:
-        if self._model.prefix == "shared":
-            return ConformanceItem(
-                "shared_prefix", "fail", f"prefix=shared, but {why}; use prefix=off"
-            )
-        self.warning = (
-            f"prompts are not shared, every response is computed with its whole prompt: {why}"
-        )
-        return ConformanceItem("shared_prefix", "note", f"WARNING: {self.warning}")
+        return self._shared(detail)
 
     def _one_by_one(self, samples: Sequence[Encoded]) -> list[Floats]:
         return [self._scorer.log_odds([s.ids], [s.type_ids])[0] for s in samples]
@@ -259,9 +176,6 @@ class ProcessProof:
     def _read_tokens(self, encoded: Encoded) -> list[int]:
         marked = zip(encoded.ids, encoded.type_ids, strict=True)
         return [token for token, mark in marked if mark == TAG]
-
-    def _token(self, token: int) -> str:
-        return f"{self._model.tokenizer.text([token])!r} (id {token})"
 
 
 def _rows(samples: Sequence[Encoded]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:

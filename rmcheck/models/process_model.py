@@ -2,27 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self, cast
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ConformanceError, UsageError
+from rmcheck.models import checkpoint_settings as known
+from rmcheck.models.checkpoint_model import CheckpointModel, loaded
 from rmcheck.models.checkpoint_tokenizer import (
     chosen_template,
     installed_version,
     load_tokenizer,
     token_limit,
 )
-from rmcheck.models.fingerprint import fingerprint
-from rmcheck.models.model import Combined, Encoded, RewardModel, Sample, TooLong, checked_rewards
+from rmcheck.models.model import Combined, Encoded, Sample, TooLong, checked_rewards
 from rmcheck.models.process_aggregation import AGGREGATES, aggregated
 from rmcheck.models.process_checkpoint import ProcessCheckpoint
-from rmcheck.models.process_conformance import prove
+from rmcheck.models.process_conformance import ProcessProof
 from rmcheck.models.process_scorer import ProcessScorer
 from rmcheck.models.process_settings import checked_texts
 from rmcheck.models.process_tokenizer import Join, ProcessTokenizer, response_steps
-from rmcheck.models.spec import ModelSpec, Setting, check_device, check_settings
+from rmcheck.models.spec import ModelSpec, Setting, check_device
 
 # Column of `Combined`: how many steps each response has.
 STEPS = "steps"
@@ -46,7 +47,7 @@ class StepReward:
         return float(0.5 * (1 + np.tanh(self.log_odds / 2)))
 
 
-class ProcessRewardModel(RewardModel):
+class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
     r"""A model that judges each step of a response, and how its judgements become one reward.
 
     Read are two labels at a token of each step (`...ForTokenClassification`, as TRL's PRMTrainer
@@ -85,41 +86,37 @@ class ProcessRewardModel(RewardModel):
         Setting("join", ("tokens", "text"), closed=True),
         Setting("good", ("LABEL", "INDEX", "TOKEN")),
         Setting("bad", ("LABEL", "INDEX", "TOKEN")),
-        Setting("dtype", ("float32", "bfloat16", "float16"), "float32", closed=True),
-        Setting("device", ("auto", "cpu", "cuda", "cuda:N"), "auto"),
-        Setting("max_length", ("N",)),
-        Setting("template", ("FILE.jinja",)),
-        Setting("attention", ("auto", "sdpa", "eager"), "auto", closed=True),
-        Setting("prefix", ("auto", "shared", "off"), "auto", closed=True),
-        Setting("trust_remote_code", ("no", "yes"), "no", closed=True),
+        known.DTYPE,
+        known.DEVICE,
+        known.MAX_LENGTH,
+        known.TEMPLATE,
+        known.ATTENTION,
+        known.PREFIX,
+        known.TRUST_REMOTE_CODE,
     )
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._set = check_settings(spec, self.settings)
-        self.spec = spec.text
+        super().__init__(spec)
         self._texts = checked_texts(spec, self._set)
         self.aggregate = self._set["aggregate"]
-        self.prefix = self._set["prefix"]
-        self.dtype = self._set["dtype"]
         self.checkpoint = ProcessCheckpoint(spec.path, self._set["trust_remote_code"] == "yes")
         self.checkpoint.check()
         self.join = cast(Join, self._set["join"] or _default_join(self.checkpoint))
-        self.max_length = token_limit(spec, self.checkpoint, self._set["max_length"])
+        self._limit = token_limit(spec, self.checkpoint, self._set["max_length"])
         if self._set["template"] == "pair":
             raise UsageError(f"{spec.text}: a text pair has no place for tags; name a template")
         self._template = chosen_template(spec, self.checkpoint, self._set["template"], "keep")
         self._answer_texts = self._named_answers()
         check_device(spec.text, self._set["device"])
-        self.fingerprint = self._fingerprint()
-        self.shares_prefixes = self.prefix == "shared"
-        self._warning = ""
+        self.fingerprint = self._fingerprint(
+            self.checkpoint,
+            ("dtype", "attention"),
+            aggregate=self.aggregate,
+            answers=self._answer_texts,
+            join=self.join,
+            **{name: self._texts[name] for name in ("step", "tag", "between")},
+        )
         self._scorer: ProcessScorer | None = None
-        self._tokenizer: ProcessTokenizer | None = None
-
-    @classmethod
-    def from_spec(cls, spec: ModelSpec) -> Self:
-        """The model that a spec names, without loading it."""
-        return cls(spec)
 
     @property
     def name(self) -> str:
@@ -129,15 +126,15 @@ class ProcessRewardModel(RewardModel):
     @property
     def description(self) -> Mapping[str, str]:
         """Architecture, formula, tag, dtype, device; the device is `auto` until loaded."""
-        loaded = self._scorer
+        scorer = self._scorer
         return {
             "architecture": self.checkpoint.architecture,
             "path": str(self.checkpoint.path),
             "reward": self.formula,
             "steps": f"between {self._texts['step']!r}; tag {self.tag!r}; joined as {self.join}",
             "dtype": self.dtype,
-            "device": str(loaded.device) if loaded else self._set["device"],
-            "attention": loaded.attention if loaded else self._set["attention"],
+            "device": str(scorer.device) if scorer else self._set["device"],
+            "attention": scorer.attention if scorer else self._set["attention"],
             "prefix": "shared" if self.shares_prefixes else "off",
             "quantisation": self.checkpoint.quantisation,
             "max_length": str(self.max_length or "no limit"),
@@ -161,23 +158,9 @@ class ProcessRewardModel(RewardModel):
         return self._texts["tag"]
 
     @property
-    def template_source(self) -> str:
-        """Where the chat template comes from."""
-        return self._set["template"] or "the tokenizer's own"
-
-    @property
-    def tokenizer(self) -> ProcessTokenizer:
-        """The loaded tokenizer."""
-        if self._tokenizer is None:
-            raise UsageError(f"{self.spec} is not loaded; call load() first")
-        return self._tokenizer
-
-    @property
     def scorer(self) -> ProcessScorer:
         """The loaded model."""
-        if self._scorer is None:
-            raise UsageError(f"{self.spec} is not loaded; call load() first")
-        return self._scorer
+        return loaded(self._scorer, self.spec)
 
     def load(self) -> None:
         """Read tokenizer and weights. Does nothing when they are loaded.
@@ -215,19 +198,12 @@ class ProcessRewardModel(RewardModel):
                 "responses cannot share their prompt; remove prefix=shared"
             )
 
-    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
-        """Token ids of each sample with its tags marked; see `ProcessTokenizer.encode`."""
-        return self.tokenizer.encode(samples, too_long)
-
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """Fill the conformance page; with `prefix=auto` it decides whether prompts are shared.
 
         See `rmcheck.models.process_conformance`.
         """
-        proven = prove(self, encoded)
-        self.conformance, self._warning = proven.items, proven.warning
-        if self.prefix == "auto":
-            self.shares_prefixes = proven.shares_prefixes
+        self._accept(ProcessProof(self, encoded).proven())
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
         """(len(batch),) log-odds, from one padded batch or with shared prompts.
@@ -285,7 +261,7 @@ class ProcessRewardModel(RewardModel):
         if self._scorer is not None:
             self._scorer.close()
         self._scorer = None
-        self._tokenizer = None
+        super().close()
 
     def _named_answers(self) -> tuple[str, str]:
         """Names of both answers: labels of the head, or texts of tokens."""
@@ -313,21 +289,6 @@ class ProcessRewardModel(RewardModel):
                 f"are one token (id {found[0][0]})"
             )
         return found[0][0], found[1][0]
-
-    def _fingerprint(self) -> str:
-        facts: dict[str, object] = {
-            "scheme": self.scheme,
-            "aggregate": self.aggregate,
-            "answers": self._answer_texts,
-            "join": self.join,
-            "max_length": self.max_length,
-            "template": self._template,
-            "transformers": installed_version("transformers"),
-        }
-        facts |= {name: self._texts[name] for name in ("step", "tag", "between")}
-        facts |= {name: self._set[name] for name in ("dtype", "attention")}
-        files = [*self.checkpoint.weight_files, *self.checkpoint.read_files]
-        return fingerprint(facts, files, root=self.checkpoint.path)
 
 
 def _default_join(checkpoint: ProcessCheckpoint) -> Join:

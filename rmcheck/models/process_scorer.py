@@ -1,6 +1,5 @@
 """A process reward model in memory: token ids in, log-odds of each step out."""
 
-import gc
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,38 +8,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmcheck.models.loaded_model import LoadedModel, Rows
 from rmcheck.models.packing import LEAST_PREFIX, Packed, packed_rows
 from rmcheck.models.process_checkpoint import QWEN2_PROCESS, ProcessCheckpoint
 from rmcheck.models.process_tokenizer import TAG
 from rmcheck.models.shared_prefix import packed_hidden
-from rmcheck.models.torch_scorer import chosen_device, engine, load_weights, memory_errors
+from rmcheck.models.torch_engine import engine, memory_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Floats = NDArray[np.float64]
-Rows = Sequence[Sequence[int]]
 
 
-class ProcessScorer:
-    """A loaded process reward model.
+class ProcessScorer(LoadedModel):
+    """A loaded process reward model; see `LoadedModel` for what it raises.
 
     Logits are made at the tags only, and of the two answers only, in float32 whatever the rest
     runs in: two rows of the head, or of the output layer of a language model.
 
     Args:
         checkpoint: The folder, already checked.
-        dtype: Name of the type of weights and activations: `float32`, `bfloat16`, `float16`.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        attention: `auto`, `sdpa` or `eager`.
+        dtype: See `LoadedModel`, as for `device` and `attention`.
+        device: What it runs on.
+        attention: Which attention runs.
         good: Label or token that says that a step is right.
         bad: Label or token that says that it is wrong.
-
-    Raises:
-        MissingDependencyError: torch or transformers is not installed.
-        UsageError: There is no such device.
-        ModelError: transformers cannot load the folder.
-        ConformanceError: A tensor that the model needs is not among the weights.
     """
 
     def __init__(
@@ -53,14 +46,9 @@ class ProcessScorer:
         good: int,
         bad: int,
     ) -> None:
-        self.device = chosen_device(device)
+        loader = _loader(checkpoint)
+        super().__init__(checkpoint, loader, dtype=dtype, device=device, attention=attention)
         self.answers = (good, bad)
-        self._model: Any = load_weights(checkpoint, dtype, attention, _loader(checkpoint))
-        if checkpoint.quantisation == "none":
-            self._model.to(self.device)
-        self._config: Any = self._model.config.get_text_config()
-        self.attention = str(getattr(self._config, "_attn_implementation", "unknown"))
-        self._body: Any = getattr(self._model, self._model.base_model_prefix)
         self._inner, layer = _head_layers(self._model, checkpoint)
         self._weight, self._bias = _answer_rows(self._model, layer, self.answers, checkpoint)
         soft_cap = getattr(self._config, "final_logit_softcapping", None)
@@ -81,7 +69,7 @@ class ProcessScorer:
         torch, _ = engine()
         tags = _tags(marks)
         with memory_errors(), torch.inference_mode():
-            states = self._body(**self._padded(rows)).last_hidden_state
+            states = self._body(**self._inputs(rows)).last_hidden_state
             lines = np.repeat(np.arange(len(rows)), [len(at) for at in tags])
             line, at = (torch.from_numpy(a).to(states.device) for a in (lines, _joined(tags)))
             return _split(self._read(states[line, at]), tags)
@@ -110,17 +98,14 @@ class ProcessScorer:
         """(K,) log-odds of one row's steps from the logits of the model's own forward."""
         torch, _ = engine()
         with memory_errors(), torch.inference_mode():
-            logits = self._model(**self._padded([row])).logits[0]
+            logits = self._model(**self._inputs([row])).logits[0]
             read = logits[torch.from_numpy(_tags([marks])[0]).to(logits.device)].float()
             return _numbers(read[:, self.answers[0]] - read[:, self.answers[1]])
 
     def close(self) -> None:
         """Give the memory back."""
-        torch, _ = engine()
-        self._model = self._body = self._inner = self._weight = self._bias = None
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self._inner = self._weight = self._bias = None
+        super().close()
 
     def _read(self, states: "Tensor") -> Floats:
         """(n,) log-odds of (n, hidden) states: what softmax over both answers is the odds of."""
@@ -132,18 +117,8 @@ class ProcessScorer:
             logits = (logits / self._soft_cap).tanh() * self._soft_cap
         return _numbers(logits[:, 0] - logits[:, 1])
 
-    def _padded(self, rows: Rows) -> dict[str, Any]:
-        torch, _ = engine()
-        # RoBERTa counts positions by the padding id, so the filler must be that one.
-        filler = self._config.pad_token_id or 0
-        ids = np.full((len(rows), max(map(len, rows))), filler, dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for line, row in enumerate(rows):
-            ids[line, : len(row)] = row
-            mask[line, : len(row)] = 1
-        arrays = {"input_ids": ids, "attention_mask": mask}
-        inputs = {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
-        return inputs | ({"use_cache": False} if self.is_decoder else {})
+    def _inputs(self, rows: Rows) -> dict[str, Any]:
+        return self._padded(rows) | ({"use_cache": False} if self.is_decoder else {})
 
 
 def packed_tags(

@@ -4,53 +4,44 @@ transformers' `generate` runs the model and its cache. The draw itself is made h
 stream of uniform numbers a response, because `generate` has one random state for a whole batch.
 """
 
-import gc
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rmcheck.errors import ConformanceError, ModelError
 from rmcheck.models.checkpoint import Checkpoint
-from rmcheck.models.torch_scorer import (
-    brief,
-    chosen_device,
-    engine,
-    memory_errors,
-    quiet_transformers,
-)
+from rmcheck.models.loaded_model import LoadedModel
+from rmcheck.models.torch_engine import engine, memory_errors, quiet_transformers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+_UNFIT = ("missing_keys", "mismatched_keys")
 
-class TorchSampler:
-    """A loaded checkpoint.
+
+class TorchSampler(LoadedModel):
+    """A loaded language model; see `LoadedModel` for what it raises.
 
     Args:
         checkpoint: The folder, already checked.
-        dtype: Name of the type of weights and activations: `float32`, `bfloat16`, `float16`.
-        device: `auto`, `cpu`, `cuda` or `cuda:N`.
+        dtype: See `LoadedModel`, as for `device`.
+        device: What it runs on.
         eos_ids: Tokens that end a response.
-
-    Raises:
-        MissingDependencyError: torch or transformers is not installed.
-        UsageError: There is no such device.
-        ModelError: transformers cannot load the folder.
-        ConformanceError: A tensor that the model needs is not among the weights.
     """
 
     def __init__(
         self, checkpoint: Checkpoint, *, dtype: str, device: str, eos_ids: Collection[int]
     ) -> None:
-        torch, _ = engine()
-        self.device = chosen_device(device)
+        super().__init__(checkpoint, "AutoModelForCausalLM", dtype=dtype, device=device)
+        _, transformers = engine()
         self.eos_ids = frozenset(eos_ids)
-        self._path = checkpoint.path
-        self._model: Any = _load(checkpoint, getattr(torch, dtype))
-        if checkpoint.quantisation == "none":
-            self._model.to(self.device)
-        self._model.eval()
+        # Masked: which one it is does not matter to a causal model.
+        self._filler = min(self.eos_ids, default=0)
+        self._name = checkpoint.path.name
+        # `generate` fills what a call leaves open from here: a checkpoint may ask for top-k 50 or
+        # a repetition penalty.
+        self._model.generation_config = transformers.GenerationConfig()
 
     def sample(
         self,
@@ -76,36 +67,26 @@ class TorchSampler:
             ModelError: Logits are not finite.
         """
         torch, transformers = engine()
-        longest = max(map(len, rows))
-        # Filler on the left, masked: which id it has does not matter to a causal model.
-        ids = np.full((len(rows), longest), self._filler, dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for line, row in enumerate(rows):
-            ids[line, longest - len(row) :] = row
-            mask[line, longest - len(row) :] = 1
-        draw = _Draw(_uniforms(seeds, max_tokens), temperature, self._path.name)
+        draw = _Draw(_uniforms(seeds, max_tokens), temperature, self._name)
         with memory_errors(), quiet_transformers(), torch.inference_mode():
+            inputs = self._padded(rows, side="left")
             out = self._model.generate(
-                torch.from_numpy(ids).to(self.device),
-                attention_mask=torch.from_numpy(mask).to(self.device),
-                generation_config=self._config(max_tokens),
+                **inputs,
+                generation_config=self._greedy(max_tokens),
                 logits_processor=transformers.LogitsProcessorList([draw]),
             )
-        return [self._until_eos(row) for row in out[:, longest:].tolist()]
+        return [self._until_eos(row) for row in out[:, inputs["input_ids"].shape[1] :].tolist()]
 
-    def close(self) -> None:
-        """Give the memory back."""
-        torch, _ = engine()
-        self._model = None
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+    def _check_loading(self, checkpoint: Checkpoint, info: Mapping[str, Any]) -> None:
+        # Tensors that it does not read, such as a value head, change no response.
+        absent = sorted({str(key) for kind in _UNFIT for key in info.get(kind, ())})
+        if absent:
+            raise ConformanceError(
+                f"{checkpoint.path} does not fit {checkpoint.architecture}; these tensors would be "
+                f"random: {', '.join(absent[:6])}"
+            )
 
-    @property
-    def _filler(self) -> int:
-        return min(self.eos_ids, default=0)
-
-    def _config(self, max_tokens: int) -> Any:
+    def _greedy(self, max_tokens: int) -> Any:
         """Greedy over scores of which `_Draw` has left one: the model's own config never counts."""
         _, transformers = engine()
         return transformers.GenerationConfig(
@@ -159,38 +140,3 @@ class _Draw:
 def _uniforms(seeds: Sequence[int], steps: int) -> np.ndarray:
     """(len(seeds), steps) numbers in [0, 1), one stream a seed; fewer steps are a prefix."""
     return np.stack([np.random.Generator(np.random.Philox(s)).random(steps) for s in seeds])
-
-
-def _load(checkpoint: Checkpoint, dtype: Any) -> Any:
-    _, transformers = engine()
-    # sdpa silently leaves soft-capping out.
-    extra = {"attn_implementation": "eager"} if checkpoint.soft_caps_attention else {}
-    try:
-        with quiet_transformers():
-            model, info = transformers.AutoModelForCausalLM.from_pretrained(
-                checkpoint.path,
-                dtype=dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-                **extra,
-            )
-    # transformers raises OSError, ValueError, RuntimeError, ImportError and the errors of what it
-    # is built on; all of them mean the same here.
-    except Exception as error:
-        raise ModelError(
-            f"{checkpoint.path}: transformers cannot load it. {brief(error)}"
-        ) from error
-    absent = sorted({str(key) for kind in _UNFIT for key in info.get(kind, ())})
-    if absent:
-        raise ConformanceError(
-            f"{checkpoint.path} does not fit {checkpoint.architecture}; these tensors would be "
-            f"random: {', '.join(absent[:6])}"
-        )
-    # `generate` fills what a call leaves open from here: a checkpoint may ask for top-k 50 or a
-    # repetition penalty.
-    model.generation_config = transformers.GenerationConfig()
-    return model
-
-
-_UNFIT = ("missing_keys", "mismatched_keys")

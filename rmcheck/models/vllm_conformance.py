@@ -7,35 +7,31 @@ that its prefix cache changes no reward.
 
 from collections.abc import Callable, Sequence
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmcheck.errors import RmcheckError, ScoringError
-from rmcheck.models.conformance import Proof, require_passed, spread_of_lengths
+from rmcheck.models.classifier_conformance import ClassifierProof
+from rmcheck.models.conformance import Floats, Proven
 from rmcheck.models.model import ConformanceItem, Encoded
-from rmcheck.models.torch_scorer import brief
+from rmcheck.models.torch_engine import brief
 
 if TYPE_CHECKING:
-    from rmcheck.models.transformers_model import TransformersRewardModel
     from rmcheck.models.vllm_model import VllmRewardModel
+    from rmcheck.models.vllm_pooling import VllmPooling
 
-Floats = NDArray[np.float64]
 # Rows that begin alike in the check of the prefix cache, and blocks of their common beginning.
 _ROWS = 4
 _SHARED_BLOCKS = 2
 
 
-def prove(model: "VllmRewardModel", encoded: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:
+def prove(model: "VllmRewardModel", encoded: Sequence[Encoded]) -> Proven:
     """The conformance page of a loaded model; decides whether its prefix cache is read.
 
     Args:
         model: Loaded.
         encoded: Samples of the run; at most 8 of different lengths are scored.
-
-    Returns:
-        All items, none of which is a `fail`.
 
     Raises:
         ConformanceError: An item fails; the message is the page.
@@ -44,25 +40,19 @@ def prove(model: "VllmRewardModel", encoded: Sequence[Encoded]) -> tuple[Conform
     """
     model.scorer.reads_cache = False
     try:
-        proof = VllmProof(model, spread_of_lengths(encoded))
-        items = tuple(check() for check in proof.checks())
+        return VllmProof(model, encoded).proven()
     except (MemoryError, RmcheckError):
         raise
     # What an engine raises is any error of vLLM, torch or a kernel.
     except Exception as error:
         raise ScoringError(f"{model.spec}: vLLM cannot run it. {brief(error)}") from error
-    require_passed(model.spec, items)
-    return items
 
 
-class VllmProof(Proof):
+class VllmProof(ClassifierProof):
     """The checks; the rewards one at a time come without the prefix cache."""
 
-    def __init__(self, model: "VllmRewardModel", samples: Sequence[Encoded]) -> None:
-        # Everything that the shared checks read, both kinds of model have under the same name.
-        super().__init__(cast("TransformersRewardModel", model), samples)
-        self._vllm = model
-        self._engine = model.scorer
+    _model: "VllmRewardModel"
+    _scorer: "VllmPooling"
 
     def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
         """In the order of the page; the prefix cache before the batches that may use it."""
@@ -85,7 +75,7 @@ class VllmProof(Proof):
 
     def position(self) -> ConformanceItem:
         """The token at which the reward is read, against the one transformers reads."""
-        engine = self._engine
+        engine = self._scorer
         if not engine.reads_last_token:
             return ConformanceItem(
                 "position", "pass", f"pooled by the model itself ({engine.pooling})"
@@ -103,16 +93,11 @@ class VllmProof(Proof):
         )
         if engine.position != "auto":
             return ConformanceItem("position", "note", f"position={engine.position}: {detail}")
-        return ConformanceItem(
-            "position",
-            "fail",
-            f"{detail}. Say at which one the model was trained: position=last (OpenRLHF, vLLM) or "
-            "position=transformers (trained with transformers or TRL)",
-        )
+        return self._undecided(detail)
 
     def prefix_cache(self) -> ConformanceItem:
         """Rewards of texts with a common beginning, with that beginning from the cache or not."""
-        engine, wanted = self._engine, self._vllm.prefix_cache
+        engine, wanted = self._scorer, self._model.prefix_cache
         if wanted == "off":
             return ConformanceItem("prefix_cache", "pass", "off")
         if not engine.keeps_cache:
@@ -147,13 +132,13 @@ class VllmProof(Proof):
         """Raw logits, proven by what vLLM would answer by default."""
         at = int(np.abs(self._alone).argmin())
         rows, types = [self._samples[at].ids], [self._samples[at].type_ids]
-        raw = self._engine.logits(rows, types)[0]
-        default = self._engine.logits(rows, types, activated=True)[0]
+        raw = self._scorer.logits(rows, types)[0]
+        default = self._scorer.logits(rows, types, activated=True)[0]
         name, expected = ("sigmoid", _sigmoid(raw)) if len(raw) == 1 else ("softmax", _softmax(raw))
         span = f"rewards from {self._alone.min():.3g} to {self._alone.max():.3g}"
-        reward, answer = self._vllm.head.rewards(np.stack([raw, default]))
+        reward, answer = self._model.head.rewards(np.stack([raw, default]))
         detail = f"one text has {reward:.4g} without activation and {answer:.4g} with; {span}"
-        rounding = 1e-3 if self._vllm.dtype == "float32" else 1e-2
+        rounding = 1e-3 if self._model.dtype == "float32" else 1e-2
         if np.allclose(default, expected, rtol=0, atol=rounding) and not np.array_equal(
             default, raw
         ):
@@ -174,7 +159,7 @@ class VllmProof(Proof):
 
     def _rows_that_begin_alike(self) -> list[tuple[int, ...]]:
         """Rows of real tokens with a common beginning of whole blocks; none if that cannot be."""
-        engine = self._engine
+        engine = self._scorer
         block = engine.block_size
         shared = min(_SHARED_BLOCKS, (engine.max_length - 1) // block) * block
         longest = self._samples[-1].ids
@@ -187,16 +172,16 @@ class VllmProof(Proof):
         return rows if len(rows) > 1 else [*rows, beginning + longest[:1]]
 
     def _as_transformers(self, row: Sequence[int]) -> Sequence[int]:
-        return row[: self._engine.own_position(row) + 1]
+        return row[: self._scorer.own_position(row) + 1]
 
     def _at_last(self, rows: Sequence[Sequence[int]]) -> Floats:
         """Rewards at the last token, whatever the `position` setting."""
-        position = self._engine.position
-        self._engine.position = "last"
+        position = self._scorer.position
+        self._scorer.position = "last"
         try:
-            return self._engine.rewards(rows)
+            return self._scorer.rewards(rows)
         finally:
-            self._engine.position = position
+            self._scorer.position = position
 
 
 def _sigmoid(logits: Floats) -> Floats:

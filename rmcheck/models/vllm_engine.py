@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from rmcheck.errors import MissingDependencyError, ModelError, RmcheckError, Usa
 from rmcheck.models import vllm_loader
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.checkpoint_tokenizer import installed_version
+from rmcheck.models.cpu import release_freed_memory
 from rmcheck.models.spec import ModelSpec
-from rmcheck.models.torch_scorer import brief
+from rmcheck.models.torch_engine import brief
 
 # In this process, without child processes: loads in seconds instead of half a minute.
 _FORCED = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
@@ -33,6 +34,7 @@ _DEFAULTS = {
 # Without a stated share vLLM takes nine tenths of a CPU machine's memory for its key-value cache.
 _CPU_CACHE_BYTES = 1 << 30
 _running: list["VllmEngine"] = []
+EngineT = TypeVar("EngineT", bound="VllmEngine")
 
 
 class VllmEngine:
@@ -99,6 +101,21 @@ class VllmEngine:
         _running.remove(self)
         # Also thaws what vLLM froze: else Python would never collect what was there before it.
         cleanup_dist_env_and_memory()
+        # A model that torch ran in this process has made the C library keep what is freed.
+        release_freed_memory()
+
+
+def running(engine: EngineT | None, spec: str) -> EngineT:
+    """An engine that still runs.
+
+    Raises:
+        UsageError: It was not loaded, or is closed.
+    """
+    if engine is None or not engine.loaded:
+        raise UsageError(
+            f"{spec} is not loaded; call load() first (loading another vLLM model closes this one)"
+        )
+    return engine
 
 
 def vllm_version() -> str:

@@ -1,37 +1,24 @@
 """Reward models that vLLM runs in this process: `vllm:DIR`."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, Self, cast
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import PartialScoringError, RmcheckError, ScoringError, UsageError
-from rmcheck.models.checkpoint import Checkpoint
-from rmcheck.models.checkpoint_tokenizer import (
-    chosen_template,
-    installed_version,
-    load_tokenizer,
-    token_limit,
-)
-from rmcheck.models.fingerprint import fingerprint
-from rmcheck.models.model import (
-    Encoded,
-    RewardModel,
-    Sample,
-    TooLong,
-    checked_rewards,
-    named_prompts,
-)
-from rmcheck.models.spec import ModelSpec, Setting, check_settings
-from rmcheck.models.tokenization import ConversationTokenizer, EosRule
-from rmcheck.models.torch_scorer import PositionRule, brief
+from rmcheck.errors import PartialScoringError, RmcheckError, ScoringError
+from rmcheck.models import checkpoint_settings as known
+from rmcheck.models.checkpoint_model import ClassifierModel
+from rmcheck.models.checkpoint_tokenizer import installed_version
+from rmcheck.models.model import Encoded, Sample, TooLong, checked_rewards, named_prompts
+from rmcheck.models.spec import ModelSpec, Setting
+from rmcheck.models.torch_engine import brief
 from rmcheck.models.vllm_conformance import prove
-from rmcheck.models.vllm_engine import share_of_memory, vllm_version
+from rmcheck.models.vllm_engine import running, share_of_memory, vllm_version
 from rmcheck.models.vllm_pooling import VllmPooling
 
 
-class VllmRewardModel(RewardModel):
+class VllmRewardModel(ClassifierModel):
     """A folder in transformers' layout, decoder or encoder, that vLLM scores.
 
     Same checks, template, token ids and settings as `hf:`, another engine. Opening one reads
@@ -41,55 +28,33 @@ class VllmRewardModel(RewardModel):
     The engine and its version are part of the fingerprint. Its rewards differ from those of
     `hf:` by 1e-5 in float32 and by up to 0.2 in bfloat16, and two checkpoints must not be
     compared across that. The prefix cache and the memory are no part of it: rewards with the cache
-    must agree with those without, to rounding, before it is used.
-
-    Args:
-        spec: Where the folder is, and settings that differ from the defaults.
-
-    Raises:
-        UnknownModelError: No folder, no config.json, or no weights.
-        UsageError: A setting's value is impossible.
-        ModelError: The weights are pickled, damaged, or an adapter.
-        ConformanceError: No reward head, several logits without `head`, or no chat template.
+    must agree with those without, to rounding, before it is used. What it raises: see
+    `ClassifierModel`.
     """
 
     scheme: ClassVar[str] = "vllm"
     settings: ClassVar[tuple[Setting, ...]] = (
-        Setting("dtype", ("float32", "bfloat16", "float16"), "float32", closed=True),
-        Setting("head", ("NAME", "INDEX", "NAME:WEIGHT,NAME:WEIGHT")),
-        Setting("max_length", ("N",)),
-        Setting("template", ("FILE.jinja", "pair")),
-        Setting("eos", ("keep", "append", "strip"), "keep", closed=True),
-        Setting("position", ("auto", "last", "transformers"), "auto", closed=True),
+        known.DTYPE,
+        known.HEAD,
+        known.MAX_LENGTH,
+        known.TEMPLATE_OR_PAIR,
+        known.EOS,
+        known.POSITION,
         Setting("prefix_cache", ("auto", "on", "off"), "auto", closed=True),
-        Setting("gpu_memory", ("SHARE",)),
-        Setting("trust_remote_code", ("no", "yes"), "no", closed=True),
+        known.GPU_MEMORY,
+        known.TRUST_REMOTE_CODE,
     )
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._set = check_settings(spec, self.settings)
-        self.spec = spec.text
-        self.checkpoint = Checkpoint(spec.path, self._set["trust_remote_code"] == "yes")
-        self.checkpoint.check()
-        self.head = self.checkpoint.head(self._set["head"], spec.text)
-        self._limit = token_limit(spec, self.checkpoint, self._set["max_length"])
-        self._template = chosen_template(
-            spec, self.checkpoint, self._set["template"], self._set["eos"]
-        )
+        super().__init__(spec)
         self._memory = share_of_memory(spec, self._set["gpu_memory"])
-        self.fingerprint = self._fingerprint()
+        self.fingerprint = self._fingerprint(
+            self.checkpoint,
+            ("dtype", "eos", "position"),
+            head=self.head.key,
+            vllm=vllm_version(),
+        )
         self._engine: VllmPooling | None = None
-        self._tokenizer: ConversationTokenizer | None = None
-
-    @classmethod
-    def from_spec(cls, spec: ModelSpec) -> Self:
-        """The model that a spec names, without loading it."""
-        return cls(spec)
-
-    @property
-    def name(self) -> str:
-        """The last two parts of the path, as in `rm-7b/step-4200`."""
-        return "/".join(self.checkpoint.path.absolute().parts[-2:])
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -113,24 +78,9 @@ class VllmRewardModel(RewardModel):
         }
 
     @property
-    def dtype(self) -> Literal["float32", "bfloat16", "float16"]:
-        """Type of weights and activations."""
-        return cast(Literal["float32", "bfloat16", "float16"], self._set["dtype"])
-
-    @property
     def max_length(self) -> int | None:
         """Most tokens of a conversation; None while only vLLM could say it, before loading."""
         return self._engine.max_length if self._engine else self._limit
-
-    @property
-    def template_source(self) -> str:
-        """Where the chat template comes from."""
-        return self._set["template"] or "the tokenizer's own"
-
-    @property
-    def position(self) -> PositionRule:
-        """The `position` setting."""
-        return cast(PositionRule, self._set["position"])
 
     @property
     def prefix_cache(self) -> Literal["auto", "on", "off"]:
@@ -138,21 +88,9 @@ class VllmRewardModel(RewardModel):
         return cast(Literal["auto", "on", "off"], self._set["prefix_cache"])
 
     @property
-    def tokenizer(self) -> ConversationTokenizer:
-        """The loaded tokenizer."""
-        if self._tokenizer is None:
-            raise UsageError(f"{self.spec} is not loaded; call load() first")
-        return self._tokenizer
-
-    @property
     def scorer(self) -> VllmPooling:
         """The loaded engine."""
-        if self._engine is None or not self._engine.loaded:
-            raise UsageError(
-                f"{self.spec} is not loaded; call load() first (loading another vLLM model closes "
-                "this one)"
-            )
-        return self._engine
+        return running(self._engine, self.spec)
 
     def load(self) -> None:
         """Read tokenizer and weights. Does nothing when they are loaded.
@@ -172,13 +110,7 @@ class VllmRewardModel(RewardModel):
             memory=self._memory,
             prefix_cache=self.prefix_cache != "off",
         )
-        self._tokenizer = ConversationTokenizer(
-            load_tokenizer(self.checkpoint),
-            template=self._template,
-            eos=cast(EosRule, self._set["eos"]),
-            max_length=self._engine.max_length,
-            type_ids=self.checkpoint.takes_type_ids,
-        )
+        self._tokenizer = self._opened_tokenizer()
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
         """Token ids of each sample; see `ConversationTokenizer.encode`.
@@ -187,7 +119,7 @@ class VllmRewardModel(RewardModel):
             ScoringError: A conversation is too long, or has ids that the model has no embedding
                 for; all of them are named.
         """
-        encoded = self.tokenizer.encode(samples, too_long)
+        encoded = super().encode(samples, too_long)
         size = self.checkpoint.config.get("vocab_size")
         outside = [e for e in encoded if isinstance(size, int) and max(e.ids) >= size]
         if outside:
@@ -203,7 +135,7 @@ class VllmRewardModel(RewardModel):
 
         See `rmcheck.models.vllm_conformance`.
         """
-        self.conformance = prove(self, encoded)
+        self._accept(prove(self, encoded))
         self.shares_prefixes = self.scorer.reads_cache
         self.prefix_block = self.scorer.block_size
 
@@ -231,7 +163,7 @@ class VllmRewardModel(RewardModel):
         if self._engine is not None:
             self._engine.close()
         self._engine = None
-        self._tokenizer = None
+        super().close()
 
     def _rewards(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
         return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch])
@@ -256,16 +188,3 @@ class VllmRewardModel(RewardModel):
                 goes_on=bool(rewards),
             ) from error
         return np.array(list(rewards.values()))
-
-    def _fingerprint(self) -> str:
-        facts: dict[str, object] = {
-            "scheme": self.scheme,
-            "head": self.head.key,
-            "max_length": self._limit,
-            "template": self._template,
-            "vllm": vllm_version(),
-            "transformers": installed_version("transformers"),
-        }
-        facts |= {name: self._set[name] for name in ("dtype", "eos", "position")}
-        files = [*self.checkpoint.weight_files, *self.checkpoint.read_files]
-        return fingerprint(facts, files, root=self.checkpoint.path)

@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 from rmcheck.errors import ScoringError
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.head import Head
-from rmcheck.models.torch_scorer import PositionRule
+from rmcheck.models.reward_position import PositionRule, RewardPosition
 from rmcheck.models.vllm_engine import VllmEngine, memory_errors
 
 
-class VllmPooling(VllmEngine):
+class VllmPooling(VllmEngine, RewardPosition):
     """A loaded reward model. Loading one closes the engine that is loaded, if any.
 
     Args:
         checkpoint: The folder, already checked.
         dtype: Type of weights and activations: `float32`, `bfloat16`, `float16`.
         head: The logits that are the reward.
-        position: Where a decoder's reward is read: `last` (and `auto`) is the last token of the
-            row; `transformers` the last one that is not the padding token.
+        position: Where a decoder's reward is read; see `RewardPosition`.
         max_length: Most tokens of a row; None leaves it to vLLM.
         memory: See `VllmEngine`.
         prefix_cache: Whether rows may share the computation of a common beginning. Rewards are
@@ -67,7 +66,7 @@ class VllmPooling(VllmEngine):
         self._head = head
         config = self._llm.llm_engine.vllm_config.model_config
         self.head_dtype = str(config.head_dtype).removeprefix("torch.")
-        self.pad_id: int | None = config.hf_text_config.pad_token_id
+        self.pad_id = config.hf_text_config.pad_token_id
         self.pooling = str(config.pooler_config.seq_pooling_type)
         self.reads_cache = False
         self.cached_tokens = 0
@@ -130,16 +129,6 @@ class VllmPooling(VllmEngine):
         self.cached_tokens += sum(output.num_cached_tokens for output in outputs)
         found = np.stack([output.outputs.data.double().numpy() for output in outputs])
         return found[np.argsort(order)]
-
-    def reward_position(self, row: Sequence[int]) -> int:
-        """Index of the token at which the reward of a row is read."""
-        return self.own_position(row) if self.position == "transformers" else len(row) - 1
-
-    def own_position(self, row: Sequence[int]) -> int:
-        """Index at which transformers reads it: the rightmost token that is not the padding."""
-        if self.pad_id is None:
-            return len(row) - 1
-        return next((i for i in reversed(range(len(row))) if row[i] != self.pad_id), 0)
 
 
 def _second_text(types: Sequence[int]) -> dict[str, int]:

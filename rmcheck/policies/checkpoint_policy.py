@@ -7,8 +7,8 @@ from typing import Self
 from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.metrics.settings import require_whole_number
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
+from rmcheck.models.checkpoint_model import loaded
 from rmcheck.models.checkpoint_tokenizer import chosen_template, installed_version, load_tokenizer
-from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.spec import ModelSpec, check_settings, whole_number
 from rmcheck.models.tokenization import ConversationTokenizer
 from rmcheck.policies.policy import Decoding, Policy, Response, response_seed
@@ -62,14 +62,12 @@ class CheckpointPolicy(Policy):
     @property
     def name(self) -> str:
         """The last two parts of the path, as in `sft-7b/step-900`."""
-        return "/".join(self.checkpoint.path.absolute().parts[-2:])
+        return self.checkpoint.short_name
 
     @property
     def tokenizer(self) -> ConversationTokenizer:
         """The loaded tokenizer."""
-        if self._tokenizer is None:
-            raise UsageError(f"{self.spec} is not loaded; call load() first")
-        return self._tokenizer
+        return loaded(self._tokenizer, self.spec)
 
     @property
     @abstractmethod
@@ -171,8 +169,4 @@ class CheckpointPolicy(Policy):
             "template": self._template,
             "transformers": installed_version("transformers"),
         }
-        generation = self.checkpoint.generation_file
-        files = [*self.checkpoint.weight_files, *self.checkpoint.read_files]
-        return fingerprint(
-            facts, [*files, *([generation] if generation else [])], root=self.checkpoint.path
-        )
+        return self.checkpoint.fingerprint(facts, self.checkpoint.generation_files)

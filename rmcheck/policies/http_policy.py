@@ -8,10 +8,8 @@ from urllib.parse import urlsplit
 from rmcheck.errors import ScoringError
 from rmcheck.metrics.settings import require_whole_number
 from rmcheck.models.fingerprint import fingerprint
-from rmcheck.models.servers.address import address, api_key
-from rmcheck.models.servers.chat import CHAT, ChatServer
-from rmcheck.models.servers.client import Client, Patience
-from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
+from rmcheck.models.servers.chat import CHAT, PATIENCE, ChatServer, chat_client
+from rmcheck.models.spec import ModelSpec, Setting, check_settings
 from rmcheck.policies.policy import Decoding, Policy, Response, response_seed
 from rmcheck.pool.pool import Prompt
 
@@ -43,21 +41,15 @@ class HttpPolicy(Policy):
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("model", ("NAME",)),
         Setting("version", ("ANYTHING",)),
-        Setting("concurrency", ("N",), "8"),
-        Setting("timeout", ("SECONDS",), "600"),
-        Setting("tries", ("N",), "6"),
+        *PATIENCE,
     )
 
     def __init__(self, spec: ModelSpec) -> None:
         values = check_settings(spec, self.settings)
         self.spec = spec.text
-        self._concurrency = whole_number(spec, "concurrency", values["concurrency"], least=1)
+        self._client, self._concurrency = chat_client(spec, values)
         # Callers wait for all that they ask for: enough that few threads idle at the end.
         self.at_once = 8 * self._concurrency
-        timeout = whole_number(spec, "timeout", values["timeout"], least=1)
-        tries = whole_number(spec, "tries", values["tries"], least=1)
-        patience = Patience(timeout=timeout, tries=tries, deadline=timeout * tries)
-        self._client = Client(address(spec).rstrip("/").removesuffix("/v1"), api_key(), patience)
         self._server = ChatServer(self._client, values["model"], spec.text)
         self.model = self._server.model
         facts = {

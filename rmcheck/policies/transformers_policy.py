@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from rmcheck.errors import UsageError
-from rmcheck.models.spec import ModelSpec, Setting
+from rmcheck.models import checkpoint_settings as known
+from rmcheck.models.checkpoint_model import loaded
+from rmcheck.models.spec import ModelSpec, Setting, check_device
 from rmcheck.models.torch_sampler import TorchSampler
 from rmcheck.policies.checkpoint_policy import CheckpointPolicy
 from rmcheck.policies.policy import Decoding
@@ -20,14 +21,15 @@ class TransformersPolicy(CheckpointPolicy):
 
     scheme: ClassVar[str] = "hf"
     settings: ClassVar[tuple[Setting, ...]] = (
-        Setting("dtype", ("float32", "bfloat16", "float16"), "float32", closed=True),
-        Setting("device", ("auto", "cpu", "cuda", "cuda:N"), "auto"),
-        Setting("template", ("FILE.jinja",)),
+        known.DTYPE,
+        known.DEVICE,
+        known.TEMPLATE,
         Setting("batch", ("N",), "64"),
     )
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
+        check_device(spec.text, self._set["device"])
         self._sampler: TorchSampler | None = None
 
     @property
@@ -38,9 +40,7 @@ class TransformersPolicy(CheckpointPolicy):
     @property
     def sampler(self) -> TorchSampler:
         """The loaded engine."""
-        if self._sampler is None:
-            raise UsageError(f"{self.spec} is not loaded; call load() first")
-        return self._sampler
+        return loaded(self._sampler, self.spec)
 
     def load(self) -> None:
         """Read tokenizer and weights. Does nothing when they are loaded.

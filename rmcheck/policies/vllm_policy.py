@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from rmcheck.errors import ModelError, UsageError
+from rmcheck.models import checkpoint_settings as known
 from rmcheck.models.checkpoint_tokenizer import token_limit
 from rmcheck.models.spec import ModelSpec, Setting
-from rmcheck.models.torch_scorer import brief
-from rmcheck.models.vllm_engine import share_of_memory, vllm_version
+from rmcheck.models.torch_engine import brief
+from rmcheck.models.vllm_engine import running, share_of_memory, vllm_version
 from rmcheck.models.vllm_generation import VllmGenerator
 from rmcheck.models.vllm_logits import LogitsWatch
 from rmcheck.policies.checkpoint_policy import CheckpointPolicy
@@ -27,24 +28,15 @@ class VllmPolicy(CheckpointPolicy):
     rounding differs between batches, so that a text may part from its twin.
 
     vLLM is imported by `load`, which closes the vLLM engine that is loaded, if any.
-
-    Args:
-        spec: Where the folder is, and settings that differ from the defaults.
-
-    Raises:
-        UnknownModelError: No folder, no config.json, or no weights.
-        UsageError: A setting's value is impossible.
-        ModelError: The weights are pickled, damaged, or an adapter.
-        ConformanceError: It is no causal language model, or has no chat template.
     """
 
     scheme: ClassVar[str] = "vllm"
     settings: ClassVar[tuple[Setting, ...]] = (
-        Setting("dtype", ("float32", "bfloat16", "float16"), "float32", closed=True),
-        Setting("max_length", ("N",)),
-        Setting("template", ("FILE.jinja",)),
+        known.DTYPE,
+        known.MAX_LENGTH,
+        known.TEMPLATE,
         Setting("batch", ("N",), "256"),
-        Setting("gpu_memory", ("SHARE",)),
+        known.GPU_MEMORY,
     )
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -63,12 +55,7 @@ class VllmPolicy(CheckpointPolicy):
     @property
     def generator(self) -> VllmGenerator:
         """The loaded engine."""
-        if self._generator is None or not self._generator.loaded:
-            raise UsageError(
-                f"{self.spec} is not loaded; call load() first (loading another vLLM model closes "
-                "this one)"
-            )
-        return self._generator
+        return running(self._generator, self.spec)
 
     def load(self) -> None:
         """Read tokenizer and weights. Does nothing when they are loaded.

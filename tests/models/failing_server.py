@@ -7,11 +7,12 @@ the way of its family. What each request asked is written down.
 import hashlib
 import json
 import math
-import threading
 import time
 from collections.abc import Iterable, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from loopback_server import LoopbackServer
 
 
 def reward_of(ids: Sequence[int]) -> float:
@@ -25,7 +26,7 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-class FailingServer:
+class FailingServer(LoopbackServer):
     """The server; use it as a context.
 
     Args:
@@ -43,13 +44,12 @@ class FailingServer:
         extra_tokens: Tokens that it adds to each text, and counts.
         heads: Logits a text.
         typed: Whether /score tells the texts of a pair apart.
-        requests: Path and body of every POST.
         headers: Headers of every request.
-        most_at_once: Most requests that were answered at one time.
         seconds: How long each request takes.
     """
 
     def __init__(self, family: str = "vllm", tokenizer: Any = None) -> None:
+        super().__init__(_Handler)
         self.family = family
         self.tokenizer = tokenizer
         self.faults: list[str] = []
@@ -61,31 +61,8 @@ class FailingServer:
         self.extra_tokens = 0
         self.heads = 1
         self.typed = False
-        self.requests: list[tuple[str, dict[str, Any]]] = []
         self.headers: list[dict[str, str]] = []
-        self.most_at_once = 0
         self.seconds = 0.0
-        self.lock = threading.Lock()
-        self.at_once = 0
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._http.daemon_threads = True
-        self._http.failing = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
-
-    def __enter__(self) -> "FailingServer":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        """Its address, on a port of its own."""
-        host, port = self._http.server_address[:2]
-        return f"http://{host}:{port}"
 
     @property
     def asked(self) -> list[tuple[int, ...]]:
@@ -170,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def failing(self) -> FailingServer:
-        found: FailingServer = self.server.failing  # type: ignore[attr-defined]
+        found: FailingServer = self.server.owner  # type: ignore[attr-defined]
         return found
 
     def log_message(self, *_: Any) -> None:

@@ -6,9 +6,10 @@ What it says of a question is a fixed function of the question, so that a test c
 import hashlib
 import json
 import math
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from loopback_server import LoopbackServer
 
 
 def number_of(question: str, seed: int = 0) -> int:
@@ -30,7 +31,7 @@ def log_odds(question: str) -> float:
     return math.log(yes / (0.8 - yes))
 
 
-class JudgingServer:
+class JudgingServer(LoopbackServer):
     """The server; use it as a context.
 
     Attributes:
@@ -43,11 +44,10 @@ class JudgingServer:
         called: Tokens that it shows under another name.
         says: What it writes; None writes "Score: " and the number of question and seed.
         key: What it asks for as a bearer token; empty asks for nothing.
-        requests: Path and body of every request that was answered.
-        most_at_once: Most requests that were answered at one time.
     """
 
     def __init__(self) -> None:
+        super().__init__(_Handler)
         self.models = [{"id": "judge", "root": "/models/judge", "owned_by": "vllm"}]
         self.faults: list[str] = []
         self.refused: set[str] = set()
@@ -55,27 +55,6 @@ class JudgingServer:
         self.called: dict[str, str] = {}
         self.says: str | None = None
         self.key = ""
-        self.requests: list[tuple[str, dict[str, Any]]] = []
-        self.at_once = self.most_at_once = 0
-        self.lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._http.daemon_threads = True
-        self._http.judging = self  # type: ignore[attr-defined]
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
-
-    def __enter__(self) -> "JudgingServer":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-    @property
-    def url(self) -> str:
-        """Its address, on a port of its own."""
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
 
     def choice(self, path: str, body: dict[str, Any], fault: str) -> dict[str, Any]:
         """What it answers."""
@@ -111,7 +90,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     @property
     def judging(self) -> JudgingServer:
-        found: JudgingServer = self.server.judging  # type: ignore[attr-defined]
+        found: JudgingServer = self.server.owner  # type: ignore[attr-defined]
         return found
 
     def log_message(self, *_: Any) -> None:

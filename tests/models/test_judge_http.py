@@ -14,9 +14,9 @@ from rmcheck.errors import (
     UnknownModelError,
     UsageError,
 )
-from rmcheck.models import judge_server
 from rmcheck.models.judge_engine import answer_seed
 from rmcheck.models.registry import open_model
+from rmcheck.models.servers import chat
 from rmcheck.models.servers.address import KEY_VARIABLE
 from rmcheck.models.servers.client import Patience
 
@@ -29,7 +29,7 @@ KEY = "sk-very-secret"
 def _short_delays(monkeypatch):
     """Retries wait hundredths of a second, and no key comes from outside."""
     quick = functools.partial(Patience, first_delay=0.01, longest_delay=0.05)
-    monkeypatch.setattr(judge_server, "Patience", quick)
+    monkeypatch.setattr(chat, "Patience", quick)
     monkeypatch.delenv(KEY_VARIABLE, raising=False)
 
 

@@ -1,10 +1,11 @@
-"""A gate over an implicit reward, with weighted heads as its baseline, from files to verdicts."""
+"""Gates over implicit rewards, weighted heads and process reward models, from files to verdicts."""
 
 import json
 import os
 import subprocess
 import sys
 
+import process_models
 import pytest
 import tiny_models
 
@@ -20,40 +21,66 @@ checks:
 
 
 @pytest.fixture
-def workplace(tmp_path):
-    """A suite, its pool, a policy with its reference, and a model of two heads."""
-    rows = [
-        {
-            "prompt_id": f"p{i}",
-            "prompt": f"what is {tiny_models.TEXTS[i % 8]} and {i}",
-            "responses": list(tiny_models.TEXTS[:4]),
-            "golden": [0.0, 1.0, 2.0, 3.0],
-        }
-        for i in range(32)
-    ]
-    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "kinds.yaml").write_text(SUITE)
+def gated(tmp_path):
+    """Runs the suite on these responses with two models; what pytest said and its report."""
+
+    def gate(responses, model, baseline):
+        rows = [
+            {
+                "prompt_id": f"p{i}",
+                "prompt": f"what is {tiny_models.TEXTS[i % 8]} and {i}",
+                "responses": list(responses[:4]),
+                "golden": [0.0, 1.0, 2.0, 3.0],
+            }
+            for i in range(32)
+        ]
+        (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (tmp_path / "kinds.yaml").write_text(SUITE)
+        command = [sys.executable, "-m", "pytest", "--rmcheck", "--rmcheck-report=out"]
+        command += [f"--rmcheck-model={model}", f"--rmcheck-baseline={baseline}", "kinds.yaml"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout, (tmp_path / "out" / "report.json").read_text()
+
+    return gate
+
+
+def test_a_gate_runs_on_implicit_rewards_and_weighted_heads(gated, tmp_path):
+    """Both are scored, proven and judged; the report holds formula, heads and page of each."""
     tiny_models.causal(tmp_path / "policy", seed=1)
     tiny_models.causal(tmp_path / "reference", seed=2)
     labels = {0: "helpfulness", 1: "safety"}
     config = tiny_models.decoder_config("llama", num_labels=2, id2label=labels)
     tiny_models.save(config, tmp_path / "heads")
-    return tmp_path
 
-
-def test_a_gate_runs_on_both_kinds(workplace):
-    """Both are scored, proven and judged; the report holds formula, heads and page of each."""
-    command = [sys.executable, "-m", "pytest", "--rmcheck", "--rmcheck-report=out"]
-    command += ["--rmcheck-model=implicit:policy,reference?beta=0.2"]
-    command += ["--rmcheck-baseline=hf:heads?head=helpfulness:0.7,safety:0.3"]
-
-    done = subprocess.run(
-        [*command, "kinds.yaml"], cwd=workplace, capture_output=True, text=True, env=os.environ
+    said, report = gated(
+        tiny_models.TEXTS,
+        "implicit:policy,reference?beta=0.2",
+        "hf:heads?head=helpfulness:0.7,safety:0.3",
     )
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 passed" in done.stdout
-    report = (workplace / "out" / "report.json").read_text()
+    assert "2 passed" in said
     assert "0.2 * (log policy - log reference), sum over response tokens" in report
     assert "0.7 * 'helpfulness' + 0.3 * 'safety'" in report
     assert "response_tokens" in report
+
+
+def test_a_gate_runs_on_both_kinds_of_process_reward_model(gated, tmp_path):
+    """Both are scored, proven and judged; the report holds the formula and the page of each.
+
+    The baseline's separator is in no response, which the reader of the verdicts learns.
+    """
+    process_models.labelled(tmp_path / "labelled")
+    tiny_models.causal(tmp_path / "causal")
+
+    said, report = gated(
+        process_models.RESPONSES,
+        r"process:labelled?aggregate=product&step=\n&tag=\n",
+        "process:causal?aggregate=mean&step=;&tag=|",
+    )
+
+    assert "2 passed" in said
+    assert "log-odds, product over steps" in report
+    assert "token '+' against '-'" in report
+    assert "a prompt is computed once for all of its responses" in report
+    assert "every response has one step: is step=; what separates steps?" in report

@@ -126,7 +126,7 @@ def test_tied_embeddings_are_no_missing_tensor(opened, prompts, tmp_path):
 
 
 def test_what_is_no_policy_is_refused_when_opened(policy_folder, tmp_path):
-    """A reward model, a folder without chat template, and a scheme that there is not."""
+    """A reward model, a folder without chat template, and schemes and devices that are none."""
     reward_model = tiny_models.llama(tmp_path / "rm")
     with pytest.raises(ConformanceError, match="a policy is a causal language model"):
         open_policy(f"hf:{reward_model}")
@@ -138,6 +138,8 @@ def test_what_is_no_policy_is_refused_when_opened(policy_folder, tmp_path):
         open_policy("fak:yes")
     with pytest.raises(UsageError, match="not loaded"):
         open_policy(f"hf:{policy_folder}").sample([], 1)
+    with pytest.raises(UsageError, match="device is 'gpu'; it is one of auto, cpu, cuda, cuda:N"):
+        open_policy(f"hf:{policy_folder}?device=gpu")
 
 
 @pytest.mark.parametrize(

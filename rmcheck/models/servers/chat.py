@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rmcheck.errors import UnknownModelError, UsageError
-from rmcheck.models.servers.client import Client, UnreachableError, WrongAnswerError
+from rmcheck.models.servers.address import address, api_key
+from rmcheck.models.servers.client import Client, Patience, UnreachableError, WrongAnswerError
+from rmcheck.models.spec import ModelSpec, Setting, whole_number
 
 _MODELS = "/v1/models"
 CHAT = "/v1/chat/completions"
@@ -13,6 +15,29 @@ COMPLETIONS = "/v1/completions"
 # the fields, foreign to OpenAI's own API, that say so.
 _WITH_DEFAULTS = {"vllm", "sglang"}
 _NO_DEFAULTS = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+# How patiently a server is asked.
+PATIENCE = (
+    Setting("concurrency", ("N",), "8"),
+    Setting("timeout", ("SECONDS",), "600"),
+    Setting("tries", ("N",), "6"),
+)
+
+
+def chat_client(spec: ModelSpec, values: Mapping[str, str]) -> tuple[Client, int]:
+    """A connection to the address of a spec, and how many requests run side by side.
+
+    Args:
+        spec: The address; `/v1` at its end makes no difference.
+        values: Of the settings `PATIENCE`.
+
+    Raises:
+        UsageError: A value is no whole number, or the address is none.
+    """
+    concurrency, timeout, tries = (
+        whole_number(spec, setting.name, values[setting.name], least=1) for setting in PATIENCE
+    )
+    patience = Patience(timeout=timeout, tries=tries, deadline=timeout * tries)
+    return Client(address(spec).rstrip("/").removesuffix("/v1"), api_key(), patience), concurrency
 
 
 class ChatServer:

@@ -10,13 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.conformance import (
-    FLOAT32_TOLERANCE,
-    HALF_TOLERANCE,
-    Status,
-    require_passed,
-    spread_of_lengths,
-)
+from rmcheck.models.conformance import FLOAT32_TOLERANCE, HALF_TOLERANCE, Proof, Status
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.servers.asking import complaint
 
@@ -28,33 +22,18 @@ Logits = Mapping[str, float]
 _SAME_PROBABILITY = 0.05
 
 
-def prove(model: "HttpRewardModel", encoded: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:
-    """The conformance page of a server.
-
-    Args:
-        model: Loaded.
-        encoded: Samples of the run; at most 8 of different lengths are scored.
-
-    Returns:
-        All items, none of which is a `fail`.
+class ServerProof(Proof):
+    """The checks, over the samples that the server scores one at a time.
 
     Raises:
-        ConformanceError: An item fails; the message is the page.
-        ScoringError: The server scores none of the samples.
+        ScoringError: There are no samples, or the server scores none of them.
     """
-    proof = _Proof(model, spread_of_lengths(encoded))
-    items = tuple(check() for check in proof.checks())
-    require_passed(model.spec, items)
-    return items
 
+    _model: "HttpRewardModel"
 
-class _Proof:
-    """The checks, over the samples that the server scores one at a time."""
-
-    def __init__(self, model: "HttpRewardModel", samples: Sequence[Encoded]) -> None:
-        if not samples:
-            raise ScoringError(f"{model.spec}: no samples to prove the server on")
-        self._model = model
+    def __init__(self, model: "HttpRewardModel", encoded: Sequence[Encoded]) -> None:
+        super().__init__(model, encoded)
+        samples = self._samples
         self._client = model.client
         outcome = model.asked(samples, size=1)
         if outcome.stopped or not outcome.logits:
@@ -117,11 +96,6 @@ class _Proof:
             "head", "pass", f"{len(names)} logits ({', '.join(names)}); reward {self._model.head!r}"
         )
 
-    def template(self) -> ConformanceItem:
-        """Where the conversation's form comes from, with the beginning of one text."""
-        text = self._model.tokenizer.text(self._samples[0].ids[:40])
-        return _item("template", "note", f"{self._model.template_source}; begins {text!r}")
-
     def tokens(self) -> ConformanceItem:
         """Who tokenises, and whether the server reads what rmcheck reads."""
         if self._model.server.takes == "ids":
@@ -180,12 +154,6 @@ class _Proof:
             "types. The served tokenizer makes none (model_input_names in tokenizer_config.json "
             "lacks token_type_ids), and a model that was trained with them gives other rewards",
         )
-
-    def bos(self) -> ConformanceItem:
-        """At most one BOS at the beginning; two are refused when encoding."""
-        bos, ids = self._model.tokenizer.bos_id, self._samples[0].ids
-        count = int(ids[0] == bos) if bos is not None else 0
-        return _item("bos", "pass", f"{count} at the beginning; first ids {list(ids[:4])}")
 
     def eos(self) -> ConformanceItem:
         """How the texts end."""

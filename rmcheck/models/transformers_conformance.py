@@ -1,0 +1,162 @@
+"""What a model that transformers runs must prove before its rewards count."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rmcheck.models.classifier_conformance import ClassifierProof
+from rmcheck.models.model import ConformanceItem
+from rmcheck.models.torch_engine import brief
+
+if TYPE_CHECKING:
+    from rmcheck.models.torch_scorer import TorchScorer
+
+
+class TransformersProof(ClassifierProof):
+    """The checks; decides whether prompts are computed once for all of their responses."""
+
+    _scorer: "TorchScorer"
+
+    def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
+        """In the order of the page."""
+        return (
+            self.head,
+            self.precision,
+            self.attention,
+            self.template,
+            self.response_kept,
+            self.tokenizer_file,
+            self.bos,
+            self.eos,
+            self.position,
+            self.pad_eos,
+            self.batch_invariance,
+            self.shared_prefix,
+            self.activation,
+            self.length,
+            self.normalisation,
+        )
+
+    def attention(self) -> ConformanceItem:
+        """Which attention runs, and whether it drops soft-capping."""
+        used = self._scorer.attention
+        if self._model.checkpoint.soft_caps_attention and used != "eager":
+            return ConformanceItem(
+                "attention",
+                "fail",
+                f"config.json soft-caps attention and {used} leaves that out; use attention=eager",
+            )
+        if self._model.checkpoint.soft_caps_attention:
+            used += ", since config.json soft-caps attention and sdpa would leave that out"
+        return ConformanceItem("attention", "pass", used)
+
+    def position(self) -> ConformanceItem:
+        """The token at which the reward is read, against the one transformers reads."""
+        scorer = self._scorer
+        if not scorer.reads_last_token:
+            return self._pooling()
+        own = np.array([scorer.own_reward(s.ids, s.type_ids) for s in self._samples])
+        gap = np.abs(own - self._alone)
+        worst = int(gap.argmax())
+        row = self._samples[worst].ids
+        if gap[worst] <= self._tolerance:
+            return ConformanceItem(
+                "position", "pass", f"the last token, as transformers does ({gap.max():.2g} apart)"
+            )
+        ours, theirs = scorer.reward_position(row), scorer.own_position(row)
+        detail = (
+            f"read at token {ours} of {len(row)}, {self._token(row[ours])}; transformers reads at "
+            f"token {theirs}, {self._token(row[theirs])}; rewards differ by up to {gap[worst]:.3g}"
+        )
+        if scorer.position != "auto" and ours != theirs:
+            return ConformanceItem("position", "note", f"position={scorer.position}: {detail}")
+        if ours == theirs:
+            return ConformanceItem(
+                "position",
+                "fail",
+                f"{detail}. The head is not applied to the last token alone; rmcheck cannot read "
+                f"this architecture ({self._model.checkpoint.architecture})",
+            )
+        return self._undecided(detail)
+
+    def _pooling(self) -> ConformanceItem:
+        """Where a model that pools by itself reads, by the gradient of its logit."""
+        sample = self._samples[0]
+        row = sample.ids
+        try:
+            at = self._scorer.pooled_positions(row, sample.type_ids)
+        # Quantised layers and code of the checkpoint's own may have no gradient.
+        except Exception as error:
+            detail = f"pooled by the model itself; where is not known ({brief(error)})"
+            return ConformanceItem("position", "note", detail)
+        if len(at) != 1:
+            return ConformanceItem(
+                "position",
+                "pass",
+                f"pooled by the model itself over {len(at)} of {len(row)} tokens",
+            )
+        detail = (
+            f"pooled by the model itself at token {at[0]} of {len(row)}, {self._token(row[at[0]])}"
+        )
+        hidden = self._scorer.pad_id == row[-1] and at[0] == self._scorer.own_position(row)
+        if not hidden:
+            return ConformanceItem("position", "pass", detail)
+        detail += ", because the closing token is also the padding token"
+        if self._scorer.position == "transformers":
+            return ConformanceItem("position", "note", f"position=transformers: {detail}")
+        return ConformanceItem(
+            "position",
+            "fail",
+            f"{detail}. If it was trained so, say position=transformers; if not, give the "
+            "tokenizer and config.json another padding token",
+        )
+
+    def shared_prefix(self) -> ConformanceItem:
+        """Prompts computed once for all of their responses, against one row at a time."""
+        if off := self._unshared(self._scorer.reads_last_token):
+            return off
+        rows = [sample.ids for sample in self._samples]
+        grafted = _grafted(rows)
+        alone = np.concatenate([self._alone, self._rewards_alone(grafted)])
+        try:
+            shared = self._scorer.packed_rewards([*rows, *grafted], least=1)
+        except MemoryError:
+            raise
+        # An architecture may refuse the packed row in any way that its own code has.
+        except Exception as error:
+            return self._not_shared(f"it cannot be run packed ({brief(error)})")
+        gap = np.abs(shared - alone)
+        worst = float(gap.max())
+        if not worst <= self._tolerance:
+            return self._not_shared(
+                f"rewards with shared prompts differ from one by one by up to {worst:.3g} (allowed "
+                f"{self._tolerance:.2g}) on {len(alone)} rows"
+            )
+        return self._shared(
+            f"on {len(alone)} rows rewards change by up to {worst:.2g} "
+            f"(allowed {self._tolerance:.2g})"
+        )
+
+    def activation(self) -> ConformanceItem:
+        """Raw logits, not probabilities."""
+        low, high = self._alone.min(), self._alone.max()
+        detail = f"raw logits from {low:.3g} to {high:.3g}"
+        problem_type = self._model.checkpoint.config.get("problem_type")
+        if problem_type:
+            detail += f"; problem_type {problem_type}"
+        if len(self._alone) > 1 and low > 0 and high < 1:
+            detail += "; all lie in (0, 1), as probabilities would"
+            return ConformanceItem("activation", "note", detail)
+        return ConformanceItem("activation", "pass", detail)
+
+
+def _grafted(rows: Sequence[Sequence[int]]) -> list[list[int]]:
+    """The first half of the longest row with other second halves behind it, four at most.
+
+    Rows of a proof need not share a prompt; these do, and none is longer than the longest.
+    """
+    ranked = sorted(rows, key=len)
+    half = len(ranked[-1]) // 2
+    endings = [row[len(row) // 2 :] for row in ranked[:-1][-3:]]
+    return [[*ranked[-1][:half], *ending] for ending in [*endings, ranked[-1][half:][::-1]]]

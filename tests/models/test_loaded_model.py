@@ -1,0 +1,93 @@
+"""What every model that transformers has in memory does alike, whatever is read from it."""
+
+import numpy as np
+import process_models
+import pytest
+import tiny_models
+import torch
+from safetensors.torch import load_file, save_file
+
+from rmcheck.errors import ConformanceError
+from rmcheck.models import loaded_model, torch_engine
+from rmcheck.models.causal_checkpoint import CausalCheckpoint
+from rmcheck.models.causal_scorer import CausalScorer
+from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.process_checkpoint import ProcessCheckpoint
+from rmcheck.models.process_scorer import ProcessScorer
+from rmcheck.models.torch_sampler import TorchSampler
+from rmcheck.models.torch_scorer import TorchScorer
+
+CPU = {"dtype": "float32", "device": "cpu"}
+
+
+def scorer(path):
+    """A loaded classifier."""
+    checkpoint = Checkpoint(tiny_models.llama(path))
+    head = checkpoint.head("", "hf:x")
+    return TorchScorer(checkpoint, attention="auto", head=head, position="auto", **CPU)
+
+
+def causal(path):
+    """A loaded language model that is scored by."""
+    return CausalScorer(CausalCheckpoint(tiny_models.causal(path)), attention="auto", **CPU)
+
+
+def process(path):
+    """A loaded process reward model."""
+    checkpoint = ProcessCheckpoint(process_models.labelled(path))
+    return ProcessScorer(checkpoint, attention="auto", good=1, bad=0, **CPU)
+
+
+def sampler(path):
+    """A loaded language model that is sampled from."""
+    ends = [tiny_models.END]
+    return TorchSampler(CausalCheckpoint(tiny_models.causal(path)), eos_ids=ends, **CPU)
+
+
+@pytest.fixture(params=[scorer, causal, process, sampler], ids=lambda build: build.__name__)
+def build(request):
+    """A function that loads one kind of model."""
+    return request.param
+
+
+def test_a_model_on_a_cpu_keeps_freed_memory_until_it_is_closed(build, tmp_path, monkeypatch):
+    """Freed pages stay with the process while a model is loaded, and go when it is closed."""
+    said = []
+    monkeypatch.setattr(loaded_model, "keep_freed_memory", lambda: said.append("keep"))
+    monkeypatch.setattr(torch_engine, "release_freed_memory", lambda: said.append("release"))
+
+    model = build(tmp_path)
+    loaded = list(said)
+    model.close()
+
+    assert loaded == ["keep"]
+    assert said == ["keep", "release"]
+
+
+def test_rows_are_padded_on_either_side(build, tmp_path):
+    """A mask is 1 where a row's own ids stand, and the filler is a token that the model knows."""
+    model = build(tmp_path)
+    rows = [[5, 6, 7], [8]]
+
+    right, left = model._padded(rows), model._padded(rows, side="left")
+
+    assert right["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert left["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
+    for inputs in (right, left):
+        ids, mask = inputs["input_ids"], inputs["attention_mask"].bool()
+        assert ids.dtype == torch.int64
+        assert [line[own].tolist() for line, own in zip(ids, mask, strict=True)] == rows
+        assert np.isin(ids[~mask], range(320)).all()
+
+
+def test_what_samples_may_leave_tensors_unread_and_what_scores_may_not(tmp_path):
+    """A value head beside a language model changes no response; rewards may have hung on it."""
+    folder = tiny_models.causal(tmp_path / "policy")
+    weights = load_file(folder / "model.safetensors") | {"v_head.weight": torch.zeros(1, 32)}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    checkpoint = CausalCheckpoint(folder)
+
+    TorchSampler(checkpoint, eos_ids=[tiny_models.END], **CPU).close()
+
+    with pytest.raises(ConformanceError, match=r"v_head.weight: in the weights, but nowhere"):
+        CausalScorer(checkpoint, attention="auto", **CPU)
