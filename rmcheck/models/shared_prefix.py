@@ -1,10 +1,11 @@
 """Attention over packed rows, so that a prompt is computed once for all of its responses.
 
 A packed row goes through the model as one row without padding; only attention knows its
-segments. Each sees its prefix whole and itself causally, through the kernel that the model would
-use, or through plain matrix products where attention is soft-capped (no kernel has that) or on a
-CPU (where they are faster than the kernel, in half precision twice). The function is registered
-with transformers' AttentionInterface; implementations that register no mask are given none.
+segments. Each sees its prefix whole and itself causally: on a CPU through plain matrix products,
+which are faster there than the kernel but for short rows (in half precision twice as fast), and
+elsewhere side by side through the kernel (`side_by_side`), unless attention is soft-capped, which
+no kernel has. The function is registered with transformers' AttentionInterface; implementations
+that register no mask are given none.
 """
 
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rmcheck.models.cpu import float32_by_onednn
 from rmcheck.models.packing import Packed, Segment
+from rmcheck.models.side_by_side import TILE, Arrangement, attend, causal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,10 +35,14 @@ class Masks:
 
     Query i of a tile behind p keys sees the keys up to p + i, within the window. The mask of a
     shorter tile, or of one behind fewer keys, is a slice of that of the longest.
+
+    Args:
+        segments: Of the packed row.
+        tile: Most queries of one mask.
     """
 
-    def __init__(self, segments: tuple[Segment, ...]) -> None:
-        self._rows = min(_TILE, max(segment.length for segment in segments))
+    def __init__(self, segments: tuple[Segment, ...], tile: int) -> None:
+        self._rows = min(tile, max(segment.length for segment in segments))
         self._before = max(segment.prefix + segment.length for segment in segments)
         self._full: dict[int | None, Tensor] = {}
 
@@ -75,6 +81,7 @@ def packed_hidden(body: Any, config: Any, packed: Packed, device: "Device") -> "
         torch.from_numpy(array).to(device)
         for array in (packed.ids, packed.positions, packed.read_at)
     )
+    arrangement = _arrangement(packed, device)
     # Not where rows are padded: the attention kernel is slower with it.
     products = float32_by_onednn() if device.type == "cpu" else nullcontext()
     with _packed_attention(config), products:
@@ -83,9 +90,14 @@ def packed_hidden(body: Any, config: Any, packed: Packed, device: "Device") -> "
             position_ids=positions[None],
             use_cache=False,
             segments=packed.segments,
-            masks=Masks(packed.segments),
+            masks=Masks(packed.segments, max(TILE, _TILE) if arrangement else _TILE),
+            arrangement=arrangement,
         ).last_hidden_state
     return states[0, read_at]
+
+
+def _arrangement(packed: Packed, device: "Device") -> Arrangement | None:
+    return None if device.type == "cpu" else Arrangement(packed.segments, device)
 
 
 def attention(
@@ -97,6 +109,7 @@ def attention(
     *,
     segments: tuple[Segment, ...],
     masks: Masks,
+    arrangement: Arrangement | None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -112,6 +125,7 @@ def attention(
         attention_mask: None; what is seen follows from the segments.
         segments: Of the packed row.
         masks: Of this forward pass.
+        arrangement: Of the segments side by side; None on a CPU.
         scaling: Factor of the products; None means 1 / √size.
         sliding_window: Keys that a query sees, itself included; None for all before it.
         softcap: c of c · tanh(x / c) on the scaled products; None for none.
@@ -121,51 +135,27 @@ def attention(
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out = query.new_empty(*query.shape[:-1], value.shape[-1])
+    if arrangement is not None and softcap is None:
+        attend(
+            *(query, key, value, arrangement),
+            lambda count, before, window: masks.slice(count, before, window, query),
+            out,
+            window=sliding_window,
+            scale=scale,
+        )
+        return out.transpose(1, 2), None
     for segment in segments:
         window = sliding_window
         if window is not None and segment.prefix + segment.length <= window:
             window = None
         here = slice(segment.start, segment.stop)
         asked, into = query[:, :, here], out[:, :, here]
-        if softcap is not None or _products_are_faster(query, segment):
-            seen = (_seen(key, segment, segment.length), _seen(value, segment, segment.length))
-            _products(asked, *seen, masks, into, window=window, scale=scale, softcap=softcap)
-        elif window or segment.prefix:
-            for start in range(0, segment.length, _TILE):
-                stop = min(start + _TILE, segment.length)
-                tile = asked[:, :, start:stop]
-                mask = masks.slice(stop - start, segment.prefix + start, window, query)
-                seen = (_seen(key, segment, stop), _seen(value, segment, stop))
-                into[:, :, start:stop] = _kernel(tile, *seen, mask, scale)
+        if softcap is None and window is None and not segment.prefix and segment.length < _SHORT:
+            into.copy_(causal(asked, key[:, :, here], value[:, :, here], scale))
         else:
-            into.copy_(_kernel(asked, key[:, :, here], value[:, :, here], None, scale))
+            seen = (_seen(key, segment), _seen(value, segment))
+            _products(asked, *seen, masks, into, window=window, scale=scale, softcap=softcap)
     return out.transpose(1, 2), None
-
-
-def _products_are_faster(query: "Tensor", segment: Segment) -> bool:
-    """Whether plain products beat the kernel: on a CPU they do, but for short rows (measured)."""
-    return query.device.type == "cpu" and (segment.prefix > 0 or segment.length >= _SHORT)
-
-
-def _kernel(
-    query: "Tensor", key: "Tensor", value: "Tensor", mask: "Tensor | None", scale: float
-) -> "Tensor":
-    from torch.nn.functional import scaled_dot_product_attention
-
-    if mask is not None and query.device.type != "cpu":
-        # With a mask, the kernels of other devices take no grouped keys and no slices.
-        groups = query.shape[1] // key.shape[1]
-        key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
-        mask = mask.contiguous()
-    return scaled_dot_product_attention(
-        query,
-        key,
-        value,
-        attn_mask=mask,
-        is_causal=mask is None,
-        scale=scale,
-        enable_gqa=key.shape[1] != query.shape[1],
-    )
 
 
 def _products(
@@ -216,11 +206,11 @@ def _products(
             )
 
 
-def _seen(states: "Tensor", segment: Segment, stop: int) -> "Tensor":
-    """Keys or values of the prefix and of the first `stop` tokens of the segment."""
+def _seen(states: "Tensor", segment: Segment) -> "Tensor":
+    """Keys or values of the prefix and of the segment."""
     import torch
 
-    own = states[:, :, segment.start : segment.start + stop]
+    own = states[:, :, segment.start : segment.stop]
     if not segment.prefix:
         return own
     return torch.cat([states[:, :, segment.prefix_start : segment.prefix_stop], own], dim=2)

@@ -186,7 +186,7 @@ def one_segment(kwargs):
     """Responses that see the responses before them."""
     stop = kwargs["segments"][-1].stop
     whole = (shared_prefix.Segment(0, stop, 0, 0),)
-    return {"segments": whole, "masks": shared_prefix.Masks(whole)}
+    return {"segments": whole, "masks": shared_prefix.Masks(whole, tile=256)}
 
 
 def no_window(kwargs):
