@@ -47,7 +47,7 @@ from rmcheck.models.model import Sample
 from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.registry import open_model
 from rmcheck.models.transformers_model import TransformersRewardModel
-from rmcheck.models.vllm_engine import VllmEngine
+from rmcheck.models.vllm.pooling import VllmPooling
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.batches import PackedOrder, PaddedOrder, cut, default_budget
 from rmcheck.scoring.request import Request, scores_of
@@ -168,6 +168,7 @@ def loaded_model(folder: Path, shape: str, device: str, dtype: str) -> Transform
         with torch.device(device):
             scorer._model = random_llama(shape, vocabulary)
         torch.set_default_dtype(torch.float32)
+        scorer._config = scorer._model.config
         scorer._body, scorer._last_layer = scorer._model.model, scorer._model.score.float()
         scorer._last_layer.register_forward_pre_hook(lambda _, xs: tuple(x.float() for x in xs))
     # Proofs and loading are not what is measured here.
@@ -175,12 +176,12 @@ def loaded_model(folder: Path, shape: str, device: str, dtype: str) -> Transform
     return model
 
 
-def vllm_engine(model: TransformersRewardModel) -> VllmEngine | None:
+def vllm_engine(model: TransformersRewardModel) -> VllmPooling | None:
     """The same weights in vLLM; None where it is not installed."""
     if find_spec("vllm") is None:
         return None
     model.scorer._model.save_pretrained(model.checkpoint.path)
-    return VllmEngine(
+    return VllmPooling(
         Checkpoint(model.checkpoint.path),
         dtype=model.dtype,
         head=model.head,
@@ -197,7 +198,7 @@ class Race:
 
     model: TransformersRewardModel
     samples: list[Sample]
-    engine: VllmEngine | None = None
+    engine: VllmPooling | None = None
 
     def rmcheck(self, shared: bool, budget: int) -> Rewards:
         """As a gate scores, the store included."""

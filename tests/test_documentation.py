@@ -7,7 +7,7 @@ import pytest
 
 from rmcheck import metric_names
 from rmcheck.models.fake import FakeRewardModel
-from rmcheck.models.judge_file import read_judge_file
+from rmcheck.models.judge.file import read_judge_file
 from rmcheck.models.registry import model_class, model_schemes, open_model
 from rmcheck.models.transformers_model import TransformersRewardModel
 from rmcheck.pool.faults import FAULT_RULES

@@ -21,7 +21,7 @@ from rmcheck.models.tokenization import ConversationTokenizer, EosRule
 
 if TYPE_CHECKING:
     from rmcheck.models.torch_scorer import TorchScorer
-    from rmcheck.models.vllm_pooling import VllmPooling
+    from rmcheck.models.vllm.pooling import VllmPooling
 
 _T = TypeVar("_T")
 TokenizerT = TypeVar("TokenizerT", bound=ConversationTokenizer)

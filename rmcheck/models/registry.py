@@ -20,10 +20,10 @@ _BUILT_IN = {
     "scores": "rmcheck.models.scores_file:ScoresFile",
     "python": "rmcheck.models.python_model:PythonRewardModel",
     "fake": "rmcheck.models.fake:FakeRewardModel",
-    "vllm": "rmcheck.models.vllm_model:VllmRewardModel",
-    "implicit": "rmcheck.models.implicit_model:ImplicitRewardModel",
-    "process": "rmcheck.models.process_model:ProcessRewardModel",
-    "judge": "rmcheck.models.judge_model:JudgeRewardModel",
+    "vllm": "rmcheck.models.vllm.model:VllmRewardModel",
+    "implicit": "rmcheck.models.implicit.model:ImplicitRewardModel",
+    "process": "rmcheck.models.process.model:ProcessRewardModel",
+    "judge": "rmcheck.models.judge.model:JudgeRewardModel",
     "ensemble": "rmcheck.models.ensemble:EnsembleRewardModel",
 }
 

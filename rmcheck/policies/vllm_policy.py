@@ -8,9 +8,9 @@ from rmcheck.models import checkpoint_settings as known
 from rmcheck.models.checkpoint_tokenizer import token_limit
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.torch_engine import brief
-from rmcheck.models.vllm_engine import running, share_of_memory, vllm_version
-from rmcheck.models.vllm_generation import VllmGenerator
-from rmcheck.models.vllm_logits import LogitsWatch
+from rmcheck.models.vllm.engine import running, share_of_memory, vllm_version
+from rmcheck.models.vllm.generation import VllmGenerator
+from rmcheck.models.vllm.logits import LogitsWatch
 from rmcheck.policies.checkpoint_policy import CheckpointPolicy
 from rmcheck.policies.policy import Decoding
 from rmcheck.pool.pool import Prompt

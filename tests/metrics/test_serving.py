@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rmcheck.checks.measurement import Sampling, measure
 from rmcheck.checks.power import measure_power
 from rmcheck.checks.verdict import Criterion, decide
-from rmcheck.errors import UndefinedMetricError
+from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.parity import parity
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
@@ -152,6 +152,36 @@ def test_without_a_serving_engine_there_is_nothing_to_compare(name):
         measure(make_metric(name), Rewards.from_arrays(ours, ours), sampling=SAMPLING)
     with pytest.raises(UndefinedMetricError, match="reward of prompt '3' is nan; 1 of 160"):
         measure(make_metric(name), served(ours, broken), sampling=SAMPLING)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("rank_flips", "tolerance", -1e-9),
+        ("score_drift", "percentile", 0),
+        ("score_drift", "percentile", 100.5),
+    ],
+)
+def test_settings_out_of_range_are_refused(name, setting, value):
+    """A tolerance is 0 or more, a percentile above 0 and at most 100."""
+    with pytest.raises(UsageError, match=setting):
+        make_metric(name, **{setting: value})
+
+
+def test_order_needs_two_responses_and_drift_one():
+    """A pool of single responses has rewards to compare and no order."""
+    ours = [[0.0], [1.0]]
+    rewards = served(ours, [[0.5], [1.0]])
+
+    assert measure(make_metric("score_drift"), rewards, sampling=SAMPLING).estimate.value == 0.5
+    with pytest.raises(UndefinedMetricError, match="rank_flips needs 2 responses a prompt"):
+        measure(make_metric("rank_flips"), rewards, sampling=SAMPLING)
+
+
+@pytest.mark.parametrize("name", ["rank_flips", "score_drift"])
+def test_a_length_is_no_engine(name):
+    """The shortcut that other checks are shown beside, the longer answer wins, is not asked for."""
+    assert not make_metric(name).scale_free
 
 
 def test_power_has_nothing_to_say_of_an_exact_number():

@@ -14,7 +14,7 @@ from rmcheck.errors import (
     UnknownModelError,
     UsageError,
 )
-from rmcheck.models.judge_engine import answer_seed
+from rmcheck.models.judge.engine import answer_seed
 from rmcheck.models.registry import open_model
 from rmcheck.models.servers import chat
 from rmcheck.models.servers.address import KEY_VARIABLE

@@ -14,10 +14,10 @@ from test_checkpoint import change_config
 
 from rmcheck.errors import ConformanceError, PartialScoringError, ScoringError, UsageError
 from rmcheck.models.causal_scorer import CausalScorer
-from rmcheck.models.judge_engine import answer_seed
-from rmcheck.models.judge_read import Verdict, YesNo, shown_verdict
-from rmcheck.models.judge_template import JudgeTemplate
-from rmcheck.models.judge_tokenizer import JudgeTokenizer
+from rmcheck.models.judge.engine import answer_seed
+from rmcheck.models.judge.read import Verdict, YesNo, shown_verdict
+from rmcheck.models.judge.template import JudgeTemplate
+from rmcheck.models.judge.tokenizer import JudgeTokenizer
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message

@@ -12,8 +12,8 @@ from rmcheck.models import loaded_model, torch_engine
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
 from rmcheck.models.causal_scorer import CausalScorer
 from rmcheck.models.checkpoint import Checkpoint
-from rmcheck.models.process_checkpoint import ProcessCheckpoint
-from rmcheck.models.process_scorer import ProcessScorer
+from rmcheck.models.process.checkpoint import ProcessCheckpoint
+from rmcheck.models.process.scorer import ProcessScorer
 from rmcheck.models.torch_sampler import TorchSampler
 from rmcheck.models.torch_scorer import TorchScorer
 

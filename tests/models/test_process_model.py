@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from rmcheck.errors import ConformanceError, ModelError, ScoringError, UsageError
 from rmcheck.models.packing import packed_rows
-from rmcheck.models.process_aggregation import AGGREGATES, aggregated
-from rmcheck.models.process_model import StepReward
-from rmcheck.models.process_scorer import packed_tags
+from rmcheck.models.process.aggregation import AGGREGATES, aggregated
+from rmcheck.models.process.model import StepReward
+from rmcheck.models.process.scorer import packed_tags
 from rmcheck.models.registry import open_model
 
 LABELLED = r"?aggregate=min&step=\n&tag=\n"

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from rmcheck.errors import ConformanceError, ScoringError
 from rmcheck.models.model import Sample
-from rmcheck.models.process_tokenizer import TAG, ProcessTokenizer, response_steps
+from rmcheck.models.process.tokenizer import TAG, ProcessTokenizer, response_steps
 from rmcheck.pool.pool import Message
 
 

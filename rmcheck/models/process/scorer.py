@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from rmcheck.models.loaded_model import LoadedModel, Rows
 from rmcheck.models.packing import LEAST_PREFIX, Packed, packed_rows
-from rmcheck.models.process_checkpoint import QWEN2_PROCESS, ProcessCheckpoint
-from rmcheck.models.process_tokenizer import TAG
+from rmcheck.models.process.checkpoint import QWEN2_PROCESS, ProcessCheckpoint
+from rmcheck.models.process.tokenizer import TAG
 from rmcheck.models.shared_prefix import packed_hidden
 from rmcheck.models.torch_engine import engine, memory_errors
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from rmcheck.errors import UsageError
-from rmcheck.models.process_aggregation import AGGREGATES
+from rmcheck.models.process.aggregation import AGGREGATES
 from rmcheck.models.spec import ModelSpec
 
 _ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\\": "\\"}

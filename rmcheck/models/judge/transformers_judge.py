@@ -9,9 +9,9 @@ from rmcheck.errors import UsageError
 from rmcheck.models import checkpoint_settings as known
 from rmcheck.models.causal_scorer import CausalScorer
 from rmcheck.models.checkpoint_model import loaded
-from rmcheck.models.judge_file import JudgeFile
-from rmcheck.models.judge_local import LocalJudge
-from rmcheck.models.judge_read import Score, YesNo
+from rmcheck.models.judge.file import JudgeFile
+from rmcheck.models.judge.local_judge import LocalJudge
+from rmcheck.models.judge.read import Score, YesNo
 from rmcheck.models.model import ConformanceItem
 from rmcheck.models.spec import ModelSpec, Setting, check_device
 from rmcheck.models.torch_sampler import TorchSampler

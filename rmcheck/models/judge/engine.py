@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
-from rmcheck.models.judge_read import Score, Verdict, YesNo
+from rmcheck.models.judge.read import Score, Verdict, YesNo
 from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong
 from rmcheck.models.spec import Setting
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rmcheck.errors import UnknownModelError, UsageError, near_miss
-from rmcheck.models.judge_nodes import NodeReader, Nodes
-from rmcheck.models.judge_read import Read, Score, YesNo
-from rmcheck.models.judge_template import JudgeTemplate
+from rmcheck.models.judge.nodes import NodeReader, Nodes
+from rmcheck.models.judge.read import Read, Score, YesNo
+from rmcheck.models.judge.template import JudgeTemplate
 
 if TYPE_CHECKING:
     import yaml

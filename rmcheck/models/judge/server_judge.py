@@ -17,10 +17,10 @@ from rmcheck.models.checkpoint_tokenizer import (
     tokenizer_folder,
 )
 from rmcheck.models.fingerprint import fingerprint
-from rmcheck.models.judge_engine import Answer, Judged, JudgeEngine, answer_seed
-from rmcheck.models.judge_file import JudgeFile
-from rmcheck.models.judge_read import Score, Verdict, YesNo, log_sum, shown_verdict
-from rmcheck.models.judge_tokenizer import JudgeTokenizer
+from rmcheck.models.judge.engine import Answer, Judged, JudgeEngine, answer_seed
+from rmcheck.models.judge.file import JudgeFile
+from rmcheck.models.judge.read import Score, Verdict, YesNo, log_sum, shown_verdict
+from rmcheck.models.judge.tokenizer import JudgeTokenizer
 from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong
 from rmcheck.models.servers.chat import CHAT, COMPLETIONS, PATIENCE, ChatServer, chat_client
 from rmcheck.models.servers.client import UnreachableError, WrongAnswerError

@@ -18,8 +18,8 @@ from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.torch_engine import brief
 
 if TYPE_CHECKING:
-    from rmcheck.models.vllm_model import VllmRewardModel
-    from rmcheck.models.vllm_pooling import VllmPooling
+    from rmcheck.models.vllm.model import VllmRewardModel
+    from rmcheck.models.vllm.pooling import VllmPooling
 
 # Rows that begin alike in the check of the prefix cache, and blocks of their common beginning.
 _ROWS = 4

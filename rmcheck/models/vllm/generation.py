@@ -1,6 +1,6 @@
 """vLLM as a language model: token ids in, sampled tokens or next-token log-probabilities out.
 
-See `rmcheck.models.vllm_engine`.
+See `rmcheck.models.vllm.engine`.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
-from rmcheck.models.vllm_engine import VllmEngine, memory_errors
+from rmcheck.models.vllm.engine import VllmEngine, memory_errors
 
 # A seeded request whose prompt is read in several steps stops vLLM on a CPU, so that a prompt is
 # read in one; this many tokens may then be read together, and no longer prompt can be.

@@ -19,7 +19,7 @@ from rmcheck.models.checkpoint_tokenizer import (
     token_limit,
 )
 from rmcheck.models.fingerprint import fingerprint
-from rmcheck.models.implicit_conformance import ImplicitProof
+from rmcheck.models.implicit.conformance import ImplicitProof
 from rmcheck.models.model import Encoded, checked_rewards
 from rmcheck.models.response_tokenizer import ResponseTokenizer
 from rmcheck.models.spec import ModelSpec, Setting, check_device
@@ -152,7 +152,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
         )
 
     def prove(self, encoded: Sequence[Encoded]) -> None:
-        """Fill the conformance page; see `rmcheck.models.implicit_conformance`."""
+        """Fill the conformance page; see `rmcheck.models.implicit.conformance`."""
         self._accept(ImplicitProof(self, encoded).proven())
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:

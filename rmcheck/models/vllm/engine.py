@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rmcheck.errors import MissingDependencyError, ModelError, RmcheckError, UsageError
-from rmcheck.models import vllm_loader
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.checkpoint_tokenizer import installed_version
 from rmcheck.models.cpu import release_freed_memory
 from rmcheck.models.spec import ModelSpec
 from rmcheck.models.torch_engine import brief
+from rmcheck.models.vllm import loader
 
 # In this process, without child processes: loads in seconds instead of half a minute.
 _FORCED = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
@@ -181,7 +181,7 @@ def _load(
             model=str(checkpoint.path),
             dtype=dtype,
             max_model_len=max_length,
-            load_format=vllm_loader.register(),
+            load_format=loader.register(),
             trust_remote_code=checkpoint.remote_code,
             enforce_eager=True,
             disable_log_stats=True,

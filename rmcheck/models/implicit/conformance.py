@@ -9,7 +9,7 @@ from rmcheck.models.conformance import CheckpointProof, tolerated
 from rmcheck.models.model import ConformanceItem, Encoded
 
 if TYPE_CHECKING:
-    from rmcheck.models.implicit_model import ImplicitRewardModel
+    from rmcheck.models.implicit.model import ImplicitRewardModel
 
 
 class ImplicitProof(CheckpointProof):

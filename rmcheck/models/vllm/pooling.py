@@ -1,6 +1,6 @@
 """vLLM as a scorer: token ids in, rewards out.
 
-No activation is applied to the logit. See `rmcheck.models.vllm_engine`.
+No activation is applied to the logit. See `rmcheck.models.vllm.engine`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from rmcheck.errors import ScoringError
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.head import Head
 from rmcheck.models.reward_position import PositionRule, RewardPosition
-from rmcheck.models.vllm_engine import VllmEngine, memory_errors
+from rmcheck.models.vllm.engine import VllmEngine, memory_errors
 
 
 class VllmPooling(VllmEngine, RewardPosition):

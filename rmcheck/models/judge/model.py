@@ -16,13 +16,13 @@ from rmcheck.errors import (
     near_miss,
 )
 from rmcheck.models.fingerprint import fingerprint
-from rmcheck.models.judge_conformance import WARNING, prove
-from rmcheck.models.judge_engine import Answer, Judged, JudgeEngine
-from rmcheck.models.judge_file import JudgeFile, read_judge_file
-from rmcheck.models.judge_read import Score, YesNo
-from rmcheck.models.judge_server import ServerJudge
-from rmcheck.models.judge_transformers import TransformersJudge
-from rmcheck.models.judge_vllm import VllmJudge
+from rmcheck.models.judge.conformance import WARNING, prove
+from rmcheck.models.judge.engine import Answer, Judged, JudgeEngine
+from rmcheck.models.judge.file import JudgeFile, read_judge_file
+from rmcheck.models.judge.read import Score, YesNo
+from rmcheck.models.judge.server_judge import ServerJudge
+from rmcheck.models.judge.transformers_judge import TransformersJudge
+from rmcheck.models.judge.vllm_judge import VllmJudge
 from rmcheck.models.model import Combined, Encoded, RewardModel, Sample, TooLong, checked_rewards
 from rmcheck.models.servers.asking import Outcome, complaint
 from rmcheck.models.spec import ModelSpec, Setting, parse_spec
@@ -128,7 +128,7 @@ class JudgeRewardModel(RewardModel):
         return self.engine.encode(samples, too_long)
 
     def prove(self, encoded: Sequence[Encoded]) -> None:
-        """Fill the conformance page; see `rmcheck.models.judge_conformance`."""
+        """Fill the conformance page; see `rmcheck.models.judge.conformance`."""
         self.conformance = prove(self, encoded)
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ without a word.
 
 from typing import Any
 
-from rmcheck.models.vllm_engine import VllmEngine
+from rmcheck.models.vllm.engine import VllmEngine
 
 
 class LogitsWatch:

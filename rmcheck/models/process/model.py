@@ -17,12 +17,12 @@ from rmcheck.models.checkpoint_tokenizer import (
     token_limit,
 )
 from rmcheck.models.model import Combined, Encoded, Sample, TooLong, checked_rewards
-from rmcheck.models.process_aggregation import AGGREGATES, aggregated
-from rmcheck.models.process_checkpoint import ProcessCheckpoint
-from rmcheck.models.process_conformance import ProcessProof
-from rmcheck.models.process_scorer import ProcessScorer
-from rmcheck.models.process_settings import checked_texts
-from rmcheck.models.process_tokenizer import Join, ProcessTokenizer, response_steps
+from rmcheck.models.process.aggregation import AGGREGATES, aggregated
+from rmcheck.models.process.checkpoint import ProcessCheckpoint
+from rmcheck.models.process.conformance import ProcessProof
+from rmcheck.models.process.scorer import ProcessScorer
+from rmcheck.models.process.settings import checked_texts
+from rmcheck.models.process.tokenizer import Join, ProcessTokenizer, response_steps
 from rmcheck.models.spec import ModelSpec, Setting, check_device
 
 # Column of `Combined`: how many steps each response has.
@@ -201,7 +201,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """Fill the conformance page; with `prefix=auto` it decides whether prompts are shared.
 
-        See `rmcheck.models.process_conformance`.
+        See `rmcheck.models.process.conformance`.
         """
         self._accept(ProcessProof(self, encoded).proven())
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from rmcheck.errors import ConformanceError, ScoringError
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
-from rmcheck.models.judge_read import YesNo
-from rmcheck.models.judge_template import JudgeTemplate
+from rmcheck.models.judge.read import YesNo
+from rmcheck.models.judge.template import JudgeTemplate
 from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.tokenization import ConversationTokenizer
 

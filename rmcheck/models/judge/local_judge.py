@@ -17,10 +17,10 @@ from rmcheck.models.checkpoint_tokenizer import (
     token_limit,
 )
 from rmcheck.models.conformance import tolerated
-from rmcheck.models.judge_engine import Answer, Judged, JudgeEngine, answer_seed
-from rmcheck.models.judge_file import JudgeFile
-from rmcheck.models.judge_read import Score, Verdict, YesNo
-from rmcheck.models.judge_tokenizer import JudgeTokenizer
+from rmcheck.models.judge.engine import Answer, Judged, JudgeEngine, answer_seed
+from rmcheck.models.judge.file import JudgeFile
+from rmcheck.models.judge.read import Score, Verdict, YesNo
+from rmcheck.models.judge.tokenizer import JudgeTokenizer
 from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.spec import ModelSpec, check_settings
 

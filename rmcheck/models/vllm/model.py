@@ -13,9 +13,9 @@ from rmcheck.models.checkpoint_tokenizer import installed_version
 from rmcheck.models.model import Encoded, Sample, TooLong, checked_rewards, named_prompts
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.torch_engine import brief
-from rmcheck.models.vllm_conformance import prove
-from rmcheck.models.vllm_engine import running, share_of_memory, vllm_version
-from rmcheck.models.vllm_pooling import VllmPooling
+from rmcheck.models.vllm.conformance import prove
+from rmcheck.models.vllm.engine import running, share_of_memory, vllm_version
+from rmcheck.models.vllm.pooling import VllmPooling
 
 
 class VllmRewardModel(ClassifierModel):
@@ -133,7 +133,7 @@ class VllmRewardModel(ClassifierModel):
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """Fill the conformance page and decide about the prefix cache.
 
-        See `rmcheck.models.vllm_conformance`.
+        See `rmcheck.models.vllm.conformance`.
         """
         self._accept(prove(self, encoded))
         self.shares_prefixes = self.scorer.reads_cache

@@ -6,16 +6,16 @@ from typing import ClassVar
 
 from rmcheck.errors import RmcheckError, ScoringError, UsageError
 from rmcheck.models import checkpoint_settings as known
-from rmcheck.models.judge_engine import Answer, Judged
-from rmcheck.models.judge_file import JudgeFile
-from rmcheck.models.judge_local import LocalJudge
-from rmcheck.models.judge_read import Score, Verdict, YesNo
+from rmcheck.models.judge.engine import Answer, Judged
+from rmcheck.models.judge.file import JudgeFile
+from rmcheck.models.judge.local_judge import LocalJudge
+from rmcheck.models.judge.read import Score, Verdict, YesNo
 from rmcheck.models.model import Encoded
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.torch_engine import brief
-from rmcheck.models.vllm_engine import running, share_of_memory, vllm_version
-from rmcheck.models.vllm_generation import MOST_TOKENS, VllmGenerator
-from rmcheck.models.vllm_logits import LogitsWatch
+from rmcheck.models.vllm.engine import running, share_of_memory, vllm_version
+from rmcheck.models.vllm.generation import MOST_TOKENS, VllmGenerator
+from rmcheck.models.vllm.logits import LogitsWatch
 
 # vLLM raises smaller temperatures than this.
 LEAST_TEMPERATURE = 0.01

@@ -9,11 +9,11 @@ import numpy as np
 from rmcheck.errors import ScoringError
 from rmcheck.models.conformance import CheckpointProof, Floats, tolerated
 from rmcheck.models.model import ConformanceItem, Encoded
-from rmcheck.models.process_tokenizer import TAG
+from rmcheck.models.process.tokenizer import TAG
 from rmcheck.models.torch_engine import brief
 
 if TYPE_CHECKING:
-    from rmcheck.models.process_model import ProcessRewardModel
+    from rmcheck.models.process.model import ProcessRewardModel
 
 
 class ProcessProof(CheckpointProof):

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.conformance import MOST_SAMPLES, require_passed, spread_of_lengths
-from rmcheck.models.judge_engine import Answer, Judged
-from rmcheck.models.judge_read import Score, Verdict, YesNo, listed_tokens
+from rmcheck.models.judge.engine import Answer, Judged
+from rmcheck.models.judge.read import Score, Verdict, YesNo, listed_tokens
 from rmcheck.models.model import ConformanceItem, Encoded
 
 if TYPE_CHECKING:
-    from rmcheck.models.judge_model import JudgeRewardModel
+    from rmcheck.models.judge.model import JudgeRewardModel
 
 _T = TypeVar("_T")
 Floats = NDArray[np.float64]

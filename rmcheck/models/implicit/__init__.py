@@ -1,0 +1,1 @@
+"""The rewards that DPO training implies: `implicit:POLICY,REFERENCE`."""

@@ -1,0 +1,1 @@
+"""Language models that are asked for a verdict: `judge:FILE.yaml`."""

@@ -1,0 +1,1 @@
+"""Process reward models, which judge each step of a response: `process:DIR`."""

@@ -1,0 +1,1 @@
+"""Checkpoints in vLLM, in this process: `vllm:DIR`."""
