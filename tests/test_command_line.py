@@ -73,6 +73,28 @@ def test_validate_reads_the_suite_and_its_pool(folder, capsys):
     assert "demo.yaml: 2 checks on 40 prompts, 160 responses (native)" in capsys.readouterr().out
 
 
+def test_validate_counts_one_check(folder, capsys):
+    """One is one."""
+    text = (folder / "demo.yaml").read_text()
+    (folder / "demo.yaml").write_text(text[: text.rindex("  - {")])
+
+    assert main(["validate", "demo.yaml"]) == 0
+    assert "demo.yaml: 1 check on 40 prompts" in capsys.readouterr().out
+
+
+def test_validate_says_what_a_pool_without_golden_needs(folder, capsys):
+    """A pool as `rmcheck sample` writes it: what gives a golden reward is said."""
+    row = {"prompt": "Why?", "responses": ["So.", "Because."]}
+    (folder / "pool.jsonl").write_text(json.dumps(row) + "\n")
+
+    assert main(["validate", "demo.yaml"]) == 2
+
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no label column 'golden'" in said
+    assert "golden: {model: SCHEME:LOCATION}" in said
+    assert '"golden": [0.9, 0.1' in said
+
+
 def test_validate_says_everything_that_is_wrong_and_goes_on(folder, capsys):
     """A wrong suite is shown with its line; the other one is still read."""
     (folder / "wrong.yaml").write_text(SUITE.replace("at_least", "at_leats"))

@@ -100,3 +100,13 @@ def test_importing_costs_nothing_heavy(module):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_the_gate_of_a_fresh_clone_needs_no_tool_of_the_tests():
+    """`make gate` runs pytest under the checkout's own conftest.py with `.[hf]` alone installed."""
+    conftest = PACKAGE.parent / "conftest.py"
+    if not conftest.is_file():
+        pytest.skip("the package is not imported from a checkout")
+    found = {name.partition(".")[0] for _, name in imported_names(conftest)}
+
+    assert found <= set(sys.stdlib_module_names) | {"pytest", "rmcheck"}

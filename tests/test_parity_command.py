@@ -163,3 +163,11 @@ def test_a_pool_or_suites_must_be_named():
     """Neither is a mistake of the command line."""
     with pytest.raises(SystemExit, match="2"):
         main(["parity", EXACT, "fake:constant"])
+
+
+def test_engines_of_one_name_are_told_apart_by_their_settings(capsys):
+    """A checkpoint and itself with other settings: both are shown as they were given."""
+    main(["parity", EXACT, "python:engines:exact?version=2", "--pool=pool.jsonl"])
+
+    title = "pool.jsonl: python:engines:exact?version=1 against python:engines:exact?version=2"
+    assert title in capsys.readouterr().out

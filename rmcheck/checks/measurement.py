@@ -6,16 +6,22 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rmcheck.checks.bounds import (
+    defined_value,
+    distribution,
+    drop_reach,
+    drop_sign,
+    estimated,
+    reach,
+)
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.regret.calibration import Calibration
 from rmcheck.regret.predicted_regret import PredictedRegret
-from rmcheck.stats.absolute_sum import absolute_sum
 from rmcheck.stats.bootstrap import Distribution, Exact, Statistic, resample
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
-from rmcheck.stats.simultaneous import largest
 from rmcheck.stats.weights import ResampleWeights, draw_weights
 
 
@@ -144,7 +150,10 @@ def pending(
     fitted = metric.fitted(rewards).localised(rewards, mask)
     sums, took_part = per_prompt_sums(fitted, rewards)
     units, rows = _per_unit(sums, mask & took_part, rewards)
-    value = _defined_value(fitted, rows, fitted.name)
+    if not len(rows):
+        raise UndefinedMetricError(f"{fitted.name}: no prompt has enough responses to be measured")
+    totals = rows.sum(axis=0)
+    value = defined_value(fitted, totals, len(rows))
     return Pending(
         statistic=fitted,
         sums=rows,
@@ -153,10 +162,10 @@ def pending(
         sampling=sampling or Sampling(),
         value=value,
         studentised=fitted.studentised,
-        reach=_reach(fitted, value),
+        reach=reach(fitted, value),
         concerns=fitted.concerns(rows),
         left_out=int((mask & ~took_part).sum()),
-        facts=fitted.facts(rows.sum(axis=0)),
+        facts=fitted.facts(totals),
         note=fitted.note,
         signature=fitted.signature,
         calibration=fitted.calibration if isinstance(fitted, PredictedRegret) else None,
@@ -175,16 +184,14 @@ def pending_drop(
     """`measure_drop`, up to the resampling."""
     first = pending(metric, candidate, where=where, sampling=sampling)
     second = pending(metric, baseline, where=where, sampling=sampling)
-    sign = -1.0 if metric.direction == "higher" else 1.0
+    sign = drop_sign(metric)
     same = np.array_equal(candidate.proxy, baseline.proxy)
-    width = metric.range[1] - metric.range[0]
-    reach = 0.0 if same or not np.isfinite(width) else width
     return replace(
         first,
         statistic=Difference(first.statistic, second.statistic, first.sums.shape[1], sign),
         sums=np.hstack([first.sums, second.sums]),
         value=sign * (first.value - second.value),
-        reach=(reach, reach),
+        reach=drop_reach(metric, same_rewards=same),
         concerns=tuple(dict.fromkeys(first.concerns + second.concerns)),
         facts={},
         calibration=None,  # what past errors say of one model, they do not of a difference
@@ -227,42 +234,39 @@ def _side_by_side(values: Sequence[Pending]) -> Floats:
 def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> Distribution:
     if value.exact:  # other prompts would not change it
         return Exact(value.value, 0.0, 0.0, len(value.sums))
-    parts = value.statistic.parts(value.sums.sum(axis=0))
-    drawn = value.statistic.parts(totals)
-    if parts is not None and drawn is not None:
-        found = largest(parts, drawn, between=isinstance(value.statistic, Difference))
-        if (found.errors > 0).any():
-            return found
-    added, redrawn = value.statistic.terms(value.sums.sum(axis=0)), value.statistic.terms(totals)
-    if added is not None and redrawn is not None and (sum_ := absolute_sum(added, redrawn)):
-        return sum_
-    statistic = value.statistic
-    return resample(
-        statistic,
-        value.sums,
-        weights,
-        units=value.units,
-        totals=totals,
-        studentised=value.studentised,
-        reach=value.reach,
-        smooth=not isinstance(statistic, Difference) or statistic.smooth(value.sums.sum(axis=0)),
-    )
+
+    def resampled(smooth: bool) -> Distribution:
+        return resample(
+            value.statistic,
+            value.sums,
+            weights,
+            units=value.units,
+            totals=totals,
+            studentised=value.studentised,
+            reach=value.reach,
+            smooth=smooth,
+        )
+
+    return distribution(value.statistic, value.sums.sum(axis=0), totals, resampled)
 
 
 def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Measurement:
-    distribution = _distribution(value, weights, totals)
-    sampling, n, concerns = value.sampling, len(value.sums), value.concerns
-    center, note = value.value, value.note
+    found, sampling = _distribution(value, weights, totals), value.sampling
+    center, concerns, note = value.value, value.concerns, value.note
     if value.calibration is not None:
-        found = value.calibration.applied(center, distribution, sampling.confidence)
-        center, distribution = found.value, found.distribution
-        concerns, note = (*concerns, *found.concerns), f"{note}; {found.note}"
-    if n < sampling.min_prompts and not value.exact:
-        concerns = (f"{n} independent prompts, fewer than {sampling.min_prompts}", *concerns)
-    bounds = _bounds(distribution, center, sampling.confidence)
-    estimate = Estimate(center, *bounds, n, sampling.confidence, concerns)
+        calibrated = value.calibration.applied(center, found, sampling.confidence)
+        center, found = calibrated.value, calibrated.distribution
+        concerns, note = (*concerns, *calibrated.concerns), f"{note}; {calibrated.note}"
+    estimate = estimated(
+        center,
+        found,
+        len(value.sums),
+        concerns,
+        confidence=sampling.confidence,
+        min_units=0 if value.exact else sampling.min_prompts,
+    )
     return Measurement(
-        estimate, distribution, value.left_out, value.facts, note, value.signature, value.exact
+        estimate, found, value.left_out, value.facts, note, value.signature, value.exact
     )
 
 
@@ -280,31 +284,6 @@ def slice_values(
     return [str(value) for value in np.unique(rewards.slices[column][mask])]
 
 
-def _defined_value(statistic: Statistic, rows: Floats, name: str) -> float:
-    if not len(rows):
-        raise UndefinedMetricError(f"{name}: no prompt has enough responses to be measured")
-    value = float(statistic.value(rows.sum(axis=0)))
-    if not np.isfinite(value):
-        raise UndefinedMetricError(
-            f"{name} is undefined: on all {len(rows)} prompts the rewards that it divides by "
-            "are constant (or their sum is 0)"
-        )
-    return value
-
-
-def _reach(metric: Metric, center: float) -> tuple[float, float]:
-    """How far one dissenting prompt could move a value that all prompts agree on.
-
-    Only a value at an end of the range can hide dissent: a model that is right on all of n
-    prompts may be wrong on the next. One that is constant has the same value on every prompt.
-    """
-    low, high = metric.range
-    width = high - low
-    if not np.isfinite(width):
-        return (0.0, 0.0)
-    return (width if center == high else 0.0, width if center == low else 0.0)
-
-
 def _per_unit(
     sums: Floats, mask: NDArray[np.bool_], rewards: Rewards
 ) -> tuple[NDArray[np.int64], Floats]:
@@ -313,9 +292,3 @@ def _per_unit(
     rows = np.zeros((units.size, sums.shape[1]))
     np.add.at(rows, inverse, sums[mask])
     return units, rows
-
-
-def _bounds(distribution: Distribution, value: float, confidence: float) -> tuple[float, float]:
-    """One-sided bounds of this level; they never exclude the value itself."""
-    lower, upper = distribution.bound(1 - confidence), distribution.bound(confidence)
-    return min(lower, value), max(upper, value)

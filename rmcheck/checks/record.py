@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+# Characters of a text that a record keeps.
+EXCERPT = 300
+
 
 @dataclass(frozen=True)
 class MistakeRecord:

@@ -5,8 +5,10 @@ unit (a prompt, or a cluster of them) is resampled by weights that follow from i
 add up, in any order and from any machine, and do not depend on how the pool is cut.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,8 @@ from rmcheck.stats.weights import ResampleWeights
 
 # Units whose weights are in memory at once: 20 MB at 10,000 resamples.
 UNITS_AT_A_TIME = 2000
+# Digests of prompts are added in 64 bits.
+DIGESTS = 2**64
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,8 @@ class ShardTotals:
         where: Slice column to value; the prompts that count.
         found: Totals of each metric.
         keys: (n,) ascending keys of all units met, whether they took part or not.
+        digest: Of the rewards of the model under test, in whatever order they were met: two models
+            with equal digests gave the same rewards.
     """
 
     metrics: tuple[Metric, ...]
@@ -77,6 +83,7 @@ class ShardTotals:
     where: Mapping[str, str]
     found: tuple[MetricTotals, ...] = field(repr=False)
     keys: NDArray[np.uint64] = field(repr=False)
+    digest: int = field(repr=False)
 
     def __add__(self, other: "ShardTotals") -> "ShardTotals":
         """Totals of both.
@@ -94,7 +101,8 @@ class ShardTotals:
                 "responses of its prompts and all prompts of a cluster"
             )
         found = tuple(a + b for a, b in zip(self.found, other.found, strict=True))
-        return replace(self, found=found, keys=keys)
+        digest = (self.digest + other.digest) % DIGESTS
+        return replace(self, found=found, keys=keys, digest=digest)
 
     def require_alike(self, other: "ShardTotals") -> None:
         """Refuse totals that cannot be added to these or compared with them.
@@ -158,7 +166,7 @@ def shard_totals(
             )
         )
         start = stop
-    return ShardTotals(tuple(metrics), sampling, where, tuple(found), np.sort(keys))
+    return ShardTotals(tuple(metrics), sampling, where, tuple(found), np.sort(keys), _digest(shard))
 
 
 def require_sums(metric: Metric) -> None:
@@ -180,6 +188,17 @@ def require_sums(metric: Metric) -> None:
             f"{metric.name} looks at the sums of every prompt before it may be decided on "
             f"(its method concerns), and shards keep totals only. {instead}"
         )
+
+
+def _digest(shard: Rewards) -> int:
+    """The sum over prompts of a digest of each one's name and rewards."""
+    total = 0
+    spans = pairwise(shard.offsets.tolist())
+    for name, (start, stop) in zip(shard.prompt_ids.tolist(), spans, strict=True):
+        told = hashlib.blake2b(name.encode(), digest_size=8)
+        told.update(shard.proxy[start:stop].tobytes())
+        total += int.from_bytes(told.digest())
+    return total % DIGESTS
 
 
 def _names(metrics: Sequence[Metric]) -> str:

@@ -9,20 +9,27 @@ share their resamples, so that a drop is paired.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from rmcheck.checks.bounds import (
+    defined_value,
+    distribution,
+    drop_reach,
+    drop_sign,
+    estimated,
+    reach,
+)
 from rmcheck.checks.measurement import Measurement, Sampling
 from rmcheck.checks.shard_totals import MetricTotals, ShardTotals, shard_totals
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import N_SPREAD, Metric
-from rmcheck.metrics.rewards import Floats, Rewards
-from rmcheck.stats.absolute_sum import absolute_sum
+from rmcheck.metrics.rewards import Rewards
 from rmcheck.stats.bootstrap import SMALL_SAMPLE, Distribution, Exact, Statistic
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
 from rmcheck.stats.resampled_totals import resample_totals
-from rmcheck.stats.simultaneous import largest
 
 
 def sum_shards(totals: Iterable[ShardTotals]) -> ShardTotals:
@@ -63,8 +70,9 @@ def measure_totals_drop(candidate: ShardTotals, baseline: ShardTotals) -> list[M
             f"candidate and baseline are not measured on the same prompts ({candidate.keys.size} "
             f"and {baseline.keys.size}; a drop is paired prompt by prompt)"
         )
+    same = candidate.digest == baseline.digest
     return [
-        _drop(metric, first, second, candidate.sampling)
+        _drop(metric, first, second, candidate.sampling, same_rewards=same)
         for metric, first, second in zip(
             candidate.metrics, candidate.found, baseline.found, strict=True
         )
@@ -101,17 +109,10 @@ def measure_shards(
 
 def _measurement(metric: Metric, found: MetricTotals, sampling: Sampling) -> Measurement:
     value = _defined_value(metric, found)
-    low, high = metric.range
-    width = high - low if np.isfinite(high - low) else 0.0
-    reach = (width if value == high else 0.0, width if value == low else 0.0)
-    distribution: Distribution
-    if metric.exact:
-        distribution = Exact(value, 0.0, 0.0, found.units)
-    else:
-        distribution = _distribution(metric, found.totals, found.units, reach)
+    bounds = _distribution(metric, value, found, reach(metric, value), exact=metric.exact)
     return Measurement(
-        _estimate(value, distribution, found.units, _concerns(metric, found), sampling),
-        distribution,
+        _estimate(metric, value, bounds, found.units, _concerns(metric, found), sampling),
+        bounds,
         found.left_out,
         metric.facts(found.totals[0]),
         metric.note,
@@ -121,41 +122,46 @@ def _measurement(metric: Metric, found: MetricTotals, sampling: Sampling) -> Mea
 
 
 def _drop(
-    metric: Metric, first: MetricTotals, second: MetricTotals, sampling: Sampling
+    metric: Metric,
+    first: MetricTotals,
+    second: MetricTotals,
+    sampling: Sampling,
+    *,
+    same_rewards: bool,
 ) -> Measurement:
-    sign = -1.0 if metric.direction == "higher" else 1.0
+    sign = drop_sign(metric)
     value = sign * (_defined_value(metric, first) - _defined_value(metric, second))
-    totals = np.hstack([first.totals, second.totals])
+    both = replace(first, totals=np.hstack([first.totals, second.totals]))
     statistic = Difference(metric, metric, first.totals.shape[1], sign)
-    width = metric.range[1] - metric.range[0]
-    same = np.array_equal(first.totals, second.totals)
-    reach = 0.0 if same or not np.isfinite(width) else width
-    distribution = _distribution(statistic, totals, first.units, (reach, reach))
-    concerns = dict.fromkeys(_concerns(metric, first) + _concerns(metric, second))
+    apart = drop_reach(metric, same_rewards=same_rewards)
+    bounds = _distribution(statistic, value, both, apart, exact=metric.exact)
+    concerns = tuple(dict.fromkeys(_concerns(metric, first) + _concerns(metric, second)))
     return Measurement(
-        _estimate(value, distribution, first.units, tuple(concerns), sampling),
-        distribution,
+        _estimate(metric, value, bounds, first.units, concerns, sampling),
+        bounds,
         first.left_out,
         note=metric.note,
         signature=metric.signature,
+        exact=metric.exact,
     )
 
 
 def _estimate(
+    metric: Metric,
     value: float,
-    distribution: Distribution,
+    bounds: Distribution,
     units: int,
     concerns: tuple[str, ...],
     sampling: Sampling,
 ) -> Estimate:
-    if units < sampling.min_prompts:
-        concerns = (
-            f"{units} independent prompts, fewer than {sampling.min_prompts}",
-            *concerns,
-        )
-    lower = min(value, distribution.bound(1 - sampling.confidence))
-    upper = max(value, distribution.bound(sampling.confidence))
-    return Estimate(value, lower, upper, units, sampling.confidence, concerns)
+    return estimated(
+        value,
+        bounds,
+        units,
+        concerns,
+        confidence=sampling.confidence,
+        min_units=0 if metric.exact else sampling.min_prompts,
+    )
 
 
 def _defined_value(metric: Metric, found: MetricTotals) -> float:
@@ -169,13 +175,7 @@ def _defined_value(metric: Metric, found: MetricTotals) -> float:
             f"{metric.name} depends on the number of responses, and the shards have {found.fewest} "
             f"to {found.most} a prompt; use shards of equal N"
         )
-    value = float(metric.value(found.totals[0]))
-    if not np.isfinite(value):
-        raise UndefinedMetricError(
-            f"{metric.name} is undefined: on all {found.units} prompts the rewards that it divides "
-            "by are constant (or their sum is 0)"
-        )
-    return value
+    return defined_value(metric, found.totals[0], found.units)
 
 
 def _concerns(metric: Metric, found: MetricTotals) -> tuple[str, ...]:
@@ -200,16 +200,20 @@ def _concerns(metric: Metric, found: MetricTotals) -> tuple[str, ...]:
 
 
 def _distribution(
-    statistic: Statistic, totals: Floats, units: int, reach: tuple[float, float]
+    statistic: Statistic,
+    value: float,
+    found: MetricTotals,
+    reach: tuple[float, float],
+    *,
+    exact: bool,
 ) -> Distribution:
-    center, drawn = totals[0], totals[1:]
-    parts, redrawn = statistic.parts(center), statistic.parts(drawn)
-    if parts is not None and redrawn is not None:
-        found = largest(parts, redrawn, between=isinstance(statistic, Difference))
-        if (found.errors > 0).any():
-            return found
-    added, terms = statistic.terms(center), statistic.terms(drawn)
-    if added is not None and terms is not None and (sum_ := absolute_sum(added, terms)):
-        return sum_
-    smooth = not isinstance(statistic, Difference) or statistic.smooth(center)
-    return resample_totals(statistic, center, drawn, units=units, reach=reach, smooth=smooth)
+    if exact:  # other prompts would not change it
+        return Exact(value, 0.0, 0.0, found.units)
+    center, drawn = found.totals[0], found.totals[1:]
+
+    def resampled(smooth: bool) -> Distribution:
+        return resample_totals(
+            statistic, center, drawn, units=found.units, reach=reach, smooth=smooth
+        )
+
+    return distribution(statistic, center, drawn, resampled)

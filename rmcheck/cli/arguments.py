@@ -22,8 +22,19 @@ def add_suites(command: argparse.ArgumentParser) -> None:
 def add_model(command: argparse.ArgumentParser, text: str) -> None:
     """The reward model, and the store that its scores are read from and kept in."""
     command.add_argument("--model", required=True, metavar="SPEC", help=text)
-    command.add_argument("--store", type=Path, default=Path(".rmcheck"), metavar="DIR")
+    add_store(command)
     add_lock_timeout(command)
+
+
+def add_store(command: argparse.ArgumentParser) -> None:
+    """Where scores are kept."""
+    command.add_argument(
+        "--store",
+        type=Path,
+        default=Path(".rmcheck"),
+        metavar="DIR",
+        help="where scores are kept (default: %(default)s)",
+    )
 
 
 def add_lock_timeout(command: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmcheck.cli.arguments import add_lock_timeout
+from rmcheck.cli.arguments import add_lock_timeout, add_store
 from rmcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     pools.add_argument("--pool", type=Path, metavar="POOL", help="score a pool in any known format")
     command.add_argument("--format", help="format of --pool, where it cannot be told apart")
-    command.add_argument("--store", type=Path, default=Path(".rmcheck"), metavar="DIR")
+    add_store(command)
     add_lock_timeout(command)
     command.add_argument(
         "--max-difference",
@@ -66,7 +66,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Score with both, compare, and say whether the bounds hold."""
     from rmcheck.models.registry import open_model
-    from rmcheck.runner.serving import require_two_engines
+    from rmcheck.runner.serving import names_apart, require_two_engines
     from rmcheck.store.lock import Waiting
     from rmcheck.store.scores import ScoreStore
 
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     store = ScoreStore(options.store, waiting=Waiting(options.lock_timeout))
     failed = 0
     for (name, samples, _), scores in zip(pools, _scores(models, pools, store), strict=True):
-        print(f"\n{name}: {models[0].name} against {models[1].name}\n")
+        print(f"\n{name}: {' against '.join(names_apart(models))}\n")
         failed += _compared(samples, scores, options)
     return EXIT_NO_PARITY if failed else 0
 
@@ -98,18 +98,11 @@ def _require_bounds(options: argparse.Namespace) -> None:
 def _pools(options: argparse.Namespace) -> "Iterator[NamedPool]":
     """What to score: a name, samples prompt by prompt, and what to do with long ones."""
     if options.pool is not None:
-        from rmcheck.models.model import Sample
         from rmcheck.pool.reading import read_pool
+        from rmcheck.scoring.request import samples_of
 
-        yield (
-            str(options.pool),
-            [
-                Sample(prompt.prompt_id, index, prompt.messages, response)
-                for prompt in read_pool(options.pool, format=options.format).prompts
-                for index, response in zip(prompt.indices, prompt.responses, strict=True)
-            ],
-            "error",
-        )
+        pool = read_pool(options.pool, format=options.format)
+        yield str(options.pool), samples_of(pool.prompts), "error"
         return
     if options.format is not None:
         raise UsageError("--format is for --pool; a suite says the format of its own pool")
@@ -126,15 +119,11 @@ def _scores(
     models: "list[RewardModel]", pools: "list[NamedPool]", kept: "Store"
 ) -> "list[list[Floats]]":
     """For each pool the (M,) rewards of each model, from the store where it has them."""
-    from rmcheck.scoring.members import fill_members, read_combined
+    from rmcheck.scoring.members import fill_members, kept_or_passing, read_combined
     from rmcheck.scoring.request import Request
     from rmcheck.store.scores import MemoryStore
 
-    passing = MemoryStore()
-
-    def store_of(model: "RewardModel") -> "Store":
-        return kept if model.kept else passing
-
+    store_of = kept_or_passing(kept, MemoryStore())
     requests = [
         [Request(model, tuple(samples), too_long) for model in models]
         for _, samples, too_long in pools

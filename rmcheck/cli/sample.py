@@ -27,8 +27,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     way = command.add_mutually_exclusive_group(required=True)
     way.add_argument("--design", choices=["nested"], help="what to label")
     way.add_argument("--policy", metavar="SPEC", help="what answers, such as hf:runs/sft-7b")
-    command.add_argument("--prompts", type=int, help="prompts, drawn at random (default all)")
-    command.add_argument("--seed", type=int, default=0, help="of all random choices (default 0)")
+    command.add_argument(
+        "--prompts", type=int, metavar="N", help="take N prompts at random (default all)"
+    )
+    command.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of all random choices (default 0)"
+    )
     command.add_argument("--format", help="format of the file, where it cannot be told apart")
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="rows to write")
     design = command.add_argument_group("with --design")
@@ -37,11 +41,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     design.add_argument("--store", type=Path, metavar="DIR", help="kept scores (default .rmcheck)")
     design.add_argument("--n", metavar="N,N,…", help="n of best-of-n: 4,16,64")
-    design.add_argument("--random", type=int, help="random responses (default 5)")
+    design.add_argument(
+        "--random", type=int, metavar="N", help="random responses a prompt (default 5)"
+    )
     policy = command.add_argument_group("with --policy")
-    policy.add_argument("--responses", type=int, metavar="N", help="responses a prompt")
-    policy.add_argument("--max-tokens", type=int, metavar="N", help="a response (default 512)")
-    policy.add_argument("--temperature", type=float, help="of the policy (default 1)")
+    policy.add_argument("--responses", type=int, metavar="N", help="responses a prompt (needed)")
+    policy.add_argument(
+        "--max-tokens", type=int, metavar="N", help="most tokens of a response (default 512)"
+    )
+    policy.add_argument("--temperature", type=float, metavar="T", help="of sampling (default 1)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -112,27 +120,17 @@ def _sample(options: argparse.Namespace) -> int:
 
 def _choose(options: argparse.Namespace) -> int:
     """Score the pool, choose, and write the rows."""
-    from rmcheck.models.model import RewardModel, Sample
     from rmcheck.models.registry import open_model
     from rmcheck.pool.reading import read_pool
     from rmcheck.regret.annotation import Design, annotation, parsed_numbers
-    from rmcheck.scoring.members import fill_members, read_combined
-    from rmcheck.scoring.request import Request
-    from rmcheck.store.scores import MemoryStore, ScoreStore, Store
+    from rmcheck.scoring.members import fill_members, kept_or_passing, read_combined
+    from rmcheck.scoring.request import Request, samples_of
+    from rmcheck.store.scores import MemoryStore, ScoreStore
 
     design = Design(parsed_numbers(options.n), options.random, options.prompts, options.seed)
     pool = read_pool(options.pool, format=options.format)
-    samples = tuple(
-        Sample(prompt.prompt_id, index, prompt.messages, response)
-        for prompt in pool.prompts
-        for index, response in zip(prompt.indices, prompt.responses, strict=True)
-    )
-    kept, passing = ScoreStore(options.store), MemoryStore()
-
-    def store_of(model: RewardModel) -> Store:
-        return kept if model.kept else passing
-
-    request = Request(open_model(options.model), samples)
+    store_of = kept_or_passing(ScoreStore(options.store), MemoryStore())
+    request = Request(open_model(options.model), tuple(samples_of(pool.prompts)))
     for report in fill_members([request], store_of):
         print(report)
     scores = read_combined(request, store_of).rewards

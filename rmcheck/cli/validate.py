@@ -30,10 +30,14 @@ def run(options: argparse.Namespace) -> int:
             print(f"{error}\n", file=sys.stderr)
             continue
         print(
-            f"{path}: {len(loaded.planned)} checks on {loaded.units} prompts, "
+            f"{path}: {_checks(len(loaded.planned))} on {loaded.units} prompts, "
             f"{len(loaded.samples)} responses ({loaded.pool.format})"
         )
         for kind, counts in fault_counts(loaded.pool).items():
             done = ", ".join(f"{count} {PAST[action]}" for action, count in counts.items())
             print(f"  {kind}: {done}")
     return EXIT_WRONG_INPUT if wrong else 0
+
+
+def _checks(number: int) -> str:
+    return f"{number} check" if number == 1 else f"{number} checks"

@@ -95,7 +95,7 @@ def _parsed(line: bytes) -> dict[str, Any] | RowFault:
     except UnicodeDecodeError as error:
         return malformed(f"not UTF-8: {error.reason} at byte {error.start + 1}")
     except json.JSONDecodeError as error:
-        return malformed(f"not JSON: {error.msg} at column {error.colno}")
+        return malformed(f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}")
     except RecursionError:
         return malformed("not JSON that can be read: nested too deep")
     return _object(value)

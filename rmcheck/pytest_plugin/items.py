@@ -64,7 +64,7 @@ class CheckItem(pytest.Item):
         self.user_properties += junit_properties(self.record)
         if self.record.gate == "failed":
             runner = self.config.stash[runner_key]
-            models, options = runner.model_names(), runner.options()
+            models, options = runner.model_names(self.planned), runner.options()
             raise CheckDidNotPass(failure_text(self.record, models=models, options=options))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: Any) -> Any:

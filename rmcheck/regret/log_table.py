@@ -80,7 +80,7 @@ def _json_lines(path: Path, text: str) -> list[LogRow]:
         try:
             value = json.loads(line)
         except json.JSONDecodeError as error:
-            message = f"not JSON: {error.msg} at column {error.colno}"
+            message = f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}"
             problems.append(Problem(str(path), message, line=number))
             continue
         if isinstance(value, dict):
@@ -117,7 +117,9 @@ def _document(path: Path, text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise _error(
-            path, f"not JSON: {error.msg} at column {error.colno}", line=error.lineno
+            path,
+            f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}",
+            line=error.lineno,
         ) from error
 
 

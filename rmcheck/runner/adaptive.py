@@ -12,12 +12,13 @@ the prompts that are in.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rmcheck.checks.bounds import one_sided_bounds
 from rmcheck.checks.measurement import Measurement
 from rmcheck.checks.verdict import Verdict
 from rmcheck.errors import UndefinedMetricError
@@ -64,8 +65,7 @@ class Look:
             return measurement
         e = measurement.estimate
         distribution = Repeated(measurement.distribution, self.looks, self.number)
-        lower = min(e.value, distribution.bound(1 - e.confidence))
-        upper = max(e.value, distribution.bound(e.confidence))
+        lower, upper = one_sided_bounds(distribution, e.value, e.confidence)
         estimate = replace(e, lower=lower, upper=upper)
         return replace(measurement, estimate=estimate, distribution=distribution)
 
@@ -226,7 +226,7 @@ class LoadedModel:
             self._model = model
         report = fill_requests(requests, store, release=False)
         before = self.reports.get(model.fingerprint)
-        self.reports[model.fingerprint] = _added(before, report) if before else report
+        self.reports[model.fingerprint] = before.plus(report) if before else report
         return report
 
     def close(self) -> None:
@@ -234,13 +234,6 @@ class LoadedModel:
         if self._model is not None:
             self._model.close()
         self._model = None
-
-
-def _added(first: ScoringReport, second: ScoringReport) -> ScoringReport:
-    """What two calls did together."""
-    counts = {f.name: getattr(second, f.name) for f in fields(second)}
-    numbers = {k: n for k, n in counts.items() if isinstance(n, int | float)}
-    return replace(second, **{name: getattr(first, name) + n for name, n in numbers.items()})
 
 
 @contextmanager

@@ -17,7 +17,13 @@ from rmcheck.checks.measurement import (
     pending_drop,
 )
 from rmcheck.checks.mistakes import worst_mistakes
-from rmcheck.checks.record import CheckRecord, DriftRecord, EstimateRecord, MistakeRecord
+from rmcheck.checks.record import (
+    EXCERPT,
+    CheckRecord,
+    DriftRecord,
+    EstimateRecord,
+    MistakeRecord,
+)
 from rmcheck.checks.verdict import Verdict, decide
 from rmcheck.checks.worst import worst_slice
 from rmcheck.errors import UndefinedMetricError
@@ -28,8 +34,6 @@ from rmcheck.regret.predicted_regret import PastOf, knowing_past
 from rmcheck.runner.loaded import LoadedSuite, PlannedCheck
 from rmcheck.runner.serving import worst_drifts
 from rmcheck.stats.estimate import Estimate
-
-EXCERPT = 300
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from rmcheck.pool.pool import Pool
 from rmcheck.pool.reading import read_pool
 from rmcheck.regret.nested import CHOSEN_AT, RANDOM
 from rmcheck.regret.predicted_regret import PredictedRegret
+from rmcheck.scoring.request import samples_of
 from rmcheck.store.history import History, HistoryContents
 from rmcheck.suite.loader import load_suite
 from rmcheck.suite.locate import check_problem, suite_problem
@@ -81,11 +82,7 @@ class LoadedSuite:
     @cached_property
     def samples(self) -> list[Sample]:
         """(M,) every response of every prompt, prompt by prompt."""
-        return [
-            Sample(prompt.prompt_id, index, prompt.messages, response)
-            for prompt in self.pool.prompts
-            for index, response in zip(prompt.indices, prompt.responses, strict=True)
-        ]
+        return samples_of(self.pool.prompts)
 
     @cached_property
     def labels(self) -> NDArray[np.float64] | None:
@@ -251,6 +248,11 @@ def _unknown_column(suite: Suite, pool: Pool, column: str, kind: str, *keys: str
     known = pool.label_columns if kind == "label" else pool.slice_columns
     message = f"the pool has no {kind} column {column!r}.{near_miss(column, known)}"
     valid = f"Its {kind} columns: {', '.join(known) or 'none'}."
+    if kind == "label" and not known:
+        valid += (
+            " Name a golden RM in the suite, golden: {model: SCHEME:LOCATION}, or give each row "
+            'one number a response, "golden": [0.9, 0.1, …].'
+        )
     return suite_problem(suite, message, *keys, valid=valid)
 
 

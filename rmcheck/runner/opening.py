@@ -1,14 +1,33 @@
-"""Models that suites name themselves: their golden RM, and the engine that training will ask."""
+"""Models that suites ask for: a baseline, their golden RM, the engine that training will ask."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rmcheck.errors import RmcheckError, SuiteError, UsageError
+from rmcheck.errors import BaselineError, RmcheckError, SuiteError, UsageError
 from rmcheck.models.model import RewardModel
 from rmcheck.models.registry import open_model
 from rmcheck.runner.loaded import LoadedSuite
 from rmcheck.runner.serving import require_two_engines
 from rmcheck.suite.locate import suite_problem
+
+
+def require_baseline(loaded: LoadedSuite, *, shown: str) -> None:
+    """Refuse a suite that compares with a baseline where there is none.
+
+    Args:
+        loaded: The suite.
+        shown: The suite file as people see it.
+
+    Raises:
+        BaselineError: A check compares with one.
+    """
+    if names := [check.name for check in loaded.suite.checks if check.needs_baseline]:
+        raise BaselineError(
+            f"{shown}: {', '.join(names)} compare{'s' if len(names) == 1 else ''} with a baseline, "
+            "and none was given.\n"
+            "  Give one with --rmcheck-baseline=SCHEME:LOCATION, or set rmcheck_baseline in the "
+            "ini file."
+        )
 
 
 def open_golden(loaded: LoadedSuite, spec: str) -> RewardModel:

@@ -1,31 +1,26 @@
 """Suites and models of one run."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.checks.record import CheckRecord, ModelRecord, PoolRecord, SuiteRecord
-from rmcheck.checks.verdict import Verdict
-from rmcheck.errors import BaselineError, RmcheckError, UsageError
+from rmcheck.checks.record import CheckRecord
+from rmcheck.errors import RmcheckError, UsageError
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import RewardModel, Sample
 from rmcheck.models.registry import open_model
-from rmcheck.pool.faults import fault_counts
-from rmcheck.runner.adaptive import AdaptiveSuite, Decision, Key, LoadedModel, one_process
-from rmcheck.runner.disagreement import ensemble_remarks
-from rmcheck.runner.judge import Judged, Subject, decide_all, judge, record, shown
+from rmcheck.runner.decisions import Decisions
+from rmcheck.runner.judge import Subject, record, shown
 from rmcheck.runner.loaded import LoadedSuite, PlannedCheck, load
-from rmcheck.runner.opening import open_golden, open_serving
-from rmcheck.runner.past import past_of
+from rmcheck.runner.opening import open_golden, open_serving, require_baseline
 from rmcheck.runner.scorer import Scorer
 from rmcheck.runner.scores import Fill, Scores
-from rmcheck.runner.serving import require_two_engines
+from rmcheck.runner.serving import names_apart, require_two_engines
+from rmcheck.runner.subjects import Subjects
+from rmcheck.runner.suite_record import suite_record
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.lock import Waiting
 from rmcheck.store.parts import Provenance
@@ -93,11 +88,9 @@ class Runner:
         self._compares = compares
         self._fill = fill
         self._suites: dict[Path, LoadedSuite] = {}
-        self._judged: dict[Path, dict[Key, tuple[Judged, Verdict, LoadedSuite] | RmcheckError]] = {}
-        self._adaptive: dict[Path, AdaptiveSuite] = {}
+        self._subjects = Subjects(self.models, self._scores)
+        self._decisions = Decisions(self._subjects, self._scores)
         self._scorers: dict[str, Scorer] = {}
-        self._rewards: dict[tuple[str, LoadedSuite], Rewards] = {}
-        self._warnings: dict[tuple[str, LoadedSuite], str] = {}
         self._prepared = False
 
     # -- suites ---------------------------------------------------------------------------
@@ -114,7 +107,8 @@ class Runner:
         path = path.resolve()
         if path not in self._suites:
             loaded = load(path)
-            self._require_baseline(loaded)
+            if self._compares and not self.has("baseline"):
+                require_baseline(loaded, shown=shown(path, self._root))
             self._open_golden(loaded)
             self._open_serving(loaded)
             self._suites[path] = loaded
@@ -134,16 +128,6 @@ class Runner:
                 loaded, self.models["candidate"], shown=shown(path, self._root)
             )
 
-    def _require_baseline(self, loaded: LoadedSuite) -> None:
-        names = [check.name for check in loaded.suite.checks if check.needs_baseline]
-        if names and self._compares and not self.has("baseline"):
-            raise BaselineError(
-                f"{shown(loaded.suite.path, self._root)}: {', '.join(names)} "
-                f"compare{'s' if len(names) == 1 else ''} with a baseline, and none was given.\n"
-                "  Give one with --rmcheck-baseline=SCHEME:LOCATION, or set rmcheck_baseline in "
-                "the ini file."
-            )
-
     def has(self, role: str) -> bool:
         """Whether a model of this role was given."""
         return role in self.models
@@ -161,41 +145,13 @@ class Runner:
         self._prepared = True
         whole = [s for s in self._suites.values() if not self._is_adaptive(s)]
         adaptive = [s for s in self._suites.values() if self._is_adaptive(s)]
-        undecided = [AdaptiveSuite(s) for s in adaptive if s.suite.path not in self._adaptive]
-        if undecided:
-            self._decide_in_looks(whole, undecided)
+        if undecided := [s for s in adaptive if not self._decisions.looked_at(s)]:
+            self._decisions.in_looks(undecided, whole, self._score)
         else:
             self._score(whole, self._fill)
 
     def _is_adaptive(self, loaded: LoadedSuite) -> bool:
         return loaded.suite.adaptive and self._compares
-
-    def _decide_in_looks(
-        self, whole: Sequence[LoadedSuite], adaptive: Sequence[AdaptiveSuite]
-    ) -> None:
-        """Take each look at all suites that are open, so that models stay loaded between looks."""
-        self._adaptive |= {suite.loaded.suite.path: suite for suite in adaptive}
-        with one_process(self._scores.passing.folder), closing(LoadedModel()) as model:
-            still = list(adaptive)
-            self._score([*whole, *(suite.next.new for suite in still)], model.fill)
-            while still := [suite for suite in still if self._look(suite)]:
-                self._score([suite.next.new for suite in still], model.fill)
-            self._scores.reports |= model.reports
-
-    def _look(self, suite: AdaptiveSuite) -> bool:
-        """Take the next look at a suite, and say whether another one is needed."""
-        loaded, look = suite.loaded, suite.next
-        try:
-            found = judge(loaded, *self._subjects(loaded, look.part), look.repeated)
-        except RmcheckError as error:
-            self._judged[loaded.suite.path] = {p.key: error for p in loaded.planned}
-            return False
-        suite.decide(found)
-        self._judged[loaded.suite.path] = {
-            key: (d.judged, d.verdict, d.look.part) if isinstance(d, Decision) else d
-            for key, d in suite.decisions.items()
-        }
-        return suite.is_open
 
     def _score(self, suites: Sequence[LoadedSuite], fill: Fill) -> None:
         roles = [self.models[role] for role in ("baseline", "candidate") if role in self.models]
@@ -207,30 +163,18 @@ class Runner:
         Raises:
             ModelError, StoreError: The scores could not be had.
         """
-        key = (role, loaded)
-        if key not in self._rewards:
-            self._complete(loaded)
-            combined = self._scores.combined(self._model(role), loaded)
-            found = loaded.rewards(combined.rewards, self._scores.golden(loaded))
-            columns = {**found.columns, **combined.columns}
-            serving = self._scores.serving.get(loaded.suite.path)
-            if serving is not None and role == "candidate":
-                columns[SERVING] = self._scores.combined(serving, loaded).rewards
-            self._rewards[key] = replace(found, columns=columns)
-            self._warnings[key] = combined.warning
-        return self._rewards[key]
+        known = self._subjects.known(loaded, role)
+        if known is not None:
+            return known
+        self._model(role)
+        self._complete(loaded)
+        return self._subjects.rewards(loaded, role)
 
     def _complete(self, loaded: LoadedSuite) -> None:
         """Score what the looks at an adaptive suite have left out."""
         self.prepare()
-        adaptive = self._adaptive.get(loaded.suite.path)
-        if adaptive is not None and loaded is adaptive.loaded:
+        if self._decisions.looked_at(loaded):
             self._score([loaded], self._fill)
-
-    def _seen(self, loaded: LoadedSuite) -> LoadedSuite:
-        """The part of a suite that its checks were decided on; the whole unless it is adaptive."""
-        adaptive = self._adaptive.get(loaded.suite.path)
-        return adaptive.last.part if adaptive and adaptive.last else loaded
 
     def score(self) -> tuple[list[Sample], NDArray[np.float64], Provenance]:
         """Scores of the candidate on the samples of all suites, for a bundle.
@@ -276,7 +220,8 @@ class Runner:
             ModelError, StoreError: The scores could not be had.
         """
         loaded = self._suites[planned.suite.path.resolve()]
-        found = self._decided(loaded)[planned.key]
+        self.prepare()
+        found = self._decisions.of(loaded)[planned.key]
         if isinstance(found, RmcheckError):
             raise found
         judged, verdict, part = found
@@ -287,41 +232,10 @@ class Runner:
             self.rewards(part, "candidate"),
             node=node,
             path=shown(loaded.suite.path, self._root),
-            identity=self._identity(loaded)
-            + self._served_by(planned)
-            + self._looked_at(loaded, part),
+            identity=self._subjects.identity(loaded)
+            + self._subjects.served_by(planned)
+            + self._decisions.looks(loaded, part),
         )
-
-    def _decided(
-        self, loaded: LoadedSuite
-    ) -> dict[Key, tuple[Judged, Verdict, LoadedSuite] | RmcheckError]:
-        path = loaded.suite.path
-        self.prepare()
-        if path not in self._judged:
-            # An adaptive suite has been judged, at its looks; once more would be one look too many.
-            assert path not in self._adaptive
-            found = judge(loaded, *self._subjects(loaded, loaded))
-            measured = {k: j for k, j in found.items() if isinstance(j, Judged)}
-            verdicts = decide_all(list(measured.values()))
-            pairs = zip(measured.items(), verdicts, strict=True)
-            self._judged[path] = {
-                **{k: e for k, e in found.items() if isinstance(e, RmcheckError)},
-                **{key: (judged, verdict, loaded) for (key, judged), verdict in pairs},
-            }
-        return self._judged[path]
-
-    def _looked_at(self, loaded: LoadedSuite, part: LoadedSuite) -> str:
-        """What of the looks at a suite belongs into the signature of a check."""
-        suite = self._adaptive.get(loaded.suite.path)
-        if suite is None or len(suite.looks) == 1:
-            return ""
-        prompts = f"|prompts:{len(part.pool.prompts)}" if part is not loaded else ""
-        return f"|looks:{len(suite.looks)}{prompts}"
-
-    def _subjects(self, loaded: LoadedSuite, part: LoadedSuite) -> tuple[Subject, Subject | None]:
-        """Candidate and baseline, as they are judged on a part of a suite."""
-        baseline = self._subject(loaded, part, "baseline") if self.has("baseline") else None
-        return self._subject(loaded, part, "candidate"), baseline
 
     def subject(self, loaded: LoadedSuite, role: str) -> Subject:
         """The candidate or the baseline on the whole pool of a suite.
@@ -329,48 +243,24 @@ class Runner:
         Raises:
             ModelError, StoreError: The scores could not be had.
         """
-        return self._subject(loaded, loaded, role)
-
-    def _subject(self, loaded: LoadedSuite, part: LoadedSuite, role: str) -> Subject:
-        spec = loaded.suite.golden.model
-        past = past_of(
-            loaded,
-            golden=self._scores.goldens[spec].fingerprint if spec else _golden_source(loaded),
-            identity=self._identity(loaded),
-            fingerprint=self.models[role].fingerprint,
-        )
-        return Subject(self.rewards(part, role), past)
-
-    def _identity(self, loaded: LoadedSuite) -> str:
-        parts = [f"data:{loaded.fingerprint[:8]}"]
-        parts += [f"{role}:{m.fingerprint[:8]}" for role, m in self._models_of(loaded).items()]
-        return "|".join(parts)
-
-    def _served_by(self, planned: PlannedCheck) -> str:
-        """What of the serving engine belongs into the signature of a check: nothing for most."""
-        if SERVING not in planned.check.metric.columns:
-            return ""
-        return f"|serving:{self._scores.serving[planned.suite.path].fingerprint[:8]}"
-
-    def _models_of(self, loaded: LoadedSuite) -> dict[str, RewardModel]:
-        spec = loaded.suite.golden.model
-        golden = {"golden": self._scores.goldens[spec]} if spec is not None else {}
-        judged = {r: m for r, m in self.models.items() if r in ("candidate", "baseline")}
-        return judged | golden
+        self.rewards(loaded, role)
+        return self._subjects.one(loaded, loaded, role)
 
     # -- what people see ------------------------------------------------------------------
 
     def header(self) -> list[str]:
         """Which models are compared, and where scores are kept."""
-        named = [f"{role} {m.name} ({m.fingerprint[:8]})" for role, m in self.models.items()]
+        names = _names(self.models)
+        named = [f"{role} {names[role]} ({m.fingerprint[:8]})" for role, m in self.models.items()]
         return [
             f"rmcheck: {', '.join(named)}",
             f"rmcheck: store {shown(self._scores.kept.folder, self._root)}",
         ]
 
-    def model_names(self) -> dict[str, str]:
-        """Role to the name of its model."""
-        return {role: model.name for role, model in self.models.items()}
+    def model_names(self, planned: PlannedCheck) -> dict[str, str]:
+        """Role to what its model is called, the serving engine of the check's suite included."""
+        serving = self._scores.serving.get(planned.suite.path)
+        return _names(self.models if serving is None else {**self.models, "serving": serving})
 
     def options(self) -> list[str]:
         """Command-line options that name the models of this run."""
@@ -379,78 +269,13 @@ class Runner:
     def suite_data(self) -> list[dict[str, Any]]:
         """`SuiteRecord` of every suite, as plain data."""
         return [
-            self._suite_record(loaded).as_dict() | self._spared(loaded)
+            self._suite_data(loaded) | self._decisions.spared(loaded)
             for loaded in self._suites.values()
         ]
 
-    def _spared(self, loaded: LoadedSuite) -> dict[str, Any]:
-        """How much of the pool of an adaptive suite was scored; nothing for other suites."""
-        suite = self._adaptive.get(loaded.suite.path)
-        found = suite.data() if suite is not None else {}
-        return {"adaptive": found} if found else {}
-
-    def _suite_record(self, loaded: LoadedSuite) -> SuiteRecord:
-        models = self._models_of(loaded)
-        serving = self._scores.serving.get(loaded.suite.path)
-        if serving is not None:
-            models["serving"] = serving
-        return SuiteRecord(
-            name=loaded.suite.name,
-            path=shown(loaded.suite.path, self._root),
-            golden=_golden_source(loaded),
-            pool=self._pool_record(loaded),
-            models=tuple(
-                record
-                for role, model in models.items()
-                for record in self._model_records(role, model, loaded)
-            ),
-            resamples=loaded.sampling.resamples,
-            seed=loaded.sampling.seed,
-        )
-
-    def _pool_record(self, loaded: LoadedSuite) -> PoolRecord:
-        pool = loaded.pool
-        return PoolRecord(
-            path=shown(pool.path, self._root),
-            format=pool.format,
-            fingerprint=loaded.fingerprint,
-            rows_read=pool.rows_read,
-            prompts=len(pool.prompts),
-            responses=len(loaded.samples),
-            units=loaded.units,
-            faults={
-                str(kind): {str(a): n for a, n in c.items()}
-                for kind, c in fault_counts(pool).items()
-            },
-        )
-
-    def _model_records(
-        self, role: str, model: RewardModel, loaded: LoadedSuite
-    ) -> Iterator[ModelRecord]:
-        """The model, with what its rewards on this suite showed, and the members of an ensemble."""
-        shown = self._model_record(role, model)
-        seen = self._seen(loaded)
-        rewards = self._rewards.get((role, seen))
-        remarks = ensemble_remarks(rewards, loaded.sampling) if rewards else {}
-        if warning := self._warnings.get((role, seen)):
-            remarks["warning"] = warning
-        yield replace(shown, description={**shown.description, **remarks})
-        if model.members != (model,):
-            yield from (self._model_record(f"{role} member", member) for member in model.members)
-
-    def _model_record(self, role: str, model: RewardModel) -> ModelRecord:
-        provenance = self._scores.provenance(model)
-        report = self._scores.reports.get(model.fingerprint)
-        page = model.conformance or provenance.conformance
-        return ModelRecord(
-            role=role,
-            spec=model.spec,
-            name=model.name,
-            fingerprint=model.fingerprint,
-            description=dict(model.description or provenance.description or {}),
-            conformance=tuple(asdict(item) for item in page),
-            scoring=asdict(report) if report else {},
-        )
+    def _suite_data(self, loaded: LoadedSuite) -> dict[str, Any]:
+        seen = self._decisions.seen(loaded)
+        return suite_record(loaded, seen, self._subjects, self._scores, self._root).as_dict()
 
     def close(self) -> None:
         """Release models that tests kept loaded."""
@@ -458,6 +283,6 @@ class Runner:
             scorer.close()
 
 
-def _golden_source(loaded: LoadedSuite) -> str:
-    """Where golden comes from, in words."""
-    return loaded.suite.golden.model or f"column {loaded.suite.golden.column}"
+def _names(models: Mapping[str, RewardModel]) -> dict[str, str]:
+    """Role to what its model is called among these."""
+    return dict(zip(models, names_apart(list(models.values())), strict=True))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import RmcheckError, ScoringError, StoreError
 from rmcheck.models.model import Combined, RewardModel, Sample
 from rmcheck.runner.loaded import LoadedSuite
-from rmcheck.scoring.members import by_member, read_combined
+from rmcheck.scoring.members import by_member, kept_or_passing, read_combined
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request
 from rmcheck.store.lock import Waiting
@@ -29,6 +29,7 @@ class Scores:
         waiting: How to wait for other processes that score the same models.
 
     Attributes:
+        store_of: Where the scores of a model are kept.
         goldens: Golden RMs of the suites, by spec.
         serving: Serving engine of each suite that compares with one, by the suite's path.
         reports: What each model has scored, by its fingerprint.
@@ -37,15 +38,12 @@ class Scores:
     def __init__(self, store: Path, session_folder: Path, waiting: Waiting | None = None) -> None:
         self.kept = ScoreStore(store, waiting=waiting)
         self.passing = ScoreStore(session_folder, durable=False, waiting=waiting)
+        self.store_of = kept_or_passing(self.kept, self.passing)
         self.goldens: dict[str, RewardModel] = {}
         self.serving: dict[Path, RewardModel] = {}
         self.reports: dict[str, ScoringReport] = {}
         self._failed: dict[str, RmcheckError] = {}
         self._requests: dict[tuple[str, LoadedSuite], Request] = {}
-
-    def store_of(self, model: RewardModel) -> Store:
-        """Where the scores of a model are kept."""
-        return self.kept if model.kept else self.passing
 
     def fill(
         self, models: Sequence[RewardModel], suites: Sequence[LoadedSuite], fill: Fill

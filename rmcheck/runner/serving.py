@@ -4,13 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rmcheck.checks.record import DriftRecord
+from rmcheck.checks.record import EXCERPT, DriftRecord
 from rmcheck.errors import UsageError
 from rmcheck.metrics.rewards import Floats, Ints
 from rmcheck.models.model import RewardModel, Sample
-
-# Characters of a response that a record keeps.
-EXCERPT = 300
 
 
 def require_two_engines(first: RewardModel, second: RewardModel) -> None:
@@ -24,6 +21,15 @@ def require_two_engines(first: RewardModel, second: RewardModel) -> None:
             f"{first.spec} and {second.spec} are one model (fingerprint "
             f"{first.fingerprint[:8]}); parity compares two engines"
         )
+
+
+def names_apart(models: Sequence[RewardModel]) -> list[str]:
+    """What to call models that are compared: their names, or their specs where two share a name.
+
+    A checkpoint and the same checkpoint in bfloat16 have one name.
+    """
+    names = [model.name for model in models]
+    return [model.spec if names.count(model.name) > 1 else model.name for model in models]
 
 
 def worst_drifts(

@@ -52,7 +52,7 @@ def _sizes(samples: Sequence[Sample]) -> tuple[NDArray[np.int64], NDArray[np.int
             messages = sample.messages
             prompt = sum(len(message.content) for message in messages)
             starts.append(i)
-        sizes[i] = max(1, prompt + len(sample.response))
+        sizes[i] = prompt + len(sample.response)
     return sizes, np.array(starts, dtype=np.int64)
 
 

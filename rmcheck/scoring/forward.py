@@ -17,6 +17,9 @@ from rmcheck.store.scores import ModelScores
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+# Batches without a reward that a message tells in full.
+FAULTS_SHOWN = 3
+
 
 @dataclass(frozen=True)
 class Text:
@@ -77,6 +80,7 @@ def score_groups(
     provenance = Provenance.of(model)
     on_server = model.description.get("device") == "server"
     faults: list[str] = []
+    unscored = 0
     spare = spare_tokens(budget)
     start = 0
     while start < len(groups):
@@ -95,6 +99,7 @@ def score_groups(
             continue
         except PartialScoringError as error:
             faults.append(str(error))
+            unscored += len(batch) - len(error.rewards)
             rewards = np.array(list(error.rewards.values()), dtype=np.float64)
             batch = [batch[i] for i in error.rewards]
             inputs = [group[0].encoded for group in batch]
@@ -117,8 +122,18 @@ def score_groups(
         bar.update(tokens)
         start = end
     if faults:
-        raise ScoringError("\n".join(faults))
+        raise ScoringError(_without_reward(model, faults, unscored, len(groups)))
     return report
+
+
+def _without_reward(model: RewardModel, faults: Sequence[str], unscored: int, total: int) -> str:
+    """The message for all batches: their number first, and what the first of them say."""
+    if len(faults) == 1:
+        return faults[0]
+    count = f"{model.spec}: {unscored:,} of {total:,} texts have no reward"
+    more = len(faults) - FAULTS_SHOWN
+    rest = [f"and {more:,} more batches with such texts"] if more > 0 else []
+    return "\n".join([count, *faults[:FAULTS_SHOWN], *rest])
 
 
 def batch_order(model: RewardModel, encoded: Sequence[Encoded]) -> BatchOrder:

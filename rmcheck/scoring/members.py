@@ -18,6 +18,11 @@ from rmcheck.store.scores import Store
 StoreOf = Callable[[RewardModel], Store]
 
 
+def kept_or_passing(kept: Store, passing: Store) -> StoreOf:
+    """Models whose scores are for keeping in one store, all others in another."""
+    return lambda model: kept if model.kept else passing
+
+
 def by_member(requests: Iterable[Request]) -> list[list[Request]]:
     """What each model must score: one list a model, in the order of first mention.
 

@@ -1,7 +1,7 @@
 """What a suite wants scored, and reading it back."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from rmcheck.errors import StoreError
 from rmcheck.models.model import RewardModel, Sample, TooLong
+from rmcheck.pool.pool import Prompt
 from rmcheck.store.scores import Store
 from rmcheck.store.table import Found
 
@@ -43,6 +44,15 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request of {len(self.samples)} samples from {self.model.name}>"
+
+
+def samples_of(prompts: Iterable[Prompt]) -> list[Sample]:
+    """(M,) every response of every prompt, prompt by prompt."""
+    return [
+        Sample(prompt.prompt_id, index, prompt.messages, response)
+        for prompt in prompts
+        for index, response in zip(prompt.indices, prompt.responses, strict=True)
+    ]
 
 
 def golden_key(key: bytes, golden: float | None) -> bytes:

@@ -82,6 +82,24 @@ def test_the_command_line_wins_and_a_failure_shows_the_worst_texts(gate, engines
     assert "--rmcheck-serving=" in output.split("demo.yaml::flips", 1)[1]
 
 
+def test_a_failure_names_the_engine_of_the_suite(gate, engines):
+    """The report of a failed check says with which engine the candidate was compared."""
+    changed(engines, "rounded", "half")
+
+    output = gate(model=GATED, baseline=None).stdout.str()
+
+    assert "    candidate  serving_rules:gated\n    serving    serving_rules:half\n" in output
+
+
+def test_engines_of_one_name_are_told_apart_by_their_settings(gate, engines):
+    """One checkpoint with two settings has one name; then both are shown as they were given."""
+    other = GATED.replace("version=1", "version=2")
+
+    result = gate(f"--rmcheck-serving={other}", model=GATED, baseline=None)
+
+    result.stdout.fnmatch_lines([f"rmcheck: candidate {GATED} (*), serving {other} (*)"])
+
+
 def test_each_engine_is_scored_once_for_all_suites(gate, engines):
     """A second suite with the same engine finds its scores; a second run scores nothing."""
     (engines.path / "other.yaml").write_text(SUITE.replace("demo", "other"))

@@ -101,6 +101,7 @@ def test_a_folder_is_all_data_files_below_it_in_order(tmp_path):
         (b'{"a": 1}\n', "unknown format: the row has the fields a\n"),
         (b"{}\n", "unknown format: the row has the fields (none)\n"),
         (b"{not json}\n", ":1: not JSON: Expecting property name"),
+        (b'{"prompt": "half\n', ":1: not JSON: Unterminated string starting at column 12"),
     ],
 )
 def test_broken_files(data, message, tmp_path):

@@ -116,12 +116,44 @@ def test_packed_batches_hold_every_sample_once_within_the_budget(rows, budget):
 
 
 def test_a_prompt_that_nearly_fits_is_not_computed_twice():
-    """A budget that ends inside a prompt is passed by up to a quarter, and by no more."""
+    """A budget that ends inside a prompt is passed by up to a quarter, and by no more; where that
+    does not complete the prompt it is not passed at all.
+    """  # noqa: D205
     rows = [[0] * 50 + [i, i] for i in range(1, 20)]
-    whole = 50 + 2 * 19
 
-    assert len(list(cut(PackedOrder(rows), whole - 5))) == 1
-    assert len(list(cut(PackedOrder(rows), whole // 2))) > 1
+    assert tokens_of(rows) == 88 == 71 + 71 // 4
+    assert len(list(cut(PackedOrder(rows), 71))) == 1
+    assert len(list(cut(PackedOrder(rows), 70))) == 2
+    assert tokens_of([rows[i] for i in next(cut(PackedOrder(rows), 70))]) == 70
+
+
+def test_only_the_prompt_that_was_begun_is_completed():
+    """The spare tokens are for the responses of one prompt, not for the next one."""
+    rows = [[p] * 50 + [100 + i, i] for p in range(2) for i in range(19)]
+
+    assert [len(batch) for batch in cut(PackedOrder(rows), 71)] == [19, 19]
+
+
+def test_a_prompt_that_is_cut_is_computed_in_each_piece():
+    """The first sample of a batch pays for its prompt, the others share it."""
+    samples = PackedOrder([[0] * 50 + [i, i] for i in range(1, 20)])
+
+    assert samples.computed(5, 9) == 50 + 2 * 4
+    assert samples.end(5, 50 + 2 * 4) == 9
+
+
+def test_a_prompt_is_shared_in_whole_blocks():
+    """A model that shares 16 tokens at a time computes the last two of fifty again."""
+    rows = [[0] * 50 + [1], [0] * 50 + [2]]
+
+    assert PackedOrder(rows, block=16).computed(0, 2) == 51 + 51 - 48
+
+
+def test_a_budget_that_ends_between_prompts_is_not_passed():
+    """There is nothing to complete: the next prompt is computed once in either batch."""
+    rows = [[1] * 40, [2] * 40]
+
+    assert list(cut(PackedOrder(rows), 70)) == [[0], [1]]
 
 
 @given(conversations().filter(bool), st.integers(1, 400))

@@ -8,7 +8,7 @@ from counting_models import numbered_samples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmcheck.errors import StoreError
+from rmcheck.errors import ScoringError, StoreError, UsageError
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
@@ -17,7 +17,7 @@ from rmcheck.scoring.ray_actor import Assignment, Fault, ScoringActor
 from rmcheck.scoring.ray_cluster import Node
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import scores_of
-from rmcheck.store.scores import ScoreStore
+from rmcheck.store.scores import FolderModelScores, ScoreStore
 
 pools = st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=6), max_size=30)
 
@@ -68,11 +68,13 @@ def test_only_prompts_larger_than_a_block_are_cut(lengths, actors, largest):
 
 
 def test_prompts_with_the_longest_texts_come_first():
-    """What may not fit in memory is met at once, and a block holds texts of like length."""
-    samples = pool_samples([[5], [50], [20, 1]])
+    """What may not fit in memory is met at once, and a block holds texts of like length; a prompt
+    with many short texts is not a long one.
+    """  # noqa: D205
+    samples = pool_samples([[5], [50], [20, 20, 20]])
     order = np.concatenate(cut_blocks(samples, actors=1))
 
-    assert [samples[i].prompt_id for i in order] == ["p1", "p2", "p2", "p0"]
+    assert [samples[i].prompt_id for i in order] == ["p1", "p2", "p2", "p2", "p0"]
 
 
 def test_equal_texts_make_blocks_of_equal_size():
@@ -154,8 +156,43 @@ def test_another_model_is_refused(assignment):
     fault = ScoringActor().open(replace(assignment, fingerprint="ab" * 32))
 
     assert isinstance(fault, Fault)
+    assert fault.kind == ScoringError.__name__
     assert "is another model here (fingerprint " in fault.message
     assert "than on head-node (abababababababab)" in fault.message
+
+
+def test_a_model_that_cannot_be_opened_there_is_a_fault(assignment):
+    """Of the class of its error, which the driver raises with the place before the text."""
+    fault = ScoringActor().open(replace(assignment, spec="python:lengths:length?versio=1"))
+
+    assert isinstance(fault, Fault)
+    assert fault.kind == UsageError.__name__
+    assert fault.message.startswith("node ")
+    assert "versio" in fault.message
+
+
+def test_an_actor_keeps_to_the_budget(assignment):
+    """The driver's option holds in every process."""
+    actor, samples = ScoringActor(), numbered_samples(20)
+    actor.open(replace(assignment, budget=30))
+    report = actor.score(samples, "error")
+
+    assert isinstance(report, ScoringReport)
+    assert report.batches > 1
+
+
+def test_an_actor_that_cannot_write_scores_nothing(assignment, monkeypatch):
+    """It is found out before the first text, as in one process."""
+
+    def refuse(self):
+        raise StoreError("read-only")
+
+    monkeypatch.setattr(FolderModelScores, "check_writable", refuse)
+    fault = ScoringActor().open(assignment)
+
+    assert isinstance(fault, Fault)
+    assert fault.kind == StoreError.__name__
+    assert fault.message.endswith(": read-only")
 
 
 def test_reports_add_up():

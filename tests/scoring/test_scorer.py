@@ -1,5 +1,6 @@
 """Scoring fills the store with what is missing, and with nothing that is wrong."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +9,11 @@ from counting_models import CountingModel, numbered_samples, reward_of, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmcheck.errors import ScoringError, StoreError, UsageError
+from rmcheck.errors import PartialScoringError, ScoringError, StoreError, UsageError
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.scoring.request import Request, scores_of
 from rmcheck.scoring.scorer import fill, fill_requests
-from rmcheck.store.scores import MemoryStore, ScoreStore
+from rmcheck.store.scores import FolderModelScores, MemoryStore, ScoreStore
 
 
 @pytest.fixture
@@ -43,6 +44,35 @@ def test_every_sample_gets_its_own_reward(texts, budget, known):
     assert parts == report.requested == len(texts)
 
 
+class Refusing(CountingModel):
+    """Has a reward for every text but those that end in an even digit."""
+
+    def score(self, batch):
+        """See `RewardModel`; the others are handed over with the error."""
+        texts = [encoded.sample.response for encoded in batch]
+        rewards = {i: reward_of(text) for i, text in enumerate(texts) if text[-1] not in "02468"}
+        if len(rewards) == len(batch):
+            return np.array(list(rewards.values()))
+        raise PartialScoringError(
+            f"counting:model: {len(batch) - len(rewards)} of {len(batch)} refused",
+            rewards,
+            goes_on=True,
+        )
+
+
+@pytest.mark.parametrize(("batch", "shown", "more"), [(1, 3, 7), (10, 2, 0), (20, 1, 0)])
+def test_many_faulty_batches_are_one_short_message(store, batch, shown, more):
+    """How many texts of all have no reward, what three batches say, how many more there are."""
+    samples = [sample(f"answer {i:03d}", f"p{i}") for i in range(20)]
+    with pytest.raises(ScoringError) as caught:
+        fill(Refusing(), samples, store, budget=2 * batch)
+    lines = str(caught.value).splitlines()
+
+    assert sum("refused" in line for line in lines) == shown
+    assert ("counting:model: 10 of 20 texts have no reward" in lines) == (shown > 1)
+    assert (f"and {more} more batches with such texts" in lines) == (more > 0)
+
+
 def test_a_second_run_loads_nothing(store):
     """When all is stored the model is not loaded, and nothing is encoded or written."""
     samples = numbered_samples(20)
@@ -55,6 +85,35 @@ def test_a_second_run_loads_nothing(store):
     assert (report.scored, report.from_store) == (0, 20)
     assert len(parts) == 1
     assert parts == [path.name for path in (store.folder / "scores").rglob("*.parquet")]
+
+
+def test_what_another_process_scored_meanwhile_is_read(store, monkeypatch):
+    """While this one waited for the lock: it looks again, and loads nothing."""
+    samples, lock = numbered_samples(5), FolderModelScores.lock
+
+    def waited(self):
+        monkeypatch.setattr(FolderModelScores, "lock", lock)
+        fill(CountingModel(), samples, ScoreStore(store.folder))
+        return lock(self)
+
+    monkeypatch.setattr(FolderModelScores, "lock", waited)
+    model = CountingModel()
+    report = fill(model, samples, store)
+
+    assert model.loads == 0
+    assert (report.scored, report.from_store) == (0, 5)
+
+
+def test_a_store_that_takes_no_rows_is_found_out_before_the_lock(store, monkeypatch):
+    """Nobody waits for hours for a disk that is full."""
+
+    def refuse(self):
+        raise StoreError("full")
+
+    monkeypatch.setattr(FolderModelScores, "check_writable", refuse)
+    monkeypatch.setattr(FolderModelScores, "lock", None)
+    with pytest.raises(StoreError, match="full"):
+        fill(CountingModel(), numbered_samples(5), store)
 
 
 def test_the_order_of_events(store):
@@ -198,6 +257,58 @@ def test_a_bad_reward_stops_and_loses_no_other(store, spoil, says, lost):
     assert sorted(t for batch in sound.batches for t in batch) == lost
 
 
+class Faulty(CountingModel):
+    """Has no reward for texts with `bad` in them, and says whether it can go on."""
+
+    def __init__(self, goes_on):
+        super().__init__()
+        self.goes_on = goes_on
+
+    def score(self, batch):
+        """Rewards of the others."""
+        rewards = super().score(batch)
+        texts = self.batches[-1]
+        sound = {i: rewards[i] for i, text in enumerate(texts) if "bad" not in text}
+        if len(sound) < len(texts):
+            raise PartialScoringError(f"no reward: {texts}", sound, goes_on=self.goes_on)
+        return rewards
+
+
+@pytest.mark.parametrize(("goes_on", "batches"), [(True, 3), (False, 1)])
+def test_texts_without_a_reward_are_told_once_the_others_are_scored(store, goes_on, batches):
+    """The batches after theirs are scored where the model can go on; a batch of them alone stores
+    nothing, and every fault is in the message.
+    """  # noqa: D205
+    texts = ["bad 1 " + "x" * 40, "good " + "x" * 41, "bad 2 " + "x" * 80, "good"]
+    model = Faulty(goes_on)
+    with pytest.raises(ScoringError) as caught:
+        fill(model, [sample(text) for text in texts], store, budget=22)
+
+    assert len(model.batches) == batches
+    assert str(caught.value).count("no reward: ['bad") == (2 if goes_on else 1)
+    assert len(store.open(model.fingerprint)) == (2 if goes_on else 0)
+    assert len(list(store.folder.rglob("*.parquet"))) == (2 if goes_on else 0)
+
+
+def test_progress_is_told_in_tokens(store, monkeypatch):
+    """The bar's total is what is scored, and batch by batch it is reached."""
+    seen = []
+
+    class Bar(nullcontext):
+        def update(self, tokens):
+            seen.append(tokens)
+
+    def bar(label, tokens, stream):
+        seen.append(-tokens)
+        return Bar(Bar())
+
+    monkeypatch.setattr("rmcheck.scoring.engine.progress_bar", bar)
+    report = fill(CountingModel(), numbered_samples(20), store, budget=40)
+
+    assert sum(seen) == 0
+    assert len(seen) == 1 + report.batches > 2
+
+
 class Small(CountingModel):
     """Has memory for `most` padded tokens."""
 
@@ -235,6 +346,53 @@ def test_a_batch_that_does_not_fit_is_halved(most, budget):
         )
 
 
+class Packed(CountingModel):
+    """Computes a common beginning once, and fails on more than `most` tokens."""
+
+    shares_prefixes = True
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+
+    def score(self, batch):
+        """One byte is one token; all samples share their first 50."""
+        if 50 + sum(len(e.ids) - 50 for e in batch) > self.most:
+            raise MemoryError
+        return super().score(batch)
+
+
+@pytest.mark.parametrize(("most", "batches"), [(88, [19]), (87, [9, 9, 1])])
+def test_a_prompt_is_completed_unless_memory_is_short(most, batches):
+    """The budget of 71 is passed by 17 tokens to complete a prompt; once a batch of 88 did not
+    fit, its half of 68 tokens is not passed by any.
+    """  # noqa: D205
+    model = Packed(most)
+    fill(model, [sample("q" * 50 + f"{i:02}") for i in range(19)], MemoryStore(), budget=71)
+
+    assert [len(batch) for batch in model.batches] == batches
+
+
+@pytest.mark.parametrize(
+    ("durable", "device", "packed", "batches"),
+    [(True, "", False, 2), (False, "", False, 1), (True, "cpu", False, 40), (True, "cpu", True, 5)],
+)
+def test_the_budget_follows_from_model_device_and_store(tmp_path, durable, device, packed, batches):
+    """20,000 tokens: 16,384 a batch for a function, all at once where nothing is kept; on a CPU
+    512, and 4,096 for a model that pads nothing.
+    """  # noqa: D205
+
+    class Placed(CountingModel):
+        shares_prefixes = packed
+        description = {"device": device}  # noqa: RUF012
+
+    size = 500 if packed else 2000
+    samples = [sample(f"{i:04}" + "x" * (size - 4)) for i in range(40)]
+    store = ScoreStore(tmp_path / ".rmcheck", durable=durable)
+
+    assert fill(Placed(), samples, store).batches == batches
+
+
 def test_a_sample_that_does_not_fit_alone_is_named(store):
     """No endless halving: prompt, response and length are in the message."""
     with pytest.raises(ScoringError, match=r"prompt 'p12', response 0 does not fit .* \(14 tokens"):
@@ -254,6 +412,7 @@ def test_a_proof_that_does_not_fit_is_made_on_fewer_samples():
     fill(model, numbered_samples(60), MemoryStore())
 
     assert [len(proof) for proof in model.proofs] == [8, 4, 2]
+    assert model.proofs[2] == model.proofs[0][:2] == sorted(model.proofs[0])[:2]
 
 
 def test_what_must_not_be_kept_is_refused_by_a_durable_store(tmp_path):
@@ -337,6 +496,17 @@ def test_models_of_text_pad_nothing():
     assert report.batches < report.scored == 20
     assert report.padding_waste == 0.0
     assert "padding" not in str(report)
+
+
+def test_a_server_does_not_tell_what_it_pads():
+    """Its tokens are counted as they are sent, though the batches have texts of many lengths."""
+
+    class Served(CountingModel):
+        description = {"device": "server"}  # noqa: RUF012
+
+    report = fill(Served(), numbered_samples(20), MemoryStore(), budget=40)
+
+    assert report.padded_tokens == report.tokens
 
 
 def test_the_report_as_a_line():

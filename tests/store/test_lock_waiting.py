@@ -68,7 +68,7 @@ def test_who_holds_the_lock_is_told_until_the_limit(hold, tmp_path):
         raise AssertionError("the lock is another's")
     message = str(caught.value)
 
-    assert len(said) >= 2
+    assert 2 <= len(said) <= 5
     assert all(f"process {process.pid} on {platform.node()}, since 20" in line for line in said)
     assert all("waiting for it" in line and str(tmp_path) in line for line in said)
     assert message.startswith(f"{tmp_path}: another process (process {process.pid} on ")
@@ -139,6 +139,17 @@ def test_a_signature_that_cannot_be_read_is_no_fault(hold, tmp_path):
         held_lock(tmp_path, Waiting(limit=0)),
     ):
         raise AssertionError("the lock is another's")
+
+
+def test_a_holder_that_cannot_sign_holds_the_lock_all_the_same(tmp_path, monkeypatch):
+    """Who waits is told less, and nothing else depends on the signature."""
+
+    def refuse(folder, run):
+        raise OSError("full")
+
+    monkeypatch.setattr(locks, "_sign", refuse)
+    with held_lock(tmp_path, Waiting(tell=never)):
+        assert holder_of(tmp_path) is None
 
 
 def test_words_go_to_standard_error(hold, tmp_path, capsys):
