@@ -37,7 +37,7 @@ def add_store(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_lock_timeout(command: argparse.ArgumentParser) -> None:
+def add_lock_timeout(command: argparse._ActionsContainer) -> None:
     """How long to wait for another process that scores the same model."""
     command.add_argument(
         "--lock-timeout",

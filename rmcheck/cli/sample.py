@@ -3,10 +3,17 @@
 import argparse
 from pathlib import Path
 
+from rmcheck.cli.arguments import add_lock_timeout
 from rmcheck.errors import UsageError
 
 # Options of one way only, with their defaults; argparse holds None where they are not given.
-_DESIGN: dict[str, object] = {"n": None, "random": 5, "model": None, "store": Path(".rmcheck")}
+_DESIGN: dict[str, object] = {
+    "n": None,
+    "random": 5,
+    "model": None,
+    "store": Path(".rmcheck"),
+    "lock_timeout": None,
+}
 _POLICY: dict[str, object] = {"responses": None, "max_tokens": 512, "temperature": 1.0}
 
 
@@ -40,6 +47,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--model", metavar="SPEC", help="reward model whose choices are to be labelled"
     )
     design.add_argument("--store", type=Path, metavar="DIR", help="kept scores (default .rmcheck)")
+    add_lock_timeout(design)
     design.add_argument("--n", metavar="N,N,…", help="n of best-of-n: 4,16,64")
     design.add_argument(
         "--random", type=int, metavar="N", help="random responses a prompt (default 5)"
@@ -125,11 +133,13 @@ def _choose(options: argparse.Namespace) -> int:
     from rmcheck.regret.annotation import Design, annotation, parsed_numbers
     from rmcheck.scoring.members import fill_members, kept_or_passing, read_combined
     from rmcheck.scoring.request import Request, samples_of
+    from rmcheck.store.lock import Waiting
     from rmcheck.store.scores import MemoryStore, ScoreStore
 
     design = Design(parsed_numbers(options.n), options.random, options.prompts, options.seed)
     pool = read_pool(options.pool, format=options.format)
-    store_of = kept_or_passing(ScoreStore(options.store), MemoryStore())
+    store = ScoreStore(options.store, waiting=Waiting(options.lock_timeout))
+    store_of = kept_or_passing(store, MemoryStore())
     request = Request(open_model(options.model), tuple(samples_of(pool.prompts)))
     for report in fill_members([request], store_of):
         print(report)

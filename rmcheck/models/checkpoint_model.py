@@ -82,6 +82,13 @@ class CheckpointModel(RewardModel, Generic[TokenizerT]):
         return cast(PrefixRule, self._set.get("prefix", "off"))
 
     @property
+    def prefix_in_use(self) -> PrefixRule:
+        """Whether prompts are shared; `auto` until the proof has decided."""
+        if self.shares_prefixes:
+            return "shared"
+        return "off" if self.conformance else self.prefix
+
+    @property
     def template_source(self) -> str:
         """Where the chat template comes from."""
         return self._set["template"] or "the tokenizer's own"

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Real
@@ -114,8 +115,9 @@ class PythonRewardModel(RewardModel):
                 raise
             # Whatever the user's code raises.
             except Exception as error:
+                where = _place(error)
                 raise ScoringError(
-                    f"{self.spec}: the function raised {type(error).__name__}: {error}"
+                    f"{self.spec}: the function raised {type(error).__name__}: {error}{where}"
                 ) from error
         return checked_rewards(self._numbers(answer, len(batch)), batch, self.spec)
 
@@ -153,6 +155,12 @@ def _find(module: str) -> importlib.machinery.ModuleSpec | None:
         return importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return None
+
+
+def _place(error: Exception) -> str:
+    """The innermost line of the user's code that an error comes from."""
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename != __file__]
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 @contextmanager

@@ -58,7 +58,7 @@ class TransformersRewardModel(ClassifierModel):
             "dtype": self._set["dtype"],
             "device": str(scorer.device) if scorer else self._set["device"],
             "attention": scorer.attention if scorer else self._set["attention"],
-            "prefix": "shared" if self.shares_prefixes else "off",
+            "prefix": self.prefix_in_use,
             "quantisation": self.checkpoint.quantisation,
             "head": str(self.head),
             "max_length": str(self.max_length or "no limit"),

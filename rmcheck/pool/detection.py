@@ -17,6 +17,10 @@ FIRST_ROWS = 20
 NumberedRow = tuple[int, dict[str, Any] | RowFault]
 
 
+# In a suite and on the command line.
+_OPTION = "`format:` or `--format`"
+
+
 def reader_names() -> tuple[str, ...]:
     """What `format:` may be."""
     return tuple(sorted(reader.name for reader in READERS))
@@ -74,17 +78,19 @@ def detected_reader(file: Path, first: list[NumberedRow], *, prompts_alone: bool
         raise _problem(file, _unknown_format(file, rows[0], readers), line=rows[0].line)
     if len(matched) > 1:
         seen = ", ".join(f"{name} (first at {line})" for name, line in lines.items())
-        raise _problem(file, f"the rows look like several formats: {seen}; name one with `format:`")
+        raise _problem(file, f"the rows look like several formats: {seen}; name one with {_OPTION}")
     return next(iter(matched.values()))
 
 
 def _unknown_format(file: Path, row: Row, readers: Iterable[Reader]) -> str:
     hint = f"if these are prompts: {sample_first(file)}\n" if PROMPTS.matches(row) else ""
-    formats = "\n".join(f"  {reader.name}: {reader.fields}" for reader in readers)
+    # Where prompts alone are read they are what was probably meant.
+    first = sorted(readers, key=lambda reader: reader is not PROMPTS)
+    formats = "\n".join(f"  {reader.name}: {reader.fields}" for reader in first)
     return (
         f"unknown format: the row has the fields {', '.join(row) or '(none)'}\n{hint}"
         f"known formats and their fields:\n{formats}\n"
-        "name one with `format:` where the fields alone cannot tell"
+        f"name one with {_OPTION} where the fields alone cannot tell"
     )
 
 

@@ -260,6 +260,20 @@ def test_the_page_names_tag_answers_and_the_worst_step(causal, steps):
     assert "the worst of 5 is" in details["steps"]
 
 
+def test_a_model_that_would_rather_say_something_else_is_a_warning(labelled, causal, steps):
+    """A policy is no process reward model: its `+` and `-` hold little of the probability."""
+    policy, judge = loaded(causal, CAUSAL), loaded(labelled)
+    for model in (policy, judge):
+        model.prove(model.encode(steps))
+    answers = {m: next(i for i in m.conformance if i.name == "answers") for m in (policy, judge)}
+
+    assert "WARNING" in answers[policy].detail
+    assert "is it a process reward model" in policy.description["warning"]
+    assert answers[judge].status == "pass"
+    assert "together 1 of the probability" in answers[judge].detail
+    assert "warning" not in judge.description
+
+
 def test_a_tag_of_several_tokens_is_a_note(labelled, steps):
     """Published models have tags of one token; more may be right, and is told."""
     model = loaded(labelled, r"?aggregate=min&step=\n&tag=<<")

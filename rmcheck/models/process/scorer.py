@@ -102,6 +102,14 @@ class ProcessScorer(LoadedModel):
             read = logits[torch.from_numpy(_tags([marks])[0]).to(logits.device)].float()
             return _numbers(read[:, self.answers[0]] - read[:, self.answers[1]])
 
+    def answer_mass(self, row: Sequence[int], marks: Sequence[int]) -> Floats:
+        """(K,) probability of both answers together at one row's tags, among all logits there."""
+        torch, _ = engine()
+        with memory_errors(), torch.inference_mode():
+            logits = self._model(**self._inputs([row])).logits[0]
+            read = logits[torch.from_numpy(_tags([marks])[0]).to(logits.device)].float()
+            return _numbers(read.softmax(-1)[:, list(self.answers)].sum(-1))
+
     def close(self) -> None:
         """Give the memory back."""
         self._inner = self._weight = self._bias = None
