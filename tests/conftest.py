@@ -1,7 +1,10 @@
-"""How Hypothesis searches, in all tests."""
+"""What all tests share: how Hypothesis searches, and imports that must not be forgotten."""
 
+import importlib
 import os
+import warnings
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No deadlines and no complaint about slowness: a busy machine is no bug. On CI the examples are the
@@ -10,3 +13,17 @@ _patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("random", **_patient)
 settings.register_profile("ci", derandomize=True, **_patient)
 settings.load_profile("ci" if os.environ.get("CI") else "random")
+
+
+@pytest.fixture(scope="session")
+def imported_for_good():
+    """What cannot be imported twice: parts of torch register themselves when they are imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("torch.distributed.tensor")
+
+
+@pytest.fixture
+def pytester(imported_for_good, pytester):
+    """Pytest's own; after a test it forgets the modules that were imported meanwhile."""
+    return pytester

@@ -3,9 +3,9 @@
     python killed_scoring.py '{"engine": "spec", …}'
 
 tells {engine: [fingerprint of each member, …]}, then reads lines of JSON: `engine`, `store`, `log`
-and `seconds` after which the child is killed, null for never. The answer to each is the exit code,
-negative where a signal ended it. The log holds one line a batch that was begun: the numbers of
-the texts, told by the last word of the response.
+and `kill`: how many batches the child begins, and how many seconds later it is killed; null for
+never. The answer to each is the exit code, negative where a signal ended it. The log holds one line
+a batch that was begun: the numbers of the texts, told by the last word of the response.
 """
 
 import json
@@ -74,8 +74,8 @@ def score_all(model: RewardModel, store: Path) -> None:
     fill_members([request], lambda _: kept, release=False)  # nothing is left
 
 
-def child(model: RewardModel, store: Path, seconds: float | None) -> int:
-    """Exit code of a process that scores, killed after some seconds."""
+def child(model: RewardModel, store: Path, log: Path, kill: tuple[int, float] | None) -> int:
+    """Exit code of a process that scores, killed some seconds after it began some batches."""
     pid = os.fork()
     if not pid:
         try:
@@ -84,9 +84,16 @@ def child(model: RewardModel, store: Path, seconds: float | None) -> int:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    if seconds is not None:
-        time.sleep(seconds)
-        os.kill(pid, signal.SIGKILL)  # not yet waited for, so it is still ours
+    if kill is None:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    batches, seconds = kill
+    while log.read_bytes().count(b"\n") < batches:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.0005)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGKILL)  # not yet waited for, so it is still ours
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
@@ -104,7 +111,7 @@ def main(specs: dict[str, str]) -> None:
         asked = json.loads(line)
         model, log = engines[asked["engine"]]
         log[:] = [Path(asked["log"])]
-        _tell(child(model, Path(asked["store"]), asked["seconds"]))
+        _tell(child(model, Path(asked["store"]), log[0], asked["kill"]))
 
 
 if __name__ == "__main__":

@@ -42,11 +42,14 @@ class Scoring:
         )
         self.members = json.loads(self._process.stdout.readline())
 
-    def run(self, engine, store, seconds=None):
-        """Exit code of a child, and the batches that it began: (fingerprint, texts)."""
+    def run(self, engine, store, kill=None):
+        """Exit code of a child, and the batches that it began: (fingerprint, texts).
+
+        It is killed `kill[1]` seconds after it began `kill[0]` batches.
+        """
         log = self.folder / "batches"
         log.write_text("")
-        asked = {"engine": engine, "store": str(store), "log": str(log), "seconds": seconds}
+        asked = {"engine": engine, "store": str(store), "log": str(log), "kill": kill}
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         code = int(self._process.stdout.readline())
@@ -95,8 +98,10 @@ def test_killed_at_random_and_resumed(engine, scoring, tmp_path):
     members = scoring.members[engine]
     assert scoring.run(engine, tmp_path / "whole")[0] == 0
     started = time.perf_counter()
-    assert scoring.run(engine, tmp_path / "timed")[0] == 0
+    code, batches = scoring.run(engine, tmp_path / "timed")
     seconds = time.perf_counter() - started
+    most = len(batches)
+    assert code == 0
     truth = {name: stored(tmp_path / "whole", name) for name in members}
     rng = random.Random(engine)
     killed = resumed = number = 0
@@ -108,8 +113,8 @@ def test_killed_at_random_and_resumed(engine, scoring, tmp_path):
         code = None
         while code != 0:
             # When all kills are done the last run is left in peace.
-            moment = rng.uniform(0, seconds) if killed < KILLS[engine] else None
-            code, batches = scoring.run(engine, store, moment)
+            moment = (rng.randrange(most), rng.uniform(0, 2 * seconds / most))
+            code, batches = scoring.run(engine, store, moment if killed < KILLS[engine] else None)
             assert code in (0, -9)
             killed += code == -9
             after = {name: stored(store, name) for name in members}
@@ -131,4 +136,4 @@ def test_killed_at_random_and_resumed(engine, scoring, tmp_path):
         assert times == in_flight + once
 
     assert killed == KILLS[engine]
-    assert resumed
+    assert resumed >= 2
