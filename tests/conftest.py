@@ -20,7 +20,7 @@ def imported_for_good():
     """What cannot be imported twice: parts of torch register themselves when they are imported."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        importlib.import_module("transformers.generation.utils")  # all that transformers needs of it
+        importlib.import_module("transformers.generation.utils")
 
 
 @pytest.fixture
