@@ -25,7 +25,7 @@ from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.scores import ScoreStore
 
 TEXTS = 36
-BUDGET = 150
+BUDGET = 60
 
 
 def numbered_samples() -> list[Sample]:
