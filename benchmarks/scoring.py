@@ -3,10 +3,12 @@
     python benchmarks/scoring.py                    # writes benchmarks/results/scoring.json
     python benchmarks/scoring.py --rounds 1 --scale 0.5 --stored 1000      # a quick look
     python benchmarks/scoring.py --shape 8b --device cuda --dtype bfloat16 --scale 16
+    python benchmarks/scoring.py --pools POOL.jsonl.gz --prompts 6         # real texts
 
 A random Llama and made-up texts, lengths spread as people's are: prompts of about 200 tokens with
 2, 8 or 64 responses of about 100; `answers`, long answers to short questions; and `long prompts`,
-both with 8 responses a prompt.
+both with 8 responses a prompt. Or the texts of pools, as many prompts as said, evenly spaced
+among all by length, and a byte-level BPE made from the pools themselves.
 
 1. scoring: rmcheck with shared prompts and without (token-budget batches), store included, against
    one text at a time, the text-classification pipeline of transformers, and what rewardbench does
@@ -19,8 +21,8 @@ both with 8 responses a prompt.
 3. warm: 100,000 stored scores read back in a new process, which must not import torch.
 
 `peak share` is what a contender must compute (linear layers and causal attention, no padding, a
-prompt once where it is shared) by its time, over the rate of one large matrix product measured in
-the same run.
+prompt once where it is shared, of the last layer what rmcheck computes) by its time, over the rate
+of one large matrix product measured in the same run.
 """
 
 import argparse
@@ -32,7 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from importlib.util import find_spec
@@ -48,7 +50,8 @@ from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.registry import open_model
 from rmcheck.models.transformers_model import TransformersRewardModel
 from rmcheck.models.vllm.pooling import VllmPooling
-from rmcheck.pool.pool import Message
+from rmcheck.pool import read_pool
+from rmcheck.pool.pool import Message, Pool, Prompt
 from rmcheck.scoring.batches import PackedOrder, PaddedOrder, cut, default_budget
 from rmcheck.scoring.request import Request, scores_of
 from rmcheck.scoring.scorer import fill_requests
@@ -57,7 +60,7 @@ from rmcheck.store.scores import ScoreStore
 
 RESULTS = Path(__file__).parent / "results" / "scoring.json"
 PADDED_BUDGETS = (256, 512, 1024, 2048)
-PACKED_BUDGETS = (1024, 2048, 4096, 8192)
+PACKED_BUDGETS = (2048, 4096, 8192, 16_384)
 # Prompts at --scale 1, responses to each, median words of a prompt and of a response.
 SETS = {
     "2 responses": (8, 2, 195, 90),
@@ -79,6 +82,7 @@ WORDS = (
     *("a", "be", "can", "dog", "even", "from", "give", "have"),
     *("into", "just", "know", "long", "more", "never", "only", "people"),
 )
+SPECIAL = ["<unk>", "<s>", "</s>", "<pad>", "<|user|>", "<|assistant|>"]
 Rewards = NDArray[np.float64]
 Contender = Callable[[], Rewards]
 
@@ -99,29 +103,67 @@ def made_up_samples(prompts: int, responses: int, asked: int, answered: int) -> 
     return samples
 
 
-def save_tokenizer(folder: Path) -> int:
-    """A tokenizer that knows the words above; the size of its vocabulary."""
-    import transformers
+def pool_samples(pool: Pool, prompts: int) -> list[Sample]:
+    """All responses of some prompts, evenly spaced among all by the characters of both."""
+
+    def characters(prompt: Prompt) -> int:
+        return sum(len(m.content) for m in prompt.messages) + sum(map(len, prompt.responses))
+
+    ranked = sorted(pool.prompts, key=characters)
+    chosen = {int((i + 0.5) * len(ranked) / prompts) for i in range(prompts)}
+    return [
+        Sample(ranked[at].prompt_id, i, ranked[at].messages, response)
+        for at in sorted(chosen)
+        for i, response in enumerate(ranked[at].responses)
+    ]
+
+
+def word_tokenizer() -> Any:
+    """Knows the words above."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    special = ["<unk>", "<s>", "</s>", "<pad>", "<|user|>", "<|assistant|>"]
-    vocabulary = {word: i for i, word in enumerate([*special, *WORDS])}
+    vocabulary = {word: i for i, word in enumerate([*SPECIAL, *WORDS])}
     core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return core
+
+
+def pool_tokenizer(pools: Iterable[Pool]) -> Any:
+    """Byte-level BPE of 32,000 tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=32_000,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = (response for pool in pools for prompt in pool.prompts for response in prompt.responses)
+    core.train_from_iterator(texts, trainer)
+    return core
+
+
+def save_tokenizer(folder: Path, core: Any) -> int:
+    """The size of its vocabulary."""
+    import transformers
+
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=core,
         unk_token="<unk>",
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
-        additional_special_tokens=special[4:],
+        additional_special_tokens=SPECIAL[4:],
     )
     tokenizer.chat_template = (
         "{{ bos_token }} {% for m in messages %}<|{{ m.role }}|> {{ m.content }} {% endfor %}"
         "{{ eos_token }}"
     )
     tokenizer.save_pretrained(folder)
-    return len(vocabulary)
+    return int(core.get_vocab_size())
 
 
 def random_llama(shape: str, vocabulary: int) -> Any:
@@ -151,13 +193,15 @@ def random_llama(shape: str, vocabulary: int) -> Any:
     return model.eval()
 
 
-def loaded_model(folder: Path, shape: str, device: str, dtype: str) -> TransformersRewardModel:
+def loaded_model(
+    folder: Path, tokenizer: Any, shape: str, device: str, dtype: str
+) -> TransformersRewardModel:
     """The model as rmcheck loads one; a large one's weights are made in place, never on disk."""
     import torch
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    vocabulary = save_tokenizer(folder)
+    vocabulary = save_tokenizer(folder, tokenizer)
     random_llama("13m", vocabulary).save_pretrained(folder)
     model = open_model(f"hf:{folder}?device={device}&dtype={dtype}")
     assert isinstance(model, TransformersRewardModel)
@@ -276,16 +320,29 @@ class Race:
         """Tokens of each sample."""
         return [e.length for e in self.model.encode(self.samples)]
 
-    def flops(self, shared: bool) -> float:
-        """Of the linear layers and of causal attention, without padding."""
+    def flops(self, shared: bool, last_whole: bool = True) -> float:
+        """Of the linear layers and of causal attention, without padding.
+
+        Args:
+            shared: Whether a prompt is computed once.
+            last_whole: Whether the last layer is computed at all tokens; where not, only its
+                queries, keys and values count.
+        """
         body = self.model.scorer._body
-        layers = sum(p.numel() for n, p in body.named_parameters() if "embed" not in n)
-        config = body.config
+        parts = [(n, p.numel()) for n, p in body.named_parameters() if "embed" not in n]
+        layers = body.config.num_hidden_layers
+        if not last_whole:
+            last = f"layers.{layers - 1}."
+            parts = [
+                (n, count)
+                for n, count in parts
+                if not n.startswith((f"{last}mlp", f"{last}self_attn.o"))
+            ]
         rows = [e.ids for e in self.model.encode(self.samples)]
         packed = packed_rows(rows, [0] * len(rows), LEAST_PREFIX if shared else max(self.lengths()))
         pairs = sum(s.length * (s.prefix + s.length / 2) for s in packed.segments)
-        attention = 4 * config.num_hidden_layers * config.hidden_size * pairs
-        return 2 * layers * len(packed.ids) + attention
+        attention = 4 * (layers if last_whole else layers - 1) * body.config.hidden_size * pairs
+        return 2 * sum(count for _, count in parts) * len(packed.ids) + attention
 
 
 def raced(contenders: dict[str, Contender], rounds: int, device: str) -> dict[str, dict[str, Any]]:
@@ -397,8 +454,9 @@ def scoring(race: Race, rounds: int, device: str, peak: float) -> dict[str, Any]
         result["tokens_per_second"] = sum(lengths) / seconds
         # Below 0 where shared prompts spare more than padding costs.
         result["padding_waste"] = 1 - sum(lengths) / computed[name]
-        shares = name in ("rmcheck, prefix=shared", "vLLM, prefix cache")
-        result["peak_share"] = race.flops(shares) / seconds / peak
+        ours = name == "rmcheck, prefix=shared"
+        flops = race.flops(ours or name == "vLLM, prefix cache", last_whole=not ours)
+        result["peak_share"] = flops / seconds / peak
     tokens = {"total": sum(lengths), "mean": sum(lengths) / len(lengths), "longest": max(lengths)}
     spread = float(race.one_by_one().std())
     return {
@@ -424,7 +482,8 @@ import json, sys, time
 started = time.perf_counter()
 from pathlib import Path
 from rmcheck.models.model import Sample
-from rmcheck.pool.pool import Message
+from rmcheck.pool import read_pool
+from rmcheck.pool.pool import Message, Pool, Prompt
 from rmcheck.store.scores import ScoreStore
 import numpy
 imported = time.perf_counter()
@@ -569,6 +628,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="times as many prompts")
+    parser.add_argument("--pools", nargs="+", type=Path, default=[], help="instead of the sets")
+    parser.add_argument("--prompts", type=int, default=6, help="of each pool")
     parser.add_argument("--stored", type=int, default=100_000, help="0 leaves out part 3")
     parser.add_argument("--output", type=Path, default=RESULTS)
     return parser.parse_args()
@@ -579,6 +640,11 @@ def main() -> None:
     import torch
 
     chosen = arguments()
+    pools = {path.name.partition(".")[0]: read_pool(path) for path in chosen.pools}
+    sets = {name: pool_samples(pool, chosen.prompts) for name, pool in pools.items()} or {
+        name: made_up_samples(max(1, round(SETS[name][0] * chosen.scale)), *SETS[name][1:])
+        for name in chosen.sets
+    }
     torch.set_num_threads(1)
     peak = matmul_peak(chosen.device, chosen.dtype, 1024 if chosen.device == "cpu" else 8192)
     results: dict[str, Any] = {
@@ -591,11 +657,10 @@ def main() -> None:
         "scoring": {},
     }
     with tempfile.TemporaryDirectory() as place:
-        model = loaded_model(Path(place), chosen.shape, chosen.device, chosen.dtype)
+        tokenizer = pool_tokenizer(pools.values()) if pools else word_tokenizer()
+        model = loaded_model(Path(place), tokenizer, chosen.shape, chosen.device, chosen.dtype)
         engine = vllm_engine(model)
-        for name in chosen.sets:
-            prompts, *rest = SETS[name]
-            samples = made_up_samples(max(1, round(prompts * chosen.scale)), *rest)
+        for name, samples in sets.items():
             race = Race(model, samples, engine)
             results["scoring"][name] = scoring(race, chosen.rounds, chosen.device, peak)
             print(f"{name}: measured", file=sys.stderr)

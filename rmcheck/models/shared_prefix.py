@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rmcheck.models.cpu import float32_by_onednn
+from rmcheck.models.last_layer import Asked, Queries, last_layer
 from rmcheck.models.packing import Packed, Segment
 from rmcheck.models.side_by_side import TILE, Arrangement, attend, causal
 
@@ -23,9 +26,9 @@ if TYPE_CHECKING:
 NAME = "rmcheck_packed"
 # Queries of one product, so that a mask and the weights of long rows stay small.
 _TILE = 256
-# On a CPU: weights of one product, about 1 MiB in float32; queries of one, whatever its keys;
-# and rows up to which the kernel is faster than products.
-_CACHED = 1 << 18
+# On a CPU: weights of one product, 4 MiB in float32; queries of one, whatever its keys; and rows up
+# to which the kernel is faster than products.
+_CACHED = 1 << 20
 _FEWEST = 16
 _SHORT = 128
 
@@ -77,19 +80,22 @@ def packed_hidden(body: Any, config: Any, packed: Packed, device: "Device") -> "
     """
     import torch
 
-    ids, positions, read_at = (
+    read = np.unique(packed.read_at)
+    ids, positions, read_at, read_once = (
         torch.from_numpy(array).to(device)
-        for array in (packed.ids, packed.positions, packed.read_at)
+        for array in (packed.ids, packed.positions, packed.read_at, read)
     )
     arrangement = _arrangement(packed, device)
+    last = last_layer(body)
     # Not where rows are padded: the attention kernel is slower with it.
     products = float32_by_onednn() if device.type == "cpu" else nullcontext()
-    with _packed_attention(config), products:
+    spared = last.computed_at(read_once, len(ids)) if last else nullcontext()
+    with _packed_attention(config), products, spared:
         states: Tensor = body(
             input_ids=ids[None],
             position_ids=positions[None],
             use_cache=False,
-            segments=packed.segments,
+            asked=Asked(packed.segments, last, read),
             masks=Masks(packed.segments, max(TILE, _TILE) if arrangement else _TILE),
             arrangement=arrangement,
         ).last_hidden_state
@@ -107,7 +113,7 @@ def attention(
     value: "Tensor",
     attention_mask: "Tensor | None",
     *,
-    segments: tuple[Segment, ...],
+    asked: Asked,
     masks: Masks,
     arrangement: Arrangement | None,
     scaling: float | None = None,
@@ -123,7 +129,7 @@ def attention(
         key: (1, key heads, T, size).
         value: (1, key heads, T, size).
         attention_mask: None; what is seen follows from the segments.
-        segments: Of the packed row.
+        asked: The tokens whose attention is computed; on an accelerator it is that of all.
         masks: Of this forward pass.
         arrangement: Of the segments side by side; None on a CPU.
         scaling: Factor of the products; None means 1 / √size.
@@ -134,7 +140,9 @@ def attention(
         (1, T, heads, size), and None for the weights.
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    out = query.new_empty(*query.shape[:-1], value.shape[-1])
+    # In the order in which it is returned, so that no layer copies it.
+    batch, heads, tokens, _size = query.shape
+    out = query.new_empty(batch, tokens, heads, value.shape[-1]).transpose(1, 2)
     if arrangement is not None and softcap is None:
         attend(
             *(query, key, value, arrangement),
@@ -144,17 +152,20 @@ def attention(
             scale=scale,
         )
         return out.transpose(1, 2), None
-    for segment in segments:
+    for queries in asked.of(module):
+        segment = queries.segment
+        here = slice(queries.start, queries.stop)
         window = sliding_window
-        if window is not None and segment.prefix + segment.length <= window:
+        if window is not None and segment.prefix + queries.stop - segment.start <= window:
             window = None
-        here = slice(segment.start, segment.stop)
-        asked, into = query[:, :, here], out[:, :, here]
-        if softcap is None and window is None and not segment.prefix and segment.length < _SHORT:
-            into.copy_(causal(asked, key[:, :, here], value[:, :, here], scale))
+        alone = not segment.prefix and queries.start == segment.start
+        if softcap is None and window is None and alone and queries.stop - queries.start < _SHORT:
+            out[:, :, here] = causal(query[:, :, here], key[:, :, here], value[:, :, here], scale)
         else:
-            seen = (_seen(key, segment), _seen(value, segment))
-            _products(asked, *seen, masks, into, window=window, scale=scale, softcap=softcap)
+            into, seen = out[:, :, here], (_seen(key, queries), _seen(value, queries))
+            _products(
+                query[:, :, here], *seen, masks, into, window=window, scale=scale, softcap=softcap
+            )
     return out.transpose(1, 2), None
 
 
@@ -181,6 +192,7 @@ def _products(
     before = key.shape[2] - query.shape[2]
     step = 1 if on_cpu else key_heads
     tile = min(_TILE, max(_FEWEST, _CACHED // (sharing * key.shape[2]))) if on_cpu else _TILE
+    tile = min(tile, query.shape[2])
     room = query.new_empty(step * sharing * tile * key.shape[2])
     for start in range(0, query.shape[2], tile):
         stop = min(start + tile, query.shape[2])
@@ -206,11 +218,12 @@ def _products(
             )
 
 
-def _seen(states: "Tensor", segment: Segment) -> "Tensor":
-    """Keys or values of the prefix and of the segment."""
+def _seen(states: "Tensor", queries: Queries) -> "Tensor":
+    """Keys or values of the prefix, and of the segment up to the last query."""
     import torch
 
-    own = states[:, :, segment.start : segment.stop]
+    segment = queries.segment
+    own = states[:, :, segment.start : queries.stop]
     if not segment.prefix:
         return own
     return torch.cat([states[:, :, segment.prefix_start : segment.prefix_stop], own], dim=2)

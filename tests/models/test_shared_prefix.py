@@ -9,6 +9,7 @@ import torch
 
 from rmcheck.errors import ConformanceError, ScoringError, UsageError
 from rmcheck.models import shared_prefix
+from rmcheck.models.last_layer import Asked
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
@@ -176,17 +177,27 @@ def spoil(monkeypatch, change):
     monkeypatch.setattr(shared_prefix, "attention", wrong)
 
 
+def segments(kwargs):
+    """Those of the packed row, of which all tokens are asked in all layers but the last."""
+    return [queries.segment for queries in kwargs["asked"].of(None)]
+
+
+def asking(changed):
+    """All tokens of these segments, in every layer."""
+    return Asked(changed, None, np.zeros(0))
+
+
 def without_prefixes(kwargs):
     """Responses that do not see their prompt."""
-    cut = [shared_prefix.Segment(s.start, s.stop, s.start, s.start) for s in kwargs["segments"]]
-    return {"segments": tuple(cut)}
+    cut = [shared_prefix.Segment(s.start, s.stop, s.start, s.start) for s in segments(kwargs)]
+    return {"asked": asking(cut)}
 
 
 def one_segment(kwargs):
     """Responses that see the responses before them."""
-    stop = kwargs["segments"][-1].stop
+    stop = segments(kwargs)[-1].stop
     whole = (shared_prefix.Segment(0, stop, 0, 0),)
-    return {"segments": whole, "masks": shared_prefix.Masks(whole, tile=256)}
+    return {"asked": asking(whole), "masks": shared_prefix.Masks(whole, tile=256)}
 
 
 def no_window(kwargs):
@@ -230,7 +241,7 @@ def test_code_that_cannot_be_packed_falls_back_loudly(folders, monkeypatch):
     """An architecture that refuses the packed row is scored in padded batches."""
 
     def refuse(*args, **kwargs):
-        raise TypeError("forward() got an unexpected keyword argument 'segments'")
+        raise TypeError("forward() got an unexpected keyword argument 'asked'")
 
     monkeypatch.setattr(shared_prefix, "attention", refuse)
     model = opened(folders("llama"))
