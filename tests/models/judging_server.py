@@ -43,6 +43,7 @@ class JudgingServer(LoopbackServer):
         hidden: Tokens that it never shows.
         called: Tokens that it shows under another name.
         says: What it writes; None writes "Score: " and the number of question and seed.
+        newer: Whether it is as OpenAI's newer models: a chat with `max_tokens` gets a 400.
         key: What it asks for as a bearer token; empty asks for nothing.
     """
 
@@ -54,6 +55,7 @@ class JudgingServer(LoopbackServer):
         self.hidden: set[str] = set()
         self.called: dict[str, str] = {}
         self.says: str | None = None
+        self.newer = False
         self.key = ""
 
     def choice(self, path: str, body: dict[str, Any], fault: str) -> dict[str, Any]:
@@ -118,6 +120,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(401, json.dumps({"error": self.headers.get("Authorization")}))
         elif any(text in json.dumps(body) for text in judging.refused):
             self._send(400, json.dumps({"error": "this question is too long"}))
+        elif judging.newer and "max_tokens" in body:
+            judging.requests.append((self.path, body))
+            said = "'max_tokens' is not supported with this model. Use 'max_completion_tokens'."
+            self._send(400, json.dumps({"error": {"message": f"Unsupported parameter: {said}"}}))
         elif fault.isdigit():
             self._send(int(fault), json.dumps({"error": "told to fail"}))
         elif fault in {"html", "garbage"}:

@@ -281,6 +281,30 @@ def test_a_refused_question_fails_alone(server, opened, samples):
     assert "this question is too long" in str(caught.value)
 
 
+def test_servers_of_newer_models_are_asked_as_they_want(server, opened, samples):
+    """OpenAI's newer models call the most tokens otherwise: refused once, right from then on."""
+    server.newer = True
+    model = opened(settings="?concurrency=1")
+
+    rewards = model.score(model.encode(samples[:3]))
+
+    assert rewards.tolist() == pytest.approx([log_odds(question(s)) for s in samples[:3]])
+    names = [{name for name in body if name.startswith("max_")} for _, body in server.requests]
+    assert names == [{"max_tokens"}, *[{"max_completion_tokens"}] * 3]
+
+
+def test_what_newer_models_refuse_fails_alone_and_is_asked_once(server, opened, samples):
+    """Only the name of the setting is a reason to ask again."""
+    server.newer, server.refused = True, {"why do foxes"}
+    model = opened(settings="?concurrency=1")
+
+    with pytest.raises(PartialScoringError) as caught:
+        model.score(model.encode(samples[:4]))
+
+    assert sorted(caught.value.rewards) == [0, 1, 3]
+    assert "this question is too long" in str(caught.value)
+
+
 def test_a_server_that_is_gone_stops_the_run(server, opened, samples):
     """A status that no retry mends is told with the model's address."""
     server.faults = ["503"] * 50

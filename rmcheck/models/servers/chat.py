@@ -5,7 +5,13 @@ from typing import Any
 
 from rmcheck.errors import UnknownModelError, UsageError
 from rmcheck.models.servers.address import address, api_key
-from rmcheck.models.servers.client import Client, Patience, UnreachableError, WrongAnswerError
+from rmcheck.models.servers.client import (
+    Client,
+    Patience,
+    RefusedError,
+    UnreachableError,
+    WrongAnswerError,
+)
 from rmcheck.models.spec import ModelSpec, Setting, whole_number
 
 _MODELS = "/v1/models"
@@ -15,6 +21,8 @@ COMPLETIONS = "/v1/completions"
 # the fields, foreign to OpenAI's own API, that say so.
 _WITH_DEFAULTS = {"vllm", "sglang"}
 _NO_DEFAULTS = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0}
+# What most servers call the most tokens of an answer, and what OpenAI's newer models call it.
+_MOST, _MOST_OF_NEWER = "max_tokens", "max_completion_tokens"
 # How patiently a server is asked.
 PATIENCE = (
     Setting("concurrency", ("N",), "8"),
@@ -73,6 +81,7 @@ class ChatServer:
         self.root = str(page.get("root") or "")
         length = page.get("max_model_len")
         self.max_length = length if isinstance(length, int) else None
+        self._most = _MOST
         self._more = _NO_DEFAULTS if page.get("owned_by") in _WITH_DEFAULTS else {}
 
     def turns(self, messages: Sequence[Mapping[str, str]], **fields: Any) -> dict[str, Any]:
@@ -82,7 +91,15 @@ class ChatServer:
             RefusedError, UnreachableError: See `Client.post`.
             WrongAnswerError: There is no single choice.
         """
-        return self._choice(CHAT, {"messages": list(messages), **fields})
+        body = {"messages": list(messages), **fields}
+        named = self._named(body)
+        try:
+            return self._choice(CHAT, named)
+        except RefusedError as error:
+            if _MOST not in named or _MOST_OF_NEWER not in str(error):
+                raise
+        self._most = _MOST_OF_NEWER
+        return self._choice(CHAT, self._named(body))
 
     def ids(self, ids: Sequence[int], **fields: Any) -> dict[str, Any]:
         """The only choice that the server gives after these token ids; raises as `turns` does."""
@@ -92,6 +109,10 @@ class ChatServer:
         """The error for an answer that lacks something."""
         said = self.client.says(str(answer))
         return WrongAnswerError(f"{self.client.url}{path}: {what}{said}")
+
+    def _named(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The body with the most tokens of an answer called as this server calls it."""
+        return {self._most if name == _MOST else name: value for name, value in body.items()}
 
     def _choice(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         # The whole distribution, not scaled by temperature unless the body says so.
