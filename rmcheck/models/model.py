@@ -125,6 +125,7 @@ class RewardModel(ABC):
         shares_prefixes: Whether `score` computes tokens that samples of a batch begin with once,
             and pads nothing. Batches are then made of samples that begin alike.
         prefix_block: Tokens that such a beginning is shared in whole multiples of.
+        largest_batch: Most samples of one call of `score`; None for as many as their tokens allow.
         conformance: The conformance page, filled by `prove`.
     """
 
@@ -136,6 +137,7 @@ class RewardModel(ABC):
     reads_golden: bool = False
     shares_prefixes: bool = False
     prefix_block: int = 1
+    largest_batch: int | None = None
     conformance: tuple[ConformanceItem, ...] = ()
 
     @classmethod

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import ScoringError, UnknownModelError, UsageError, near_miss
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.model import Encoded, RewardModel, checked_rewards
-from rmcheck.models.spec import ModelSpec, Setting, check_settings
+from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
 
 RewardFunction = Callable[[list[list[dict[str, str]]], list[str]], Sequence[float]]
 
@@ -26,7 +26,8 @@ class PythonRewardModel(RewardModel):
 
     `prompts` is a list of conversations, each a list of `{"role": ..., "content": ...}`;
     `responses` a list of as many texts; the result as many finite numbers, higher is better
-    (a list, an array, a tensor). The function gets batches of any size in any order.
+    (a list, an array, a tensor). The function gets batches of any size in any order; of at most
+    `batch` responses where the spec says so, and each is kept before the next is asked for.
 
     The current directory can be imported from. rmcheck cannot see what a function depends on, so
     its scores are not kept between sessions, unless the spec states a version that its author
@@ -34,11 +35,14 @@ class PythonRewardModel(RewardModel):
 
     Raises:
         UnknownModelError: There is no such module.
-        UsageError: The location is not `module:function`.
+        UsageError: The location is not `module:function`, or `batch` no whole number from 1 up.
     """
 
     scheme: ClassVar[str] = "python"
-    settings: ClassVar[tuple[Setting, ...]] = (Setting("version", ("ANYTHING",)),)
+    settings: ClassVar[tuple[Setting, ...]] = (
+        Setting("version", ("ANYTHING",)),
+        Setting("batch", ("N",)),
+    )
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec.text
@@ -46,7 +50,9 @@ class PythonRewardModel(RewardModel):
         self._module, colon, self._function_name = spec.location.partition(":")
         if not (colon and self._module and self._function_name):
             raise UsageError(f"{spec.text!r} is not python:module:function")
-        version = check_settings(spec, self.settings)["version"]
+        chosen = check_settings(spec, self.settings)
+        version, batch = chosen["version"], chosen["batch"]
+        self.largest_batch = whole_number(spec, "batch", batch, least=1) if batch else None
         self.kept = bool(version)
         facts = {"scheme": self.scheme, "location": spec.location, "version": version}
         with _importable(self._base):

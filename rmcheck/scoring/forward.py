@@ -85,6 +85,8 @@ def score_groups(
     start = 0
     while start < len(groups):
         end = samples.end(start, budget, spare)
+        if model.largest_batch is not None:
+            end = min(end, start + model.largest_batch)
         computed = samples.computed(start, end)
         batch = [groups[i] for i in samples.order[start:end]]
         inputs = [group[0].encoded for group in batch]

@@ -7,6 +7,9 @@ import pytest
 
 from rmcheck.errors import ScoringError, UnknownModelError, UsageError
 from rmcheck.models.registry import open_model
+from rmcheck.scoring.request import scores_of
+from rmcheck.scoring.scorer import fill
+from rmcheck.store.scores import MemoryStore
 
 SOURCE = """
 import numpy as np
@@ -14,6 +17,12 @@ import torch
 
 def seen(prompts, responses):
     return [len(prompts[0]), len(responses)] if False else [float(len(r)) for r in responses]
+
+CALLS = []
+
+def counted(prompts, responses):
+    CALLS.append(len(responses))
+    return [float(len(r)) for r in responses]
 
 def as_array(prompts, responses):
     return np.arange(len(responses), dtype=np.float32)
@@ -186,6 +195,26 @@ def test_scores_are_kept_only_with_a_version(folder):
     assert [m.kept for m in (plain, first, second)] == [False, True, True]
     assert len({m.fingerprint for m in (plain, first, second, edited)}) == 4
     assert same.fingerprint == first.fingerprint
+
+
+def test_a_batch_is_as_large_as_its_author_says(folder, samples):
+    """`batch=2`: three responses are two calls; the same model for the store."""
+    model = open_model("python:users_rewards:counted?batch=2&version=1", base=folder)
+    unlimited = open_model("python:users_rewards:counted?version=1", base=folder)
+    store = MemoryStore()
+    fill(model, samples[:3], store)
+    scores = scores_of(model, samples[:3], store).scores
+
+    assert sys.modules["users_rewards"].CALLS == [2, 1]
+    assert scores.tolist() == [len(sample.response) for sample in samples[:3]]
+    assert model.fingerprint == unlimited.fingerprint
+
+
+@pytest.mark.parametrize("batch", ["0", "-1", "many", "2.5"])
+def test_a_batch_is_a_whole_number(folder, batch):
+    """Anything else is told with the spec."""
+    with pytest.raises(UsageError, match=rf"batch is '{batch}'; it is a whole number from 1 up"):
+        open_model(f"python:users_rewards:seen?batch={batch}", base=folder)
 
 
 def test_not_loaded_is_said(folder, samples):

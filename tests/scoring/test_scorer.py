@@ -375,11 +375,11 @@ def test_a_prompt_is_completed_unless_memory_is_short(most, batches):
 
 @pytest.mark.parametrize(
     ("durable", "device", "packed", "batches"),
-    [(True, "", False, 2), (False, "", False, 1), (True, "cpu", False, 40), (True, "cpu", True, 5)],
+    [(True, "", False, 2), (False, "", False, 1), (True, "cpu", False, 40), (True, "cpu", True, 3)],
 )
 def test_the_budget_follows_from_model_device_and_store(tmp_path, durable, device, packed, batches):
     """20,000 tokens: 16,384 a batch for a function, all at once where nothing is kept; on a CPU
-    512, and 4,096 for a model that pads nothing.
+    512, and 8,192 for a model that pads nothing.
     """  # noqa: D205
 
     class Placed(CountingModel):
