@@ -170,8 +170,10 @@ class EnsembleRewardModel(RewardModel):
         Raises:
             UsageError: `scale=prompt`, and no prompt has two responses.
             ScoringError: `scale=prompt`, and a member has one reward for all responses of a prompt,
-                in every prompt.
+                in every prompt; or a member refuses its scores (see its own `combined`).
         """
+        own = [m.combined(row[None], samples) for m, row in zip(self._members, scores, strict=True)]
+        scores = np.stack([each.rewards for each in own])
         prompts = _prompt_numbers(samples)
         within = _centred(scores, prompts)
         freedom = len(samples) - len(np.unique(prompts))
@@ -183,7 +185,7 @@ class EnsembleRewardModel(RewardModel):
         return Combined(
             self._reward(np.sort(scores, axis=0)),
             {DISAGREEMENT: np.sort(within, axis=0).std(axis=0)},
-            self._warning(spread),
+            "; ".join(filter(None, [*self._warnings(own), self._warning(spread)])),
         )
 
     def score(self, batch: Sequence[Encoded]) -> Floats:
@@ -222,6 +224,11 @@ class EnsembleRewardModel(RewardModel):
                 f"{self.spec}: scale=prompt divides by a member's spread inside prompts, and "
                 f"{', '.join(constant)} gives all responses of a prompt the same reward"
             )
+
+    def _warnings(self, own: Sequence[Combined]) -> list[str]:
+        """What must be known about members, each by its name."""
+        pairs = zip(self._members, own, strict=True)
+        return [f"{member.name}: {each.warning}" for member, each in pairs if each.warning]
 
     def _warning(self, spread: Floats) -> str:
         if self.scale == "prompt" or spread.max() <= SPREAD_RATIO * spread.min():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rmcheck.errors import ModelError, ScoringError, UnknownModelError, UsageError
 from rmcheck.models.ensemble import EnsembleRewardModel
 from rmcheck.models.fake import FakeRewardModel
-from rmcheck.models.model import RewardModel, Sample
+from rmcheck.models.model import Combined, RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
 
@@ -143,6 +143,28 @@ def test_a_warning_where_raw_members_differ_in_scale():
     assert "scale=prompt makes them equal" in combined(far).warning
     assert combined(far, scale="prompt").warning == ""
     assert combined(offset).warning == combined().warning == ""
+
+
+class Doubtful(FakeRewardModel):
+    """A member that says something about its scores, or refuses them."""
+
+    def combined(self, scores, samples):
+        """One more than the scores."""
+        if scores.min() < -6:
+            raise ScoringError(f"{self.spec}: too many texts without an answer")
+        return Combined(scores[0] + 1, warning="2 of 5 texts without an answer")
+
+
+def test_what_a_member_says_of_its_own_scores_is_said_of_the_ensemble():
+    """A judge's unparsed answers, a process RM's single steps: by the member's name."""
+    members = [FakeRewardModel("random", seed=1), Doubtful("random", seed=2)]
+
+    found = combined(SCORES[[0, 2]], members=members)
+
+    assert found.warning == f"{members[1].name}: 2 of 5 texts without an answer"
+    assert found.rewards.tolist() == ((SCORES[0] + SCORES[2] + 1) / 2).tolist()
+    with pytest.raises(ScoringError, match="too many texts without an answer"):
+        combined(SCORES[:2], members=members)
 
 
 def test_prompt_scale_needs_prompts_with_two_responses():
