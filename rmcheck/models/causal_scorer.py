@@ -1,13 +1,16 @@
 """A causal language model in memory: token ids in, log-probabilities out."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
 from rmcheck.models.loaded_model import LoadedModel
+from rmcheck.models.packing import LEAST_PREFIX, packed_reads
+from rmcheck.models.shared_prefix import packed_hidden
 from rmcheck.models.torch_engine import engine, memory_errors
 
 if TYPE_CHECKING:
@@ -54,25 +57,40 @@ class CausalScorer(LoadedModel):
             MemoryError: The batch does not fit.
         """
         torch, _ = engine()
-        marked = [np.flatnonzero(marks) for marks in responses]
-        lines = np.repeat(np.arange(len(rows)), [len(at) for at in marked])
-        # A token's probability is read at the token before it.
-        before = np.concatenate(marked) - 1
-        wanted = np.concatenate([np.asarray(r)[at] for r, at in zip(rows, marked, strict=True)])
-        step = max(1, most_logits // self.vocabulary_size)
-        found = []
+        read = _ReadTokens.of(rows, responses)
         with memory_errors(), torch.inference_mode():
             states = self._body(**self._padded(rows), use_cache=False).last_hidden_state
-            for start in range(0, len(lines), step):
-                piece = slice(start, start + step)
-                line, at, token = (
-                    torch.from_numpy(a[piece]).to(states.device) for a in (lines, before, wanted)
-                )
-                logits = self._logits(states[line, at])
-                logits = logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(-1)
-                found.append(logits.cpu().numpy().astype(np.float64))
-        sums = np.bincount(lines, weights=np.concatenate(found), minlength=len(rows))
-        return sums.astype(np.float64)
+            line, before = (
+                torch.from_numpy(at).to(states.device)
+                for at in (read.lines, np.concatenate(read.before))
+            )
+            return self._summed(read, lambda piece: states[line[piece], before[piece]], most_logits)
+
+    def packed_log_probabilities(
+        self,
+        rows: Sequence[Sequence[int]],
+        responses: Sequence[Sequence[int]],
+        least: int = LEAST_PREFIX,
+        *,
+        most_logits: int = MOST_LOGITS,
+    ) -> NDArray[np.float64]:
+        """As `log_probabilities`, without padding and common beginnings once.
+
+        Args:
+            rows: Token ids.
+            responses: See `log_probabilities`.
+            least: Tokens below which a common beginning is not shared.
+            most_logits: See `log_probabilities`.
+
+        Raises:
+            MemoryError: The rows do not fit.
+        """
+        torch, _ = engine()
+        read = _ReadTokens.of(rows, responses)
+        packed = packed_reads(rows, read.before, least)
+        with memory_errors(), torch.inference_mode():
+            states = packed_hidden(self._body, self._config, packed, self.device)
+            return self._summed(read, lambda piece: states[piece], most_logits)
 
     def next_token(
         self, rows: Sequence[Sequence[int]], tokens: Sequence[int]
@@ -124,6 +142,28 @@ class CausalScorer(LoadedModel):
         self._output = None
         super().close()
 
+    def _summed(
+        self, read: "_ReadTokens", states_of: Callable[[slice], "Tensor"], most_logits: int
+    ) -> NDArray[np.float64]:
+        """(rows,) sums of the log-probabilities of the tokens that count.
+
+        Args:
+            read: The tokens.
+            states_of: The last hidden states before a slice of them.
+            most_logits: Logits in memory at once.
+        """
+        torch, _ = engine()
+        step = max(1, most_logits // self.vocabulary_size)
+        found = []
+        for start in range(0, len(read.wanted), step):
+            piece = slice(start, start + step)
+            logits = self._logits(states_of(piece))
+            token = torch.from_numpy(read.wanted[piece]).to(logits.device)
+            logits = logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(-1)
+            found.append(_float64(logits))
+        sums = np.bincount(read.lines, weights=np.concatenate(found), minlength=len(read.before))
+        return sums.astype(np.float64)
+
     def _next_tokens(
         self, rows: Sequence[Sequence[int]], reading: Callable[["Tensor"], _Read]
     ) -> list[_Read]:
@@ -144,6 +184,29 @@ class CausalScorer(LoadedModel):
         if self._soft_cap is not None:
             logits = (logits / self._soft_cap).tanh() * self._soft_cap
         return logits.float()
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadTokens:
+    """The tokens of some rows that count.
+
+    Attributes:
+        before: Of each row the indices of the tokens at which theirs are read: those before.
+        lines: (T,) row of each of them.
+        wanted: (T,) their ids.
+    """
+
+    before: list[NDArray[np.int64]]
+    lines: NDArray[np.int64]
+    wanted: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Self:
+        """Those that are marked."""
+        marked = [np.flatnonzero(marks) for marks in responses]
+        lines = np.repeat(np.arange(len(rows)), [len(at) for at in marked])
+        ids = [np.asarray(row)[at] for row, at in zip(rows, marked, strict=True)]
+        return cls([at - 1 for at in marked], lines, np.concatenate(ids))
 
 
 def _float64(tensor: "Tensor") -> NDArray[np.float64]:

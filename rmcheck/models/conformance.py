@@ -7,7 +7,7 @@ Here stand the page and the checks that several kinds of model share.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ConformanceError, ScoringError
 from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.torch_engine import brief
 
 if TYPE_CHECKING:
     from rmcheck.models.checkpoint_model import CheckpointModel
@@ -73,6 +74,23 @@ def page(items: Sequence[ConformanceItem]) -> str:
     width = max((len(item.name) for item in items), default=0)
     ranked = sorted(items, key=lambda item: order[item.status])
     return "\n".join(f"  {item.status}  {item.name:<{width}}  {item.detail}" for item in ranked)
+
+
+def grafted(samples: Sequence[Encoded]) -> list[Encoded]:
+    """The longest sample, and three others' last tokens behind its beginning.
+
+    Rows of a proof need not share a prompt; these share three quarters of the longest, with what
+    is read in it, and none is longer.
+    """
+    longest = samples[-1]
+    shared = max(1, longest.length * 3 // 4)
+    found = [longest]
+    for other in samples[:-1][-3:]:
+        behind = other.length - min(other.length, longest.length - shared)
+        ids = longest.ids[:shared] + other.ids[behind:]
+        types = longest.type_ids[:shared] + other.type_ids[behind:]
+        found.append(replace(longest, ids=ids, type_ids=types, length=len(ids)))
+    return found
 
 
 def spread_of_lengths(encoded: Sequence[Encoded], most: int = MOST_SAMPLES) -> tuple[Encoded, ...]:
@@ -202,10 +220,35 @@ class CheckpointProof(Proof):
             return ConformanceItem("shared_prefix", "pass", "off, as prefix=off says")
         return None
 
-    def _shared(self, detail: str) -> ConformanceItem:
+    def _sharing(
+        self, what: str, alone: Floats, together: Callable[[], Floats], rows: int
+    ) -> ConformanceItem:
+        """Prompts computed once for all of their responses, against one row at a time.
+
+        Args:
+            what: The word for these numbers, such as `rewards`.
+            alone: (K,) numbers of the rows, one row at a time.
+            together: The same numbers of one packed row.
+            rows: How many rows.
+        """
+        try:
+            shared = together()
+        except MemoryError:
+            raise
+        # An architecture may refuse the packed row in any way that its own code has.
+        except Exception as error:
+            return self._not_shared(f"it cannot be run packed ({brief(error)})")
+        worst = float(np.abs(shared - alone).max())
+        allowed = f"(allowed {self._tolerance:.2g})"
+        if not worst <= self._tolerance:
+            return self._not_shared(
+                f"{what} with shared prompts differ from one by one by up to {worst:.3g} {allowed} "
+                f"on {rows} rows"
+            )
         self._shares_prefixes = True
-        said = f"a prompt is computed once for all of its responses; {detail}"
-        return ConformanceItem("shared_prefix", "pass", said)
+        said = f"on {rows} rows {what} change by up to {worst:.2g} {allowed}"
+        detail = f"a prompt is computed once for all of its responses; {said}"
+        return ConformanceItem("shared_prefix", "pass", detail)
 
     def _not_shared(self, why: str) -> ConformanceItem:
         if self._model.prefix == "shared":

@@ -6,7 +6,7 @@ of a prompt with the beginning of a response. Pure arrays; attention is in `shar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -146,6 +146,29 @@ def packed_rows(
             at = read_at[member]
             places[member] = begin + at if at < group.prefix else start + at - group.prefix
     return Packed(np.array(ids), np.array(positions), tuple(segments), places)
+
+
+def packed_reads(
+    rows: Sequence[Sequence[int]],
+    read: Sequence[NDArray[np.int64]],
+    least: int = LEAST_PREFIX,
+) -> Packed:
+    """As `packed_rows`, read at any number of tokens of each row, some in its shared beginning.
+
+    Args:
+        rows: Token ids, none empty.
+        read: Of each row the indices of the tokens that are read; `read_at` has them row by row.
+        least: See `prefix_groups`.
+    """
+    packed = packed_rows(rows, [len(row) - 1 for row in rows], least)
+    starts = [segment.start for segment in packed.segments]
+    places = [np.zeros(0, dtype=np.int64)]
+    for last, row, at in zip(packed.read_at, rows, read, strict=True):
+        own = packed.segments[int(np.searchsorted(starts, last, side="right")) - 1]
+        # A row's last token is never shared, so what is before its segment is the prefix.
+        shared = len(row) - own.length
+        places.append(np.where(at < shared, own.prefix_start + at, own.start + at - shared))
+    return replace(packed, read_at=np.concatenate(places))
 
 
 @dataclass(frozen=True, slots=True)

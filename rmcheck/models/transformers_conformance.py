@@ -119,23 +119,12 @@ class TransformersProof(ClassifierProof):
         rows = [sample.ids for sample in self._samples]
         grafted = _grafted(rows)
         alone = np.concatenate([self._alone, self._rewards_alone(grafted)])
-        try:
-            shared = self._scorer.packed_rewards([*rows, *grafted], least=1)
-        except MemoryError:
-            raise
-        # An architecture may refuse the packed row in any way that its own code has.
-        except Exception as error:
-            return self._not_shared(f"it cannot be run packed ({brief(error)})")
-        gap = np.abs(shared - alone)
-        worst = float(gap.max())
-        if not worst <= self._tolerance:
-            return self._not_shared(
-                f"rewards with shared prompts differ from one by one by up to {worst:.3g} (allowed "
-                f"{self._tolerance:.2g}) on {len(alone)} rows"
-            )
-        return self._shared(
-            f"on {len(alone)} rows rewards change by up to {worst:.2g} "
-            f"(allowed {self._tolerance:.2g})"
+        together = [*rows, *grafted]
+        return self._sharing(
+            "rewards",
+            alone,
+            lambda: self._scorer.packed_rewards(together, least=1),
+            len(together),
         )
 
     def activation(self) -> ConformanceItem:

@@ -17,6 +17,7 @@ from rmcheck.errors import ConformanceError, ModelError, ScoringError, UsageErro
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
 from rmcheck.models.causal_scorer import CausalScorer
 from rmcheck.models.registry import open_model
+from rmcheck.pool.pool import Message
 
 # gemma2 soft-caps its logits and ties lm_head to the embeddings, as gpt2 does.
 KINDS = ["llama", "qwen2", "gemma2", "gpt2"]
@@ -136,18 +137,97 @@ def test_an_eos_that_a_response_quotes_does_not_end_it(pair, samples):
     assert model.tokenizer.text(marked) == sample.response
 
 
-def test_few_logits_at_once_change_nothing(pair, samples):
+def answers_to_two_prompts(samples):
+    """The samples' responses behind each of two long prompts."""
+    prompts = [(Message("user", f"{word} " * 24),) for word in ("fox", "dog")]
+    return [
+        replace(s, messages=prompt, prompt_id=prompt[0].content[:3])
+        for prompt in prompts
+        for s in samples
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shared_prompts_change_nothing(kind, tmp_path, samples):
+    """With each prompt computed once, in both models, rewards are those of one row at a time."""
+    pair = [tiny_models.causal(tmp_path / f"{i}", kind, seed=i) for i in range(2)]
+    model = loaded(pair, "?beta=1")
+    encoded = model.encode(answers_to_two_prompts(samples))
+    alone = np.concatenate([model.score([one]) for one in encoded])
+
+    before = model.shares_prefixes
+    model.prove(encoded)
+    item = next(i for i in model.conformance if i.name == "shared_prefix")
+
+    assert (before, model.shares_prefixes, item.status) == (False, True, "pass")
+    assert "rewards change by up to" in item.detail
+    assert model.description["prefix"] == "shared"
+    np.testing.assert_allclose(model.score(encoded), alone, rtol=0, atol=1e-4)
+    assert np.std(alone) > 0.01
+
+
+def test_a_prompt_is_computed_once_by_each_model(pair, samples):
+    """One packed row a model: fewer tokens than all rows have, and no padding."""
+    model = loaded(pair, "?prefix=shared")
+    encoded = model.encode(answers_to_two_prompts(samples))
+    seen = []
+    for scorer in model.scorers:
+        scorer._body.register_forward_pre_hook(
+            lambda _, args, named: seen.append(tuple(named["input_ids"].shape)), with_kwargs=True
+        )
+
+    model.score(encoded)
+
+    prompts = [e.length - sum(e.type_ids) for e in encoded]
+    repeated = sum(prompts) - prompts[0] - prompts[-1]
+    # One token less where the first of a response decides what the prompt's last one is.
+    spared = repeated - (len(encoded) - 2)
+    assert len(seen) == 2
+    assert seen[0] == seen[1]
+    assert seen[0][0] == 1
+    assert seen[0][1] <= sum(e.length for e in encoded) - spared
+
+
+@pytest.mark.parametrize(("query", "shares"), [("?prefix=off", False), ("?prefix=auto", True)])
+def test_sharing_can_be_turned_off(pair, samples, query, shares):
+    """`prefix=off` computes every row whole, is said on the page, and is the same model."""
+    model = loaded(pair, query)
+
+    model.prove(model.encode(samples))
+
+    assert model.shares_prefixes is shares
+    assert model.fingerprint == opened(pair).fingerprint
+    page = {item.name: item.detail for item in model.conformance}
+    assert ("off, as prefix=off says" in page["shared_prefix"]) is not shares
+
+
+def test_sharing_that_disagrees_falls_back_loudly(pair, samples, monkeypatch):
+    """What a wrong packed row gives is never used: a warning, and rows with their whole prompts."""
+    own = CausalScorer.packed_log_probabilities
+    monkeypatch.setattr(
+        CausalScorer, "packed_log_probabilities", lambda *args: own(*args) * 1.5 + 1
+    )
+    model = loaded(pair, "?beta=1")
+    encoded = model.encode(samples)
+
+    model.prove(encoded)
+
+    assert not model.shares_prefixes
+    assert "prompts are not shared" in model.description["warning"]
+    with pytest.raises(ConformanceError, match="prefix=shared, but rewards with shared prompts"):
+        loaded(pair, "?beta=1&prefix=shared").prove(encoded)
+
+
+@pytest.mark.parametrize("way", ["log_probabilities", "packed_log_probabilities"])
+def test_few_logits_at_once_change_nothing(pair, samples, way):
     """Logits made one token at a time give the log-probabilities that all at once give."""
     model = loaded(pair)
     encoded = model.encode(samples)
     rows, marks = [e.ids for e in encoded], [e.type_ids for e in encoded]
-    scorer = model.scorers[0]
+    found = getattr(model.scorers[0], way)
 
     np.testing.assert_allclose(
-        scorer.log_probabilities(rows, marks, most_logits=1),
-        scorer.log_probabilities(rows, marks),
-        rtol=0,
-        atol=1e-4,
+        found(rows, marks, most_logits=1), found(rows, marks), rtol=0, atol=1e-4
     )
 
 

@@ -2,11 +2,12 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmcheck.models.packing import packed_rows, prefix_groups
+from rmcheck.models.packing import packed_reads, packed_rows, prefix_groups
 
 row = st.lists(st.integers(0, 2), min_size=1, max_size=30)
 
@@ -159,3 +160,30 @@ def test_ids_beyond_a_byte_and_two_are_ordered_as_numbers():
     rows = [[70_000 + p] * 20 + [i, 200_000 + i] for i in range(3) for p in (0, 256, 65_536)]
 
     assert {(g.prefix, len(g.members)) for g in prefix_groups(rows)} == {(20, 3)}
+
+
+def test_tokens_that_are_read_in_a_shared_prefix_have_one_place():
+    """What rows share stands once, and so does what is read there; the rest is each row's own."""
+    rows = [[*range(20), 50, 51], [*range(20), 60, 61, 62]]
+    read = [np.array([5, 21]), np.array([5, 20, 22])]
+
+    packed = packed_reads(rows, read)
+
+    assert packed.ids[packed.read_at].tolist() == [5, 51, 5, 60, 62]
+    assert packed.read_at[0] == packed.read_at[2]
+
+
+@given(rows=rows_that_begin_alike(), least=st.integers(1, 4), data=st.data())
+def test_every_token_that_is_read_has_the_position_that_it_has_in_its_row(rows, least, data):
+    """Of any rows any tokens can be read, and nothing else is."""
+    read = [
+        np.array(data.draw(st.lists(st.integers(0, len(row) - 1), max_size=4)), dtype=np.int64)
+        for row in rows
+    ]
+
+    packed = packed_reads(rows, read, least)
+
+    assert packed.ids[packed.read_at].tolist() == [
+        row[i] for row, at in zip(rows, read, strict=True) for i in at
+    ]
+    assert packed.positions[packed.read_at].tolist() == [i for at in read for i in at]

@@ -13,10 +13,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from rmcheck.errors import ConformanceError, ModelError, ScoringError, UsageError
-from rmcheck.models.packing import packed_rows
 from rmcheck.models.process.aggregation import AGGREGATES, aggregated
 from rmcheck.models.process.model import StepReward
-from rmcheck.models.process.scorer import packed_tags
 from rmcheck.models.registry import open_model
 
 LABELLED = r"?aggregate=min&step=\n&tag=\n"
@@ -194,18 +192,6 @@ def test_shared_prompts_and_steps_change_nothing(query, labelled, causal, steps)
     for one, values in zip(encoded, together, strict=True):
         alone = model.scorer.log_odds([one.ids], [one.type_ids])[0]
         np.testing.assert_allclose(values, alone, rtol=0, atol=1e-5)
-
-
-def test_tags_in_a_shared_prefix_are_read_there():
-    """A tag that rows share has one place; the others have places of their own."""
-    rows = [[*range(20), 50, 51], [*range(20), 60, 61, 62]]
-    packed = packed_rows(rows, [21, 22])
-
-    first, second = packed_tags(packed, [22, 23], [np.array([5, 21]), np.array([5, 20, 22])])
-
-    assert packed.ids[first].tolist() == [5, 51]
-    assert packed.ids[second].tolist() == [5, 60, 62]
-    assert first[0] == second[0]
 
 
 def test_step_rewards_are_what_the_reward_is_made_of(labelled, steps):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmcheck.models.conformance import CheckpointProof, tolerated
+from rmcheck.models.conformance import CheckpointProof, grafted, tolerated
 from rmcheck.models.model import ConformanceItem, Encoded
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ class ImplicitProof(CheckpointProof):
 
     def __init__(self, model: "ImplicitRewardModel", encoded: Sequence[Encoded]) -> None:
         super().__init__(model, encoded)
-        self._alone = np.concatenate([model.score([sample]) for sample in self._samples])
+        self._alone = np.concatenate([model.padded_rewards([sample]) for sample in self._samples])
         # A reward's unit is beta nats, so a share of that is what a small spread may move.
         self._tolerance = tolerated(model.dtype) * max(model.beta, float(self._alone.std()))
 
@@ -37,6 +37,7 @@ class ImplicitProof(CheckpointProof):
             self.eos,
             self.log_probabilities,
             self.batch_invariance,
+            self.shared_prefix,
             self.difference,
             self.length,
         )
@@ -130,8 +131,19 @@ class ImplicitProof(CheckpointProof):
 
     def batch_invariance(self) -> ConformanceItem:
         """A batch of one against a batch of many."""
-        change = np.abs(self._model.score(self._samples) - self._alone).max()
+        change = np.abs(self._model.padded_rewards(self._samples) - self._alone).max()
         return self._invariance("rewards", float(change))
+
+    def shared_prefix(self) -> ConformanceItem:
+        """Prompts computed once for all of their responses, against one row at a time."""
+        if off := self._unshared(reads_forwards=True):
+            return off
+        behind = grafted(self._samples)
+        alone = np.concatenate([self._alone, *(self._model.padded_rewards([s]) for s in behind)])
+        rows = [*self._samples, *behind]
+        return self._sharing(
+            "rewards", alone, lambda: self._model.packed_rewards(rows, least=1), len(rows)
+        )
 
     def difference(self) -> ConformanceItem:
         """Policy and reference are not the same model under two names."""

@@ -21,6 +21,7 @@ from rmcheck.models.checkpoint_tokenizer import (
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.implicit.conformance import ImplicitProof
 from rmcheck.models.model import Encoded, checked_rewards
+from rmcheck.models.packing import LEAST_PREFIX
 from rmcheck.models.response_tokenizer import ResponseTokenizer
 from rmcheck.models.spec import ModelSpec, Setting, check_device
 from rmcheck.models.tokenization import EosRule
@@ -61,6 +62,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
         known.TEMPLATE,
         known.EOS,
         known.ATTENTION,
+        known.PREFIX,
         known.TRUST_REMOTE_CODE,
     )
 
@@ -101,12 +103,13 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
             "dtype": self._set["dtype"],
             "device": str(scorers[0].device) if scorers else self._set["device"],
             "attention": scorers[0].attention if scorers else self._set["attention"],
+            "prefix": self.prefix_in_use,
             "quantisation": f"{self.policy.quantisation}, {self.reference.quantisation}",
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,
             "eos": self._set["eos"],
             "transformers": installed_version("transformers"),
-        }
+        } | ({"warning": self._warning} if self._warning else {})
 
     @property
     def formula(self) -> str:
@@ -152,11 +155,16 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
         )
 
     def prove(self, encoded: Sequence[Encoded]) -> None:
-        """Fill the conformance page; see `rmcheck.models.implicit.conformance`."""
+        """Fill the conformance page; with `prefix=auto` it decides whether prompts are shared.
+
+        See `rmcheck.models.implicit.conformance`.
+        """
         self._accept(ImplicitProof(self, encoded).proven())
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """(len(batch),) rewards in units of beta nats, from one padded batch a model.
+        """(len(batch),) rewards in units of beta nats.
+
+        Each model computes one padded batch, or every shared prompt once.
 
         Raises:
             ScoringError: A reward is NaN or infinite.
@@ -164,8 +172,27 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
         """
         if not batch:
             return np.zeros(0)
+        return self.packed_rewards(batch) if self.shares_prefixes else self.padded_rewards(batch)
+
+    def padded_rewards(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        """As `score`, of at least one sample, every one with its whole prompt."""
         rows, marks = [e.ids for e in batch], [e.type_ids for e in batch]
         policy, reference = (one.log_probabilities(rows, marks) for one in self.scorers)
+        return checked_rewards(self.rewards(policy, reference, batch), batch, self.spec)
+
+    def packed_rewards(
+        self, batch: Sequence[Encoded], least: int = LEAST_PREFIX
+    ) -> NDArray[np.float64]:
+        """As `score`, of at least one sample, without padding and common beginnings once.
+
+        Args:
+            batch: At least one sample.
+            least: Tokens below which a common beginning is not shared.
+        """
+        rows, marks = [e.ids for e in batch], [e.type_ids for e in batch]
+        policy, reference = (
+            one.packed_log_probabilities(rows, marks, least) for one in self.scorers
+        )
         return checked_rewards(self.rewards(policy, reference, batch), batch, self.spec)
 
     def rewards(

@@ -1,16 +1,14 @@
 """What a process reward model must prove before its rewards count."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.conformance import LEAST_MASS, CheckpointProof, Floats, tolerated
+from rmcheck.models.conformance import LEAST_MASS, CheckpointProof, Floats, grafted, tolerated
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.process.tokenizer import TAG
-from rmcheck.models.torch_engine import brief
 
 if TYPE_CHECKING:
     from rmcheck.models.process.model import ProcessRewardModel
@@ -164,20 +162,14 @@ class ProcessProof(CheckpointProof):
         """Prompts computed once for all of their responses, against one row at a time."""
         if off := self._unshared(self._scorer.is_decoder):
             return off
-        grafted = _grafted(self._samples)
-        alone = np.concatenate([self._alone, *self._one_by_one(grafted)])
-        try:
-            shared = self._scorer.packed_log_odds(*_rows([*self._samples, *grafted]), least=1)
-        except MemoryError:
-            raise
-        # An architecture may refuse the packed row in any way that its own code has.
-        except Exception as error:
-            return self._not_shared(f"it cannot be run packed ({brief(error)})")
-        worst = float(np.abs(np.concatenate(shared) - alone).max())
-        detail = f"log-odds change by up to {worst:.2g} (allowed {self._tolerance:.2g})"
-        if not worst <= self._tolerance:
-            return self._not_shared(f"{detail} against one by one")
-        return self._shared(detail)
+        behind = grafted(self._samples)
+        alone = np.concatenate([self._alone, *self._one_by_one(behind)])
+        rows, marks = _rows([*self._samples, *behind])
+
+        def together() -> Floats:
+            return np.concatenate(self._scorer.packed_log_odds(rows, marks, least=1))
+
+        return self._sharing("log-odds", alone, together, len(rows))
 
     def _one_by_one(self, samples: Sequence[Encoded]) -> list[Floats]:
         return [self._scorer.log_odds([s.ids], [s.type_ids])[0] for s in samples]
@@ -189,20 +181,3 @@ class ProcessProof(CheckpointProof):
 
 def _rows(samples: Sequence[Encoded]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
     return [s.ids for s in samples], [s.type_ids for s in samples]
-
-
-def _grafted(samples: Sequence[Encoded]) -> list[Encoded]:
-    """The longest sample, and three others' last tokens behind its beginning.
-
-    Rows of a proof need not share a prompt; these share three quarters of the longest, with the
-    tags in it, and none is longer.
-    """
-    longest = samples[-1]
-    shared = max(1, longest.length * 3 // 4)
-    found = [longest]
-    for other in samples[:-1][-3:]:
-        behind = other.length - min(other.length, longest.length - shared)
-        ids = longest.ids[:shared] + other.ids[behind:]
-        types = longest.type_ids[:shared] + other.type_ids[behind:]
-        found.append(replace(longest, ids=ids, type_ids=types, length=len(ids)))
-    return found

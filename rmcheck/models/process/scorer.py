@@ -1,7 +1,6 @@
 """A process reward model in memory: token ids in, log-odds of each step out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.models.loaded_model import LoadedModel, Rows
-from rmcheck.models.packing import LEAST_PREFIX, Packed, packed_rows
+from rmcheck.models.packing import LEAST_PREFIX, packed_reads
 from rmcheck.models.process.checkpoint import QWEN2_PROCESS, ProcessCheckpoint
 from rmcheck.models.process.tokenizer import TAG
 from rmcheck.models.shared_prefix import packed_hidden
@@ -87,11 +86,9 @@ class ProcessScorer(LoadedModel):
         """
         torch, _ = engine()
         tags = _tags(marks)
-        packed = packed_rows(rows, [len(row) - 1 for row in rows], least)
-        places = _joined(packed_tags(packed, [len(row) for row in rows], tags))
+        packed = packed_reads(rows, tags, least)
         with memory_errors(), torch.inference_mode():
-            read = replace(packed, read_at=places)
-            states = packed_hidden(self._body, self._config, read, self.device)
+            states = packed_hidden(self._body, self._config, packed, self.device)
             return _split(self._read(states), tags)
 
     def own_log_odds(self, row: Sequence[int], marks: Sequence[int]) -> Floats:
@@ -127,26 +124,6 @@ class ProcessScorer(LoadedModel):
 
     def _inputs(self, rows: Rows) -> dict[str, Any]:
         return self._padded(rows) | ({"use_cache": False} if self.is_decoder else {})
-
-
-def packed_tags(
-    packed: Packed, lengths: Sequence[int], tags: Sequence[NDArray[np.int64]]
-) -> list[NDArray[np.int64]]:
-    """Where the tags of each row stand in a packed row, some in the prefix that rows share.
-
-    Args:
-        packed: Rows whose `read_at` is the last token of each.
-        lengths: Tokens of each row.
-        tags: Positions in each row.
-    """
-    starts = [segment.start for segment in packed.segments]
-    places = []
-    for last, length, at in zip(packed.read_at, lengths, tags, strict=True):
-        own = packed.segments[int(np.searchsorted(starts, last, side="right")) - 1]
-        # A row's last token is never shared, so what is before its segment is the prefix.
-        shared = length - own.length
-        places.append(np.where(at < shared, own.prefix_start + at, own.start + at - shared))
-    return places
 
 
 def _loader(checkpoint: ProcessCheckpoint) -> str | type[Any]:
