@@ -34,7 +34,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from importlib.util import find_spec
@@ -45,6 +46,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.cpu import lay_out_linears
 from rmcheck.models.model import Sample
 from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.registry import open_model
@@ -215,6 +217,8 @@ def loaded_model(
         scorer._config = scorer._model.config
         scorer._body, scorer._last_layer = scorer._model.model, scorer._model.score.float()
         scorer._last_layer.register_forward_pre_hook(lambda _, xs: tuple(x.float() for x in xs))
+        if device == "cpu":
+            lay_out_linears(scorer._body)
     # Proofs and loading are not what is measured here.
     model.prove = lambda encoded: None  # type: ignore[method-assign]
     return model
@@ -253,6 +257,18 @@ class Race:
             with Path(os.devnull).open("w") as nowhere:
                 fill_requests(requests, store, budget=budget, progress=nowhere, release=False)
             return scores_of(self.model, self.samples, store).scores
+
+    @contextmanager
+    def plain(self) -> Iterator[None]:
+        """Linear layers as torch has them, for what people do without rmcheck."""
+        modules = list(self.model.scorer._body.modules())
+        own = [module.__dict__.pop("forward", None) for module in modules]
+        try:
+            yield
+        finally:
+            for module, forward in zip(modules, own, strict=True):
+                if forward is not None:
+                    module.forward = forward
 
     def one_by_one(self) -> Rewards:
         """A batch of one, through the same engine."""
@@ -345,6 +361,16 @@ class Race:
         return 2 * sum(count for _, count in parts) * len(packed.ids) + attention
 
 
+def plainly(race: Race, contender: Contender) -> Contender:
+    """The contender with linear layers as torch has them."""
+
+    def run() -> Rewards:
+        with race.plain():
+            return contender()
+
+    return run
+
+
 def raced(contenders: dict[str, Contender], rounds: int, device: str) -> dict[str, dict[str, Any]]:
     """Each contender in interleaved rounds; ratios to the first, differences to `one by one`."""
     cpu: dict[str, list[float]] = {name: [] for name in contenders}
@@ -435,9 +461,9 @@ def scoring(race: Race, rounds: int, device: str, peak: float) -> dict[str, Any]
         ),
     }
     contenders: dict[str, Contender] = {
-        "rewardbench": race.rewardbench,
-        "transformers pipeline": race.pipeline,
-        "one by one": race.one_by_one,
+        "rewardbench": plainly(race, race.rewardbench),
+        "transformers pipeline": plainly(race, race.pipeline),
+        "one by one": plainly(race, race.one_by_one),
         "rmcheck, prefix=off": lambda: race.rmcheck(False, padded),
         "rmcheck, prefix=shared": lambda: race.rmcheck(True, packed),
     }
@@ -469,7 +495,7 @@ def scoring(race: Race, rounds: int, device: str, peak: float) -> dict[str, Any]
 
 def budgets(race: Race, rounds: int, device: str) -> dict[str, Any]:
     """Part 2: speed-ups over one by one."""
-    contenders: dict[str, Contender] = {"one by one": race.one_by_one}
+    contenders: dict[str, Contender] = {"one by one": plainly(race, race.one_by_one)}
     for budget in PADDED_BUDGETS:
         contenders[f"prefix=off, budget {budget}"] = lambda b=budget: race.rmcheck(False, b)
     for budget in PACKED_BUDGETS:

@@ -1,6 +1,6 @@
-"""What makes torch fast on a CPU: float32 products by oneDNN, and freed memory that is kept.
+"""What makes torch fast on a CPU: products by oneDNN, and freed memory that is kept.
 
-Neither changes what is computed beyond the order of float32 sums; `benchmarks/scoring.py` shows
+None of it changes what is computed beyond the order of float32 sums; `benchmarks/scoring.py` shows
 what they bring.
 """
 
@@ -12,6 +12,10 @@ from typing import Any
 
 # Errors of another float32 kernel are about as large; those of bfloat16 are 1,000 times larger.
 _AS_EXACT = 8
+# Bytes of weights of which a second copy is made; above, memory is worth more than a tenth of time.
+_MOST_BYTES = 2 << 30
+# Tokens of a call: below, nothing is gained; and as many as a layout is chosen for.
+_FEWEST_TOKENS, _MANY_TOKENS = 32, 2048
 # Numbers of `mallopt` in glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
@@ -67,6 +71,71 @@ def _is_exact() -> bool:
     finally:
         matmul.fp32_precision = before
     return errors["bf16"] <= _AS_EXACT * errors["ieee"]
+
+
+def lay_out_linears(body: Any) -> int:
+    """Keep a copy of the weights of linear layers in the layout that oneDNN computes with.
+
+    It would otherwise be made in every call, and float32 products would go to MKL. The copy is
+    used in inference mode and by calls of many tokens; nothing else about a layer changes.
+
+    Args:
+        body: A model on the CPU.
+
+    Returns:
+        How many layers have such a copy; 0 where torch cannot, or their weights are too large.
+    """
+    import torch
+
+    found = [m for m in body.modules() if type(m) is torch.nn.Linear]
+    linears = [m for m in found if _computes_linears(m.weight.dtype)]
+    if sum(m.weight.nbytes for m in linears) > _MOST_BYTES:
+        return 0
+    for linear in linears:
+        _lay_out(linear)
+    return len(linears)
+
+
+def _lay_out(linear: Any) -> None:
+    import torch
+
+    own = linear.forward
+    product = torch.ops.mkldnn._linear_pointwise
+    weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _MANY_TOKENS)
+    fewest = _FEWEST_TOKENS * linear.in_features
+
+    def forward(states: Any) -> Any:
+        if not torch.is_inference_mode_enabled() or states.numel() < fewest:
+            return own(states)
+        if states.dtype != linear.weight.dtype:
+            return own(states)
+        return product(states, weight, linear.bias, "none", [], "")
+
+    linear.forward = forward
+
+
+@functools.cache
+def _computes_linears(dtype: Any) -> bool:
+    """Whether torch has these products for a type here, as exact as its own; tried out."""
+    import torch
+
+    if dtype not in (torch.float32, torch.bfloat16):
+        return False
+    random = torch.Generator().manual_seed(0)
+    linear = torch.nn.Linear(128, 96, dtype=dtype).requires_grad_(False)
+    linear.weight.copy_(torch.randn(96, 128, generator=random))
+    states = torch.randn(64, 128, generator=random).to(dtype)
+    exact = states.double() @ linear.weight.double().T + linear.bias.double()
+    default = linear(states)
+    try:
+        _lay_out(linear)
+        with torch.inference_mode():
+            found = linear(states)
+    # The names are torch's own, and a version or a processor may lack them.
+    except (AttributeError, RuntimeError):
+        return False
+    errors = [float((one.double() - exact).abs().max()) for one in (default, found)]
+    return errors[1] <= _AS_EXACT * errors[0]
 
 
 def keep_freed_memory() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from rmcheck.errors import ConformanceError, ModelError
 from rmcheck.models.checkpoint import Checkpoint
-from rmcheck.models.cpu import keep_freed_memory
+from rmcheck.models.cpu import keep_freed_memory, lay_out_linears
 from rmcheck.models.torch_engine import (
     brief,
     chosen_device,
@@ -70,6 +70,8 @@ class LoadedModel:
         # RoBERTa counts positions by the padding id, so the filler must be that one.
         self._filler = self.pad_id or 0
         self._body: Any = getattr(self._model, self._model.base_model_prefix, None)
+        if self.device.type == "cpu" and checkpoint.quantisation == "none":
+            lay_out_linears(self._body or self._model)
 
     def close(self) -> None:
         """Give the memory back."""
