@@ -17,6 +17,27 @@ WITH_PARTS = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3"]
 # A prompt of 40 tokens and responses of 30, 7 and 1.
 ROWS = [[1, *range(5, 44), *range(a, a + n)] for a, n in ((50, 30), (85, 7), (95, 1))]
 
+# A decoder of any family; what a family does not know it ignores.
+TINY = {
+    "vocab_size": 128,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "sliding_window": 24,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 32,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "initializer_range": 0.3,
+}
+
 
 @pytest.fixture(scope="module")
 def body_of():
@@ -68,6 +89,42 @@ def test_states_that_are_read_are_those_of_a_whole_layer(kind, places, body_of, 
     assert last_layer(body) is not None
     assert spared.shape == (len(packed.read_at), body.config.get_text_config().hidden_size)
     torch.testing.assert_close(spared, whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Mixtral", "Qwen2Moe", "Qwen3Moe", "Olmo2", "Phi3", "Cohere2", "Glm4", "Granite"),
+        *("Starcoder2", "SmolLM3", "Exaone4", "Ernie4_5"),
+    ],
+)
+def test_other_decoders_share_prompts_too(name):
+    """Experts, norms and projections of a dozen more families: rows packed are rows alone."""
+    import transformers
+
+    config = getattr(transformers, f"{name}Config")(**TINY)
+    torch.manual_seed(0)
+    body = transformers.AutoModel.from_config(config).eval()
+    with torch.inference_mode():
+        alone = [body(torch.tensor([row])).last_hidden_state[0, -1] for row in ROWS]
+
+    assert last_layer(body) is not None
+    torch.testing.assert_close(states(body, read_at()), torch.stack(alone), rtol=0, atol=2e-5)
+
+
+def test_what_a_router_says_beside_its_output_is_kept():
+    """Some layers of experts put out a tuple; its first part is what a token becomes."""
+
+    class Routed(torch.nn.Module):
+        def forward(self, states):
+            return 2 * states, "scores"
+
+    routed = Routed()
+    with LastLayer(None, (routed,)).computed_at(torch.tensor([1, 3]), 4):
+        output, said = routed(torch.ones(1, 4, 2))
+
+    assert output[0, :, 0].tolist() == [0, 2, 0, 2]
+    assert said == "scores"
 
 
 def test_the_last_mlp_and_projection_see_only_what_is_read(body_of):
