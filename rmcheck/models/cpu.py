@@ -77,10 +77,11 @@ def lay_out_linears(body: Any) -> int:
     """Keep a copy of the weights of linear layers in the layout that oneDNN computes with.
 
     It would otherwise be made in every call, and float32 products would go to MKL. The copy is
-    used in inference mode and by calls of many tokens; nothing else about a layer changes.
+    used in inference mode and by calls of many tokens; nothing else about a layer changes, but for
+    new weights, which it would not see.
 
     Args:
-        body: A model on the CPU.
+        body: A model on the CPU, with the weights that it keeps.
 
     Returns:
         How many layers have such a copy; 0 where torch cannot, or their weights are too large.
@@ -102,12 +103,11 @@ def _lay_out(linear: Any) -> None:
     own = linear.forward
     product = torch.ops.mkldnn._linear_pointwise
     weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), _MANY_TOKENS)
-    fewest = _FEWEST_TOKENS * linear.in_features
+    fewest, dtype = _FEWEST_TOKENS * linear.in_features, linear.weight.dtype
 
     def forward(states: Any) -> Any:
-        if not torch.is_inference_mode_enabled() or states.numel() < fewest:
-            return own(states)
-        if states.dtype != linear.weight.dtype:
+        is_other = states.numel() < fewest or states.dtype != dtype
+        if is_other or not torch.is_inference_mode_enabled():
             return own(states)
         return product(states, weight, linear.bias, "none", [], "")
 
@@ -122,8 +122,10 @@ def _computes_linears(dtype: Any) -> bool:
     if dtype not in (torch.float32, torch.bfloat16):
         return False
     random = torch.Generator().manual_seed(0)
-    linear = torch.nn.Linear(128, 96, dtype=dtype).requires_grad_(False)
-    linear.weight.copy_(torch.randn(96, 128, generator=random))
+    # Without drawing from the generator that is everybody's.
+    linear = torch.nn.Linear(128, 96, dtype=dtype, device="meta").to_empty(device="cpu")
+    for parameter in linear.requires_grad_(False).parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=random))
     states = torch.randn(64, 128, generator=random).to(dtype)
     exact = states.double() @ linear.weight.double().T + linear.bias.double()
     default = linear(states)

@@ -70,8 +70,10 @@ class LoadedModel:
         # RoBERTa counts positions by the padding id, so the filler must be that one.
         self._filler = self.pad_id or 0
         self._body: Any = getattr(self._model, self._model.base_model_prefix, None)
-        if self.device.type == "cpu" and checkpoint.quantisation == "none":
-            lay_out_linears(self._body or self._model)
+        cpu = self.device.type == "cpu" and checkpoint.quantisation == "none"
+        # The body alone: a head may get other weights than it was loaded with.
+        if cpu and self._body is not None:
+            lay_out_linears(self._body)
 
     def close(self) -> None:
         """Give the memory back."""

@@ -129,7 +129,7 @@ def attention(
         key: (1, key heads, T, size).
         value: (1, key heads, T, size).
         attention_mask: None; what is seen follows from the segments.
-        asked: The tokens whose attention is computed; on an accelerator it is that of all.
+        asked: The tokens whose attention is computed; side by side it is that of all.
         masks: Of this forward pass.
         arrangement: Of the segments side by side; None on a CPU.
         scaling: Factor of the products; None means 1 / √size.

@@ -230,6 +230,16 @@ def test_where_the_product_fails_or_is_rough_nothing_is_laid_out(monkeypatch, la
     assert "forward" not in vars(layer)
 
 
+def test_trying_out_draws_nothing_from_the_common_generator():
+    """What a user seeds is not disturbed by loading a model."""
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    cpu._computes_linears(torch.float32)
+
+    assert torch.rand(1) == expected
+
+
 def test_types_that_no_layout_is_for_are_left_alone():
     """float16 is emulated on a CPU anyway."""
     assert lay_out_linears(torch.nn.Sequential(linear(torch.float16))) == 0
