@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
 from rmcheck.models.loaded_model import LoadedModel
-from rmcheck.models.packing import LEAST_PREFIX, packed_reads
+from rmcheck.models.packing import LEAST_PREFIX, packed_reads, packed_rows
 from rmcheck.models.shared_prefix import packed_hidden
 from rmcheck.models.torch_engine import engine, memory_errors
 
@@ -102,8 +102,29 @@ class CausalScorer(LoadedModel):
         Raises:
             MemoryError: The batch does not fit.
         """
-        chosen = list(tokens)
-        return np.concatenate(self._next_tokens(rows, lambda piece: _float64(piece[:, chosen])))
+        return self._chosen(self._last_states(rows), tokens)
+
+    def packed_next_token(
+        self,
+        rows: Sequence[Sequence[int]],
+        tokens: Sequence[int],
+        least: int = LEAST_PREFIX,
+    ) -> NDArray[np.float64]:
+        """As `next_token`, without padding and common beginnings once.
+
+        Args:
+            rows: Token ids.
+            tokens: See `next_token`.
+            least: Tokens below which a common beginning is not shared.
+
+        Raises:
+            MemoryError: The rows do not fit.
+        """
+        torch, _ = engine()
+        packed = packed_rows(rows, [len(row) - 1 for row in rows], least)
+        with memory_errors(), torch.inference_mode():
+            states = packed_hidden(self._body, self._config, packed, self.device)
+        return self._chosen(states, tokens)
 
     def likeliest(self, rows: Sequence[Sequence[int]], count: int) -> list[list[tuple[int, float]]]:
         """The likeliest tokens after each row with their log-probabilities, likeliest first.
@@ -116,7 +137,8 @@ class CausalScorer(LoadedModel):
             values, ids = (part.tolist() for part in piece.topk(count, dim=-1))
             return [list(zip(*pair, strict=True)) for pair in zip(ids, values, strict=True)]
 
-        return [row for rows_of_piece in self._next_tokens(rows, ranked) for row in rows_of_piece]
+        pieces = self._next_tokens(self._last_states(rows), ranked)
+        return [row for rows_of_piece in pieces for row in rows_of_piece]
 
     def own_next_token(self, row: Sequence[int], tokens: Sequence[int]) -> NDArray[np.float64]:
         """(len(tokens),) as `next_token`, from the logits of the model's own forward."""
@@ -164,19 +186,28 @@ class CausalScorer(LoadedModel):
         sums = np.bincount(read.lines, weights=np.concatenate(found), minlength=len(read.before))
         return sums.astype(np.float64)
 
-    def _next_tokens(
-        self, rows: Sequence[Sequence[int]], reading: Callable[["Tensor"], _Read]
-    ) -> list[_Read]:
-        """What is read of all tokens' log-probabilities after each row, some rows at a time."""
+    def _last_states(self, rows: Sequence[Sequence[int]]) -> "Tensor":
+        """(len(rows), hidden) at the last token of each row, rows padded on the right."""
         torch, _ = engine()
-        step = max(1, MOST_LOGITS // self.vocabulary_size)
         with memory_errors(), torch.inference_mode():
             states = self._body(**self._padded(rows), use_cache=False).last_hidden_state
             at = torch.tensor([len(row) - 1 for row in rows], device=states.device)
-            last = states[torch.arange(len(rows), device=states.device), at]
+            last: Tensor = states[torch.arange(len(rows), device=states.device), at]
+            return last
+
+    def _chosen(self, states: "Tensor", tokens: Sequence[int]) -> NDArray[np.float64]:
+        """(n, len(tokens)) log-probabilities of these tokens after (n, hidden) states."""
+        chosen = list(tokens)
+        return np.concatenate(self._next_tokens(states, lambda piece: _float64(piece[:, chosen])))
+
+    def _next_tokens(self, states: "Tensor", reading: Callable[["Tensor"], _Read]) -> list[_Read]:
+        """What is read of all tokens' log-probabilities after each state, some at a time."""
+        torch, _ = engine()
+        step = max(1, MOST_LOGITS // self.vocabulary_size)
+        with memory_errors(), torch.inference_mode():
             return [
-                reading(self._logits(last[start : start + step]).log_softmax(-1))
-                for start in range(0, len(rows), step)
+                reading(self._logits(states[start : start + step]).log_softmax(-1))
+                for start in range(0, len(states), step)
             ]
 
     def _logits(self, states: "Tensor") -> "Tensor":

@@ -93,6 +93,38 @@ def grafted(samples: Sequence[Encoded]) -> list[Encoded]:
     return found
 
 
+def packed_agrees(
+    what: str, alone: Floats, together: Callable[[], Floats], rows: int, allowed: float
+) -> tuple[bool, str]:
+    """Whether a packed row gives the numbers of its rows one at a time, and what to say of it.
+
+    Args:
+        what: The word for these numbers, such as `rewards`.
+        alone: (K,) numbers of the rows, one row at a time.
+        together: The same numbers of one packed row.
+        rows: How many rows.
+        allowed: Largest change.
+
+    Raises:
+        MemoryError: They do not fit together.
+    """
+    try:
+        shared = together()
+    except MemoryError:
+        raise
+    # An architecture may refuse the packed row in any way that its own code has.
+    except Exception as error:
+        return False, f"it cannot be run packed ({brief(error)})"
+    worst = float(np.abs(shared - alone).max())
+    if worst <= allowed:
+        said = f"on {rows} rows {what} change by up to {worst:.2g} (allowed {allowed:.2g})"
+        return True, said
+    return False, (
+        f"{what} with shared prompts differ from one by one by up to {worst:.3g} (allowed "
+        f"{allowed:.2g}) on {rows} rows"
+    )
+
+
 def spread_of_lengths(encoded: Sequence[Encoded], most: int = MOST_SAMPLES) -> tuple[Encoded, ...]:
     """At most `most` different inputs, evenly spaced from the shortest to the longest."""
     different = sorted({e.key: e for e in encoded}.values(), key=lambda e: (e.length, e.key))
@@ -231,22 +263,10 @@ class CheckpointProof(Proof):
             together: The same numbers of one packed row.
             rows: How many rows.
         """
-        try:
-            shared = together()
-        except MemoryError:
-            raise
-        # An architecture may refuse the packed row in any way that its own code has.
-        except Exception as error:
-            return self._not_shared(f"it cannot be run packed ({brief(error)})")
-        worst = float(np.abs(shared - alone).max())
-        allowed = f"(allowed {self._tolerance:.2g})"
-        if not worst <= self._tolerance:
-            return self._not_shared(
-                f"{what} with shared prompts differ from one by one by up to {worst:.3g} {allowed} "
-                f"on {rows} rows"
-            )
+        agrees, said = packed_agrees(what, alone, together, rows, self._tolerance)
+        if not agrees:
+            return self._not_shared(said)
         self._shares_prefixes = True
-        said = f"on {rows} rows {what} change by up to {worst:.2g} {allowed}"
         detail = f"a prompt is computed once for all of its responses; {said}"
         return ConformanceItem("shared_prefix", "pass", detail)
 

@@ -107,6 +107,57 @@ def test_the_reward_is_the_log_odds_of_the_next_token(folder, opened, samples):
     np.testing.assert_allclose(rewards, expected, rtol=0, atol=1e-5)
 
 
+RUBRIC = (
+    "prompt: 'the fox jumps over the dog and the dog over the fox: {{ prompt }}? {{ response }}'"
+)
+
+
+@pytest.mark.parametrize(("settings", "shares"), [("", True), ("?prefix=off", False)])
+def test_what_questions_begin_with_is_computed_once(opened, samples, settings, shares):
+    """A rubric stands once in a batch, and no reward changes beyond rounding."""
+    model = opened(f"{RUBRIC}\n{WORDS.partition(chr(10))[2]}", settings)
+    encoded = model.encode(samples)
+    alone = np.concatenate([model.score([one]) for one in encoded])
+
+    before, page = model.shares_prefixes, items(model, samples)
+    seen = []
+    model.engine._scorer._body.register_forward_pre_hook(
+        lambda _, args, named: seen.append(named["input_ids"].numel()), with_kwargs=True
+    )
+    together = model.score(encoded)
+
+    longest = max(e.length for e in encoded)
+    assert (before, model.shares_prefixes) == (False, shares)
+    assert page["shared_prefix"].status == "pass"
+    assert model.description["prefix"] == ("shared" if shares else "off")
+    assert (sum(seen) < sum(e.length for e in encoded) - 60) is shares
+    assert (sum(seen) == longest * len(encoded)) is not shares
+    np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
+
+
+def test_a_judge_whose_packed_questions_disagree_computes_them_whole(opened, samples, monkeypatch):
+    """It says so where its rewards are read; `prefix=shared` refuses to go on."""
+    own = CausalScorer.packed_next_token
+    monkeypatch.setattr(CausalScorer, "packed_next_token", lambda *args: own(*args) * 2 + 1)
+    model, insisting = opened(), opened(settings="?prefix=shared")
+
+    page = items(model, samples)
+
+    assert not model.shares_prefixes
+    assert page["shared_prefix"].status == "note"
+    assert "log-odds with shared prompts differ from one by one" in page["shared_prefix"].detail
+    said = refusal(ConformanceError, insisting.prove, insisting.encode(samples))
+    assert "prefix=shared, but log-odds with shared prompts differ" in said
+
+
+@pytest.mark.parametrize("setting", ["attention=eager", "prefix=off"])
+def test_settings_of_yes_and_no_are_refused_where_a_score_is_read(opened, setting):
+    """Answers are written a token at a time."""
+    said = refusal(UsageError, opened, scored(8), f"?{setting}")
+
+    assert f"{setting.partition('=')[0]} is for yes and no; remove" in said
+
+
 def test_swapping_the_sides_changes_the_sign(opened, samples):
     """The reward is antisymmetric in yes and no: no offset, no squashing."""
     model, turned = opened(), opened(ASK + 'read: {no: [f, " t"], yes: [w, d]}')
@@ -205,6 +256,7 @@ def test_the_page_says_what_the_judge_would_rather_say(opened, samples):
         "position",
         "mass",
         "batch_invariance",
+        "shared_prefix",
         "depends_on_response",
     ]
     assert page["mass"].detail.startswith("warning: p(yes) + p(no) is 0.0")

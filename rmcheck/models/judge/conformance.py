@@ -25,7 +25,6 @@ _T = TypeVar("_T")
 Floats = NDArray[np.float64]
 Items = tuple[ConformanceItem, ...]
 Status = Literal["pass", "fail", "note"]
-# Below this median of p(yes) + p(no) the judge mostly wants to say something else.
 # What an item begins with that a reader of the rewards must know.
 WARNING = "warning: "
 _TOP = 5
@@ -63,6 +62,7 @@ def prove(model: "JudgeRewardModel", encoded: Sequence[Encoded]) -> Items:
 
 def _yes_no(model: "JudgeRewardModel", read: YesNo, samples: Sequence[Encoded]) -> Items:
     engine = model.engine
+    engine.shares_prefixes = False
     alone = [_first(model, engine.verdicts([sample], read)) for sample in samples]
     if None in alone:
         # A side that is never shown has no log-odds at all: the tokens say why.
@@ -77,6 +77,7 @@ def _yes_no(model: "JudgeRewardModel", read: YesNo, samples: Sequence[Encoded]) 
         _mass(model, known, samples),
         *_censored(known, read),
         _invariance(rewards, again, engine.tolerance),
+        *engine.sharing(samples, _allowed(rewards, engine.tolerance)),
         _depends(rewards, samples, "fail"),
     )
 
@@ -176,7 +177,7 @@ def _parsed(alone: Sequence[Sequence[Answer]], read: Score) -> ConformanceItem:
 
 def _invariance(alone: Floats, together: Floats, tolerance: float) -> ConformanceItem:
     """A batch of one against a batch of many."""
-    allowed = tolerance * max(1.0, float(alone.std()))
+    allowed = _allowed(alone, tolerance)
     change = float(np.abs(alone - together).max())
     return ConformanceItem(
         "batch_invariance",
@@ -184,6 +185,11 @@ def _invariance(alone: Floats, together: Floats, tolerance: float) -> Conformanc
         f"{len(alone)} texts alone and in one batch: log-odds change by up to {change:.2g} nats "
         f"(allowed {allowed:.2g})",
     )
+
+
+def _allowed(alone: Floats, tolerance: float) -> float:
+    """Largest change of log-odds that is still rounding: a share of how far they lie apart."""
+    return tolerance * max(1.0, float(alone.std()))
 
 
 def _repeated(alone: Floats, together: Floats, *, exact: bool) -> ConformanceItem:

@@ -54,6 +54,8 @@ class JudgeEngine(ABC):
         kept: Whether its fingerprint sees which weights answer.
         exact: Whether equal questions get equal answers, whatever else is asked at the time.
         tolerance: Largest change of log-odds by rounding, in nats.
+        shares_prefixes: Whether what questions of a batch begin with is computed once; `sharing`
+            decides.
     """
 
     scheme: ClassVar[str]
@@ -61,6 +63,7 @@ class JudgeEngine(ABC):
     kept: bool = True
     exact: bool = True
     tolerance: float = 0.0
+    shares_prefixes: bool = False
 
     @property
     @abstractmethod
@@ -93,6 +96,15 @@ class JudgeEngine(ABC):
         Raises:
             ScoringError: A question cannot be written, or is too long.
         """
+
+    def sharing(self, samples: Sequence[Encoded], allowed: float) -> tuple[ConformanceItem, ...]:
+        """Whether to compute once what questions begin with, found out where an engine can.
+
+        Args:
+            samples: At least one.
+            allowed: Largest change of log-odds, in nats.
+        """
+        return ()
 
     @abstractmethod
     def verdicts(self, batch: Sequence[Encoded], read: YesNo) -> Judged[Verdict]:

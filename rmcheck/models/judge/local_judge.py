@@ -141,7 +141,7 @@ class LocalJudge(JudgeEngine):
 
     def verdicts(self, batch: Sequence[Encoded], read: YesNo) -> Judged[Verdict]:
         """See `JudgeEngine.verdicts`; log-probabilities from float32 logits at the last id."""
-        found = self._next().next_token([e.ids for e in batch], [*self._words[0], *self._words[1]])
+        found = self._probabilities(batch)
         pairs = zip(*self._sides(found), strict=True)
         return Judged({i: Verdict(float(yes), float(no)) for i, (yes, no) in enumerate(pairs)})
 
@@ -183,6 +183,10 @@ class LocalJudge(JudgeEngine):
 
     @abstractmethod
     def _next(self) -> NextTokens: ...
+
+    def _probabilities(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        """(len(batch), words) log-probabilities of the words of both sides."""
+        return self._next().next_token([e.ids for e in batch], [*self._words[0], *self._words[1]])
 
     @abstractmethod
     def _sampled(

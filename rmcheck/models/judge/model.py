@@ -130,6 +130,7 @@ class JudgeRewardModel(RewardModel):
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """Fill the conformance page; see `rmcheck.models.judge.conformance`."""
         self.conformance = prove(self, encoded)
+        self.shares_prefixes = self.engine.shares_prefixes
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
         """(len(batch),) raw log-odds in nats, or numbers of the judge's own scale.

@@ -4,15 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
 from rmcheck.models import checkpoint_settings as known
 from rmcheck.models.causal_scorer import CausalScorer
 from rmcheck.models.checkpoint_model import loaded
+from rmcheck.models.conformance import grafted, packed_agrees
+from rmcheck.models.judge.conformance import WARNING
 from rmcheck.models.judge.file import JudgeFile
 from rmcheck.models.judge.local_judge import LocalJudge
 from rmcheck.models.judge.read import Score, YesNo
-from rmcheck.models.model import ConformanceItem
+from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.packing import LEAST_PREFIX
 from rmcheck.models.spec import ModelSpec, Setting, check_device
 from rmcheck.models.torch_sampler import TorchSampler
 
@@ -27,12 +31,15 @@ class TransformersJudge(LocalJudge):
         known.MAX_LENGTH,
         known.TEMPLATE,
         known.ATTENTION,
+        known.PREFIX,
     )
 
     def __init__(self, spec: ModelSpec, judge: JudgeFile) -> None:
         super().__init__(spec, judge)
-        if isinstance(judge.read, Score) and self._set["attention"] != "auto":
-            raise UsageError(f"{spec.text}: attention is for yes and no; remove attention=")
+        for name in ("attention", "prefix"):
+            if isinstance(judge.read, Score) and self._set[name] != "auto":
+                raise UsageError(f"{spec.text}: {name} is for yes and no; remove {name}=")
+        self.shares_prefixes = self._set["prefix"] == "shared"
         check_device(spec.text, self._set["device"])
         self._scorer: CausalScorer | None = None
         self._sampler: TorchSampler | None = None
@@ -41,7 +48,10 @@ class TransformersJudge(LocalJudge):
     def description(self) -> Mapping[str, str]:
         """Also the device, which is `auto` until loaded."""
         engine = self._scorer or self._sampler
-        return {**super().description, "device": str(engine.device) if engine else "auto"}
+        shared = {True: "shared", False: "off"}[self.shares_prefixes]
+        prefix = self._set["prefix"] if engine is None else shared
+        device = str(engine.device) if engine else "auto"
+        return {**super().description, "device": device, "prefix": prefix}
 
     @property
     def _facts(self) -> dict[str, object]:
@@ -68,6 +78,44 @@ class TransformersJudge(LocalJudge):
         return loaded(self._sampler, self.spec).sample(
             rows, seeds, temperature=read.temperature, max_tokens=read.max_tokens
         )
+
+    def sharing(self, samples: Sequence[Encoded], allowed: float) -> tuple[ConformanceItem, ...]:
+        """See `JudgeEngine.sharing`; `prefix=off` and `prefix=shared` decide without it."""
+        self.shares_prefixes = False
+        if self._set["prefix"] == "off":
+            return (ConformanceItem("shared_prefix", "pass", "off, as prefix=off says"),)
+        rows = [*samples, *grafted(samples)]
+        alone = np.concatenate([self._log_odds(self._probabilities([row])) for row in rows])
+        agrees, said = packed_agrees(
+            "log-odds",
+            alone,
+            lambda: self._log_odds(self._packed(rows, least=1)),
+            len(rows),
+            allowed,
+        )
+        if not agrees:
+            return (self._not_shared(said),)
+        self.shares_prefixes = True
+        detail = f"what questions begin with is computed once a batch; {said}"
+        return (ConformanceItem("shared_prefix", "pass", detail),)
+
+    def _not_shared(self, why: str) -> ConformanceItem:
+        if self._set["prefix"] == "shared":
+            said = f"prefix=shared, but {why}; use prefix=off"
+            return ConformanceItem("shared_prefix", "fail", said)
+        said = f"{WARNING}every question is computed whole: {why}"
+        return ConformanceItem("shared_prefix", "note", said)
+
+    def _log_odds(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
+        yes, no = self._sides(found)
+        return yes - no
+
+    def _probabilities(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        return self._packed(batch) if self.shares_prefixes else super()._probabilities(batch)
+
+    def _packed(self, batch: Sequence[Encoded], least: int = LEAST_PREFIX) -> NDArray[np.float64]:
+        words = [*self._words[0], *self._words[1]]
+        return self._next().packed_next_token([e.ids for e in batch], words, least)
 
     def _position(self) -> tuple[ConformanceItem, ...]:
         """Logits made at the last id only, against the model's own forward."""
