@@ -15,8 +15,9 @@ among all by length, and a byte-level BPE made from the pools themselves.
    (batches of 8 in the order of the data, padded on the left to the longest); and against vLLM
    with its prefix cache and without, where vLLM is installed. Same model, same
    texts, interleaved rounds, one thread; medians, and the median of the rounds' ratios. Of CPU
-   seconds on a CPU, of wall seconds elsewhere. Encoding counts for all. On a CPU all of them run
-   with rmcheck's setting that keeps freed memory, which makes the others faster too.
+   seconds on a CPU, of wall seconds elsewhere and with several `--threads`. Encoding counts for
+   all. On a CPU all of them run with rmcheck's setting that keeps freed memory, which makes the
+   others faster too.
 2. budgets: the same with other token budgets, which is where the CPU's defaults are from;
 3. warm: 100,000 stored scores read back in a new process, which must not import torch.
 
@@ -50,8 +51,10 @@ from rmcheck.models.cpu import lay_out_linears
 from rmcheck.models.model import Sample
 from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.registry import open_model
+from rmcheck.models.shared_prefix import PackedBody
 from rmcheck.models.transformers_model import TransformersRewardModel
 from rmcheck.models.vllm.pooling import VllmPooling
+from rmcheck.models.workers import Workers
 from rmcheck.pool import read_pool
 from rmcheck.pool.pool import Message, Pool, Prompt
 from rmcheck.scoring.batches import PackedOrder, PaddedOrder, cut, default_budget
@@ -219,6 +222,7 @@ def loaded_model(
         scorer._last_layer.register_forward_pre_hook(lambda _, xs: tuple(x.float() for x in xs))
         if device == "cpu":
             lay_out_linears(scorer._body)
+        scorer._packed_body = PackedBody(scorer._body, scorer._config, scorer.device)
     # Proofs and loading are not what is measured here.
     model.prove = lambda encoded: None  # type: ignore[method-assign]
     return model
@@ -257,6 +261,15 @@ class Race:
             with Path(os.devnull).open("w") as nowhere:
                 fill_requests(requests, store, budget=budget, progress=nowhere, release=False)
             return scores_of(self.model, self.samples, store).scores
+
+    def one_worker(self, budget: int) -> Rewards:
+        """All cores in one batch after the other, as torch shares them out."""
+        several = self.model.workers
+        self.model.workers = Workers  # type: ignore[method-assign]
+        try:
+            return self.rmcheck(True, budget)
+        finally:
+            self.model.workers = several  # type: ignore[method-assign]
 
     @contextmanager
     def plain(self) -> Iterator[None]:
@@ -371,6 +384,13 @@ def plainly(race: Race, contender: Contender) -> Contender:
     return run
 
 
+def by_cpu_seconds(device: str) -> bool:
+    """Whether what the CPU computes is the measure; no more so where several cores do."""
+    import torch
+
+    return device == "cpu" and torch.get_num_threads() == 1
+
+
 def raced(contenders: dict[str, Contender], rounds: int, device: str) -> dict[str, dict[str, Any]]:
     """Each contender in interleaved rounds; ratios to the first, differences to `one by one`."""
     cpu: dict[str, list[float]] = {name: [] for name in contenders}
@@ -386,7 +406,7 @@ def raced(contenders: dict[str, Contender], rounds: int, device: str) -> dict[st
             wall[name].append(time.perf_counter() - started)
             memory[name].append(peak_mib(device))
     first = next(iter(contenders))
-    clock = cpu if device == "cpu" else wall
+    clock = cpu if by_cpu_seconds(device) else wall
     exact = rewards.get("one by one", rewards[first])
     return {
         name: {
@@ -429,7 +449,7 @@ def matmul_peak(device: str, dtype: str, size: int) -> float:
     import torch
 
     left, right = (torch.randn(size, size, device=device, dtype=getattr(torch, dtype)),) * 2
-    clock = time.process_time if device == "cpu" else time.perf_counter
+    clock = time.process_time if by_cpu_seconds(device) else time.perf_counter
     best = float("inf")
     for _ in range(8):
         started = clock()
@@ -442,6 +462,8 @@ def matmul_peak(device: str, dtype: str, size: int) -> float:
 
 def scoring(race: Race, rounds: int, device: str, peak: float) -> dict[str, Any]:
     """Part 1 for one set of samples."""
+    import torch
+
     lengths = race.lengths()
     rows = [e.ids for e in race.model.encode(race.samples)]
     padded, packed = (default_budget(device, packed=is_packed) for is_packed in (False, True))
@@ -467,6 +489,10 @@ def scoring(race: Race, rounds: int, device: str, peak: float) -> dict[str, Any]
         "rmcheck, prefix=off": lambda: race.rmcheck(False, padded),
         "rmcheck, prefix=shared": lambda: race.rmcheck(True, packed),
     }
+    if torch.get_num_threads() > 1:
+        name = "rmcheck, shared, one worker"
+        computed[name] = computed["rmcheck, prefix=shared"]
+        contenders[name] = lambda: race.one_worker(packed)
     if race.engine is not None:
         computed["vLLM"] = sum(lengths)
         computed["vLLM, prefix cache"] = sum(lengths) - race.cached_tokens()
@@ -480,7 +506,7 @@ def scoring(race: Race, rounds: int, device: str, peak: float) -> dict[str, Any]
         result["tokens_per_second"] = sum(lengths) / seconds
         # Below 0 where shared prompts spare more than padding costs.
         result["padding_waste"] = 1 - sum(lengths) / computed[name]
-        ours = name == "rmcheck, prefix=shared"
+        ours = name.startswith("rmcheck") and name != "rmcheck, prefix=off"
         flops = race.flops(ours or name == "vLLM, prefix cache", last_whole=not ours)
         result["peak_share"] = flops / seconds / peak
     tokens = {"total": sum(lengths), "mean": sum(lengths) / len(lengths), "longest": max(lengths)}
@@ -612,7 +638,8 @@ def report(results: dict[str, Any]) -> str:
     """The results as tables."""
     lines = ["  ".join(f"{name} {value}" for name, value in results["machine"].items())]
     lines += [
-        f"{results['shape']} Llama, {results['dtype']} on {results['device']}; matrix products "
+        f"{results['shape']} Llama, {results['dtype']} on {results['device']}, "
+        f"{results['threads']} thread{'s' * (results['threads'] > 1)}; matrix products "
         f"{results['matmul_peak'] / 1e9:,.0f} GFLOP/s; {results['rounds']} rounds"
     ]
     for name, scoring in results["scoring"].items():
@@ -621,11 +648,11 @@ def report(results: dict[str, Any]) -> str:
             f"{name}: {scoring['samples']} samples, "
             f"{scoring['tokens']['total']:,} tokens (mean {scoring['tokens']['mean']:.0f}); "
             f"rewards' standard deviation {scoring['reward_std']:.2f}",
-            f"{'':26}{'CPU s':>8}{'wall s':>8}{'x':>7}{'samples/s':>11}{'tokens/s':>10}"
+            f"{'':28}{'CPU s':>8}{'wall s':>8}{'x':>7}{'samples/s':>11}{'tokens/s':>10}"
             f"{'waste':>8}{'peak':>7}{'MiB':>8}{'max diff':>10}",
         ]
         lines += [
-            f"{name:26}{r['cpu_seconds']:8.2f}{r['wall_seconds']:8.2f}{r['speed_up']:7.2f}"
+            f"{name:28}{r['cpu_seconds']:8.2f}{r['wall_seconds']:8.2f}{r['speed_up']:7.2f}"
             f"{r['samples_per_second']:11.1f}{r['tokens_per_second']:10,.0f}"
             f"{r['padding_waste']:8.0%}{r['peak_share']:7.0%}{r['peak_mib']:8.0f}"
             f"{r['max_abs_difference']:10.1e}"
@@ -652,6 +679,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--threads", type=int, default=1, help="cores of the CPU")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="times as many prompts")
     parser.add_argument("--pools", nargs="+", type=Path, default=[], help="instead of the sets")
@@ -671,13 +699,14 @@ def main() -> None:
         name: made_up_samples(max(1, round(SETS[name][0] * chosen.scale)), *SETS[name][1:])
         for name in chosen.sets
     }
-    torch.set_num_threads(1)
+    torch.set_num_threads(chosen.threads)
     peak = matmul_peak(chosen.device, chosen.dtype, 1024 if chosen.device == "cpu" else 8192)
     results: dict[str, Any] = {
         "machine": machine(),
         "shape": chosen.shape,
         "device": chosen.device,
         "dtype": chosen.dtype,
+        "threads": chosen.threads,
         "rounds": chosen.rounds,
         "matmul_peak": peak,
         "scoring": {},
@@ -685,7 +714,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         tokenizer = pool_tokenizer(pools.values()) if pools else word_tokenizer()
         model = loaded_model(Path(place), tokenizer, chosen.shape, chosen.device, chosen.dtype)
+        cores = os.sched_getaffinity(0)
         engine = vllm_engine(model)
+        os.sched_setaffinity(0, cores)  # vLLM binds this thread to one of them
         for name, samples in sets.items():
             race = Race(model, samples, engine)
             results["scoring"][name] = scoring(race, chosen.rounds, chosen.device, peak)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
 from rmcheck.models.loaded_model import LoadedModel
 from rmcheck.models.packing import LEAST_PREFIX, packed_reads, packed_rows
-from rmcheck.models.shared_prefix import packed_hidden
+from rmcheck.models.rope import rows_apart
 from rmcheck.models.torch_engine import engine, memory_errors
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _Read = TypeVar("_Read")
 class CausalScorer(LoadedModel):
     """A loaded language model; see `LoadedModel` for its arguments and what it raises."""
 
+    scratch = 8 * MOST_LOGITS  # logits and their log-softmax
+
     def __init__(
         self, checkpoint: CausalCheckpoint, *, dtype: str, device: str, attention: str
     ) -> None:
@@ -36,6 +38,7 @@ class CausalScorer(LoadedModel):
         self._output: Any = self._model.get_output_embeddings()
         self.vocabulary_size = int(self._output.weight.shape[0])
 
+    @rows_apart(per_row=2)
     def log_probabilities(
         self,
         rows: Sequence[Sequence[int]],
@@ -66,6 +69,7 @@ class CausalScorer(LoadedModel):
             )
             return self._summed(read, lambda piece: states[line[piece], before[piece]], most_logits)
 
+    @rows_apart(per_row=2)
     def packed_log_probabilities(
         self,
         rows: Sequence[Sequence[int]],
@@ -89,9 +93,10 @@ class CausalScorer(LoadedModel):
         read = _ReadTokens.of(rows, responses)
         packed = packed_reads(rows, read.before, least)
         with memory_errors(), torch.inference_mode():
-            states = packed_hidden(self._body, self._config, packed, self.device)
+            states = self._packed_body.states(packed)
             return self._summed(read, lambda piece: states[piece], most_logits)
 
+    @rows_apart(per_row=1)
     def next_token(
         self, rows: Sequence[Sequence[int]], tokens: Sequence[int]
     ) -> NDArray[np.float64]:
@@ -104,6 +109,7 @@ class CausalScorer(LoadedModel):
         """
         return self._chosen(self._last_states(rows), tokens)
 
+    @rows_apart(per_row=1)
     def packed_next_token(
         self,
         rows: Sequence[Sequence[int]],
@@ -123,9 +129,10 @@ class CausalScorer(LoadedModel):
         torch, _ = engine()
         packed = packed_rows(rows, [len(row) - 1 for row in rows], least)
         with memory_errors(), torch.inference_mode():
-            states = packed_hidden(self._body, self._config, packed, self.device)
+            states = self._packed_body.states(packed)
         return self._chosen(states, tokens)
 
+    @rows_apart(per_row=1)
     def likeliest(self, rows: Sequence[Sequence[int]], count: int) -> list[list[tuple[int, float]]]:
         """The likeliest tokens after each row with their log-probabilities, likeliest first.
 

@@ -10,18 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rmcheck.models.shared_context import SharedContext
+
 # Errors of another float32 kernel are about as large; those of bfloat16 are 1,000 times larger.
 _AS_EXACT = 8
 # Bytes of weights of which a second copy is made; above, memory is worth more than a tenth of time.
 _MOST_BYTES = 2 << 30
 # Tokens of a call: below, nothing is gained; and as many as a layout is chosen for.
 _FEWEST_TOKENS, _MANY_TOKENS = 32, 2048
+# Bytes of activations of all threads together; tokens of a large batch, and the numbers of hidden
+# states and of the MLP's width that a layer has in memory for each of them.
+_MOST_ACTIVATIONS, _TOKENS, _HIDDEN, _WIDE = 4 << 30, 8192, 8, 3
 # Numbers of `mallopt` in glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 @contextmanager
-def float32_by_onednn() -> Iterator[None]:
+def _float32_by_onednn() -> Iterator[None]:
     """Float32 products on the CPU through oneDNN, where it computes them in float32.
 
     torch gives them to MKL, which on processors of other makers does not use all they can do. It
@@ -38,6 +43,9 @@ def float32_by_onednn() -> Iterator[None]:
         yield
     finally:
         matmul.fp32_precision = before
+
+
+float32_by_onednn = SharedContext(_float32_by_onednn)
 
 
 def _onednn() -> Any:
@@ -138,6 +146,41 @@ def _computes_linears(dtype: Any) -> bool:
         return False
     errors = [float((one.double() - exact).abs().max()) for one in (default, found)]
     return errors[1] <= _AS_EXACT * errors[0]
+
+
+def usable_cores() -> int:
+    """Cores that torch would use, and no more than a container may use.
+
+    torch heeds `OMP_NUM_THREADS` and the cores that a process is bound to; not that a container on
+    a machine of many cores may use a few of them.
+    """
+    import joblib
+    import torch
+
+    return min(torch.get_num_threads(), int(joblib.cpu_count()))
+
+
+def heed_quota() -> None:
+    """Let torch start no more threads than `usable_cores`: beyond, they wait for each other."""
+    import torch
+
+    if usable_cores() < torch.get_num_threads():
+        torch.set_num_threads(usable_cores())
+
+
+def worker_count(config: Any, scratch: int) -> int:
+    """Threads that score batches at the same time: one a core, while their memory allows.
+
+    Args:
+        config: Of the model's text part; where it has no hidden size there is one.
+        scratch: Bytes that a thread needs beside activations.
+    """
+    hidden = getattr(config, "hidden_size", None)
+    if not hidden:
+        return 1
+    wide = getattr(config, "intermediate_size", None) or 4 * hidden
+    batch = 4 * _TOKENS * (_HIDDEN * hidden + _WIDE * wide) + scratch
+    return max(1, min(usable_cores(), int(_MOST_ACTIVATIONS // batch)))
 
 
 def keep_freed_memory() -> None:

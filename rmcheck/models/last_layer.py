@@ -4,6 +4,7 @@ Keys and values of all tokens are needed there. The output projection and the ML
 a CPU, are the queries of attention: nine tenths of a layer, and a small model has few of them.
 """
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,17 +34,21 @@ class Queries:
     stop: int
 
 
-@dataclass(frozen=True, slots=True)
 class LastLayer:
     """What of a decoder's last layer need not be computed for all tokens.
 
-    Attributes:
+    Args:
         attention: The layer's attention.
-        tokenwise: Modules whose output at a token depends on that token alone.
+        tokenwise: Modules whose output at a token depends on that token alone. They get hooks that
+            do nothing but within `computed_at`, in the thread that is there.
     """
 
-    attention: Any
-    tokenwise: tuple[Any, ...]
+    def __init__(self, attention: Any, tokenwise: Sequence[Any]) -> None:
+        self.attention = attention
+        self._here = threading.local()
+        for module in tokenwise:
+            module.register_forward_pre_hook(self._picked)
+            module.register_forward_hook(self._placed)
 
     @contextmanager
     def computed_at(self, read_at: "Tensor", tokens: int) -> Iterator[None]:
@@ -53,27 +58,32 @@ class LastLayer:
             read_at: (n,) tokens of a packed row, on the device of the layer.
             tokens: Of the row.
         """
-
-        def pick(_: Any, inputs: tuple["Tensor", ...]) -> tuple["Tensor", ...]:
-            return (inputs[0][:, read_at], *inputs[1:])
-
-        def place(_: Any, __: Any, output: Any) -> Any:
-            if isinstance(output, tuple):  # with what a router of experts says
-                return (place(_, __, output[0]), *output[1:])
-            placed = output.new_zeros(1, tokens, output.shape[-1])
-            return placed.index_copy_(1, read_at, output)
-
-        handles = [module.register_forward_pre_hook(pick) for module in self.tokenwise]
-        handles += [module.register_forward_hook(place) for module in self.tokenwise]
+        self._here.row = (read_at, tokens)
         try:
             yield
         finally:
-            for handle in handles:
-                handle.remove()
+            self._here.row = None
+
+    def _picked(self, _: Any, inputs: tuple["Tensor", ...]) -> tuple["Tensor", ...]:
+        row = getattr(self._here, "row", None)
+        return inputs if row is None else (inputs[0][:, row[0]], *inputs[1:])
+
+    def _placed(self, _: Any, __: Any, output: Any) -> Any:
+        row = getattr(self._here, "row", None)
+        if row is None:
+            return output
+        if isinstance(output, tuple):  # with what a router of experts says
+            return (self._placed(_, __, output[0]), *output[1:])
+        read_at, tokens = row
+        placed = output.new_zeros(1, tokens, output.shape[-1])
+        return placed.index_copy_(1, read_at, output)
 
 
 def last_layer(body: Any) -> LastLayer | None:
-    """The last layer of a model without its head; None where its parts have other names."""
+    """The last layer of a model without its head; None where its parts have other names.
+
+    Called once for a model: its hooks stay.
+    """
     layers = getattr(body, "layers", None)
     attention = getattr(layers[-1], "self_attn", None) if layers else None
     tokenwise = (getattr(attention, "o_proj", None), getattr(layers and layers[-1], "mlp", None))

@@ -1,13 +1,21 @@
 """A checkpoint that transformers has in memory, whatever is read from it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from rmcheck.errors import ConformanceError, ModelError
 from rmcheck.models.checkpoint import Checkpoint
-from rmcheck.models.cpu import keep_freed_memory, lay_out_linears
+from rmcheck.models.cpu import (
+    heed_quota,
+    keep_freed_memory,
+    lay_out_linears,
+    usable_cores,
+    worker_count,
+)
+from rmcheck.models.rope import Rope
+from rmcheck.models.shared_prefix import PackedBody
 from rmcheck.models.torch_engine import (
     brief,
     chosen_device,
@@ -15,6 +23,7 @@ from rmcheck.models.torch_engine import (
     quiet_transformers,
     release_memory,
 )
+from rmcheck.models.workers import CpuWorkers, Workers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,6 +48,9 @@ class LoadedModel:
         device: What it runs on.
         attention: The attention that runs, as transformers names it.
         pad_id: Id of the padding token, if there is one.
+        rope: Its rotary embeddings.
+        for_threads: Whether several may call it at the same time.
+        scratch: Bytes that a call needs beside the layers' activations.
 
     Raises:
         MissingDependencyError: torch or transformers is not installed.
@@ -46,6 +58,8 @@ class LoadedModel:
         ModelError: transformers cannot load the folder.
         ConformanceError: A tensor that the model needs is not among the weights.
     """
+
+    scratch: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -59,6 +73,7 @@ class LoadedModel:
         self.device = chosen_device(device)
         if self.device.type == "cpu":
             keep_freed_memory()
+            heed_quota()
         self._model, info = _load(checkpoint, loader, dtype, attention)
         self._check_loading(checkpoint, info)
         self._model.eval()
@@ -70,14 +85,24 @@ class LoadedModel:
         # RoBERTa counts positions by the padding id, so the filler must be that one.
         self._filler = self.pad_id or 0
         self._body: Any = getattr(self._model, self._model.base_model_prefix, None)
-        cpu = self.device.type == "cpu" and checkpoint.quantisation == "none"
+        self._on_cpu = self.device.type == "cpu" and checkpoint.quantisation == "none"
         # The body alone: a head may get other weights than it was loaded with.
-        if cpu and self._body is not None:
+        if self._on_cpu and self._body is not None:
             lay_out_linears(self._body)
+        self.rope = Rope(self._body)
+        self._packed_body: Any = PackedBody(self._body, self._config, self.device)
+        # Frequencies that change are kept in the model; code of the checkpoint's own may keep more.
+        stateless = self.rope.original is None and not checkpoint.remote_code
+        self.for_threads = self._on_cpu and stateless
+
+    def workers(self) -> Workers:
+        """A thread for each core of a CPU, while their memory allows; elsewhere whoever asks."""
+        count = worker_count(self._config, self.scratch) if self.for_threads else 1
+        return CpuWorkers(count, usable_cores()) if count > 1 else Workers()
 
     def close(self) -> None:
         """Give the memory back."""
-        self._model = self._body = None
+        self._model = self._body = self._packed_body = None
         release_memory(self.device)
 
     def _check_loading(self, checkpoint: Checkpoint, info: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import PartialScoringError, ScoringError, UsageError
 from rmcheck.models.spec import ModelSpec, Setting
+from rmcheck.models.workers import Workers
 from rmcheck.pool.pool import Message
 
 # What to do with a conversation longer than the model takes: refuse it, or cut tokens from the
@@ -204,6 +205,13 @@ class RewardModel(ABC):
         Raises:
             MemoryError: The batch does not fit; the caller halves it and goes on.
         """
+
+    def workers(self) -> Workers:
+        """Who calls `score` once the model is proved: in its own thread whoever asks, or several.
+
+        The caller shuts them down before it closes the model.
+        """
+        return Workers()
 
     def close(self) -> None:  # noqa: B027 - nothing to release is a fine default
         """Release the weights. The model can be loaded again."""

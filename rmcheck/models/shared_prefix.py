@@ -17,6 +17,7 @@ import numpy as np
 from rmcheck.models.cpu import float32_by_onednn
 from rmcheck.models.last_layer import Asked, Queries, last_layer
 from rmcheck.models.packing import Packed, Segment
+from rmcheck.models.shared_context import SharedContext
 from rmcheck.models.side_by_side import TILE, Arrangement, attend, causal
 
 if TYPE_CHECKING:
@@ -69,37 +70,49 @@ class Masks:
         )
 
 
-def packed_hidden(body: Any, config: Any, packed: Packed, device: "Device") -> "Tensor":
-    """(rows, hidden) last hidden states at the tokens where rewards are read.
+class PackedBody:
+    """A model without its head that packed rows go through, for any number of threads.
 
     Args:
-        body: The model without its head, on `device`.
+        body: The model, on `device`.
         config: The text config that its attention layers read.
-        packed: The rows.
         device: Where the ids go.
     """
-    import torch
 
-    read = np.unique(packed.read_at)
-    ids, positions, read_at, read_once = (
-        torch.from_numpy(array).to(device)
-        for array in (packed.ids, packed.positions, packed.read_at, read)
-    )
-    arrangement = _arrangement(packed, device)
-    last = last_layer(body)
-    # Not where rows are padded: the attention kernel is slower with it.
-    products = float32_by_onednn() if device.type == "cpu" else nullcontext()
-    spared = last.computed_at(read_once, len(ids)) if last else nullcontext()
-    with _packed_attention(config), products, spared:
-        states: Tensor = body(
-            input_ids=ids[None],
-            position_ids=positions[None],
-            use_cache=False,
-            asked=Asked(packed.segments, last, read),
-            masks=Masks(packed.segments, max(TILE, _TILE) if arrangement else _TILE),
-            arrangement=arrangement,
-        ).last_hidden_state
-    return states[0, read_at]
+    def __init__(self, body: Any, config: Any, device: "Device") -> None:
+        self._body = body
+        self._device = device
+        self._last = last_layer(body)
+        self._our_attention = SharedContext(lambda: _packed_attention(config))
+
+    def states(self, packed: Packed) -> "Tensor":
+        """(rows, hidden) last hidden states at the tokens where rewards are read.
+
+        Args:
+            packed: The rows.
+        """
+        import torch
+
+        read = np.unique(packed.read_at)
+        ids, positions, read_at, read_once = (
+            torch.from_numpy(array).to(self._device)
+            for array in (packed.ids, packed.positions, packed.read_at, read)
+        )
+        arrangement = _arrangement(packed, self._device)
+        last = self._last
+        # Not where rows are padded: the attention kernel is slower with it.
+        products = float32_by_onednn() if self._device.type == "cpu" else nullcontext()
+        spared = last.computed_at(read_once, len(ids)) if last else nullcontext()
+        with self._our_attention(), products, spared:
+            states: Tensor = self._body(
+                input_ids=ids[None],
+                position_ids=positions[None],
+                use_cache=False,
+                asked=Asked(packed.segments, last, read),
+                masks=Masks(packed.segments, max(TILE, _TILE) if arrangement else _TILE),
+                arrangement=arrangement,
+            ).last_hidden_state
+        return states[0, read_at]
 
 
 def _arrangement(packed: Packed, device: "Device") -> Arrangement | None:

@@ -12,6 +12,7 @@ import numpy as np
 from rmcheck.errors import ConformanceError, ModelError
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.loaded_model import LoadedModel
+from rmcheck.models.rope import rows_apart
 from rmcheck.models.torch_engine import engine, memory_errors, quiet_transformers
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class TorchSampler(LoadedModel):
         # a repetition penalty.
         self._model.generation_config = transformers.GenerationConfig()
 
+    @rows_apart(per_row=2, alone=True)
     def sample(
         self,
         rows: Sequence[Sequence[int]],

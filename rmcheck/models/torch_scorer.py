@@ -16,7 +16,7 @@ from rmcheck.models.head import Head
 from rmcheck.models.loaded_model import LoadedModel
 from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.reward_position import PositionRule, RewardPosition
-from rmcheck.models.shared_prefix import packed_hidden
+from rmcheck.models.rope import rows_apart
 from rmcheck.models.torch_engine import engine, memory_errors
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class TorchScorer(LoadedModel, RewardPosition):
             self._model, "score", None
         )
 
+    @rows_apart(per_row=2)
     def rewards(
         self, rows: Sequence[Sequence[int]], types: Sequence[Sequence[int]] = ()
     ) -> NDArray[np.float64]:
@@ -83,6 +84,7 @@ class TorchScorer(LoadedModel, RewardPosition):
             here = torch.arange(len(rows), device=hidden.device)
             return self._picked(self._last_layer(hidden[here, at]))
 
+    @rows_apart(per_row=1)
     def packed_rewards(
         self, rows: Sequence[Sequence[int]], least: int = LEAST_PREFIX
     ) -> NDArray[np.float64]:
@@ -98,7 +100,7 @@ class TorchScorer(LoadedModel, RewardPosition):
         torch, _ = engine()
         packed = packed_rows(rows, [self.reward_position(row) for row in rows], least)
         with memory_errors(), torch.inference_mode():
-            states = packed_hidden(self._body, self._config, packed, self.device)
+            states = self._packed_body.states(packed)
             return self._picked(self._last_layer(states))
 
     def own_reward(self, row: Sequence[int], types: Sequence[int] = ()) -> float:

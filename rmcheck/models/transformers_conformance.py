@@ -49,7 +49,7 @@ class TransformersProof(ClassifierProof):
             )
         if self._model.checkpoint.soft_caps_attention:
             used += ", since config.json soft-caps attention and sdpa would leave that out"
-        return ConformanceItem("attention", "pass", used)
+        return ConformanceItem("attention", "pass", used + self._scorer.rope.note)
 
     def position(self) -> ConformanceItem:
         """The token at which the reward is read, against the one transformers reads."""

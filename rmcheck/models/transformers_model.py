@@ -14,6 +14,7 @@ from rmcheck.models.model import Encoded, checked_rewards
 from rmcheck.models.spec import ModelSpec, Setting, check_device
 from rmcheck.models.torch_scorer import TorchScorer
 from rmcheck.models.transformers_conformance import TransformersProof
+from rmcheck.models.workers import Workers
 
 
 class TransformersRewardModel(ClassifierModel):
@@ -124,6 +125,10 @@ class TransformersRewardModel(ClassifierModel):
         else:
             rewards = self.scorer.rewards(rows, [e.type_ids for e in batch])
         return checked_rewards(rewards, batch, self.spec)
+
+    def workers(self) -> Workers:
+        """On a CPU a thread for each core, while memory allows."""
+        return self.scorer.workers()
 
     def close(self) -> None:
         """Release weights and tokenizer; the model can be loaded again."""

@@ -6,6 +6,7 @@ once.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
@@ -70,6 +71,10 @@ class BatchOrder(Protocol):
         """Tokens that the model computes for a batch."""
         ...
 
+    def left(self, start: int) -> int:
+        """Tokens from there to the last sample, without padding and common beginnings once."""
+        ...
+
 
 class PaddedOrder:
     """By falling length, for models that pad a batch to its longest sample.
@@ -81,6 +86,7 @@ class PaddedOrder:
     def __init__(self, lengths: Sequence[int]) -> None:
         self.order = longest_first(lengths)
         self._falling = [lengths[i] for i in self.order]
+        self._left = _sums_to_the_end(self._falling)
 
     def end(self, start: int, budget: int, spare: int = 0) -> int:
         """See `batch_end`; there are no groups to complete."""
@@ -89,6 +95,10 @@ class PaddedOrder:
     def computed(self, start: int, end: int) -> int:
         """Samples × longest."""
         return self._falling[start] * (end - start)
+
+    def left(self, start: int) -> int:
+        """See `BatchOrder.left`."""
+        return self._left[start]
 
 
 class PackedOrder:
@@ -116,6 +126,7 @@ class PackedOrder:
             self._lengths += [len(rows[i]) for i in members]
             self._prefixes += [groups[at].prefix // block * block] * len(members)
             self._first += [first] * len(members)
+        self._left = _sums_to_the_end([self._added(0, at) for at in range(len(self.order))])
 
     def end(self, start: int, budget: int, spare: int = 0) -> int:
         """As many samples as stay within the budget; a larger one is a batch of its own."""
@@ -127,6 +138,10 @@ class PackedOrder:
     def computed(self, start: int, end: int) -> int:
         """Tokens with every common beginning once."""
         return sum(self._added(start, at) for at in range(start, end))
+
+    def left(self, start: int) -> int:
+        """See `BatchOrder.left`."""
+        return self._left[start]
 
     def _filled(self, start: int, budget: int) -> int:
         """End of the batch that begins at `start` and stays within the budget."""
@@ -142,6 +157,11 @@ class PackedOrder:
         """Tokens that a sample adds to a batch that began at `start`."""
         follows = max(self._first[at], start) < at
         return self._lengths[at] - (self._prefixes[at] if follows else 0)
+
+
+def _sums_to_the_end(tokens: Sequence[int]) -> list[int]:
+    """Of each place the tokens from there on."""
+    return list(accumulate(reversed(tokens)))[::-1]
 
 
 def longest_first(lengths: Sequence[int]) -> list[int]:
@@ -185,6 +205,14 @@ def cut(samples: BatchOrder, budget: int) -> Iterator[list[int]]:
 def spare_tokens(budget: int) -> int:
     """Tokens by which a batch may pass its budget to complete a group: a quarter."""
     return budget // 4
+
+
+def fair_share(left: int, workers: int, budget: int) -> int:
+    """Tokens of the next batch, so that several workers end at about the same time.
+
+    Half of what each has still to do, between an eighth of the budget and all of it.
+    """
+    return max(budget // 8, min(budget, left // (2 * workers))) if workers > 1 else budget
 
 
 def spread(lengths: Sequence[int], count: int) -> list[int]:

@@ -42,7 +42,7 @@ class Engine(Protocol):
         budget: int | None,
         progress: TextIO | None,
     ) -> ScoringReport:
-        """Score all of it and keep it in the store, each batch before the next one starts.
+        """Score all of it and keep it in the store, each batch as soon as it is scored.
 
         Args:
             model: As it was opened; an engine in this process loads it, and whoever called closes

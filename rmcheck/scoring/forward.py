@@ -1,15 +1,23 @@
-"""Forward passes, batch after batch, each in the store before the next one starts."""
+"""Forward passes, some at the same time, each in the store as soon as it is done."""
 
 from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import PartialScoringError, ScoringError
+from rmcheck.errors import PartialScoringError, ScoringError, StoreError
 from rmcheck.models.model import Encoded, RewardModel, checked_rewards
-from rmcheck.scoring.batches import BatchOrder, PackedOrder, PaddedOrder, spare_tokens
+from rmcheck.models.workers import Workers
+from rmcheck.scoring.batches import (
+    BatchOrder,
+    PackedOrder,
+    PaddedOrder,
+    fair_share,
+    spare_tokens,
+)
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.store.parts import CutSide, Provenance, ScoreRows
 from rmcheck.store.scores import ModelScores
@@ -60,8 +68,10 @@ def score_groups(
 ) -> ScoringReport:
     """Score one text of each group and store the reward for all of the group.
 
-    A batch that does not fit in memory is halved, and so is the budget for the rest. Where some
-    texts of a batch have no reward the others are stored, and so are the batches after it.
+    As many batches are scored at the same time as the model has workers; each is stored as soon as
+    it is scored. A batch that does not fit in memory is halved, and so is the budget for the rest.
+    Where some texts of a batch have no reward the others are stored, and so are the batches after
+    it.
 
     Args:
         model: Loaded.
@@ -76,56 +86,149 @@ def score_groups(
             batches before are kept, and what a `PartialScoringError` carries.
         StoreError: A batch could not be stored.
     """
-    samples = batch_order(model, [group[0].encoded for group in groups])
-    provenance = Provenance.of(model)
-    on_server = model.description.get("device") == "server"
-    faults: list[str] = []
-    unscored = 0
-    spare = spare_tokens(budget)
-    start = 0
-    while start < len(groups):
-        end = samples.end(start, budget, spare)
-        if model.largest_batch is not None:
-            end = min(end, start + model.largest_batch)
-        computed = samples.computed(start, end)
-        batch = [groups[i] for i in samples.order[start:end]]
-        inputs = [group[0].encoded for group in batch]
+    with model.workers() as workers:
+        return _Forward(model, groups, scores, budget, report, bar).run(workers)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Samples from one place of the order to another.
+
+    Attributes:
+        start: The first.
+        end: After the last.
+        groups: Their texts.
+    """
+
+    start: int
+    end: int
+    groups: list[Sequence[Text]]
+
+    @property
+    def inputs(self) -> list[Encoded]:
+        """What the model reads."""
+        return [group[0].encoded for group in self.groups]
+
+
+class _Forward:
+    """What is left to score, what is being scored, and what went wrong; see `score_groups`."""
+
+    def __init__(
+        self,
+        model: RewardModel,
+        groups: Sequence[Sequence[Text]],
+        scores: ModelScores,
+        budget: int,
+        report: ScoringReport,
+        bar: "tqdm[Never]",
+    ) -> None:
+        self._model = model
+        self._groups = groups
+        self._scores = scores
+        self._provenance = Provenance.of(model)
+        self._samples = batch_order(model, [group[0].encoded for group in groups])
+        self._left = [(0, len(groups))]  # places of the order; the last are next
+        self._budget, self._spare = budget, spare_tokens(budget)
+        self._together = 1
+        self._report = report
+        self._bar = bar
+        self._faults: dict[int, str] = {}
+        self._unscored = 0
+        self._error: Exception | None = None
+
+    def run(self, workers: Workers) -> ScoringReport:
+        """Score all of it."""
+        running: dict[Future[NDArray[np.float64]], _Batch] = {}
+        self._together = workers.count
+        while self._left or running:
+            while self._left and len(running) < self._together:
+                batch = self._next()
+                running[workers.submit(self._rewards, batch)] = batch
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                self._take(running.pop(future), future)
+        if self._error is not None:
+            raise self._error
+        if self._faults:
+            faults = [self._faults[start] for start in sorted(self._faults)]
+            raise ScoringError(
+                _without_reward(self._model, faults, self._unscored, len(self._groups))
+            )
+        return self._report
+
+    def _next(self) -> _Batch:
+        start, stop = self._left.pop()
+        share = fair_share(self._samples.left(start), self._together, self._budget)
+        spare = self._spare + self._budget - share  # groups are completed, whatever the share
+        end = min(stop, self._samples.end(start, share, spare))
+        if self._model.largest_batch is not None:
+            end = min(end, start + self._model.largest_batch)
+        if end < stop:
+            self._left.append((end, stop))
+        return _Batch(start, end, [self._groups[i] for i in self._samples.order[start:end]])
+
+    def _rewards(self, batch: _Batch) -> NDArray[np.float64]:
+        """Runs in a thread of the workers."""
+        rewards = np.asarray(self._model.score(batch.inputs), dtype=np.float64)
+        return checked_rewards(rewards, batch.inputs, self._model.spec)
+
+    def _take(self, batch: _Batch, scored: "Future[NDArray[np.float64]]") -> None:
+        """Store what came of a batch. After an error others are stored, and no more are begun."""
         try:
-            rewards = np.asarray(model.score(inputs), dtype=np.float64)
-            checked_rewards(rewards, inputs, model.spec)
+            self._keep(batch, scored.result())
         except MemoryError as error:
-            if len(batch) == 1:
-                raise does_not_fit(model, inputs[0], error) from error
-            budget, spare = samples.computed(start, start + len(batch) // 2), 0
-            report = replace(report, halvings=report.halvings + 1)
-            continue
+            self._report = replace(self._report, halvings=self._report.halvings + 1)
+            self._ask_for_less(batch, error)
         except PartialScoringError as error:
-            faults.append(str(error))
-            unscored += len(batch) - len(error.rewards)
-            rewards = np.array(list(error.rewards.values()), dtype=np.float64)
-            batch = [batch[i] for i in error.rewards]
-            inputs = [group[0].encoded for group in batch]
+            self._faults[batch.start] = str(error)
+            self._unscored += len(batch.groups) - len(error.rewards)
+            self._keep(
+                replace(batch, groups=[batch.groups[i] for i in error.rewards]),
+                np.array(list(error.rewards.values()), dtype=np.float64),
+            )
             if not error.goes_on:
-                end = len(groups)
-        texts = [text for group in batch for text in group]
+                self._left = []
+        except StoreError:
+            raise
+        except Exception as error:
+            self._stop(error)
+
+    def _ask_for_less(self, batch: _Batch, error: MemoryError) -> None:
+        """Of a batch that did not fit: its first half, and nothing at the same time."""
+        count = len(batch.groups)
+        if count == 1 and self._together == 1:
+            self._stop(does_not_fit(self._model, batch.inputs[0], error))
+            return
+        if count > 1:
+            half = self._samples.computed(batch.start, batch.start + count // 2)
+            self._budget, self._spare = min(self._budget, half), 0
+        self._together = 1
+        self._left.append((batch.start, batch.end))
+
+    def _stop(self, error: Exception) -> None:
+        self._error = self._error or error
+        self._left = []
+
+    def _keep(self, batch: _Batch, rewards: NDArray[np.float64]) -> None:
+        texts = [text for group in batch.groups for text in group]
         if texts:
-            scores.append(rows_of(texts, np.repeat(rewards, list(map(len, batch)))), provenance)
-        tokens = sum(encoded.length for encoded in inputs)
-        # A server does not tell what it pads or shares.
-        if on_server or not (inputs and inputs[0].ids):
-            computed = tokens
-        report = replace(
-            report,
-            scored=report.scored + len(batch),
-            tokens=report.tokens + tokens,
-            padded_tokens=report.padded_tokens + computed,
-            batches=report.batches + 1,
+            repeats = list(map(len, batch.groups))
+            self._scores.append(rows_of(texts, np.repeat(rewards, repeats)), self._provenance)
+        tokens = sum(encoded.length for encoded in batch.inputs)
+        self._report = replace(
+            self._report,
+            scored=self._report.scored + len(batch.groups),
+            tokens=self._report.tokens + tokens,
+            padded_tokens=self._report.padded_tokens + self._computed(batch, tokens),
+            batches=self._report.batches + 1,
         )
-        bar.update(tokens)
-        start = end
-    if faults:
-        raise ScoringError(_without_reward(model, faults, unscored, len(groups)))
-    return report
+        self._bar.update(tokens)
+
+    def _computed(self, batch: _Batch, tokens: int) -> int:
+        """Tokens that the model computed; a server does not tell what it pads or shares."""
+        on_server = self._model.description.get("device") == "server"
+        if on_server or not any(encoded.ids for encoded in batch.inputs):
+            return tokens
+        return self._samples.computed(batch.start, batch.end)
 
 
 def _without_reward(model: RewardModel, faults: Sequence[str], unscored: int, total: int) -> str:

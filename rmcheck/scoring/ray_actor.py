@@ -90,7 +90,7 @@ class ScoringActor:
         return self._told(work)
 
     def score(self, samples: Sequence[Sample], too_long: TooLong) -> ScoringReport | Fault:
-        """Score a block; every batch of it is in the store before the next one starts.
+        """Score a block; every batch of it is stored as soon as it is scored.
 
         Returns:
             What was done, or the error that stopped it; batches before the error are kept.

@@ -45,9 +45,9 @@ def fill_requests(
     """Score whatever of the requests the store does not know, and keep it there.
 
     The model is loaded only if something is missing, and closed afterwards. It is proved on some
-    of the samples before the first batch; the page is kept with the scores. Every batch is in the
-    store before the next one starts: a run killed at any moment loses at most the batch in
-    flight. Two processes never score the same text: the second waits, and then looks again.
+    of the samples before the first batch; the page is kept with the scores. Every batch is stored
+    as soon as it is scored: a run killed at any moment loses at most the batches in flight. Two
+    processes never score the same text: the second waits, and then looks again.
 
     Args:
         requests: Of one model (one fingerprint).

@@ -1,5 +1,8 @@
 """The last layer at the tokens that are read: less computed, and the same states there."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import tiny_models
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from rmcheck.models import shared_prefix
 from rmcheck.models.last_layer import Asked, LastLayer, last_layer
 from rmcheck.models.packing import Segment, packed_rows
-from rmcheck.models.shared_prefix import packed_hidden
+from rmcheck.models.shared_prefix import PackedBody
 
 CPU = torch.device("cpu")
 WITH_PARTS = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3"]
@@ -62,7 +65,7 @@ def body_of():
 def states(body, packed):
     """What is read of the packed row."""
     with torch.inference_mode():
-        return packed_hidden(body, body.config.get_text_config(), packed, CPU)
+        return PackedBody(body, body.config.get_text_config(), CPU).states(packed)
 
 
 def read_at(*places):
@@ -166,17 +169,33 @@ def test_architectures_of_other_parts_are_computed_whole(body_of):
     assert last_layer(torch.nn.Linear(2, 2)) is None
 
 
-def test_the_model_is_left_as_it_was(body_of):
-    """Nothing stays behind, also when the layer fails."""
-    body = body_of("llama")
-    last = last_layer(body)
-    assert isinstance(last, LastLayer)
+def test_afterwards_layers_compute_all_tokens_again():
+    """Also when what ran inside failed."""
+    part = torch.nn.Identity()
+    last = LastLayer(None, (part,))
 
     with pytest.raises(ZeroDivisionError), last.computed_at(torch.tensor([0]), 2):
         raise ZeroDivisionError
 
-    hooks = [(part._forward_pre_hooks, part._forward_hooks) for part in last.tokenwise]
-    assert all(not before and not after for before, after in hooks)
+    assert part(torch.ones(1, 3, 2)).sum() == 6
+
+
+def test_each_thread_reads_its_own_tokens():
+    """What one thread leaves out, another that is in the same layer computes."""
+    part = torch.nn.Identity()
+    last = LastLayer(None, (part,))
+
+    def read_alone(place):
+        with last.computed_at(torch.tensor([place]), 3):
+            inside.wait()
+            return part(torch.ones(1, 3, 1)).flatten().tolist()
+
+    inside = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(read_alone, (0, 2)))
+
+    assert found == [[1, 0, 0], [0, 0, 1]]
+    assert part(torch.ones(1, 3, 1)).sum() == 3
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=8), st.data())

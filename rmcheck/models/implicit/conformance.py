@@ -74,7 +74,7 @@ class ImplicitProof(CheckpointProof):
                     f"{checkpoint.path} soft-caps attention and {scorer.attention} leaves that "
                     "out; use attention=eager",
                 )
-        used = ", ".join(scorer.attention for scorer in model.scorers)
+        used = ", ".join(scorer.attention + scorer.rope.note for scorer in model.scorers)
         return ConformanceItem("attention", "pass", used)
 
     def response_tokens(self) -> ConformanceItem:

@@ -25,6 +25,7 @@ from rmcheck.models.packing import LEAST_PREFIX
 from rmcheck.models.response_tokenizer import ResponseTokenizer
 from rmcheck.models.spec import ModelSpec, Setting, check_device
 from rmcheck.models.tokenization import EosRule
+from rmcheck.models.workers import Workers
 
 
 class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
@@ -206,6 +207,11 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
         if self.length_normalised:
             rewards = rewards / [sum(e.type_ids) for e in batch]
         return rewards
+
+    def workers(self) -> Workers:
+        """On a CPU a thread for each core, while memory allows."""
+        policy, reference = self.scorers
+        return policy.workers() if reference.for_threads else Workers()
 
     def close(self) -> None:
         """Release both models and the tokenizer; the model can be loaded again."""

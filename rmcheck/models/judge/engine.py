@@ -9,6 +9,7 @@ from typing import ClassVar, Generic, TypeVar
 from rmcheck.models.judge.read import Score, Verdict, YesNo
 from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong
 from rmcheck.models.spec import Setting
+from rmcheck.models.workers import Workers
 
 _T = TypeVar("_T")
 # A whole number that every engine and every JSON reader takes as it is.
@@ -129,6 +130,10 @@ class JudgeEngine(ABC):
     @abstractmethod
     def items(self, samples: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:
         """What the engine itself has to prove or to say: precision, question, words."""
+
+    def workers(self) -> Workers:
+        """Who asks for verdicts; see `RewardModel.workers`."""
+        return Workers()
 
     @abstractmethod
     def close(self) -> None:

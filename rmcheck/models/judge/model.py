@@ -1,6 +1,7 @@
 """Reward models that are language models asked for a verdict: `judge:FILE.yaml`."""
 
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
@@ -26,6 +27,7 @@ from rmcheck.models.judge.vllm_judge import VllmJudge
 from rmcheck.models.model import Combined, Encoded, RewardModel, Sample, TooLong, checked_rewards
 from rmcheck.models.servers.asking import Outcome, complaint
 from rmcheck.models.spec import ModelSpec, Setting, parse_spec
+from rmcheck.models.workers import Workers
 
 _ENGINES: dict[str, type[TransformersJudge] | type[VllmJudge] | type[ServerJudge]] = {
     "hf": TransformersJudge,
@@ -85,6 +87,7 @@ class JudgeRewardModel(RewardModel):
         )
         # Texts that were judged, and those of them whose reward only stands in for a verdict.
         self._asked = self._doubtful = 0
+        self._counting = threading.Lock()
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -187,14 +190,19 @@ class JudgeRewardModel(RewardModel):
             raise ScoringError(f"{self.spec}: {said}; {_remedy(read)}")
         return Combined(rewards, warning=said)
 
+    def workers(self) -> Workers:
+        """Those of the engine."""
+        return self.engine.workers()
+
     def close(self) -> None:
         """Release the engine; the model can be loaded again."""
         self.engine.close()
 
     def _log_odds(self, batch: Sequence[Encoded], read: YesNo) -> Judged[float]:
         judged = self.engine.verdicts(batch, read)
-        self._asked += len(judged.found)
-        self._doubtful += sum(verdict.censored for verdict in judged.found.values())
+        with self._counting:
+            self._asked += len(judged.found)
+            self._doubtful += sum(verdict.censored for verdict in judged.found.values())
         self._check_censored(read)
         rewards = {place: verdict.reward for place, verdict in judged.found.items()}
         return Judged(rewards, judged.faults, judged.stopped, judged.stopped_at)

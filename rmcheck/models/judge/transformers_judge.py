@@ -19,6 +19,7 @@ from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.packing import LEAST_PREFIX
 from rmcheck.models.spec import ModelSpec, Setting, check_device
 from rmcheck.models.torch_sampler import TorchSampler
+from rmcheck.models.workers import Workers
 
 
 class TransformersJudge(LocalJudge):
@@ -68,6 +69,10 @@ class TransformersJudge(LocalJudge):
         else:
             ends = self.tokenizer.end_ids(self.checkpoint)
             self._sampler = TorchSampler(self.checkpoint, eos_ids=ends, **shared)
+
+    def workers(self) -> Workers:
+        """On a CPU a thread for each core, while memory allows; one where answers are written."""
+        return self._scorer.workers() if self._scorer else Workers()
 
     def _next(self) -> CausalScorer:
         return loaded(self._scorer, self.spec)

@@ -90,7 +90,7 @@ class ProcessProof(CheckpointProof):
                 "fail",
                 f"the model soft-caps attention and {used} leaves that out; use attention=eager",
             )
-        return ConformanceItem("attention", "pass", used)
+        return ConformanceItem("attention", "pass", used + self._scorer.rope.note)
 
     def tag(self) -> ConformanceItem:
         """The tokens of the tag; of several the last is read."""

@@ -24,6 +24,7 @@ from rmcheck.models.process.scorer import ProcessScorer
 from rmcheck.models.process.settings import checked_texts
 from rmcheck.models.process.tokenizer import Join, ProcessTokenizer, response_steps
 from rmcheck.models.spec import ModelSpec, Setting, check_device
+from rmcheck.models.workers import Workers
 
 # Column of `Combined`: how many steps each response has.
 STEPS = "steps"
@@ -255,6 +256,10 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
                 f"every response has one step: is step={self._set['step']} what separates steps?"
             )
         return Combined(scores[0], {STEPS: np.array(counts, dtype=np.float64)}, warning)
+
+    def workers(self) -> Workers:
+        """On a CPU a thread for each core, while memory allows."""
+        return self.scorer.workers()
 
     def close(self) -> None:
         """Release weights and tokenizer; the model can be loaded again."""

@@ -11,7 +11,7 @@ from rmcheck.models.loaded_model import LoadedModel, Rows
 from rmcheck.models.packing import LEAST_PREFIX, packed_reads
 from rmcheck.models.process.checkpoint import QWEN2_PROCESS, ProcessCheckpoint
 from rmcheck.models.process.tokenizer import TAG
-from rmcheck.models.shared_prefix import packed_hidden
+from rmcheck.models.rope import rows_apart
 from rmcheck.models.torch_engine import engine, memory_errors
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class ProcessScorer(LoadedModel):
         # transformers calls the head of its decoders `score`; encoders read in both directions.
         self.is_decoder = checkpoint.kind == "causal" or hasattr(self._model, "score")
 
+    @rows_apart(per_row=2)
     def log_odds(self, rows: Rows, marks: Rows) -> list[Floats]:
         """(K,) log-odds of each row's steps, rows padded on the right to the longest.
 
@@ -73,6 +74,7 @@ class ProcessScorer(LoadedModel):
             line, at = (torch.from_numpy(a).to(states.device) for a in (lines, _joined(tags)))
             return _split(self._read(states[line, at]), tags)
 
+    @rows_apart(per_row=2)
     def packed_log_odds(self, rows: Rows, marks: Rows, least: int = LEAST_PREFIX) -> list[Floats]:
         """(K,) log-odds of each row's steps, without padding and common beginnings once.
 
@@ -88,7 +90,7 @@ class ProcessScorer(LoadedModel):
         tags = _tags(marks)
         packed = packed_reads(rows, tags, least)
         with memory_errors(), torch.inference_mode():
-            states = packed_hidden(self._body, self._config, packed, self.device)
+            states = self._packed_body.states(packed)
             return _split(self._read(states), tags)
 
     def own_log_odds(self, row: Sequence[int], marks: Sequence[int]) -> Floats:
