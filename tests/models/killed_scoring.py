@@ -2,10 +2,11 @@
 
     python killed_scoring.py '{"engine": "spec", …}'
 
-tells {engine: [fingerprint of each member, …]}, then reads lines of JSON: `engine`, `store`, `log`
-and `kill`: how many batches the child begins, and how many seconds later it is killed; null for
-never. The answer to each is the exit code, negative where a signal ended it. The log holds one line
-a batch that was begun: the numbers of the texts, told by the last word of the response.
+tells {engine: [fingerprint of each member, …]}, then reads lines of JSON: `engine`, `store`, `log`,
+`kill`: how many batches the child begins, and how many seconds later it is killed, null for never;
+and `threads`: how many torch has in the child. The answer to each is the exit code, negative where
+a signal ended it. The log holds one line a batch that was begun: the numbers of the texts, told by
+the last word of the response.
 """
 
 import json
@@ -15,6 +16,8 @@ import sys
 import time
 import traceback
 from pathlib import Path
+
+import torch
 
 from rmcheck.models.model import RewardModel, Sample
 from rmcheck.models.registry import open_model
@@ -74,11 +77,14 @@ def score_all(model: RewardModel, store: Path) -> None:
     fill_members([request], lambda _: kept, release=False)  # nothing is left
 
 
-def child(model: RewardModel, store: Path, log: Path, kill: tuple[int, float] | None) -> int:
+def child(
+    model: RewardModel, store: Path, log: Path, kill: tuple[int, float] | None, threads: int
+) -> int:
     """Exit code of a process that scores, killed some seconds after it began some batches."""
     pid = os.fork()
     if not pid:
         try:
+            torch.set_num_threads(threads)
             score_all(model, store)
         except BaseException:
             traceback.print_exc()
@@ -111,7 +117,7 @@ def main(specs: dict[str, str]) -> None:
         asked = json.loads(line)
         model, log = engines[asked["engine"]]
         log[:] = [Path(asked["log"])]
-        _tell(child(model, Path(asked["store"]), log[0], asked["kill"]))
+        _tell(child(model, Path(asked["store"]), log[0], asked["kill"], asked["threads"]))
 
 
 if __name__ == "__main__":

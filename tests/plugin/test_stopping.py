@@ -111,6 +111,8 @@ def test_a_run_that_is_told_to_stop_keeps_what_is_scored(world, kind, number, co
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # What a shell starts in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not parts(world) and process.poll() is None:
         time.sleep(0.01)
