@@ -384,6 +384,18 @@ def plainly(race: Race, contender: Contender) -> Contender:
     return run
 
 
+@contextmanager
+def neighbours(count: int) -> Iterator[None]:
+    """Within it so many other processes each want a core."""
+    started = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
 def by_cpu_seconds(device: str) -> bool:
     """Whether what the CPU computes is the measure; no more so where several cores do."""
     import torch
@@ -680,6 +692,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--threads", type=int, default=1, help="cores of the CPU")
+    parser.add_argument("--neighbours", type=int, default=0, help="other programs, a core each")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="times as many prompts")
     parser.add_argument("--pools", nargs="+", type=Path, default=[], help="instead of the sets")
@@ -707,6 +720,7 @@ def main() -> None:
         "device": chosen.device,
         "dtype": chosen.dtype,
         "threads": chosen.threads,
+        "neighbours": chosen.neighbours,
         "rounds": chosen.rounds,
         "matmul_peak": peak,
         "scoring": {},
@@ -719,7 +733,8 @@ def main() -> None:
         os.sched_setaffinity(0, cores)  # vLLM binds this thread to one of them
         for name, samples in sets.items():
             race = Race(model, samples, engine)
-            results["scoring"][name] = scoring(race, chosen.rounds, chosen.device, peak)
+            with neighbours(chosen.neighbours):
+                results["scoring"][name] = scoring(race, chosen.rounds, chosen.device, peak)
             print(f"{name}: measured", file=sys.stderr)
             if name == BUDGETS_SET:
                 results["budgets"] = budgets(race, max(1, chosen.rounds - 1), chosen.device)

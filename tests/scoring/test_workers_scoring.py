@@ -3,7 +3,6 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 from counting_models import CountingModel, numbered_samples, reward_of, sample
 from hypothesis import given, settings
@@ -294,16 +293,13 @@ def test_workers_share_what_is_left(prompts, workers, budget):
 
 def test_the_last_batches_are_small_and_tear_no_prompt_apart():
     """Two workers end at about the same time; a prompt's responses stay together."""
-    rows = [[100 + p] * 60 + [1 + r] * 20 for p in range(20) for r in range(4)]
-    order = PackedOrder(rows)
-    sizes, start, budget = [], 0, 1400
-    while start < len(rows):
-        share = fair_share(order.left(start), 2, budget)
-        end = order.end(start, share, budget - share)
-        sizes.append(end - start)
-        start = end
+    model = ThreadedModel(2)
+    model.shares_prefixes = True
+    texts = [f"{p:02d} a beginning of thirty letters {r * 20}" for p in range(20) for r in "abcd"]
+    fill(model, [sample(text) for text in texts], MemoryStore(), budget=600)
+    sizes = [len(call) for call in model.calls]
 
+    assert sizes[0] > 4
+    assert sizes[-1] == 4
     assert sizes == sorted(sizes, reverse=True)
-    assert all(size % 4 == 0 for size in sizes)
-    assert sizes[0] > sizes[-1] == 4
-    assert np.sum(sizes) == 80
+    assert all(len(call) == 4 * len({text[:2] for text in call}) for call in model.calls)
