@@ -32,6 +32,8 @@ _TILE = 256
 _CACHED = 1 << 20
 _FEWEST = 16
 _SHORT = 128
+# Weights of all heads together that one product makes: there calls cost more than the cache spares.
+_SMALL = 1 << 18
 
 
 class Masks:
@@ -195,7 +197,8 @@ def _products(
 ) -> None:
     """The same without a kernel, into `out`: heads that share a key are rows of one product.
 
-    On a CPU one key head at a time and so few queries that the weights stay in its cache.
+    On a CPU one key head at a time, unless all are small, and so few queries that the weights stay
+    in its cache.
     """
     import torch
 
@@ -203,9 +206,10 @@ def _products(
     sharing = query.shape[1] // key_heads
     on_cpu = query.device.type == "cpu"
     before = key.shape[2] - query.shape[2]
-    step = 1 if on_cpu else key_heads
     tile = min(_TILE, max(_FEWEST, _CACHED // (sharing * key.shape[2]))) if on_cpu else _TILE
     tile = min(tile, query.shape[2])
+    is_small = query.shape[1] * tile * key.shape[2] <= _SMALL
+    step = 1 if on_cpu and not is_small else key_heads
     room = query.new_empty(step * sharing * tile * key.shape[2])
     for start in range(0, query.shape[2], tile):
         stop = min(start + tile, query.shape[2])

@@ -325,6 +325,22 @@ def test_rows_longer_than_a_tile_agree(tmp_path):
     np.testing.assert_allclose(shared, one_by_one, rtol=0, atol=EXACT)
 
 
+@pytest.mark.parametrize("small", [0, 1 << 30], ids=["a-head-at-a-time", "all-heads-together"])
+@pytest.mark.parametrize("queries", [1, 7, 4096])
+@pytest.mark.parametrize("kind", DECODERS)
+def test_products_of_any_size_give_the_same_rewards(kind, queries, small, folders, monkeypatch):
+    """In tiles of 1 and 7 queries and whole, by key heads and all heads in one product."""
+    monkeypatch.setattr(shared_prefix, "_TILE", queries)
+    monkeypatch.setattr(shared_prefix, "_SHORT", 0)
+    monkeypatch.setattr(shared_prefix, "_SMALL", small)
+    model = opened(folders(kind))
+    encoded = model.encode(conversations())
+
+    together = model.scorer.packed_rewards([e.ids for e in encoded])
+
+    np.testing.assert_allclose(together, alone(model, encoded), rtol=0, atol=EXACT)
+
+
 def test_the_model_is_left_as_it_was(folders):
     """After a packed row the model's own attention runs again, also when the row failed."""
     model = opened(folders("llama"), "?prefix=shared")
