@@ -194,6 +194,18 @@ class Checkpoint:
                     return int(config[name]) - self._position_offset
         return None
 
+    @property
+    def original_context(self) -> int | None:
+        """Tokens beyond which longrope turns texts by other factors; None without longrope."""
+        for config in (self.config, self.config.get("text_config") or {}):
+            # `rope_scaling` and `type` are the names of transformers before 5.
+            rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+            if "longrope" in (rope.get("rope_type"), rope.get("type")):
+                name = "original_max_position_embeddings"
+                size = rope.get(name) or config.get(name)
+                return int(size) if size else None
+        return None
+
     @cached_property
     def max_length(self) -> int | None:
         """Most tokens by the model and by its tokenizer, whichever is fewer."""

@@ -10,10 +10,12 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from rmcheck.errors import ConformanceError, ModelError, UnknownModelError, UsageError
+from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.registry import open_model
 from rmcheck.models.safetensors_header import read_header
 
 WEIGHTS = "model.safetensors"
+SIZE = "original_max_position_embeddings"
 
 
 def change_config(folder, **changes):
@@ -27,6 +29,25 @@ def change_weights(folder, change):
     """Apply a function to the dict of tensors."""
     tensors = load_file(folder / WEIGHTS)
     save_file(change(tensors), folder / WEIGHTS, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("config", "size"),
+    [
+        ({"rope_parameters": {"rope_type": "longrope", SIZE: 64}}, 64),
+        ({"rope_scaling": {"type": "longrope"}, SIZE: 64}, 64),
+        ({"text_config": {"rope_parameters": {"rope_type": "longrope", SIZE: 64}}}, 64),
+        ({"rope_parameters": {"rope_type": "yarn", SIZE: 64}}, None),
+        ({"rope_scaling": None}, None),
+        ({}, None),
+    ],
+)
+def test_the_original_context_of_longrope_is_read(config, size, llama_copy):
+    """By its name of today and by those of checkpoints saved before."""
+    change_config(llama_copy, rope_parameters=None)
+    change_config(llama_copy, **config)
+
+    assert Checkpoint(llama_copy).original_context == size
 
 
 def refusal(folder, kind, query=""):

@@ -538,6 +538,34 @@ def test_a_named_head_of_several(tmp_path, samples):
 
 
 @needs_vllm
+def test_longrope_is_warned_of_where_short_texts_would_differ(tmp_path, samples):
+    """Long factors for all beyond the original context; within it both engines agree."""
+    rope = {
+        "rope_type": "longrope",
+        "rope_theta": 10_000.0,
+        "factor": 4.0,
+        "short_factor": [1.0] * 16,
+        "long_factor": [4.0 + i for i in range(16)],
+        "original_max_position_embeddings": 256,
+    }
+    folder = tiny_models.llama(tmp_path / "rm", **WIDE, rope_parameters=rope)
+    transformers = rewards_of(f"hf:{folder}", samples)[0]
+    said, rewards = {}, {}
+    for settings in ("", "?max_length=256"):
+        opened = loaded(f"vllm:{folder}{settings}")
+        encoded = opened.encode(samples)
+        opened.prove(encoded)
+        rewards[settings] = opened.score(encoded)
+        said[settings] = opened.description.get("warning", "")
+        opened.close()
+
+    assert "shorter texts get other rewards there. max_length=256 makes both alike" in said[""]
+    assert np.abs(rewards[""] - transformers).max() > 0.01
+    assert said["?max_length=256"] == ""
+    np.testing.assert_allclose(rewards["?max_length=256"], transformers, atol=1e-4)
+
+
+@needs_vllm
 def test_bfloat16_is_near_and_its_head_is_float32(wide_llama, samples):
     """bfloat16 changes rewards, by less than a tenth of their spread; the head stays float32."""
     exact, _ = rewards_of(f"hf:{wide_llama}", samples)

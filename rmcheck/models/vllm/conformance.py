@@ -128,6 +128,18 @@ class VllmProof(ClassifierProof):
             return ConformanceItem("prefix_cache", "fail", f"{detail}; use prefix_cache=off")
         return ConformanceItem("prefix_cache", "note", f"off, because the check failed: {detail}")
 
+    def length(self) -> ConformanceItem:
+        """The limit; with longrope it decides which factors vLLM turns short texts by."""
+        limit, original = self._scorer.max_length, self._model.checkpoint.original_context
+        if original is None or limit <= original:
+            return super().length()
+        return self._warned(
+            "max_length",
+            f"at most {limit} tokens, so vLLM turns all texts by longrope's long factors, and "
+            f"transformers only those of more than {original}: shorter texts get other rewards "
+            f"there. max_length={original} makes both alike",
+        )
+
     def activation(self) -> ConformanceItem:
         """Raw logits, proven by what vLLM would answer by default."""
         at = int(np.abs(self._alone).argmin())

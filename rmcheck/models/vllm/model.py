@@ -75,7 +75,7 @@ class VllmRewardModel(ClassifierModel):
             "prefix_cache": self.prefix_cache,
             "vllm": vllm_version(),
             "transformers": installed_version("transformers"),
-        }
+        } | ({"warning": self._warning} if self._warning else {})
 
     @property
     def max_length(self) -> int | None:
