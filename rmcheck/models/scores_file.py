@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ModelError, Problem, ScoringError, UnknownModelError, UsageError
-from rmcheck.models.fingerprint import file_digest
+from rmcheck.models.fingerprint import columns_digest, file_digest
 from rmcheck.models.model import (
     ConformanceItem,
     Encoded,
@@ -28,6 +28,8 @@ _REQUIRED = ("prompt_id", "response", "score")
 _KEY = "text_key"
 _KEY_BYTES = 16
 _SHOWN_PROBLEMS = 20
+# In the metadata of a bundle: over the rest of it and the columns; older bundles have none.
+BUNDLE_DIGEST = b"rmcheck.digest"
 # A key is a text's digest, or (prompt_id, position of the response).
 Key = bytes | tuple[str, int]
 
@@ -184,8 +186,8 @@ def _read_parquet(path: Path) -> tuple[Iterable[_Row], Mapping[bytes, bytes]]:
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path) as file:
-            metadata = file.schema_arrow.metadata or {}
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            metadata = dict(file.schema_arrow.metadata or {})
             names = [n for n in (*_REQUIRED, _KEY) if n in file.schema_arrow.names]
             columns = [column.to_pylist() for column in file.read(columns=names).columns]
             present = ", ".join(file.schema_arrow.names)
@@ -194,11 +196,45 @@ def _read_parquet(path: Path) -> tuple[Iterable[_Row], Mapping[bytes, bytes]]:
     lacking = [name for name in _REQUIRED if name not in names]
     if lacking:
         raise ModelError(f"{path}: no column {', '.join(map(repr, lacking))}; it has {present}")
+    digest = metadata.pop(BUNDLE_DIGEST, None)
+    if digest is not None and digest != _found_digest(metadata, names, columns):
+        raise ModelError(
+            f"{path}: is damaged (its rows are not those that were written). Write it again: "
+            "rmcheck score --bundle"
+        )
     rows = (
         (number, dict(zip(names, values, strict=True)))
         for number, values in enumerate(zip(*columns, strict=True), start=1)
     )
     return rows, metadata
+
+
+def bundle_digest(
+    metadata: Mapping[bytes, bytes],
+    prompt_ids: Sequence[str],
+    responses: Sequence[int],
+    scores: Sequence[float] | NDArray[np.float64],
+    text_keys: Sequence[bytes],
+) -> bytes:
+    """Of a bundle's columns with the metadata beside them; see `columns_digest`."""
+    return columns_digest(
+        metadata,
+        json.dumps(prompt_ids).encode(),
+        np.asarray(responses, "<i4").tobytes(),
+        np.asarray(scores, "<f8").tobytes(),
+        b"".join(text_keys),
+    )
+
+
+def _found_digest(
+    metadata: Mapping[bytes, bytes], names: Sequence[str], columns: Sequence[list[Any]]
+) -> bytes:
+    """The digest of what was read; empty where it has not the columns of a bundle."""
+    named = dict(zip(names, columns, strict=True))
+    try:
+        return bundle_digest(metadata, *(named[name] for name in (*_REQUIRED, _KEY)))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return b""
 
 
 def _tabulate(path: Path, rows: Iterable[_Row]) -> _Table:

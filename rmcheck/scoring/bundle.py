@@ -2,7 +2,8 @@
 
 Columns: `prompt_id` string, `response` int32 (position in its prompt), `score` float64 (raw
 reward), `text_key` binary(16). The schema's metadata is that of the store's parts, with
-`rmcheck.bundle` in place of `rmcheck.format`. The model `scores:FILE` reads it.
+`rmcheck.bundle` in place of `rmcheck.format`, and a digest of these columns. The model
+`scores:FILE` reads it.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError, StoreError
 from rmcheck.models.model import Sample
+from rmcheck.models.scores_file import BUNDLE_DIGEST, bundle_digest
 from rmcheck.store.folder import write_whole
 from rmcheck.store.parts import Provenance
 
@@ -62,6 +64,9 @@ def write_bundle(
         [sample.text_key for sample in samples],
     )
     arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
+    schema = schema.with_metadata(
+        {**schema.metadata, BUNDLE_DIGEST: bundle_digest(schema.metadata, *columns)}
+    )
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), sink, write_page_checksum=True)
     try:

@@ -9,8 +9,9 @@ A part is written once, whole, and never changed. Its columns:
 * `cut` int32: tokens removed because the conversation was too long.
 * `too_long` string: the side that was cut, `left` or `right`; empty where nothing was cut.
 
-The schema's metadata: `rmcheck.format`, `rmcheck.fingerprint`, `rmcheck.spec`, and as JSON
-`rmcheck.description` and `rmcheck.conformance`.
+The schema's metadata: `rmcheck.format`, `rmcheck.fingerprint`, `rmcheck.spec`, as JSON
+`rmcheck.description` and `rmcheck.conformance`, and `rmcheck.digest` over all of it and the
+columns, which older parts lack.
 """
 
 import json
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import StoreError
+from rmcheck.models.fingerprint import columns_digest
 from rmcheck.models.model import ConformanceItem, RewardModel
 from rmcheck.store.folder import write_whole
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 1
+DIGEST = b"rmcheck.digest"
 # The side that was cut; empty where the conversation was read whole.
 CutSide = Literal["", "left", "right"]
 
@@ -107,6 +110,20 @@ class ScoreRows:
             [side for r in rows for side in r.sides],
         )
 
+    def digest(self, metadata: Mapping[bytes, bytes]) -> bytes:
+        """Of these rows with the metadata beside them; see `columns_digest`."""
+        return columns_digest(
+            metadata,
+            b"".join(self.text_keys),
+            b"".join(self.input_keys),
+            *(column.astype(kind).tobytes() for column, kind in self._numbers()),
+            "\n".join(self.sides).encode(),
+        )
+
+    def _numbers(self) -> tuple[tuple[NDArray[Any], str], ...]:
+        # In the same order of bytes on every machine.
+        return (self.scores, "<f8"), (self.lengths, "<i4"), (self.cuts, "<i4")
+
     def without_repeats(self) -> "ScoreRows":
         """Without rows that say the same as an earlier row; differing scores are all kept."""
         facts = zip(self.text_keys, self.sides, self.scores.tolist(), strict=True)
@@ -139,9 +156,8 @@ def write_part(path: Path, rows: ScoreRows, provenance: Provenance) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = _schema().with_metadata(
-        {b"rmcheck.format": str(FORMAT).encode(), **provenance.metadata()}
-    )
+    metadata = {b"rmcheck.format": str(FORMAT).encode(), **provenance.metadata()}
+    schema = _schema().with_metadata({**metadata, DIGEST: rows.digest(metadata)})
     columns = [
         rows.text_keys,
         rows.input_keys,
@@ -179,7 +195,8 @@ def read_part(path: Path, fingerprint: str) -> tuple[ScoreRows, Provenance]:
             path.open("rb") as stream,
             pq.ParquetFile(pa.BufferReader(stream.read()), page_checksum_verification=True) as file,
         ):
-            provenance = _checked_metadata(path, file.schema_arrow.metadata or {}, fingerprint)
+            metadata = dict(file.schema_arrow.metadata or {})
+            provenance = _checked_metadata(path, metadata, fingerprint)
             _check_columns(path, file.schema_arrow)
             table = file.read(columns=_schema().names, use_threads=False)
     except FileNotFoundError:
@@ -189,7 +206,10 @@ def read_part(path: Path, fingerprint: str) -> tuple[ScoreRows, Provenance]:
         if isinstance(error, OSError) and error.errno is not None:
             raise StoreError(f"{path}: cannot be read ({error.strerror}).") from error
         raise _damaged(path, str(error).splitlines()[0]) from error
-    return _checked_rows(path, table), provenance
+    rows, digest = _checked_rows(path, table), metadata.pop(DIGEST, None)
+    if digest is not None and digest != rows.digest(metadata):
+        raise _damaged(path, "its rows are not those that were written")
+    return rows, provenance
 
 
 def _schema() -> "pa.Schema":

@@ -13,6 +13,8 @@ from rmcheck.errors import ModelError, ScoringError, UnknownModelError, UsageErr
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
+from rmcheck.scoring.bundle import write_bundle
+from rmcheck.store.parts import Provenance
 
 
 def rows_of(samples, *, text_key=False):
@@ -247,6 +249,24 @@ def test_damaged_bundle_metadata_is_an_error(tmp_path, samples):
     path = bundle(tmp_path / "b.parquet", samples, fingerprint="ab", conformance="[1")
 
     with pytest.raises(ModelError, match="metadata of this score bundle is damaged"):
+        loaded(path)
+
+
+@pytest.mark.parametrize("column", ["prompt_id", "response", "score", "text_key", "metadata"])
+def test_a_bundle_that_was_changed_is_refused(tmp_path, samples, column):
+    """A bundle says what it held when it was written; rows that differ from that are damage."""
+    path = tmp_path / "b.parquet"
+    write_bundle(path, samples, np.arange(len(samples)) / 4, Provenance("ab" * 32, "hf:rm"))
+    assert loaded(path).score(loaded(path).encode(samples)).tolist() == [i / 4 for i in range(8)]
+    table = pq.read_table(path)
+    if column == "metadata":
+        table = table.replace_schema_metadata({**table.schema.metadata, b"rmcheck.spec": b"hf:it"})
+    else:
+        other = table[column].take(list(reversed(range(len(samples)))))
+        table = table.set_column(table.column_names.index(column), table.field(column), other)
+    pq.write_table(table, path)
+
+    with pytest.raises(ModelError, match=r"is damaged .* rmcheck score --bundle"):
         loaded(path)
 
 

@@ -74,6 +74,41 @@ def test_a_flipped_byte_never_changes_a_score(whole_part, where, flip):
         assert expected.cuts.tolist() == rows.cuts.tolist()
 
 
+def test_no_flipped_bit_of_the_footer_changes_what_a_part_says(tmp_path):
+    """Parquet sums up its pages only: one bit of the footer may name another codec or no rows."""
+    path, expected = tmp_path / "part-1-a.parquet", rows_of(range(20))
+    write_part(path, expected, PROVENANCE)
+    content = path.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    refused = 0
+
+    for place in range(footer * 8, len(content) * 8):
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            rows, provenance = read_part(path, FINGERPRINT)
+        except StoreError:
+            refused += 1
+            continue
+        assert rows.digest({}) == expected.digest({}), place
+        assert provenance.metadata() == PROVENANCE.metadata(), place
+
+    assert refused > 1000
+
+
+def test_a_part_without_a_digest_is_read(folder):
+    """Parts that were written before there was one hold good scores."""
+    path = part_files(folder)[0]
+    table = pq.read_table(path)
+    metadata = {k: v for k, v in table.schema.metadata.items() if k != parts.DIGEST}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+
+    rows, _ = read_part(path, FINGERPRINT)
+
+    assert rows.digest({}) == rows_of(range(3)).digest({})
+
+
 @given(keep=st.floats(0, 1, exclude_max=True))
 @settings(deadline=None, max_examples=40)
 def test_a_part_cut_short_is_refused(whole_part, keep):
