@@ -5,6 +5,7 @@ imports nothing that pytest has not loaded already.
 """
 
 import importlib
+import os
 
 import pytest
 
@@ -38,6 +39,29 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gpu: needs a GPU; skipped where there is none")
     if config.getoption("rmcheck"):
         importlib.import_module("rmcheck.pytest_plugin.gate").install(config)
+    else:
+        _refuse_options_alone(config)
+
+
+def _refuse_options_alone(config: pytest.Config) -> None:
+    """Refuse an option that asks for a gate that nobody switched on; ini files may wait for it.
+
+    Raises:
+        pytest.UsageError: An option of rmcheck stands on the command line.
+    """
+    typed = " ".join(map(str, config.invocation_params.args))
+    typed += " " + os.environ.get("PYTEST_ADDOPTS", "")
+    options = {f"--rmcheck-{name}": name.replace("-", "_") for name, _, _ in _SETTINGS}
+    given = [
+        option
+        for option, name in options.items()
+        if config.getoption(f"rmcheck_{name}") is not None and option in typed
+    ]
+    if given:
+        raise pytest.UsageError(
+            f"{', '.join(given)} without --rmcheck: no suite would run.\n"
+            "  Add --rmcheck to gate the model, or leave the option out."
+        )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

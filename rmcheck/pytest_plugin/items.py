@@ -30,7 +30,9 @@ class SuiteFile(pytest.File):
         runner = self.config.stash[runner_key]
         suite = runner.add(self.path)
         for planned in suite.planned:
-            yield CheckItem.from_parent(self, name=planned.name, planned=planned)
+            # As text: pytest takes it apart as it does the keys that `--lf` looks for.
+            nodeid = f"{self.nodeid}::{planned.name}"
+            yield CheckItem.from_parent(self, name=planned.name, nodeid=nodeid, planned=planned)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: Any) -> Any:
         """Problems of the file as a person reads them, without a traceback."""

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 HEAVY = ("numpy", "scipy", "yaml", "pyarrow", "torch", "transformers", "rmcheck.runner")
 
 
@@ -53,3 +55,34 @@ def test_marked_tests_are_skipped_with_the_option_that_runs_them(bench):
 
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*judges a reward model; run with --rmcheck*"])
+
+
+def test_an_option_without_the_gate_is_a_usage_error(bench):
+    """Whoever names a model wants it judged: exit code 4, the option named, nothing run."""
+    bench.makepyfile("def test_one(): pass")
+
+    result = bench.runpytest_subprocess("--rmcheck-model=fake:reversed", "--rmcheck-store", "kept")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --rmcheck-model, --rmcheck-store without --rmcheck: no suite would run."]
+    )
+    result.stdout.no_fnmatch_line("*passed*")
+
+
+def test_an_option_in_the_environment_without_the_gate_is_a_usage_error(bench, monkeypatch):
+    """`PYTEST_ADDOPTS` is typed for one run, as the command line is."""
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--rmcheck-model=fake:reversed")
+
+    assert bench.runpytest_subprocess().ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_settings_in_an_ini_file_wait_for_the_gate(bench):
+    """Keys and `addopts` of the project leave a run without `--rmcheck` as it is."""
+    bench.makepyfile("def test_one(): pass")
+    bench.makeini(
+        "[pytest]\naddopts = --rmcheck-store=kept\nrmcheck_model = fake:reversed\n"
+        "rmcheck_baseline = fake:perfect\n"
+    )
+
+    bench.runpytest_subprocess().assert_outcomes(passed=1)
