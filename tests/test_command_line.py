@@ -95,6 +95,20 @@ def test_validate_says_what_a_pool_without_golden_needs(folder, capsys):
     assert '"golden": [0.9, 0.1' in said
 
 
+def test_validate_refuses_a_misspelt_suite_in_a_folder(folder, capsys):
+    """A file that was meant as a suite is named, whatever stands beside it."""
+    (folder / "wrong.yaml").write_text("rmchek: 1\npool: {path: pool.jsonl}\nchecks: []\n")
+    (folder / "compose.yaml").write_text("services: {}\n")
+
+    status = main(["validate", "."])
+    said = capsys.readouterr()
+
+    assert status == 2
+    assert "Did you mean 'rmcheck'?" in said.err
+    assert "demo.yaml: " in said.out
+    assert "compose" not in said.out + said.err
+
+
 def test_validate_says_everything_that_is_wrong_and_goes_on(folder, capsys):
     """A wrong suite is shown with its line; the other one is still read."""
     (folder / "wrong.yaml").write_text(SUITE.replace("at_least", "at_leats"))

@@ -17,11 +17,19 @@ from rmcheck.models.fingerprint import known_digests, remember_digests
 from rmcheck.pytest_plugin import fixtures, setting
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
 from rmcheck.reports.document import report_data, write_json
-from rmcheck.reports.table import model_lines, notes, scoring_lines, suite_lines, table, tally
+from rmcheck.reports.table import (
+    model_lines,
+    notes,
+    scoring_lines,
+    suite_lines,
+    table,
+    taken_line,
+    tally,
+)
 from rmcheck.runner.runner import Runner
 from rmcheck.scoring.stopping import EXIT_TERMINATED, Terminated, sigterm_stops
 from rmcheck.store.lock import Waiting
-from rmcheck.suite.detect import is_suite
+from rmcheck.suite.detect import is_suite, is_yaml
 
 
 def install(config: pytest.Config) -> None:
@@ -157,8 +165,9 @@ class Gate:
         return self.runner.header()
 
     def pytest_collect_file(self, parent: pytest.Collector, file_path: Path) -> SuiteFile | None:
-        """Collect YAML files that say they are suites; leave others alone."""
-        if file_path.suffix in (".yaml", ".yml") and is_suite(file_path):
+        """Collect suites, and any YAML file that was named; leave others alone."""
+        named = is_yaml(file_path) and parent.session.isinitpath(file_path)
+        if named or is_suite(file_path):
             return SuiteFile.from_parent(parent, path=file_path)
         return None
 
@@ -243,7 +252,8 @@ class Gate:
             for line in self._answer():
                 terminalreporter.write_line(line)
         elif not self.judged and not self._only_collects():
-            terminalreporter.write_line("rmcheck: no check was run, so nothing was gated", red=True)
+            said = f"rmcheck: no check was run, so nothing was gated ({self._taken()})"
+            terminalreporter.write_line(said, red=True)
         if self.complaint:
             terminalreporter.write_line(f"rmcheck: {self.complaint}", red=True)
 
@@ -253,8 +263,13 @@ class Gate:
     def _answer(self) -> list[str]:
         suites = list(self.suites.values())
         about = [line for suite in suites for line in (*suite_lines(suite), *model_lines(suite))]
-        remarks = [*notes(self.records), *about, *scoring_lines(suites)]
+        remarks = [self._taken(), *notes(self.records), *about, *scoring_lines(suites)]
         return [*table(self.records), tally(self.records), *(f"  {line}" for line in remarks)]
+
+    def _taken(self) -> str:
+        """Which files were taken as suites; one that is not named here was not looked at."""
+        wrong = [error["node"] for error in self.errors if is_yaml(Path(error["node"]))]
+        return taken_line([*self.suites, *wrong])
 
     def _add_suites(self, found: list[dict[str, Any]]) -> None:
         for suite in found:

@@ -1,7 +1,7 @@
 """The table of all checks, printed last so that a CI log ends with the answer."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rmcheck.checks.record import CheckRecord
@@ -57,6 +57,16 @@ def tally(records: Sequence[CheckRecord]) -> str:
     parts = [f"{counts[v]} {v}" for v in ("pass", "fail", "inconclusive") if counts[v]]
     plural = "" if len(records) == 1 else "s"
     return f"{len(records)} check{plural}: {', '.join(parts)}."
+
+
+def taken_line(paths: Iterable[str], shown: int = 5) -> str:
+    """How many files were taken as suites, and which."""
+    files = sorted(set(paths))
+    if len(files) == 1:
+        return f"1 file taken as a suite: {files[0]}"
+    more = [f"and {len(files) - shown} more"] if len(files) > shown else []
+    named = ", ".join([*files[:shown], *more])
+    return f"{len(files)} files taken as suites{': ' if named else ''}{named}"
 
 
 def notes(records: Sequence[CheckRecord]) -> list[str]:

@@ -155,6 +155,8 @@ def _note_malformed(source: Source, error: "yaml.MarkedYAMLError") -> None:
         line = source.lines[span.line - 1]
         if "\t" in line[: len(line) - len(line.lstrip())]:
             hint = "YAML does not indent with tabs; use spaces."
+    if re.match(r"rmcheck\s*[^\s:]", source.text):
+        hint = "The first line lacks its colon: rmcheck: 1"
     source.add(span, message, hint)
 
 

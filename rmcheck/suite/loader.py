@@ -6,7 +6,7 @@ that out and points into the file again through `rmcheck.suite.locate`.
 
 from pathlib import Path
 
-from rmcheck.errors import Problem, SuiteError
+from rmcheck.errors import Problem, SuiteError, nearest
 from rmcheck.suite import keys
 from rmcheck.suite.document import ListNode, MapNode, Node, ScalarNode, compose, describe
 from rmcheck.suite.requirement import read_check
@@ -34,6 +34,8 @@ def load_suite(path: str | Path) -> Suite:
         before = error.object[: error.start].decode("utf-8")
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         message = f"not UTF-8 text: the byte 0x{error.object[error.start]:02x}"
+        if b"\0" in error.object[:4]:
+            message += " (it looks like UTF-16; save the file as UTF-8)"
         raise SuiteError([Problem(str(path), message, line, column)]) from error
     return parse_suite(text, path)
 
@@ -79,7 +81,7 @@ def _versioned_mapping(root: Node | None, source: Source) -> MapNode:
         source.add(root.span, f"a suite is a mapping, not {describe(root)}", begin)
         raise source.error()
     if "rmcheck" not in root.entries:
-        source.add(root.span, f"no 'rmcheck: {keys.VERSION}': what format is this?", begin)
+        source.add(*_missing_version(root), begin)
         raise source.error()
     _, version = root.entries["rmcheck"]
     expected = f"This version of rmcheck reads format {keys.VERSION}."
@@ -91,6 +93,15 @@ def _versioned_mapping(root: Node | None, source: Source) -> MapNode:
         source.add(version.span, f"'rmcheck' must be 1, not {describe(version)}", expected)
         raise source.error()
     return root
+
+
+def _missing_version(root: MapNode) -> tuple[Span, str]:
+    """Where the version should stand, and what stands there."""
+    if root.entries:
+        word, (span, _) = next(iter(root.entries.items()))
+        if nearest(word.lower(), ["rmcheck"]):
+            return span, f"unknown key {word!r}. Did you mean 'rmcheck'?"
+    return root.span, f"no 'rmcheck: {keys.VERSION}': what format is this?"
 
 
 def _mapping(top: MapNode, key: str, example: str, source: Source) -> MapNode | None:

@@ -310,14 +310,57 @@ def test_a_run_that_judged_nothing_does_not_pass(gate_both_ways, bench):
     result = gate_both_ways()
 
     assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
-    result.stdout.fnmatch_lines(["*no check was run*"])
+    result.stdout.fnmatch_lines(["*no check was run*(0 files taken as suites)"])
+
+
+BAD_CHECK = "pool: {path: pool.jsonl}\nchecks:\n  - {name: a, metric: accuracy, at_least: 0.99}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("bad.yaml", f"rmchek: 1\n{BAD_CHECK}", "Did you mean 'rmcheck'?"),
+        ("bad.yaml", f"rmcheck 1\n{BAD_CHECK}", "not valid YAML"),
+        ("bad.yaml", BAD_CHECK, "no 'rmcheck: 1'"),
+        ("bad.yaml", f"rmcheck: 1\n{BAD_CHECK}".encode("utf-16"), "save the file as UTF-8"),
+        ("bad.YAML", f"rmcheck: 1\n{BAD_CHECK}", "is below 0.99"),
+    ],
+)
+def test_a_misspelt_suite_beside_a_good_one_is_an_error(gate_both_ways, bench, name, text, said):
+    """What was meant as a suite is never left out without a word."""
+    data = text.encode() if isinstance(text, str) else text
+    (bench.path / name).write_bytes(data)
+
+    result = gate_both_ways(model="fake:length_biased")
+    output = result.stdout.str()
+
+    assert result.ret not in (0, 5)
+    assert f"{name}:" in output
+    assert said in output
+    assert "2 files taken as suites: " in output
+
+
+def test_a_yaml_file_that_is_named_is_a_suite_or_an_error(gate, bench):
+    """Whoever names a file wants it checked."""
+    (bench.path / "other.yaml").write_text("a: 1\n")
+
+    result = gate("demo.yaml", "other.yaml")
+
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["other.yaml:1:1: no 'rmcheck: 1': what format is this?"])
 
 
 def test_other_yaml_files_are_left_alone(gate, bench):
     """A YAML file that is not a suite is neither collected nor complained about."""
     (bench.path / "other.yaml").write_text("a: [1, 2\n")
+    (bench.path / "compose.yaml").write_text("services:\n  rmcheck: {image: x}\n")
+    (bench.path / ".gitlab-ci.yml").write_text("rmcheck:\n  script: [make gate]\n")
+    (bench.path / "azure.yml").write_text("pool: {vmImage: ubuntu-latest}\nsteps: []\n")
 
-    gate().assert_outcomes(passed=CHECKS)
+    result = gate()
+
+    result.assert_outcomes(passed=CHECKS)
+    result.stdout.fnmatch_lines(["  1 file taken as a suite: demo.yaml"])
 
 
 def test_every_option_is_an_ini_key_too(gate, bench):

@@ -22,7 +22,26 @@ checks: [{name: accuracy, metric: accuracy, at_least: 0.7}]
         ("a.yml", b"# first\nname: x\r\nrmcheck : 2\r\n", True),
         ("a.yaml", b"\xef\xbb\xbfrmcheck: 1\n", True),
         ("a.yaml", b"rmcheck: [not, yaml", True),
-        ("a.yaml", b"checks: []\npool: {}\n", False),
+        ("a.YAML", b"rmcheck: 1\n", True),
+        ("a.yaml", b"rmchek: 1\n", True),
+        ("a.yaml", b"# first\n---\nRMcheck: 1\n", True),
+        ("a.yaml", b"rmcheck 1\npool: {}\n", True),
+        ("a.yaml", b"rmcheck=1\n", True),
+        ("a.yaml", b"'rmcheck': 1\n", True),
+        ("a.yaml", b'{"rmcheck": 1, "pool": {}}', True),
+        ("a.yaml", b"  rmcheck: 1\n  pool: {}\n", True),
+        ("a.yaml", b"name: x\nchecks:\n  - a\npool: {}\n", True),
+        ("a.yaml", "rmcheck: 1\n".encode("utf-16"), True),
+        ("a.yaml", "rmcheck: 1\n".encode("utf-16-le"), True),
+        ("a.yaml", "rmcheck: 1\n".encode("utf-32"), True),
+        ("a.yaml", b"checks: []\n", False),
+        ("a.yaml", b"pool: {vmImage: ubuntu-latest}\nsteps:\n- script: make\n", False),
+        ("a.yaml", b"services:\n  rmcheck:\n    image: x\n", False),
+        ("a.yaml", b"stages: [test]\nrmcheck:\n  script: make gate\n", False),
+        ("a.yaml", b"rmcheck:\n  script: make gate\n", False),
+        ("a.yaml", b"check: 1\n", False),
+        ("a.yaml", b"name: rmcheck\non: push\n", False),
+        ("a.yaml", b"- rm\n- check\n", False),
         ("a.yaml", b"jobs:\n  rmcheck: {run: x}\n", False),
         ("a.yaml", b"# rmcheck: 1\n", False),
         ("a.yaml", b"rmcheck_model: x\n", False),
@@ -30,8 +49,10 @@ checks: [{name: accuracy, metric: accuracy, at_least: 0.7}]
         ("a.txt", b"rmcheck: 1\n", False),
     ],
 )
-def test_a_suite_is_yaml_with_the_version_key_at_the_margin(tmp_path, name, content, expected):
-    """YAML of other tools is left alone, a damaged suite is not."""
+def test_a_suite_is_told_by_its_header_or_sections_misspelt_or_not(
+    tmp_path, name, content, expected
+):
+    """YAML of other tools is left alone, a damaged or misspelt suite is not."""
     path = tmp_path / name
     path.write_bytes(content)
 
