@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import rmcheck
 from rmcheck.errors import RmcheckError
+from rmcheck.scoring.progress import telling
 from rmcheck.scoring.stopping import (
     EXIT_INTERRUPTED,
     EXIT_TERMINATED,
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser(arguments).parse_args(arguments)
     try:
-        with sigterm_stops():
+        with sigterm_stops(), telling(_say):
             code = int(options.run(options))
             sys.stdout.flush()
             return code
@@ -62,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RmcheckError as error:
         print(f"rmcheck: {error}", file=sys.stderr)
         return EXIT_WRONG_INPUT
+
+
+def _say(line: str) -> None:
+    print(f"rmcheck: {line}", file=sys.stderr, flush=True)
 
 
 def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:

@@ -27,6 +27,7 @@ from rmcheck.reports.table import (
     tally,
 )
 from rmcheck.runner.runner import Runner
+from rmcheck.scoring.progress import telling
 from rmcheck.scoring.stopping import EXIT_TERMINATED, Terminated, sigterm_stops
 from rmcheck.store.lock import Waiting
 from rmcheck.suite.detect import is_suite, is_yaml
@@ -108,12 +109,13 @@ def _tell_as_first(config: pytest.Config, line: str) -> None:
 def tell(config: pytest.Config, line: str) -> None:
     """Say a line at once, whatever pytest captures; a worker says it on standard error."""
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    if reporter is not None and not is_worker(config):  # a worker's writes to nowhere
-        reporter.ensure_newline()
-        reporter.write_line(f"rmcheck: {line}")
-        return
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else nullcontext():
+        if reporter is not None and not is_worker(config):  # a worker's writes to nowhere
+            reporter.ensure_newline()
+            reporter.write_line(f"rmcheck: {line}")
+            reporter.flush()
+            return
         sys.stderr.write(f"rmcheck: {line}\n")
         sys.stderr.flush()
 
@@ -149,11 +151,12 @@ class Gate:
         self.judged = 0
         self.complaint = ""
         self.terminated = False
+        whole_run = ExitStack()
+        whole_run.enter_context(telling(partial(tell, config)))
         # pytest has no handler of its own, so that SIGTERM would leave models where they run.
         if not is_worker(config):
-            stopping = ExitStack()
-            stopping.enter_context(sigterm_stops())
-            config.add_cleanup(stopping.close)
+            whole_run.enter_context(sigterm_stops())
+        config.add_cleanup(whole_run.close)
 
     @property
     def runner(self) -> Runner:

@@ -6,7 +6,7 @@ and keeps it. This process is one engine, `rmcheck.scoring.ray_engine` another.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Never, Protocol, TextIO
+from typing import Protocol, TextIO
 
 import numpy as np
 
@@ -14,14 +14,11 @@ from rmcheck.errors import ScoringError
 from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong
 from rmcheck.scoring.batches import default_budget, spread
 from rmcheck.scoring.forward import Text, does_not_fit, rows_of, score_groups
-from rmcheck.scoring.progress import progress_bar
+from rmcheck.scoring.progress import Progress, progress_of, tell_loading
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import golden_key
 from rmcheck.store.parts import CutSide
 from rmcheck.store.scores import ModelScores, Store
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 # Texts without a score by what to do with long ones: what each is stored under, and a sample.
 Missing = Mapping[TooLong, Mapping[bytes, Sample]]
@@ -74,13 +71,15 @@ class OneProcess:
         progress: TextIO | None,
     ) -> ScoringReport:
         """See `Engine`."""
+        if type(model).load is not RewardModel.load:
+            tell_loading(model.spec, sum(map(len, missing.values())))
         model.load()
         scores = store.open(model.fingerprint)
         scorer = BlockScorer(model, scores, budget=budget, durable=store.durable)
         texts = scorer.encoded(missing)
         groups = scorer.without_stored_inputs(texts)
         total = sum(group[0].encoded.length for group in groups)
-        with progress_bar(model.name, total, progress) as bar:
+        with progress_of(model.spec, len(groups), total, progress) as bar:
             report = scorer.forward(groups, bar)
         scores.compact()
         # Two modes that both leave a text whole want one score.
@@ -140,7 +139,7 @@ class BlockScorer:
             groups.setdefault(texts[i].input_key, []).append(texts[i])
         return list(groups.values())
 
-    def forward(self, groups: Sequence[Sequence[Text]], bar: "tqdm[Never]") -> ScoringReport:
+    def forward(self, groups: Sequence[Sequence[Text]], bar: Progress) -> ScoringReport:
         """Score one text of each group; the model is proved first where it has not been.
 
         Raises:

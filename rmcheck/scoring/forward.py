@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +17,10 @@ from rmcheck.scoring.batches import (
     fair_share,
     spare_tokens,
 )
+from rmcheck.scoring.progress import Progress
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.store.parts import CutSide, Provenance, ScoreRows
 from rmcheck.store.scores import ModelScores
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 # Batches without a reward that a message tells in full.
 FAULTS_SHOWN = 3
@@ -64,7 +61,7 @@ def score_groups(
     scores: ModelScores,
     budget: int,
     report: ScoringReport,
-    bar: "tqdm[Never]",
+    bar: Progress,
 ) -> ScoringReport:
     """Score one text of each group and store the reward for all of the group.
 
@@ -120,7 +117,7 @@ class _Forward:
         scores: ModelScores,
         budget: int,
         report: ScoringReport,
-        bar: "tqdm[Never]",
+        bar: Progress,
     ) -> None:
         self._model = model
         self._groups = groups

@@ -1,36 +1,155 @@
-"""A progress bar for people at a terminal, and silence everywhere else."""
+"""How far scoring is: a bar for people at a terminal, a line now and then everywhere else.
+
+`telling` hands the lines to whoever can show them: the plugin writes them through pytest's
+capture, the command line on standard error. A program that uses rmcheck as a library sees none
+unless it asks.
+They are no log records: pytest would show those again under each failure.
+"""
 
 import os
 import sys
-from typing import TYPE_CHECKING, Never, TextIO
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Protocol, Self, TextIO
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
+Tell = Callable[[str], None]
+# Who shows lines; the last one does.
+_TELLS: list[Tell] = []
 
 # Shorter work needs no bar.
 DELAY_SECONDS = 2.0
+# Between two lines.
+EVERY_SECONDS = 60.0
+# Fewer tokens need no line: a test that compares two answers, not a pool.
+FEW_TOKENS = 2_000
+# Loading is told where at least so many texts follow.
+FEW_TEXTS = 20
+
+Clock = Callable[[], float]
 
 
-def progress_bar(label: str, tokens: int, stream: TextIO | None = None) -> "tqdm[Never]":
-    """A bar over `tokens` that shows itself after two seconds, on a terminal, outside CI.
+class Progress(Protocol):
+    """What is told while a model scores."""
+
+    def update(self, tokens: int) -> object:
+        """So many more tokens are done."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+@contextmanager
+def telling(tell: Tell) -> Iterator[None]:
+    """Meanwhile hand each line to `tell` alone."""
+    _TELLS.append(tell)
+    try:
+        yield
+    finally:
+        _TELLS.remove(tell)
+
+
+def _say(line: str) -> None:
+    if _TELLS:
+        _TELLS[-1](line)
+
+
+def tell_loading(spec: str, texts: int) -> None:
+    """Say that a model is loaded; large ones take minutes."""
+    if texts >= FEW_TEXTS:
+        _say(f"loading {spec} to score {texts:,} texts")
+
+
+def progress_of(spec: str, texts: int, tokens: int, stream: TextIO | None = None) -> Progress:
+    """The progress of one model.
 
     Args:
-        label: Name of the model.
+        spec: The model.
+        texts: What is scored; texts that the store knows do not count.
         tokens: Total of the work.
-        stream: Where to draw; None means standard error.
+        stream: Where a bar is drawn; None means standard error.
+
+    Returns:
+        A bar that shows itself after two seconds on a terminal outside CI, lines elsewhere.
     """
+    stream = stream or sys.stderr
+    if not stream.isatty() or os.environ.get("CI"):
+        return Lines(spec, texts, tokens)
     from tqdm import tqdm
 
-    stream = stream or sys.stderr
-    shown = stream.isatty() and not os.environ.get("CI")
     return tqdm(
-        desc=f"scoring {label}",
+        desc=f"scoring {spec}",
         total=tokens,
         unit="tok",
         unit_scale=True,
         file=stream,
         delay=DELAY_SECONDS,
-        disable=not shown,
         leave=False,
         dynamic_ncols=True,
     )
+
+
+class Lines:
+    """A line when scoring begins, and then about one a minute, whenever a batch is done.
+
+    Args:
+        spec: The model.
+        texts: What is scored.
+        tokens: Total of the work.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(self, spec: str, texts: int, tokens: int, clock: Clock = time.monotonic) -> None:
+        self._spec = spec
+        self._total = tokens
+        self._done = 0
+        self._clock = clock
+        self._started = self._said = clock()
+        if tokens >= FEW_TOKENS:
+            _say(f"scoring {spec}: {texts:,} texts, {rounded(tokens)} tokens")
+
+    def update(self, tokens: int) -> None:
+        """So many more tokens are done."""
+        self._done += tokens
+        now = self._clock()
+        if now - self._said < EVERY_SECONDS:
+            return
+        self._said = now
+        rate = self._done / (now - self._started)
+        share = self._done / max(self._total, self._done)
+        left = duration(max(0, self._total - self._done) / rate)
+        _say(
+            f"scoring {self._spec}: {share:.0%} of {rounded(self._total)} tokens, "
+            f"{rounded(rate)} tokens/s, about {left} left"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is left to say: the report tells what was scored."""
+
+
+def rounded(number: float) -> str:
+    """Three digits with k, M or G: `449k`."""
+    for unit in ("", "k", "M"):
+        if number < 999.5:
+            return f"{number:.3g}{unit}"
+        number /= 1000
+    return f"{number:.3g}G"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words that are as rough as the guess: `40 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

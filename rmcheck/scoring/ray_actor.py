@@ -14,7 +14,7 @@ from rmcheck.errors import RmcheckError, ScoringError, StoreError
 from rmcheck.models.model import RewardModel, Sample, TooLong
 from rmcheck.models.registry import open_model
 from rmcheck.scoring.engine import BlockScorer
-from rmcheck.scoring.progress import progress_bar
+from rmcheck.scoring.progress import progress_of
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request
 from rmcheck.store.scores import FolderModelScores
@@ -100,7 +100,7 @@ class ScoringActor:
             keys = Request(self._model, tuple(samples), too_long).keys
             texts = self._scorer.encoded({too_long: dict(zip(keys, samples, strict=True))})
             groups = self._scorer.without_stored_inputs(texts)
-            with progress_bar(self._model.name, 0) as bar:
+            with progress_of(self._model.spec, 0, 0) as bar:
                 report = self._scorer.forward(groups, bar)
             return report.plus(
                 ScoringReport(self._model.spec, equal_inputs=len(texts) - len(groups))

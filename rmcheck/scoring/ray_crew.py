@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Never
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,11 @@ import rmcheck.errors
 from rmcheck.errors import RmcheckError, ScoringError, UsageError
 from rmcheck.models.model import Sample, TooLong, named_prompts
 from rmcheck.scoring.blocks import cut_blocks
+from rmcheck.scoring.progress import Progress
 from rmcheck.scoring.ray_actor import Assignment, Fault, ScoringActor
 from rmcheck.scoring.ray_cluster import Shape, free_resources, imported_ray
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.store.scores import ModelScores
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 # Seconds in which a cluster starts a process, the loading of the model not included.
 PLACEMENT_SECONDS = 120.0
@@ -131,7 +129,7 @@ class Crew:
         self._running.clear()
 
     def score(
-        self, texts: Mapping[bytes, Sample], too_long: TooLong, bar: "tqdm[Never]"
+        self, texts: Mapping[bytes, Sample], too_long: TooLong, bar: Progress
     ) -> ScoringReport:
         """Score all texts; blocks that cost most come first.
 

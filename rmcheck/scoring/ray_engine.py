@@ -27,7 +27,7 @@ from typing import Self, TextIO
 from rmcheck.errors import StoreError, UsageError
 from rmcheck.models.model import RewardModel
 from rmcheck.scoring.engine import Missing
-from rmcheck.scoring.progress import progress_bar
+from rmcheck.scoring.progress import progress_of
 from rmcheck.scoring.ray_actor import Assignment
 from rmcheck.scoring.ray_cluster import connect, imported_ray, shape_of
 from rmcheck.scoring.ray_crew import about_tokens, crew
@@ -116,7 +116,7 @@ class RayEngine:
         total = sum(about_tokens(texts.values()) for texts in missing.values())
         with (
             _token(scores.folder) as (token, text),
-            progress_bar(model.name, total, progress) as bar,
+            progress_of(model.spec, sum(map(len, missing.values())), total, progress) as bar,
         ):
             assignment = Assignment(
                 model.spec,

@@ -8,7 +8,6 @@ from counting_models import CountingModel, numbered_samples, reward_of, sample
 from rmcheck.errors import ScoringError, StoreError
 from rmcheck.models.registry import open_model
 from rmcheck.scoring.bundle import write_bundle
-from rmcheck.scoring.progress import progress_bar
 from rmcheck.scoring.request import Request, read_scores
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.parts import Provenance
@@ -110,22 +109,3 @@ def test_a_bundle_that_cannot_be_written(tmp_path):
 
     with pytest.raises(StoreError, match=r"b\.parquet: the bundle cannot be written"):
         write_bundle(tmp_path / "file" / "b.parquet", [], np.zeros(0), Provenance("ab" * 32))
-
-
-@pytest.mark.parametrize(
-    ("terminal", "ci", "shown"),
-    [(True, "", True), (False, "", False), (True, "true", False)],
-)
-def test_progress_is_for_people_at_a_terminal(monkeypatch, terminal, ci, shown):
-    """Neither a log file nor a CI log with a terminal gets a bar."""
-    import io
-
-    stream = io.StringIO()
-    stream.isatty = lambda: terminal
-    monkeypatch.setenv("CI", ci)
-    monkeypatch.setattr("rmcheck.scoring.progress.DELAY_SECONDS", 0)
-    with progress_bar("rm-7b", 10, stream) as bar:
-        bar.update(5)
-        bar.refresh()
-
-    assert ("scoring rm-7b" in stream.getvalue()) == shown

@@ -298,11 +298,12 @@ def test_progress_is_told_in_tokens(store, monkeypatch):
         def update(self, tokens):
             seen.append(tokens)
 
-    def bar(label, tokens, stream):
+    def bar(spec, texts, tokens, stream):
+        assert texts == 20
         seen.append(-tokens)
         return Bar(Bar())
 
-    monkeypatch.setattr("rmcheck.scoring.engine.progress_bar", bar)
+    monkeypatch.setattr("rmcheck.scoring.engine.progress_of", bar)
     report = fill(CountingModel(), numbered_samples(20), store, budget=40)
 
     assert sum(seen) == 0
