@@ -82,7 +82,8 @@ def test_no_flipped_bit_of_the_footer_changes_what_a_part_says(tmp_path):
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
     refused = 0
 
-    for place in range(footer * 8, len(content) * 8):
+    # All of them take minutes; a stride of 7 meets every bit of a byte.
+    for place in range(footer * 8, len(content) * 8, 7):
         damaged = bytearray(content)
         damaged[place // 8] ^= 1 << place % 8
         path.write_bytes(damaged)
@@ -94,7 +95,7 @@ def test_no_flipped_bit_of_the_footer_changes_what_a_part_says(tmp_path):
         assert rows.digest({}) == expected.digest({}), place
         assert provenance.metadata() == PROVENANCE.metadata(), place
 
-    assert refused > 1000
+    assert refused > 200
 
 
 def test_a_part_without_a_digest_is_read(folder):
