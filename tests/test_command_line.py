@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 
 from rmcheck.cli import main
@@ -53,6 +54,30 @@ def test_a_bundle_gates_like_the_model_it_came_from(folder, capsys):
 
     assert done.returncode == 0, done.stdout
     assert "2 checks: 2 pass." in done.stdout
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_scores_of_other_texts_are_told_or_refused(folder, capsys, keyed):
+    """With every text replaced, rows with text_key are refused and others come with a warning."""
+    main(["score", "demo.yaml", "--model=python:command_rules:length", "--bundle=all.parquet"])
+    table = pq.read_table(folder / "all.parquet")
+    columns = table.column_names if keyed else ["prompt_id", "response", "score"]
+    pq.write_table(table.select(columns).replace_schema_metadata(), folder / "some.parquet")
+    pool = (folder / "pool.jsonl").read_text().replace("What is", "Who is")
+    (folder / "pool.jsonl").write_text(pool)
+
+    model = "--rmcheck-model=scores:some.parquet"
+    command = [sys.executable, "-m", "pytest", "--rmcheck", "demo.yaml", model]
+    command += ["--rmcheck-baseline=fake:perfect", "--rmcheck-report=out"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    report = (folder / "out" / "report.json").read_text()
+
+    if keyed:
+        assert "the pool has changed since it was scored" in done.stdout
+        assert done.returncode == 1
+    else:
+        assert "candidate scores:some.parquet: found by position, texts not verified" in done.stdout
+        assert "found by position, texts not verified" in report
 
 
 def test_scoring_again_scores_nothing(folder, capsys):

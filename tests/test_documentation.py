@@ -80,10 +80,9 @@ def test_the_judge_files_on_the_page_of_models_are_read(tmp_path):
         assert read_judge_file(tmp_path / f"{number}.yaml").engine
 
 
-def test_the_program_on_shards_runs():
-    """It ends with an assertion of its own."""
-    (program,) = (text for language, text in blocks(MODELS) if language == "python")
-
+@pytest.mark.parametrize("program", [text for name, text in blocks(MODELS) if name == "python"])
+def test_the_programs_on_the_page_of_models_run(program):
+    """That on shards ends with an assertion of its own."""
     exec(compile(program, "models.md", "exec"), {})
 
 

@@ -28,6 +28,12 @@ _REQUIRED = ("prompt_id", "response", "score")
 _KEY = "text_key"
 _KEY_BYTES = 16
 _SHOWN_PROBLEMS = 20
+# What the table and the report say where nothing ties a score to the text that it was given for.
+_BY_POSITION = {
+    "rows": "found by prompt_id and position",
+    "warning": "found by position, texts not verified: scores of other texts would pass unnoticed; "
+    "add text_key to its rows",
+}
 # In the metadata of a bundle: over the rest of it and the columns; older bundles have none.
 BUNDLE_DIGEST = b"rmcheck.digest"
 # A key is a text's digest, or (prompt_id, position of the response).
@@ -77,7 +83,7 @@ class ScoresFile(RewardModel):
 
     @property
     def description(self) -> Mapping[str, str]:
-        """The file; and, once loaded, what a bundle tells of the model that scored."""
+        """The file; once loaded how rows are found, and what a bundle tells of its model."""
         return {**self._origin, "path": str(self.path)}
 
     def load(self) -> None:
@@ -90,8 +96,11 @@ class ScoresFile(RewardModel):
             return
         rows, metadata = read_rows(self.path)
         self._table = _tabulate(self.path, rows)
+        origin: dict[str, str] = {}
         if b"rmcheck.fingerprint" in metadata:
-            self._origin, self.conformance = _origin(self.path, metadata)
+            origin, self.conformance = _origin(self.path, metadata)
+        found = {"rows": "found by text_key"} if self._table.by_text else _BY_POSITION
+        self._origin = {**origin, **found}
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
         """The samples themselves.

@@ -88,6 +88,16 @@ def test_with_text_keys_the_text_counts_and_not_the_place(tmp_path, samples):
     )
 
 
+@pytest.mark.parametrize("text_key", [False, True])
+def test_rows_found_by_position_come_with_a_warning(tmp_path, samples, text_key):
+    """Only a text_key ties a score to a text; the table and the report say which it was."""
+    model = loaded(write(tmp_path / "s.jsonl", rows_of(samples, text_key=text_key)))
+    model.close()
+
+    assert ("by text_key" in model.description["rows"]) is text_key
+    assert ("texts not verified" in model.description.get("warning", "")) is not text_key
+
+
 def test_missing_rows_name_the_first_prompts_and_their_number(tmp_path, samples):
     """Samples without a score are an error before anything is scored."""
     model = loaded(write(tmp_path / "s.jsonl", rows_of(samples)))
