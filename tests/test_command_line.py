@@ -48,12 +48,18 @@ def test_a_bundle_gates_like_the_model_it_came_from(folder, capsys):
     assert main(["score", "demo.yaml", f"--model={model}", "--bundle=scores.parquet"]) == 0
     assert "160 scores" in capsys.readouterr().out
 
-    models = ["--rmcheck-model=scores:scores.parquet", "--rmcheck-baseline=scores:scores.parquet"]
+    models = ["--rmcheck-model=scores:scores.parquet", "--rmcheck-baseline=fake:random"]
     command = [sys.executable, "-m", "pytest", "--rmcheck", "demo.yaml", *models]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout
     assert "2 checks: 2 pass." in done.stdout
+
+    command[-1] = f"--rmcheck-baseline={model}"
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 4
+    assert f"scores:scores.parquet and {model} are one model" in done.stderr
 
 
 @pytest.mark.parametrize("keyed", [False, True])

@@ -161,6 +161,11 @@ class RewardModel(ABC):
         return {}
 
     @property
+    def identity(self) -> str:
+        """Fingerprint of the model that computed the rewards; another's for a bundle of scores."""
+        return self.fingerprint
+
+    @property
     def members(self) -> tuple["RewardModel", ...]:
         """The models that are scored for this one: itself, unless it is an ensemble."""
         return (self,)

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -80,6 +81,12 @@ class ScoresFile(RewardModel):
     def name(self) -> str:
         """The file's name."""
         return f"scores:{self.path.name}"
+
+    @cached_property
+    def identity(self) -> str:
+        """Fingerprint of the model that a bundle names; of another file its own."""
+        found = read_metadata(self.path).get(b"rmcheck.fingerprint", b"")
+        return found.decode("ascii", "replace") or self.fingerprint
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -159,6 +166,20 @@ class _Table:
 
     def key(self, sample: Sample) -> Key:
         return sample.text_key if self.by_text else (sample.prompt_id, sample.index)
+
+
+def read_metadata(path: Path) -> Mapping[bytes, bytes]:
+    """A Parquet file's metadata; none of another file, or of one that `load` will refuse."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PAR1":
+            return {}
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError):
+        return {}
 
 
 # Line, and the row's values by column name.

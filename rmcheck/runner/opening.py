@@ -7,7 +7,7 @@ from rmcheck.errors import BaselineError, RmcheckError, SuiteError, UsageError
 from rmcheck.models.model import RewardModel
 from rmcheck.models.registry import open_model
 from rmcheck.runner.loaded import LoadedSuite
-from rmcheck.runner.serving import require_two_engines
+from rmcheck.runner.serving import one_model, require_two_engines
 from rmcheck.suite.locate import suite_problem
 
 
@@ -30,14 +30,39 @@ def require_baseline(loaded: LoadedSuite, *, shown: str) -> None:
         )
 
 
-def open_golden(loaded: LoadedSuite, spec: str) -> RewardModel:
-    """The golden RM of a suite.
+# What a role is for, where the candidate itself would fill it and always meet its checks.
+ANOTHER = {
+    "baseline": "a drop is against another model",
+    "golden": "a golden reward is another model's",
+}
+
+
+def require_another(candidate: RewardModel, model: RewardModel, role: str) -> None:
+    """Refuse the candidate, or a bundle of its scores, as its own baseline or golden RM.
 
     Raises:
-        SuiteError: It cannot be opened, or repeats a golden reward that there is none of.
+        UsageError: It is.
+    """
+    if candidate.identity == model.identity:
+        raise one_model(candidate, model, ANOTHER[role])
+
+
+def open_golden(loaded: LoadedSuite, spec: str, candidate: RewardModel | None) -> RewardModel:
+    """The golden RM of a suite.
+
+    Args:
+        loaded: The suite.
+        spec: The golden RM that it names.
+        candidate: The model under test; None where nothing is judged.
+
+    Raises:
+        SuiteError: It cannot be opened, is the candidate, or repeats a golden reward that there is
+            none of.
     """
     with _suite_errors(loaded, "golden", "model"):
         opened = open_model(spec)
+        if candidate is not None:
+            require_another(candidate, opened, "golden")
         if opened.reads_golden:
             raise UsageError(f"{spec} repeats the golden reward; it cannot give one")
         return opened

@@ -15,7 +15,13 @@ from rmcheck.models.registry import open_model
 from rmcheck.runner.decisions import Decisions
 from rmcheck.runner.judge import Subject, record, shown
 from rmcheck.runner.loaded import LoadedSuite, PlannedCheck, load
-from rmcheck.runner.opening import open_golden, open_serving, require_baseline
+from rmcheck.runner.opening import (
+    ANOTHER,
+    open_golden,
+    open_serving,
+    require_another,
+    require_baseline,
+)
 from rmcheck.runner.scorer import Scorer
 from rmcheck.runner.scores import Fill, Scores
 from rmcheck.runner.serving import names_apart, require_two_engines
@@ -55,7 +61,7 @@ class Runner:
         fill: Scores the requests of one model, where suites are not adaptive.
 
     Raises:
-        UsageError: A model cannot be opened, or the serving engine is the candidate.
+        UsageError: A model cannot be opened, or the candidate stands in a second role too.
     """
 
     def __init__(
@@ -83,6 +89,8 @@ class Runner:
         }
         if "serving" in self.models:
             require_two_engines(self.models["candidate"], self.models["serving"])
+        for role in self.models.keys() & ANOTHER.keys() if compares else ():
+            require_another(self.models["candidate"], self.models[role], role)
         self._scores = Scores(store, session_folder, waiting)
         self._root = shown_relative_to
         self._compares = compares
@@ -118,7 +126,8 @@ class Runner:
     def _open_golden(self, loaded: LoadedSuite) -> None:
         spec = loaded.suite.golden.model
         if spec is not None and spec not in self._scores.goldens:
-            self._scores.goldens[spec] = open_golden(loaded, spec)
+            candidate = self.models["candidate"] if self._compares else None
+            self._scores.goldens[spec] = open_golden(loaded, spec, candidate)
 
     def _open_serving(self, loaded: LoadedSuite) -> None:
         """Note the engine that a suite compares with; a suite that does not ask is not sent."""

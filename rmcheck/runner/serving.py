@@ -17,10 +17,14 @@ def require_two_engines(first: RewardModel, second: RewardModel) -> None:
         UsageError: Both have one fingerprint.
     """
     if first.fingerprint == second.fingerprint:
-        raise UsageError(
-            f"{first.spec} and {second.spec} are one model (fingerprint "
-            f"{first.fingerprint[:8]}); parity compares two engines"
-        )
+        raise one_model(first, second, "parity compares two engines")
+
+
+def one_model(first: RewardModel, second: RewardModel, why: str) -> UsageError:
+    """What to raise where a model stands in two places that ask for two."""
+    return UsageError(
+        f"{first.spec} and {second.spec} are one model (fingerprint {first.identity[:8]}); {why}"
+    )
 
 
 def names_apart(models: Sequence[RewardModel]) -> list[str]:

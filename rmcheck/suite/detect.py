@@ -13,7 +13,8 @@ HEADER = "rmcheck"
 # At the left margin, before the long part of any real file. A key without a value on its line is
 # somebody's CI job of that name.
 VERSION = re.compile(r"^(['\"]?)rmcheck\1[ \t]*:[ \t]*[^\s#]", re.MULTILINE)
-SECTIONS = tuple(re.compile(rf"^(['\"]?){key}\1[ \t]*:", re.MULTILINE) for key in ("checks", "pool"))
+CHECKS = re.compile(r"^(['\"]?)checks\1[ \t]*:", re.MULTILINE)
+POOL = re.compile(r"^(['\"]?)pool\1[ \t]*:", re.MULTILINE)
 # The first word that is no comment and no beginning of a document, and what follows on its line.
 FIRST_WORD = re.compile(r"\A(?:[ \t]*(?:---|%.*|#.*)?[ \t]*[\r\n])*[-\s{'\"]*([\w-]+)(.*)")
 # difflib's ratio: one slip of the fingers in seven letters is above, another word is below.
@@ -51,7 +52,7 @@ def is_suite(path: str | Path) -> bool:
             head = _decoded(file.read(HEAD_BYTES))
     except OSError:
         return True
-    if VERSION.search(head) or all(section.search(head) for section in SECTIONS):
+    if VERSION.search(head) or (CHECKS.search(head) and POOL.search(head)):
         return True
     first = FIRST_WORD.match(head)
     return first is not None and first[2].strip() not in ("", ":") and _near(first[1])

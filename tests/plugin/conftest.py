@@ -34,6 +34,7 @@ checks:
   - {name: worst-category, metric: accuracy, over: category, worst: true, at_least: 0.60}
 """
 CHECKS = 6
+OTHER = "another model than the candidate"
 
 
 def pool_lines(prompts=90, responses=10, seed=0):
@@ -63,7 +64,9 @@ def bench(pytester):
 def runs(bench, *how):
     """Something that runs the gate with these extra arguments of pytest."""
 
-    def run(*arguments, model="fake:perfect", baseline="fake:perfect"):
+    def run(*arguments, model="fake:perfect", baseline=OTHER):
+        if baseline == OTHER:
+            baseline = "fake:length_biased" if model == "fake:perfect" else "fake:perfect"
         models = [f"--rmcheck-model={model}"] if model else []
         models += [f"--rmcheck-baseline={baseline}"] if baseline else []
         if how:

@@ -240,12 +240,15 @@ def test_a_bundle_of_an_ensemble_is_a_model_elsewhere(run, judges, capsys):
     assert main(["score", "demo.yaml", "--model", spec, "--bundle", "b.parquet"]) == 0
     assert capsys.readouterr().out.count("900 scored") == 3
 
-    run(model="scores:b.parquet", baseline=spec)
+    run(model="scores:b.parquet")
     models = {m["role"]: m for m in report(judges)["suites"][0]["models"]}
-    checks = report(judges)["checks"]
+    from_bundle = report(judges)["checks"]
+    run(model=spec)
 
     assert models["candidate"]["description"]["scored by"] == spec
-    assert all(c["candidate"] == c["baseline"] for c in checks)
+    assert [c["candidate"] for c in from_bundle] == [
+        c["candidate"] for c in report(judges)["checks"]
+    ]
 
 
 def test_tests_score_texts_of_their_own_with_an_ensemble(run, judges):

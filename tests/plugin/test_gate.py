@@ -252,6 +252,32 @@ def test_a_model_that_does_not_exist_is_a_usage_error(gate):
     assert "no/such/folder" in result.stderr.str()
 
 
+@pytest.mark.parametrize("role", ["baseline", "golden"])
+def test_the_candidate_is_refused_as_its_own_baseline_or_golden_model(gate, role):
+    """One variable too many would make every drop 0, or every reward right."""
+    result = gate(f"--rmcheck-{role}=fake:random", model="fake:random", baseline=None)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*fake:random and fake:random are one model (fingerprint *"])
+
+
+def test_the_candidate_is_refused_as_the_golden_model_of_a_suite(gate, bench):
+    """Where the suite names it; a golden column repeated by `fake:perfect` is a fake's purpose."""
+    suite = bench.path / "demo.yaml"
+    suite.write_text(
+        suite.read_text().replace("checks:", "golden: {model: 'fake:random'}\nchecks:")
+    )
+
+    result = gate(model="fake:random")
+
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(
+        [
+            "demo.yaml:5:*fake:random and fake:random are one model*",
+        ]
+    )
+
+
 def test_a_missing_baseline_stops_the_run_before_any_scoring(gate_both_ways, bench):
     """The checks that need it are named, with the option to give."""
     result = gate_both_ways(baseline=None)
