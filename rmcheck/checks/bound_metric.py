@@ -11,11 +11,11 @@ from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.regret.predicted_regret import PastOf, knowing_past
-from rmcheck.stats.estimate import Estimate
+from rmcheck.stats.estimate import Estimate, Unordered
 
 
 @dataclass(frozen=True, eq=False)
-class BoundMetric:
+class BoundMetric(Unordered):
     """A metric on the rewards of a suite, computed when one of its numbers is asked for.
 
     `accuracy.value`, `.lower`, `.upper` and `.n` are those of its Estimate. It has no ordering and
@@ -102,6 +102,22 @@ class BoundMetric:
             where=self.conditions,
             sampling=self.sampling,
         ).estimate
+
+    @property
+    def _written(self) -> str:
+        return self.name
+
+    def __bool__(self) -> bool:
+        """Refused, since `assert accuracy` would always pass.
+
+        Raises:
+            TypeError: Always.
+        """
+        __tracebackhide__ = True
+        raise TypeError(
+            f"{self.name} is neither true nor false. Say what is required: {self.name}.lower >= … "
+            f"or {self.name}.upper <= …"
+        )
 
     def __repr__(self) -> str:
         settings = "".join(f", {k}={v}" for k, v in {**self.settings, **self.conditions}.items())

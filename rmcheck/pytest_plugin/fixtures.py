@@ -29,18 +29,34 @@ from rmcheck.runner.scorer import Scorer
 def add_marked_suites(items: Sequence[pytest.Item], runner: Runner) -> None:
     """Add the suites that tests name, so that each model is loaded once for all of them."""
     for item in items:
-        marker = item.get_closest_marker("rmcheck")
-        if marker and not isinstance(item, CheckItem) and "suite" in marker.kwargs:
+        if item.get_closest_marker("rmcheck") and not isinstance(item, CheckItem):
             try:
-                runner.add(_suite_path(item, marker.kwargs["suite"]))
+                if path := _suite_path(item):
+                    runner.add(path)
             except RmcheckError:
                 continue  # the test itself will say so, when it asks for the suite
 
 
-def _suite_path(item: pytest.Item, named: str) -> Path:
-    """Relative to the test file; else to the rootdir."""
-    beside = item.path.parent / named
-    return beside if beside.exists() else item.config.rootpath / named
+_MARKER = '@pytest.mark.rmcheck(suite="suites/….yaml")'
+
+
+def _suite_path(item: pytest.Item) -> Path | None:
+    """The suite that a test's marker names, relative to the test file, else to the rootdir.
+
+    Raises:
+        UsageError: The marker says something else.
+    """
+    marker = item.get_closest_marker("rmcheck")
+    if marker is None or not (marker.args or marker.kwargs):
+        return None
+    named: list[str | Path] = [*marker.args, *marker.kwargs.values()]
+    if not set(marker.kwargs) <= {"suite"} or len(named) != 1:
+        given = [*map(repr, marker.args), *(f"{k}={v!r}" for k, v in marker.kwargs.items())]
+        raise UsageError(
+            f"the rmcheck marker takes the path of one suite, {_MARKER}; it has {', '.join(given)}"
+        )
+    beside = item.path.parent / named[0]
+    return beside if beside.exists() else item.config.rootpath / named[0]
 
 
 def _runner(request: pytest.FixtureRequest) -> Runner:
@@ -48,15 +64,11 @@ def _runner(request: pytest.FixtureRequest) -> Runner:
 
 
 def _loaded(request: pytest.FixtureRequest) -> LoadedSuite:
-    marker = request.node.get_closest_marker("rmcheck")
-    if marker is None or "suite" not in marker.kwargs:
-        pytest.fail(
-            f"{request.fixturename} needs to know its suite: "
-            '@pytest.mark.rmcheck(suite="suites/….yaml")',
-            pytrace=False,
-        )
     with _plain_errors():
-        return _runner(request).add(_suite_path(request.node, marker.kwargs["suite"]))
+        path = _suite_path(request.node)
+        if path is None:
+            raise UsageError(f"a test of a metric needs to name its suite: {_MARKER}")
+        return _runner(request).add(path)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from rmcheck.metrics.registry import metric_names
 from rmcheck.models.fingerprint import known_digests, remember_digests
 from rmcheck.pytest_plugin import fixtures, setting
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
+from rmcheck.pytest_plugin.representation import end_in_the_test
 from rmcheck.reports.document import report_data, write_json
 from rmcheck.reports.table import (
     model_lines,
@@ -184,6 +185,15 @@ class Gate:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Add the suites that marked tests name, so that one plan covers them all."""
         fixtures.add_marked_suites(session.items, self.runner)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        """End the traceback of a mistake in a test at the line of the test."""
+        try:
+            return (yield)
+        except RmcheckError as error:
+            end_in_the_test(error)
+            raise error from None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

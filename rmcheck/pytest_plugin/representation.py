@@ -5,6 +5,7 @@ printed twice on CI and lose its headline under xdist.
 """
 
 from pathlib import Path
+from types import TracebackType
 
 import pytest
 from _pytest._code.code import (
@@ -28,3 +29,20 @@ def without_traceback(text: str, path: Path, line: int) -> ReprExceptionInfo:
 def plain_failure(text: str) -> BaseException:
     """An exception that shows only its text: for what goes wrong before a test is called."""
     return pytest.fail.Exception(text, pytrace=False)
+
+
+def end_in_the_test(error: BaseException) -> None:
+    """Cut the frames of rmcheck off the end of a traceback: the last one is the test's own line."""
+    frame = error.__traceback__
+    last: TracebackType | None = None
+    while frame is not None:
+        if _is_outside(frame):
+            last = frame
+        frame = frame.tb_next
+    if last is not None:
+        last.tb_next = None
+
+
+def _is_outside(frame: TracebackType) -> bool:
+    name = str(frame.tb_frame.f_globals.get("__name__"))
+    return name.partition(".")[0] not in ("rmcheck", "functools")

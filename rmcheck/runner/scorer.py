@@ -5,13 +5,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import UsageError
+from rmcheck.errors import ScoringError, UsageError
 from rmcheck.models.model import RewardModel, Sample
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.members import StoreOf, fill_members, read_combined
 from rmcheck.scoring.request import Request
 
 Conversation = str | Sequence[Mapping[str, str]]
+
+
+_NO_MODEL = (
+    "A test that scores texts of its own needs the model: run it where the checkpoint is, and "
+    "leave it out where only its scores are (-k, -m, or a folder of its own)."
+)
 
 
 class Scorer:
@@ -43,7 +49,13 @@ class Scorer:
                 `scale=prompt`, whose rewards exist only on a pool.
             ModelError: The model cannot be trusted, or a text is too long for it.
         """
-        if isinstance(prompts, str) or len(prompts) != len(responses):
+        if isinstance(prompts, str) or isinstance(responses, str):
+            raise UsageError(
+                "score takes two lists, and got a text. For one answer write "
+                "score([prompt], [response]); to compare two answers of a prompt, "
+                "margin(prompt, chosen, rejected)"
+            )
+        if len(prompts) != len(responses):
             raise UsageError(
                 f"score takes one response a prompt, as two lists; got {len(prompts)} prompts and "
                 f"{len(responses)} responses"
@@ -53,7 +65,12 @@ class Scorer:
             for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
         ]
         request = Request(self.model, tuple(samples))
-        fill_members([request], self._store_of, release=len(self.model.members) > 1)
+        try:
+            fill_members([request], self._store_of, release=len(self.model.members) > 1)
+        except ScoringError as error:
+            if self.model.scheme == "scores":
+                raise ScoringError(f"{error}\n{_NO_MODEL}") from error
+            raise
         return read_combined(request, self._store_of).rewards
 
     def margin(self, prompt: Conversation, chosen: str, rejected: str) -> float:

@@ -1,10 +1,50 @@
 """What a metric returns: a value with its uncertainty, never a bare float."""
 
 from dataclasses import dataclass
+from typing import Never
+
+
+class Unordered:
+    """An interval has no order: where it straddles a number, it is neither above nor below.
+
+    `accuracy > 0.7` would have to pass or fail there, so it is a TypeError that says what to write.
+    """
+
+    __slots__ = ()
+
+    @property
+    def _written(self) -> str:
+        """How a test names it."""
+        return "estimate"
+
+    def __lt__(self, other: object) -> Never:
+        __tracebackhide__ = True
+        raise TypeError(_which_end(self._written, "<", other))
+
+    def __le__(self, other: object) -> Never:
+        __tracebackhide__ = True
+        raise TypeError(_which_end(self._written, "<=", other))
+
+    def __gt__(self, other: object) -> Never:
+        __tracebackhide__ = True
+        raise TypeError(_which_end(self._written, ">", other))
+
+    def __ge__(self, other: object) -> Never:
+        __tracebackhide__ = True
+        raise TypeError(_which_end(self._written, ">=", other))
+
+
+def _which_end(name: str, operator: str, other: object) -> str:
+    end = "lower" if operator.startswith(">") else "upper"
+    number = f"{other:g}" if isinstance(other, int | float) else "…"
+    return (
+        f"{name} is an interval, which has no order. Say which end decides: "
+        f"{name}.{end} {operator} {number}"
+    )
 
 
 @dataclass(frozen=True, slots=True, order=False)
-class Estimate:
+class Estimate(Unordered):
     """A quantity with its interval.
 
     It has no ordering and no `float()`: a test says which end decides,

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_metric_fixtures_give_estimates_on_slices_and_settings(gate_both_ways, bench):
     """`.where`, `.at` and the ends of the interval work as in the documentation."""
@@ -196,3 +198,114 @@ def test_tests_that_need_a_gpu_are_skipped_where_there_is_none(gate, bench, monk
 
     assert result.parseoutcomes()["skipped"] == 1
     result.stdout.fnmatch_lines(["*needs a GPU; there is none here*"])
+
+
+MISTAKES = {
+    "accuracy > 0.7": "TypeError: accuracy is an interval, * accuracy.lower > 0.7",
+    "accuracy.drop() <= 0.01": "TypeError: estimate is an interval, * estimate.upper <= 0.01",
+    "0.2 > bon_drop_ratio": "TypeError: bon_drop_ratio is an interval, *_ratio.upper < 0.2",
+    "accuracy": "TypeError: accuracy is neither true nor false. *accuracy.lower >= *",
+    'accuracy.where(category="zzz").value': "*'zzz'*",
+    "bon_drop_ratio.at(n=99).value": "*needs 99 responses*",
+    "bon_drop_ratio.at(m=9).value": "*'m'*",
+    'reward_model.score("a", "b")': "*score takes two lists, and got a text. *margin(*",
+}
+
+
+@pytest.mark.parametrize("wrong", MISTAKES)
+def test_a_mistake_in_a_test_is_shown_at_its_own_line(gate, bench, wrong):
+    """The last frame is the test's, and the message says what to write instead."""
+    bench.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.rmcheck(suite="demo.yaml")
+        def test_wrong(accuracy, bon_drop_ratio, reward_model):
+            assert {wrong}
+        """
+    )
+
+    result = gate("-k", "test_wrong")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f">*assert {wrong}".replace("[", "[[]"), f"E *{MISTAKES[wrong]}"])
+    assert "rmcheck/" not in result.stdout.str()
+    assert "functools" not in result.stdout.str()
+
+
+def test_a_drop_without_a_baseline_is_shown_at_its_own_line(gate, bench):
+    """And names the option."""
+    suite = bench.path / "demo.yaml"
+    lines = suite.read_text().splitlines(keepends=True)
+    suite.write_text("".join(line for line in lines if "max_drop" not in line))
+    bench.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.rmcheck(suite="demo.yaml")
+        def test_drop(accuracy):
+            assert accuracy.drop().upper < 0.1
+        """
+    )
+
+    result = gate("test_a_drop_without_a_baseline_is_shown_at_its_own_line.py", baseline=None)
+
+    result.stdout.fnmatch_lines([">*accuracy.drop()*", "E *give one with --rmcheck-baseline*"])
+    assert "rmcheck/" not in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("marker", "outcome"),
+    [('"demo.yaml"', "passed"), ('suit="demo.yaml"', "errors"), ('"demo.yaml", "b"', "errors")],
+)
+def test_the_marker_takes_the_path_of_a_suite(gate, bench, marker, outcome):
+    """With or without its name; anything else is shown beside what to write."""
+    bench.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.rmcheck({marker})
+        def test_marked(accuracy):
+            assert accuracy.lower > 0.5
+        """
+    )
+
+    result = gate("-k", "test_marked")
+
+    result.assert_outcomes(**{outcome: 1})
+    if outcome == "errors":
+        result.stdout.fnmatch_lines(
+            [f"*takes the path of one suite, *suite=* it has {marker}*".replace('"', "*")]
+        )
+
+
+def test_texts_of_a_test_have_no_score_in_a_bundle(gate, bench):
+    """Where only scores are, the test says that it needs the model, and never passes unseen."""
+    bench.path.joinpath("scores.jsonl").write_text(
+        "".join(
+            json.dumps({"prompt_id": f"p{i}", "response": j, "score": float(j)}) + "\n"
+            for i in range(90)
+            for j in range(10)
+        )
+    )
+    bench.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.rmcheck
+        def test_own_texts(reward_model):
+            assert reward_model.margin("Hi?", "a long answer", "a") > 0
+        """
+    )
+
+    result = gate("-k", "test_own_texts", model="scores:scores.jsonl")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            ">*reward_model.margin(*",
+            "E *scores.jsonl has no score for 2 of 2 responses*",
+            "E *A test that scores texts of its own needs the model: run it where*",
+        ]
+    )
+    assert "rmcheck/" not in result.stdout.str()
