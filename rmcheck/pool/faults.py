@@ -1,5 +1,6 @@
 """What can be wrong with a row, what is done about it, and how it is reported."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +9,10 @@ from typing import get_args
 from rmcheck.errors import Problem, UsageError, near_miss
 from rmcheck.pool.pool import Fault, FaultAction, FaultKind, Pool
 
-# Rows named in one message; the others are counted.
+# Rows named in one message, one of each sort; the others are counted.
 SHOWN = 20
+# Details that differ in numbers alone are of one sort.
+_NUMBERS = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
 # Files in which a row is not a line.
 NUMBERED_BY_ROW = (".json", ".json.gz", ".parquet")
 
@@ -100,7 +103,9 @@ def fault_problems(
             problem_of_rows(
                 f"{kind}: {len(failed)} in {read} {unit} ({rule.meaning})",
                 [(fault.path, fault.line, fault.prompt_id, fault.detail) for fault in failed],
-                _way_out(kind, rule) if in_suite else "",
+                _way_out(kind, rule, leaves_some=_leaves_some(kind, failed, read))
+                if in_suite
+                else "",
             )
         )
     return problems
@@ -122,12 +127,17 @@ def problem_of_rows(
         way_out: What the user can write to read the pool all the same.
     """
     path, line = rows[0][:2]
+    alike: dict[str, list[str]] = {}
+    for where, number, name, detail in rows:
+        line_of_row = f"  {place(where, number)}{f' ({name})' if name else ''}: {detail}"
+        alike.setdefault(_NUMBERS.sub("0", detail), []).append(line_of_row)
     listed = [
-        f"  {place(where, number)}{f' ({name})' if name else ''}: {detail}"
-        for where, number, name, detail in rows[:SHOWN]
+        first + (f"\n    and {len(others)} more like it" if others else "")
+        for first, *others in alike.values()
     ]
-    if len(rows) > SHOWN:
-        listed.append(f"  and {len(rows) - SHOWN} more")
+    if len(listed) > SHOWN:
+        unseen = sum(map(len, list(alike.values())[SHOWN:]))
+        listed[SHOWN:] = [f"  and {unseen} more"]
     message = "\n".join(filter(None, [summary, *listed, way_out]))
     return Problem(path, message, line=0 if path.endswith(NUMBERED_BY_ROW) else line)
 
@@ -140,8 +150,16 @@ def capped(problems: Sequence[Problem]) -> list[Problem]:
     return [*problems[:SHOWN], Problem(problems[SHOWN].path, more)]
 
 
-def _way_out(kind: FaultKind, rule: FaultRule) -> str:
-    others = [action for action in rule.allowed if action != "fail"]
+def _leaves_some(kind: FaultKind, faults: Sequence[Fault], read: int) -> bool:
+    """Whether something is left when what has these faults is dropped."""
+    rows = {(fault.path, fault.line) for fault in faults}
+    return kind == "missing_label" or len(rows) < read  # a label drops its response, not the row
+
+
+def _way_out(kind: FaultKind, rule: FaultRule, *, leaves_some: bool) -> str:
+    """What may be written in the suite."""
+    no_remedy = {"fail"} if leaves_some else {"fail", "drop"}
+    others = [action for action in rule.allowed if action not in no_remedy]
     what = {"drop": "leave them out", "keep": "keep them"}
     return "\n".join(
         f"  to {what[action]}, write in the suite:\n"

@@ -83,6 +83,10 @@ def read_prompts(path: Path | str, *, format: str | None = None) -> Pool:
     return reading.whole(Path(path))
 
 
+class NoSuchClusterError(PoolError):
+    """No row of a pool has the field that `cluster` names."""
+
+
 @dataclass
 class _Reading:
     """One reading of a pool or of prompts: what was read so far, and what is wrong with it."""
@@ -96,6 +100,7 @@ class _Reading:
     prompts: list[Prompt] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    unclustered: int = 0
 
     def whole(self, path: Path) -> Pool:
         """The pool of a file or folder.
@@ -135,6 +140,8 @@ class _Reading:
         Raises:
             PoolError: Something is wrong with a file or row, or no prompt is left.
         """
+        if self.unclustered and self.unclustered == self.rows_read:
+            raise NoSuchClusterError([Problem(str(path), self.faults[-1].detail)])
         if len(self.found) != 1:
             raise PoolError(capped([*self._mixed_formats(path), *self.problems]))
         (reader,) = self.found
@@ -175,6 +182,7 @@ class _Reading:
             return ""
         found = row.slices(self.cluster)
         if not found:
+            self.unclustered += 1
             raise malformed(
                 f"no single value in field {self.cluster!r}, which the suite's `cluster` names"
                 f"{near(self.cluster, row, 'the row')}"

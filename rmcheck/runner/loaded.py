@@ -20,7 +20,7 @@ from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import Sample
 from rmcheck.pool.labels import labelled
 from rmcheck.pool.pool import Pool
-from rmcheck.pool.reading import read_pool
+from rmcheck.pool.reading import NoSuchClusterError, read_pool
 from rmcheck.regret.nested import CHOSEN_AT, RANDOM
 from rmcheck.regret.predicted_regret import PredictedRegret
 from rmcheck.scoring.request import samples_of
@@ -248,12 +248,14 @@ def _unknown_column(suite: Suite, pool: Pool, column: str, kind: str, *keys: str
     known = pool.label_columns if kind == "label" else pool.slice_columns
     message = f"the pool has no {kind} column {column!r}.{near_miss(column, known)}"
     valid = f"Its {kind} columns: {', '.join(known) or 'none'}."
+    if kind == "label" and known:
+        valid += f" Write in the suite golden: {{column: {known[0]}}}."
     if kind == "label" and not known:
         valid += (
             " Name a golden RM in the suite, golden: {model: SCHEME:LOCATION}, or give each row "
             'one number a response, "golden": [0.9, 0.1, …].'
         )
-    return suite_problem(suite, message, *keys, valid=valid)
+    return suite_problem(suite, message, *keys, valid=valid, unwritten="pool")
 
 
 def _history(suite: Suite) -> HistoryContents | None:
@@ -275,18 +277,29 @@ def load(path: Path) -> LoadedSuite:
         FileError: The history is wrong.
     """
     suite = load_suite(path)
-    source = suite.pool
-    pool = read_pool(
-        source.path, format=source.format, faults=source.faults, cluster=source.cluster
-    )
-    column, repeat = suite.golden.column, suite.golden.repeat
-    if repeat is not None and repeat not in pool.label_columns:
-        raise SuiteError([_unknown_column(suite, pool, repeat, "label", "golden", "repeat")])
-    if suite.golden.model is None and column is not None:
-        if column not in pool.label_columns:
-            raise SuiteError([_unknown_column(suite, pool, column, "label", "golden", "column")])
-        pool = labelled(pool, column, source.faults.get("missing_label", "fail"))
+    pool = _pool_of(suite)
+    column = suite.golden.column
+    named = {"column": column, "repeat": suite.golden.repeat}
+    problems = [
+        _unknown_column(suite, pool, name, "label", "golden", key)
+        for key, name in named.items()
+        if name is not None and name not in pool.label_columns
+    ]
+    if column is not None and not problems:
+        pool = labelled(pool, column, suite.pool.faults.get("missing_label", "fail"))
     loaded = LoadedSuite(suite, pool, _history(suite))
-    if problems := loaded.problems():
+    if problems := [*problems, *loaded.problems()]:
         raise SuiteError(problems)
     return loaded
+
+
+def _pool_of(suite: Suite) -> Pool:
+    """The pool of a suite; a column that it has not is the suite's mistake, not the rows'."""
+    source = suite.pool
+    try:
+        return read_pool(
+            source.path, format=source.format, faults=source.faults, cluster=source.cluster
+        )
+    except NoSuchClusterError as error:
+        message = error.problems[0].message
+        raise SuiteError([suite_problem(suite, message, "pool", "cluster")]) from error

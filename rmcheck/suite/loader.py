@@ -104,17 +104,27 @@ def _missing_version(root: MapNode) -> tuple[Span, str]:
     return root.span, f"no 'rmcheck: {keys.VERSION}': what format is this?"
 
 
-def _mapping(top: MapNode, key: str, example: str, source: Source) -> MapNode | None:
-    """The mapping under a key of the suite; None where it is absent or was refused."""
+def _mapping(top: MapNode, key: str, first: str, example: str, source: Source) -> MapNode | None:
+    """The mapping under a key of the suite; None where it is absent or was refused.
+
+    Args:
+        top: The suite.
+        key: The key.
+        first: What a word in its place was probably meant as.
+        example: Shown where something else than a word stands there.
+        source: The file.
+    """
     node = value_of(top, key, "", source)
     if node is None or isinstance(node, MapNode):
         return node
+    if isinstance(node, ScalarNode) and node.type == "text":
+        example = f"{key}: {{{first}: {node.text}}}"
     source.add(node.span, f"{key!r} must be a mapping, not {describe(node)}", f"Write {example}.")
     return None
 
 
 def _pool(top: MapNode, path: Path, source: Source) -> PoolSource | None:
-    node = _mapping(top, "pool", "pool: {path: data/pool.jsonl}", source)
+    node = _mapping(top, "pool", "path", "pool: {path: data/pool.jsonl}", source)
     if node is None:
         return None
     place = " in pool"
@@ -131,7 +141,9 @@ def _golden(top: MapNode, source: Source) -> GoldenSource | None:
     if "golden" not in top.entries:
         return GoldenSource()
     example = "golden: {column: golden} or golden: {model: hf:ckpt/golden-rm}"
-    node = _mapping(top, "golden", example, source)
+    _, written = top.entries["golden"]
+    is_model = isinstance(written, ScalarNode) and ":" in written.text
+    node = _mapping(top, "golden", "model" if is_model else "column", example, source)
     if node is None:
         return None
     place = " in golden"
@@ -150,7 +162,7 @@ def _golden(top: MapNode, source: Source) -> GoldenSource | None:
 
 
 def _serving(top: MapNode, source: Source) -> ServingSource | None:
-    node = _mapping(top, "serving", "serving: {model: http:http://host:8000}", source)
+    node = _mapping(top, "serving", "model", "serving: {model: http:http://host:8000}", source)
     if node is None:
         return None
     place = " in serving"

@@ -10,7 +10,9 @@ from rmcheck.suite.source import Source, Span
 from rmcheck.suite.suite import Check, Suite
 
 
-def suite_problem(suite: Suite, message: str, *keys: str, valid: str = "") -> Problem:
+def suite_problem(
+    suite: Suite, message: str, *keys: str, valid: str = "", unwritten: str = ""
+) -> Problem:
     """A problem with a value of the suite.
 
     Args:
@@ -18,9 +20,10 @@ def suite_problem(suite: Suite, message: str, *keys: str, valid: str = "") -> Pr
         message: What is wrong, with the offending value.
         keys: The way to the value, such as `"golden", "column"`; as far as it is written down.
         valid: The valid words, to print under the excerpt.
+        unwritten: The key to point at where the value is a default that is not written down.
     """
     source, root = _reread(suite)
-    span = None if root is None else _follow(root, keys)
+    span = None if root is None else _follow(root, keys) or _follow(root, (unwritten,))
     return _problem(source, span or Span(1, 1), message, valid)
 
 

@@ -142,13 +142,31 @@ def test_broken_lines_can_be_dropped(tmp_path):
     assert [(f.kind, f.line, f.action) for f in pool.faults] == [("malformed_row", 2, "drop")]
 
 
-def test_a_long_list_is_cut(write):
-    """Twenty rows are shown, the others counted."""
-    text = refused(write([ROW, *["{"] * 50]))
+def test_equal_faults_are_one_example_and_a_count(write):
+    """What differs in numbers alone is the same mistake in every row."""
+    wrong = {"prompt": "?", "responses": ["a", "b"], "golden": "0.5"}
+    text = refused(write([ROW, *["{"] * 50, *[wrong | {"golden": f"0.{i}"} for i in range(9)]]))
 
-    assert "malformed_row: 50 in 51 rows" in text
-    assert text.count("not JSON") == 20 + 1  # one of them in the meaning of the fault
-    assert "and 30 more" in text
+    assert "malformed_row: 59 in 60 rows" in text
+    assert text.count("not JSON") == 1 + 1  # one of them in the meaning of the fault
+    assert "and 49 more like it" in text
+    assert text.count("field 'golden' is '0.") == 1
+    assert "and 8 more like it" in text
+
+
+def test_a_long_list_is_cut(write):
+    """Twenty sorts of faults are shown, the rows of the others counted."""
+    words = [chr(ord("a") + i) for i in range(25)]
+    text = refused(write([ROW, *({"prompt": "?", "responses": word} for word in words)]))
+
+    assert text.count("field 'responses' is") == 20
+    assert "and 5 more" in text
+
+
+def test_to_drop_every_row_is_not_advised(write):
+    """It would leave nothing."""
+    assert "malformed_row: drop" in refused(write([ROW, "{"]))
+    assert "row: drop" not in refused(write([ROW | {"golden": "0.5"}] * 2))
 
 
 def test_a_missing_file_shows_the_near_miss(write):
