@@ -2,10 +2,10 @@
 
 A packed row goes through the model as one row without padding; only attention knows its
 segments. Each sees its prefix whole and itself causally: on a CPU through plain matrix products,
-which are faster there than the kernel but for short rows (in half precision twice as fast), and
-elsewhere side by side through the kernel (`side_by_side`), unless attention is soft-capped, which
-no kernel has. The function is registered with transformers' AttentionInterface; implementations
-that register no mask are given none.
+which are faster there than the kernel but for short rows (in half precision twice as fast), and on
+an accelerator in one call of a kernel (`variable_length`). In float32, and where attention is
+soft-capped, there is no such kernel, and products are made there too. The function is registered
+with transformers' AttentionInterface; implementations that register no mask are given none.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from rmcheck.models.cpu import float32_by_onednn
 from rmcheck.models.last_layer import Asked, Queries, last_layer
 from rmcheck.models.packing import Packed, Segment
 from rmcheck.models.shared_context import SharedContext
-from rmcheck.models.side_by_side import TILE, Arrangement, attend, causal
+from rmcheck.models.variable_length import KernelRow, kernel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -100,7 +100,6 @@ class PackedBody:
             torch.from_numpy(array).to(self._device)
             for array in (packed.ids, packed.positions, packed.read_at, read)
         )
-        arrangement = _arrangement(packed, self._device)
         last = self._last
         # Not where rows are padded: the attention kernel is slower with it.
         products = float32_by_onednn() if self._device.type == "cpu" else nullcontext()
@@ -111,14 +110,15 @@ class PackedBody:
                 position_ids=positions[None],
                 use_cache=False,
                 asked=Asked(packed.segments, last, read),
-                masks=Masks(packed.segments, max(TILE, _TILE) if arrangement else _TILE),
-                arrangement=arrangement,
+                masks=Masks(packed.segments, _TILE),
+                kernel_row=_kernel_row(packed, self._device),
             ).last_hidden_state
         return states[0, read_at]
 
 
-def _arrangement(packed: Packed, device: "Device") -> Arrangement | None:
-    return None if device.type == "cpu" else Arrangement(packed.segments, device)
+def _kernel_row(packed: Packed, device: "Device") -> KernelRow | None:
+    fits = device.type == "cuda" and kernel() is not None
+    return KernelRow(packed.segments, device) if fits else None
 
 
 def attention(
@@ -130,7 +130,7 @@ def attention(
     *,
     asked: Asked,
     masks: Masks,
-    arrangement: Arrangement | None,
+    kernel_row: KernelRow | None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -144,9 +144,9 @@ def attention(
         key: (1, key heads, T, size).
         value: (1, key heads, T, size).
         attention_mask: None; what is seen follows from the segments.
-        asked: The tokens whose attention is computed; side by side it is that of all.
+        asked: The tokens whose attention is computed; the kernel's is that of all.
         masks: Of this forward pass.
-        arrangement: Of the segments side by side; None on a CPU.
+        kernel_row: The row as the kernel reads it; None where there is no kernel.
         scaling: Factor of the products; None means 1 / √size.
         sliding_window: Keys that a query sees, itself included; None for all before it.
         softcap: c of c · tanh(x / c) on the scaled products; None for none.
@@ -155,18 +155,11 @@ def attention(
         (1, T, heads, size), and None for the weights.
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if kernel_row is not None and softcap is None and kernel_row.takes(query, value):
+        return kernel_row.attend(query, key, value, window=sliding_window, scale=scale), None
     # In the order in which it is returned, so that no layer copies it.
     batch, heads, tokens, _size = query.shape
     out = query.new_empty(batch, tokens, heads, value.shape[-1]).transpose(1, 2)
-    if arrangement is not None and softcap is None:
-        attend(
-            *(query, key, value, arrangement),
-            lambda count, before, window: masks.slice(count, before, window, query),
-            out,
-            window=sliding_window,
-            scale=scale,
-        )
-        return out.transpose(1, 2), None
     for queries in asked.of(module):
         segment = queries.segment
         here = slice(queries.start, queries.stop)
@@ -175,13 +168,23 @@ def attention(
             window = None
         alone = not segment.prefix and queries.start == segment.start
         if softcap is None and window is None and alone and queries.stop - queries.start < _SHORT:
-            out[:, :, here] = causal(query[:, :, here], key[:, :, here], value[:, :, here], scale)
+            out[:, :, here] = _causal(query[:, :, here], key[:, :, here], value[:, :, here], scale)
         else:
             into, seen = out[:, :, here], (_seen(key, queries), _seen(value, queries))
             _products(
                 query[:, :, here], *seen, masks, into, window=window, scale=scale, softcap=softcap
             )
     return out.transpose(1, 2), None
+
+
+def _causal(query: "Tensor", key: "Tensor", value: "Tensor", scale: float) -> "Tensor":
+    """The same where a segment has no prefix, by torch's kernel for one row."""
+    from torch.nn.functional import scaled_dot_product_attention
+
+    grouped = key.shape[1] != query.shape[1]
+    return scaled_dot_product_attention(
+        query, key, value, is_causal=True, scale=scale, enable_gqa=grouped
+    )
 
 
 def _products(
