@@ -42,6 +42,12 @@ class Sample:
     golden: float | None = None
 
     @property
+    def row_key(self) -> bytes:
+        """16 bytes that name the text and its place: two rows of equal texts have two."""
+        place = f"\x00{self.index}\x00{self.prompt_id}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(self.text_key + place, digest_size=16).digest()
+
+    @property
     def text_key(self) -> bytes:
         """16 bytes that name the conversation and response, whatever pool they stand in."""
         digest = hashlib.blake2b(digest_size=16)
@@ -122,6 +128,8 @@ class RewardModel(ABC):
         kept: Whether scores are worth keeping between sessions; False where the fingerprint cannot
             see everything that a reward depends on (`python:` without a version), or where
             scoring costs nothing.
+        precomputed: True where rewards were computed elsewhere and are looked up: each row of a pool
+            has its own, also where texts are equal, and no store keeps them a second time.
         reads_golden: True for fakes that need the golden reward of a sample.
         shares_prefixes: Whether `score` computes tokens that samples of a batch begin with once,
             and pads nothing. Batches are then made of samples that begin alike.
@@ -135,6 +143,7 @@ class RewardModel(ABC):
     spec: str
     fingerprint: str
     kept: bool = True
+    precomputed: bool = False
     reads_golden: bool = False
     shares_prefixes: bool = False
     prefix_block: int = 1

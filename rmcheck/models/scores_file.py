@@ -37,8 +37,8 @@ _BY_POSITION = {
 }
 # In the metadata of a bundle: over the rest of it and the columns; older bundles have none.
 BUNDLE_DIGEST = b"rmcheck.digest"
-# A key is a text's digest, or (prompt_id, position of the response).
-Key = bytes | tuple[str, int]
+# (prompt_id, position of the response), and the text's digest; empty where rows have none.
+Row = tuple[str, int, bytes]
 
 
 class ScoresFile(RewardModel):
@@ -46,8 +46,9 @@ class ScoresFile(RewardModel):
 
     Each row has `prompt_id`, `response` (position in its prompt, from 0), `score` (a finite
     number, higher is better), and may have `text_key` (16 bytes, or 32 hex digits in JSON:
-    `Sample.text_key`). With `text_key` rows are found by the text that was scored, so that a pool
-    whose texts have changed since is noticed; without it, by prompt_id and response.
+    `Sample.text_key`). Rows are found by prompt_id and response; with `text_key` the text must be
+    the one that was scored, so that a pool whose texts have changed since is noticed, and a prompt
+    that was renamed is found by its text, where all rows of that text have one score.
 
     A score bundle written by `rmcheck score` is such a Parquet file; it also tells the model and
     its conformance page.
@@ -61,6 +62,7 @@ class ScoresFile(RewardModel):
 
     scheme: ClassVar[str] = "scores"
     kept = False
+    precomputed = True
 
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec.text
@@ -115,24 +117,22 @@ class ScoresFile(RewardModel):
         Raises:
             ScoringError: Samples without a score; prompts are named.
         """
-        table = self._loaded
-        missing = [sample for sample in samples if table.key(sample) not in table.scores]
-        if missing:
-            raise ScoringError(self._missing_message(missing, len(samples)))
-        return super().encode(samples, too_long)
+        encoded = super().encode(samples, too_long)
+        self.score(encoded)
+        return encoded
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
         """(len(batch),) scores as the file has them.
 
         Raises:
-            ScoringError: A sample has no score.
+            ScoringError: A sample has no score, or its text has several and none is its own.
         """
         table = self._loaded
-        found = [table.scores.get(table.key(encoded.sample)) for encoded in batch]
-        missing = [e.sample for e, f in zip(batch, found, strict=True) if f is None]
+        found = np.array([table.score(e.sample, e.key) for e in batch], dtype=np.float64)
+        missing = [batch[i].sample for i in np.flatnonzero(np.isnan(found)).tolist()]
         if missing:
             raise ScoringError(self._missing_message(missing, len(batch)))
-        return np.array(found, dtype=np.float64)
+        return found
 
     def close(self) -> None:
         """Forget the scores; what the bundle told of its model is kept."""
@@ -149,23 +149,35 @@ class ScoresFile(RewardModel):
             f"{self.path} has no score for {len(missing)} of {total} responses; prompts: "
             f"{named_prompts(missing)}"
         )
-        changed = [s for s in missing if (s.prompt_id, s.index) in self._loaded.places]
+        places = {row[:2] for row in self._loaded.own}
+        changed = [s for s in missing if (s.prompt_id, s.index) in places]
         if self._loaded.by_text and changed:
             message += (
                 f". {len(changed)} of them have a row of that prompt_id and response, but for "
                 "another text: the pool has changed since it was scored"
+            )
+        several = [s for s in missing if s.text_key in self._loaded.of_text]
+        if several:
+            message += (
+                f". {len(several)} of them have a text that other rows give several scores, and "
+                "no row of that prompt_id and response"
             )
         return message
 
 
 @dataclass(frozen=True)
 class _Table:
-    by_text: bool
-    scores: dict[Key, float]
-    places: set[tuple[str, int]]
+    """Scores by row, and by text: NaN where rows of one text have several."""
 
-    def key(self, sample: Sample) -> Key:
-        return sample.text_key if self.by_text else (sample.prompt_id, sample.index)
+    by_text: bool
+    own: dict[Row, float]
+    of_text: dict[bytes, float]
+
+    def score(self, sample: Sample, text_key: bytes) -> float:
+        """The sample's own, else that of its text; NaN if there is none."""
+        key = text_key if self.by_text else b""
+        own = self.own.get((sample.prompt_id, sample.index, key))
+        return self.of_text.get(key, math.nan) if own is None else own
 
 
 def read_metadata(path: Path) -> Mapping[bytes, bytes]:
@@ -269,9 +281,9 @@ def _found_digest(
 
 def _tabulate(path: Path, rows: Iterable[_Row]) -> _Table:
     problems: list[Problem] = []
-    scores: dict[Key, float] = {}
-    first: dict[Key, int] = {}
-    places: set[tuple[str, int]] = set()
+    own: dict[Row, float] = {}
+    of_text: dict[bytes, float] = {}
+    first: dict[Row, int] = {}
     by_text: bool | None = None
     for line, row in rows:
         wrong = _wrong_field(row)
@@ -282,28 +294,25 @@ def _tabulate(path: Path, rows: Iterable[_Row]) -> _Table:
         if wrong:
             problems.append(Problem(str(path), wrong, line))
             continue
-        place = (row["prompt_id"], row["response"])
-        places.add(place)
-        key: Key = _as_key(row[_KEY]) if by_text else place
+        text = _as_key(row[_KEY]) if by_text else b""
+        key = (row["prompt_id"], row["response"], text)
         score = float(row["score"])
-        if first.setdefault(key, line) != line and scores[key] != score:
-            same = "text" if by_text else "response"
-            problems.append(
-                Problem(
-                    str(path),
-                    f"prompt_id {place[0]!r} response {place[1]} has score {score}, but row "
-                    f"{first[key]} gives the same {same} {scores[key]}",
-                    line,
-                )
+        if first.setdefault(key, line) != line and own[key] != score:
+            message = (
+                f"prompt_id {key[0]!r} response {key[1]} has score {score}, but row {first[key]} "
+                f"gives the same response {own[key]}"
             )
-        scores[key] = score
+            problems.append(Problem(str(path), message, line))
+        own[key] = score
+        if by_text and of_text.setdefault(text, score) != score:
+            of_text[text] = math.nan
     if problems:
         shown = "\n".join(map(str, problems[:_SHOWN_PROBLEMS]))
         more = len(problems) - _SHOWN_PROBLEMS
         raise ModelError(shown + (f"\n… and {more} more problems" if more > 0 else ""))
-    if not scores:
+    if not own:
         raise ModelError(f"{path}: no scores in it")
-    return _Table(bool(by_text), scores, places)
+    return _Table(bool(by_text), own, of_text)
 
 
 def _wrong_field(row: Any) -> str:
@@ -349,6 +358,9 @@ def _origin(
         description = {str(key): str(value) for key, value in told.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: the metadata of this score bundle is damaged") from error
+    # Where it was scored, which says nothing of where it is read.
+    if "device" in description:
+        description["scored on"] = description.pop("device")
     description["scored by"] = metadata.get(b"rmcheck.spec", b"").decode()
     description["model fingerprint"] = metadata[b"rmcheck.fingerprint"].decode()
     return description, page

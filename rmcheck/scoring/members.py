@@ -12,15 +12,25 @@ from rmcheck.scoring.engine import Engine
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request, read_scores
 from rmcheck.scoring.scorer import fill_requests
-from rmcheck.store.scores import Store
+from rmcheck.store.scores import MemoryStore, Store
 
 # Where the scores of a model are kept: members of one ensemble may need different stores.
 StoreOf = Callable[[RewardModel], Store]
 
 
 def kept_or_passing(kept: Store, passing: Store) -> StoreOf:
-    """Models whose scores are for keeping in one store, all others in another."""
-    return lambda model: kept if model.kept else passing
+    """Models whose scores are for keeping in one store, all others in another.
+
+    Those computed elsewhere are looked up by each process that wants them.
+    """
+    read = MemoryStore()
+
+    def store_of(model: RewardModel) -> Store:
+        if model.precomputed:
+            return read
+        return kept if model.kept else passing
+
+    return store_of
 
 
 def by_member(requests: Iterable[Request]) -> list[list[Request]]:

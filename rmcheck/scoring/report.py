@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 class ScoringReport:
     """What was done for one model.
 
-    `requested` = `duplicates` + `from_store` + `equal_inputs` + `scored`.
+    `requested` = `duplicates` + `from_store` + `equal_inputs` + `scored` + `looked_up`.
 
     Attributes:
         spec: The model.
@@ -18,6 +18,7 @@ class ScoringReport:
         equal_inputs: Texts whose token ids equal those of another text, so that they share its
             score.
         scored: Forward passes.
+        looked_up: Rewards that were computed elsewhere and are read from a file.
         cut_left: Texts that lost tokens at the beginning.
         cut_right: Texts that lost tokens at the end.
         tokens: Tokens in the forward passes.
@@ -34,6 +35,7 @@ class ScoringReport:
     from_store: int = 0
     equal_inputs: int = 0
     scored: int = 0
+    looked_up: int = 0
     cut_left: int = 0
     cut_right: int = 0
     tokens: int = 0
@@ -61,7 +63,9 @@ class ScoringReport:
         parts = []
         if self.scored:
             parts.append(f"{self.scored:,} scored in {self.seconds:.1f} s")
-        if self.from_store or not self.scored:
+        if self.looked_up:
+            parts.append(f"{self.looked_up:,} read from the file")
+        if self.from_store or not (self.scored or self.looked_up):
             parts.append(f"{self.from_store:,} from the store")
         if self.padding_waste:
             parts.append(f"padding {self.padding_waste:.1%}")

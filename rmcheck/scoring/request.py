@@ -31,6 +31,8 @@ class Request:
     @cached_property
     def keys(self) -> tuple[bytes, ...]:
         """What each sample is stored under, computed once."""
+        if self.model.precomputed:
+            return tuple(sample.row_key for sample in self.samples)
         if self.model.reads_golden:
             return tuple(golden_key(s.text_key, s.golden) for s in self.samples)
         return tuple(sample.text_key for sample in self.samples)

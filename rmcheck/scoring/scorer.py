@@ -10,6 +10,7 @@ import numpy as np
 from rmcheck.errors import UsageError
 from rmcheck.models.model import RewardModel, Sample, TooLong
 from rmcheck.scoring.engine import Engine, Missing, OneProcess
+from rmcheck.scoring.lookup import Lookup
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request
 from rmcheck.store.scores import ModelScores, Store
@@ -79,7 +80,7 @@ def fill_requests(
             with scores.lock():
                 scores.refresh()
                 if missing := _missing(requests, scores):
-                    done = (engine or OneProcess()).score(
+                    done = (engine or engine_here(model)).score(
                         model, missing, store, budget=budget, progress=progress
                     )
                     report = _with_scored(report, missing, done)
@@ -87,6 +88,11 @@ def fill_requests(
             if release:
                 model.close()
     return replace(_with_cuts(report, requests, scores), seconds=time.perf_counter() - started)
+
+
+def engine_here(model: RewardModel) -> Engine:
+    """What scores a model in this process."""
+    return Lookup() if model.precomputed else OneProcess()
 
 
 def _counted(requests: Sequence[Request]) -> ScoringReport:

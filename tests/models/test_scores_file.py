@@ -98,6 +98,25 @@ def test_rows_found_by_position_come_with_a_warning(tmp_path, samples, text_key)
     assert ("texts not verified" in model.description.get("warning", "")) is not text_key
 
 
+@pytest.mark.parametrize("text_key", [False, True])
+def test_rows_of_equal_texts_keep_their_own_scores(tmp_path, samples, text_key):
+    """Judges that sample and human raters give one text two scores; neither is used for both."""
+    twin = Sample(samples[3].prompt_id, 9, samples[3].messages, samples[3].response)
+    model = loaded(write(tmp_path / "s.jsonl", rows_of([*samples, twin], text_key=text_key)))
+
+    assert model.score(model.encode([twin, samples[3]])).tolist() == [4.0, 1.5]
+
+
+def test_a_text_with_several_scores_is_not_found_by_its_text(tmp_path, samples):
+    """Which of them a renamed prompt should have nobody knows."""
+    twin = Sample(samples[3].prompt_id, 9, samples[3].messages, samples[3].response)
+    model = loaded(write(tmp_path / "s.jsonl", rows_of([*samples, twin], text_key=True)))
+    renamed = Sample("another-id", 5, samples[3].messages, samples[3].response)
+
+    with pytest.raises(ScoringError, match="1 of them have a text that other rows give several"):
+        model.encode([renamed])
+
+
 def test_missing_rows_name_the_first_prompts_and_their_number(tmp_path, samples):
     """Samples without a score are an error before anything is scored."""
     model = loaded(write(tmp_path / "s.jsonl", rows_of(samples)))

@@ -8,6 +8,7 @@ from counting_models import CountingModel, numbered_samples, reward_of, sample
 from rmcheck.errors import ScoringError, StoreError
 from rmcheck.models.registry import open_model
 from rmcheck.scoring.bundle import write_bundle
+from rmcheck.scoring.members import fill_members, kept_or_passing, read_combined
 from rmcheck.scoring.request import Request, read_scores
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.parts import Provenance
@@ -90,6 +91,23 @@ def test_a_bundle_is_a_model_on_the_next_machine(tmp_path):
     fill_requests([request], store)
 
     assert read_scores(request, store).scores.tolist() == rewards[::-1].tolist()
+
+
+def test_a_bundle_is_read_and_not_scored(tmp_path):
+    """Where it was scored steers nothing, and no store keeps a second copy."""
+    samples = [sample("one", "p1", 0), sample("one", "p1", 1)]
+    provenance = Provenance("ab" * 32, "hf:rm", {"device": "cpu"})
+    write_bundle(tmp_path / "rm.parquet", samples, np.array([0.5, -1.0]), provenance)
+    model = open_model(f"scores:{tmp_path / 'rm.parquet'}")
+    store_of = kept_or_passing(ScoreStore(tmp_path / "kept"), ScoreStore(tmp_path / "passing"))
+    request = Request(model, tuple(samples))
+
+    (report,) = fill_members([request], store_of)
+
+    assert read_combined(request, store_of).rewards.tolist() == [0.5, -1.0]
+    assert (report.looked_up, report.scored, report.batches) == (2, 0, 0)
+    assert model.description["scored on"] == "cpu"
+    assert [path.name for path in tmp_path.iterdir()] == ["rm.parquet"]
 
 
 @pytest.mark.parametrize("scores", [[0.5], [0.5, np.nan]])
