@@ -20,9 +20,17 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rmcheck.wording import printable_lines
+
 
 class RmcheckError(Exception):
-    """Base of all errors that rmcheck raises on purpose; shown without a traceback."""
+    """Base of all errors that rmcheck raises on purpose; shown without a traceback.
+
+    As text it is `printable_lines`, whatever the files and servers that it quotes say.
+    """
+
+    def __str__(self) -> str:
+        return printable_lines(super().__str__())
 
 
 class UsageError(RmcheckError, ValueError):

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from rmcheck.wording import encodable
+
 # Characters of a text that a record keeps.
 EXCERPT = 300
 
@@ -122,7 +124,7 @@ class CheckRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: what goes through a worker's pipe and into report.json."""
-        return asdict(self)
+        return dict(encodable(asdict(self)))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -191,4 +193,4 @@ class SuiteRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: what goes through a worker's pipe and into report.json."""
-        return asdict(self)
+        return dict(encodable(asdict(self)))

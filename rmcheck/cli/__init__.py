@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 
 import rmcheck
 from rmcheck.errors import RmcheckError
@@ -20,6 +21,7 @@ from rmcheck.scoring.stopping import (
     Terminated,
     sigterm_stops,
 )
+from rmcheck.wording import PrintableStream, printable
 
 EXIT_WRONG_INPUT = 2
 EXIT_NO_READER = 128 + 13  # what a shell says of SIGPIPE
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser(arguments).parse_args(arguments)
     try:
-        with sigterm_stops(), telling(_say):
+        with sigterm_stops(), telling(_say), redirect_stdout(PrintableStream(sys.stdout)):
             code = int(options.run(options))
             sys.stdout.flush()
             return code
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(line: str) -> None:
-    print(f"rmcheck: {line}", file=sys.stderr, flush=True)
+    print(printable(f"rmcheck: {line}"), file=sys.stderr, flush=True)
 
 
 def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rmcheck.cli import EXIT_WRONG_INPUT
 from rmcheck.cli.arguments import add_model, add_suites, opened
 from rmcheck.errors import RmcheckError, UndefinedMetricError, UsageError
+from rmcheck.wording import printable
 
 if TYPE_CHECKING:  # the command line starts fast: what computes is imported when it is needed
     from rmcheck.checks.designs import Design
@@ -119,7 +120,7 @@ def _power(
     paired = baseline if check.needs_baseline else None
     found = []
     for where in slices:
-        named = ",".join(f"{column}={value}" for column, value in where.items())
+        named = printable(",".join(f"{column}={value}" for column, value in where.items()))
         try:
             one = measure_power(
                 check.metric, candidate, paired, where=where, sampling=sampling, power=power

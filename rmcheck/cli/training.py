@@ -103,9 +103,8 @@ def _cells(interval: "Interval", most: float = math.inf) -> tuple[str, str]:
 
 
 def _write(path: Path, log: "TrainingLog", found: "TrainingAnalysis") -> None:
-    import json
-
     from rmcheck.store.folder import write_whole
+    from rmcheck.wording import json_text
 
     read: dict[str, Any] = {
         "path": log.path,
@@ -114,5 +113,4 @@ def _write(path: Path, log: "TrainingLog", found: "TrainingAnalysis") -> None:
         "notes": list(log.notes),
     }
     data = {"log": read, **found.as_dict()}
-    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
-    write_whole(path, f"{text}\n".encode())
+    write_whole(path, json_text(data).encode())

@@ -17,6 +17,7 @@ from rmcheck.errors import PartialScoringError, ScoringError, UsageError
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.workers import Workers
 from rmcheck.pool.pool import Message
+from rmcheck.wording import listed
 
 # What to do with a conversation longer than the model takes: refuse it, or cut tokens from the
 # beginning ("left", keeps the response) or from the end ("right").
@@ -236,9 +237,7 @@ class RewardModel(ABC):
 
 def named_prompts(samples: Sequence[Sample], shown: int = 5) -> str:
     """The prompts of some samples for a message: the first few, and how many more there are."""
-    names = list(dict.fromkeys(sample.prompt_id for sample in samples))
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(repr(name) for name in names[:shown]) + more
+    return listed(dict.fromkeys(repr(sample.prompt_id) for sample in samples), shown)
 
 
 def checked_rewards(

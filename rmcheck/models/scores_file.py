@@ -24,6 +24,7 @@ from rmcheck.models.model import (
     named_prompts,
 )
 from rmcheck.models.spec import ModelSpec
+from rmcheck.wording import listed
 
 _REQUIRED = ("prompt_id", "response", "score")
 _KEY = "text_key"
@@ -232,7 +233,7 @@ def _read_parquet(path: Path) -> tuple[Iterable[_Row], Mapping[bytes, bytes]]:
             metadata = dict(file.schema_arrow.metadata or {})
             names = [n for n in (*_REQUIRED, _KEY) if n in file.schema_arrow.names]
             columns = [column.to_pylist() for column in file.read(columns=names).columns]
-            present = ", ".join(file.schema_arrow.names)
+            present = listed(file.schema_arrow.names, 10)
     except (pa.ArrowException, OSError) as error:
         raise ModelError(f"{path}: not a readable Parquet file ({error})") from error
     lacking = [name for name in _REQUIRED if name not in names]
@@ -321,7 +322,7 @@ def _wrong_field(row: Any) -> str:
         return f"a row is an object with {', '.join(_REQUIRED)}; this is {row!r:.60}"
     missing = [name for name in _REQUIRED if name not in row]
     if missing:
-        return f"no {', '.join(map(repr, missing))}; it has {', '.join(row) or 'nothing'}"
+        return f"no {', '.join(map(repr, missing))}; it has {listed(row, 10)}"
     prompt_id, response, score = (row[name] for name in _REQUIRED)
     if not isinstance(prompt_id, str):
         return f"prompt_id is {prompt_id!r}, not a string"

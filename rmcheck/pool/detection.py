@@ -9,7 +9,8 @@ from rmcheck.pool.files import sample_first
 from rmcheck.pool.readers import READERS
 from rmcheck.pool.readers.prompts import PROMPTS
 from rmcheck.pool.readers.reader import Reader
-from rmcheck.pool.row import Row, RowFault
+from rmcheck.pool.row import SHOWN_NAMES, Row, RowFault
+from rmcheck.wording import listed
 
 # Rows at the beginning of a file that decide its format.
 FIRST_ROWS = 20
@@ -87,8 +88,9 @@ def _unknown_format(file: Path, row: Row, readers: Iterable[Reader]) -> str:
     # Where prompts alone are read they are what was probably meant.
     first = sorted(readers, key=lambda reader: reader is not PROMPTS)
     formats = "\n".join(f"  {reader.name}: {reader.fields}" for reader in first)
+    found = listed(list(row) or ["(none)"], SHOWN_NAMES)
     return (
-        f"unknown format: the row has the fields {', '.join(row) or '(none)'}\n{hint}"
+        f"unknown format: the row has the fields {found}\n{hint}"
         f"known formats and their fields:\n{formats}\n"
         f"name one with {_OPTION} where the fields alone cannot tell"
     )

@@ -6,6 +6,10 @@ from typing import Any
 
 from rmcheck.errors import nearest
 from rmcheck.pool.pool import FaultKind
+from rmcheck.wording import listed
+
+# Fields and columns that a message lists.
+SHOWN_NAMES = 30
 
 
 class RowFault(Exception):
@@ -165,4 +169,4 @@ def near(name: str, known: Iterable[str], owner: str) -> str:
     names = list(known)
     close = nearest(name, names)
     hint = f"; did you mean {close!r}?" if close else ";"
-    return f"{hint} {owner} has: {', '.join(names) or 'nothing'}"
+    return f"{hint} {owner} has: {listed(names, SHOWN_NAMES)}"

@@ -32,6 +32,7 @@ from rmcheck.scoring.progress import telling
 from rmcheck.scoring.stopping import EXIT_TERMINATED, Terminated, sigterm_stops
 from rmcheck.store.lock import Waiting
 from rmcheck.suite.detect import is_suite, is_yaml
+from rmcheck.wording import printable
 
 
 def install(config: pytest.Config) -> None:
@@ -109,15 +110,16 @@ def _tell_as_first(config: pytest.Config, line: str) -> None:
 
 def tell(config: pytest.Config, line: str) -> None:
     """Say a line at once, whatever pytest captures; a worker says it on standard error."""
+    line = printable(f"rmcheck: {line}")
     reporter = config.pluginmanager.getplugin("terminalreporter")
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else nullcontext():
         if reporter is not None and not is_worker(config):  # a worker's writes to nowhere
             reporter.ensure_newline()
-            reporter.write_line(f"rmcheck: {line}")
+            reporter.write_line(line)
             reporter.flush()
             return
-        sys.stderr.write(f"rmcheck: {line}\n")
+        sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
 
@@ -166,7 +168,7 @@ class Gate:
 
     def pytest_report_header(self) -> list[str]:
         """Which models are compared, and where scores are kept."""
-        return self.runner.header()
+        return [printable(line) for line in self.runner.header()]
 
     def pytest_collect_file(self, parent: pytest.Collector, file_path: Path) -> SuiteFile | None:
         """Collect suites, and any YAML file that was named; leave others alone."""
@@ -263,12 +265,12 @@ class Gate:
             terminalreporter.section("reward-model checks")
             self.records.sort(key=_file_order)
             for line in self._answer():
-                terminalreporter.write_line(line)
+                terminalreporter.write_line(printable(line))
         elif not self.judged and not self._only_collects():
             said = f"rmcheck: no check was run, so nothing was gated ({self._taken()})"
-            terminalreporter.write_line(said, red=True)
+            terminalreporter.write_line(printable(said), red=True)
         if self.complaint:
-            terminalreporter.write_line(f"rmcheck: {self.complaint}", red=True)
+            terminalreporter.write_line(printable(f"rmcheck: {self.complaint}"), red=True)
 
     def _only_collects(self) -> bool:
         return bool(self.config.option.collectonly)

@@ -14,6 +14,7 @@ from rmcheck.reports.document import junit_properties
 from rmcheck.reports.failure import failure_text
 from rmcheck.runner.loaded import PlannedCheck
 from rmcheck.runner.runner import Runner
+from rmcheck.wording import printable
 
 runner_key = pytest.StashKey[Runner]()
 
@@ -77,7 +78,11 @@ class CheckItem(pytest.Item):
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Where the check stands in its file, and its title."""
-        return self.path, self.planned.check.line - 1, f"{self.planned.suite.name}: {self.name}"
+        return (
+            self.path,
+            self.planned.check.line - 1,
+            printable(f"{self.planned.suite.name}: {self.name}"),
+        )
 
 
 def _first_line(error: BaseException) -> int:

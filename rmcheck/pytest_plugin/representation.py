@@ -15,9 +15,12 @@ from _pytest._code.code import (
     ReprTraceback,
 )
 
+from rmcheck.wording import printable_lines
+
 
 def without_traceback(text: str, path: Path, line: int) -> ReprExceptionInfo:
     """A failure that shows only `text`; its first line is the headline of the short summary."""
+    text = printable_lines(text)
     headline = text.strip().splitlines()[0]
     body = text if text.endswith("\n") else text + "\n"
     return ReprExceptionInfo(
@@ -28,7 +31,7 @@ def without_traceback(text: str, path: Path, line: int) -> ReprExceptionInfo:
 
 def plain_failure(text: str) -> BaseException:
     """An exception that shows only its text: for what goes wrong before a test is called."""
-    return pytest.fail.Exception(text, pytrace=False)
+    return pytest.fail.Exception(printable_lines(text), pytrace=False)
 
 
 def end_in_the_test(error: BaseException) -> None:

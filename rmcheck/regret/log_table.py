@@ -2,12 +2,12 @@
 
 import csv
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import FileError, Problem
+from rmcheck.wording import listed
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _json_lines(path: Path, text: str) -> list[LogRow]:
 def _history(path: Path, document: dict[str, Any]) -> list[LogRow]:
     """The `log_history` of a Hugging Face trainer."""
     if "log_history" not in document:
-        found = ", ".join(list(document)[:10]) or "nothing"
+        found = listed(document, 10)
         raise _error(
             path, f"a JSON object without log_history (it has: {found}), so no log of a trainer"
         )
@@ -108,7 +108,7 @@ def _entries(path: Path, values: Any) -> list[LogRow]:
         raise _error(path, f"log_history is {type(values).__name__}; it must be a list")
     wrong = [i for i, value in enumerate(values, start=1) if not isinstance(value, dict)]
     if wrong:
-        raise _error(path, f"entries that are no objects: {_some(wrong)}")
+        raise _error(path, f"entries that are no objects: {listed(wrong, 10)}")
     return [LogRow(f"entry {i}", 0, _present(value)) for i, value in enumerate(values, start=1)]
 
 
@@ -132,11 +132,6 @@ def _is_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except json.JSONDecodeError:
         return False
-
-
-def _some(numbers: Sequence[int]) -> str:
-    more = f" and {len(numbers) - 10} more" if len(numbers) > 10 else ""
-    return ", ".join(map(str, numbers[:10])) + more
 
 
 def _error(path: Path, message: str, line: int = 0) -> FileError:

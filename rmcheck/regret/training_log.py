@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import FileError, Problem, near_miss
 from rmcheck.regret.log_table import LogRow, read_log_rows
+from rmcheck.wording import listed
 
 Role = Literal["step", "kl", "proxy", "golden"]
 ROLES: tuple[Role, ...] = ("step", "kl", "proxy", "golden")
@@ -115,7 +116,7 @@ def _columns(
 ) -> dict[Role, str]:
     """The column of each role, or a problem for each that has none."""
     found: dict[Role, str] = {}
-    shown = ", ".join(name for name in names if not name.endswith(RANGE_SUFFIXES)) or "none"
+    shown = listed((name for name in names if not name.endswith(RANGE_SUFFIXES)), 100)
     for role in ROLES:
         name = given.get(role)
         if name is not None and name not in names:

@@ -1,16 +1,16 @@
 """`report.json`: everything a run found, for programs."""
 
-import json
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rmcheck.checks.record import CheckRecord
+from rmcheck.store.folder import write_whole
+from rmcheck.wording import json_text, printable
 
 REPORT_VERSION = 1
+REPORT_NAME = "report.json"
 
 
 def report_data(
@@ -38,15 +38,14 @@ def report_data(
 
 
 def write_json(folder: Path, data: dict[str, Any]) -> Path:
-    """Write `report.json` under a temporary name and rename it."""
+    """Write `report.json`, whole or not at all.
+
+    Raises:
+        OSError: It cannot be written; nothing is left behind.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        json.dump(_finite(data), file, indent=2, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
-    target = folder / "report.json"
-    Path(name).chmod(0o644)
-    Path(name).replace(target)
+    target = folder / REPORT_NAME
+    write_whole(target, json_text(_finite(data)).encode())
     return target
 
 
@@ -63,7 +62,7 @@ def junit_properties(check: CheckRecord) -> list[tuple[str, str]]:
     """What JUnit shows beside the test case of a check."""
     names = ("metric", "slice", "value", "lower", "upper", "confidence", "n", "verdict", "required")
     data = check.as_dict()
-    properties = [(f"rmcheck.{name}", str(data[name])) for name in names]
+    properties = [(f"rmcheck.{name}", printable(str(data[name]))) for name in names]
     if check.baseline:
         properties.append(("rmcheck.baseline", str(check.baseline.value)))
     return properties

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rmcheck.checks.record import DriftRecord
+from rmcheck.wording import excerpt, printable
 
 TEXT_WIDTH = 58
 
@@ -15,9 +16,8 @@ def drift_lines(drifts: Sequence[DriftRecord]) -> list[str]:
 
 
 def _line(drift: DriftRecord) -> str:
-    text = " ".join(drift.text.split())
-    shown = text if len(text) <= TEXT_WIDTH else f"{text[: TEXT_WIDTH - 1]}…"
     return (
         f"{drift.second - drift.first:+.3g}  {drift.first:.6g} → {drift.second:.6g}  "
-        f"{drift.prompt_id} response {drift.response}: {shown!r}"
+        f"{printable(drift.prompt_id)} response {drift.response}: "
+        f"'{excerpt(drift.text, TEXT_WIDTH)}'"
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
 from rmcheck.reports.drift import drift_lines
+from rmcheck.wording import excerpt, printable
 
 TEXT_WIDTH = 72
 
@@ -25,7 +26,7 @@ def failure_text(record: CheckRecord, *, models: dict[str, str], options: Sequen
         [f"  {line}" for line in drift_lines(record.drifts)],
         _origin(record, options),
     ]
-    return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+    return "\n\n".join("\n".join(map(printable, lines)) for lines in parts if lines) + "\n"
 
 
 def _numbers(record: CheckRecord, models: dict[str, str]) -> list[str]:
@@ -96,17 +97,13 @@ def _mistakes(mistakes: Sequence[MistakeRecord]) -> list[str]:
         return []
     lines = ["  picks that lose the most golden reward", "      lost   margin  prompt"]
     for m in mistakes:
+        prompt, picked, better = (excerpt(t, TEXT_WIDTH) for t in (m.prompt, m.picked, m.better))
         lines += [
-            f"    {m.golden_loss:6.3f}  {m.margin:7.3f}  {m.prompt_id}: {_short(m.prompt)}",
-            f"                     picked: {_short(m.picked)}",
-            f"                     better: {_short(m.better)}",
+            f"    {m.golden_loss:6.3f}  {m.margin:7.3f}  {m.prompt_id}: {prompt}",
+            f"                     picked: {picked}",
+            f"                     better: {better}",
         ]
     return lines
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= TEXT_WIDTH else line[: TEXT_WIDTH - 1] + "…"
 
 
 def _origin(record: CheckRecord, options: Sequence[str]) -> list[str]:

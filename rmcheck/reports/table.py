@@ -6,6 +6,7 @@ from typing import Any
 
 from rmcheck.checks.record import CheckRecord
 from rmcheck.scoring.report import ScoringReport
+from rmcheck.wording import printable
 
 PAST = {"keep": "kept", "drop": "dropped", "fail": "refused"}
 HEADINGS = ("check", "n", "measured", "bounds", "required", "verdict")
@@ -35,7 +36,7 @@ def _cells(record: CheckRecord) -> list[str]:
 def check_name(record: CheckRecord) -> str:
     """Suite, check and slice in one word."""
     where = f"[{record.slice}]" if record.slice else ""
-    return f"{record.suite}::{record.name}{where}"
+    return printable(f"{record.suite}::{record.name}{where}")
 
 
 def _inconclusive(record: CheckRecord) -> str:

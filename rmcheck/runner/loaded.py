@@ -28,6 +28,7 @@ from rmcheck.store.history import History, HistoryContents
 from rmcheck.suite.loader import load_suite
 from rmcheck.suite.locate import check_problem, suite_problem
 from rmcheck.suite.suite import Check, Suite
+from rmcheck.wording import printable
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ class PlannedCheck:
         """Name of the check, with the slice value where there is one check a value."""
         over = self.check.over
         if over is None or self.check.slice_quantile is not None:
-            return self.check.name
-        return f"{self.check.name}[{over}={self.conditions[over]}]"
+            return printable(self.check.name)
+        return printable(f"{self.check.name}[{over}={self.conditions[over]}]")
 
     @property
     def slice(self) -> str:

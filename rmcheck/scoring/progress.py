@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
+from rmcheck.wording import printable
+
 Tell = Callable[[str], None]
 # Who shows lines; the last one does.
 _TELLS: list[Tell] = []
@@ -86,7 +88,7 @@ def progress_of(spec: str, texts: int, tokens: int, stream: TextIO | None = None
     from tqdm import tqdm
 
     return tqdm(
-        desc=f"scoring {spec}",
+        desc=printable(f"scoring {spec}"),
         total=tokens,
         unit="tok",
         unit_scale=True,

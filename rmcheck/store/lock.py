@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from rmcheck.errors import StoreError, UsageError
 from rmcheck.store.folder import unwritable, write_whole
+from rmcheck.wording import printable
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -27,7 +28,7 @@ _POLL = 0.05
 
 
 def _on_standard_error(line: str) -> None:
-    sys.stderr.write(f"rmcheck: {line}\n")
+    sys.stderr.write(f"{printable(f'rmcheck: {line}')}\n")
     sys.stderr.flush()
 
 

@@ -18,6 +18,8 @@ from rmcheck.suite.source import Source, did_you_mean
 
 # Decimal only: YAML 1.1 reads 010 as eight and 12:30 as 750. `1e-3` is a number to everybody else.
 DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9_]*)(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?")
+# Line breaks and other control characters, and halves of a surrogate pair, are in no name or path.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 WHOLE = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 
 
@@ -59,7 +61,7 @@ def percent_hint(value: float) -> str:
 
 @dataclass(frozen=True)
 class Text(Kind):
-    """Text that is not blank.
+    """Text that is not blank, in one line.
 
     Attributes:
         forbidden: Something that the text must not contain, because it could not be typed on a
@@ -81,6 +83,8 @@ class Text(Kind):
             raise refuse(source, node, f"{what} is blank")
         if self.forbidden and self.forbidden in node.text:
             raise refuse(source, node, f"{what} must not contain {self.forbidden!r}: {node.text!r}")
+        if found := CONTROL.search(node.text.strip()):
+            raise refuse(source, node, f"{what} must not contain the character {found.group()!a}")
         return node.text.strip()
 
     def schema(self) -> dict[str, Any]:

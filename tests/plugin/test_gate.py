@@ -1,6 +1,7 @@
 """`pytest --rmcheck`: what passes, what fails, and what people and programs see."""
 
 import json
+import re
 import xml.etree.ElementTree as ET
 
 import pytest

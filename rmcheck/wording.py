@@ -1,0 +1,103 @@
+"""How text that others wrote (responses, ids, names, answers of servers) stands in our messages."""
+
+import io
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, TextIO
+
+# Control characters, what turns the direction of text, what cannot be seen, halves of a pair of
+# surrogates. The joiners U+200C and U+200D stay: Persian, Indic scripts and emoji need them.
+_UNSEEN = (
+    "\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U0001d173-\U0001d17a\U000e0000-\U000e007f"
+)
+_UNPRINTABLE = re.compile(f"[{_UNSEEN}]")
+_UNPRINTABLE_IN_LINES = re.compile(f"(?![\n\t])[{_UNSEEN}]")
+# Commands to a runner: `::error::` begins a line, `##[group]` and `##vso[…]` stand anywhere.
+_COMMAND = re.compile(r"^(\s*:)(?=:)|(#)(?=#\w*\[)", re.MULTILINE)
+
+_JSON_COMMAND = re.compile(r"##(?=\w*\[)")
+
+
+def printable(text: str) -> str:
+    r"""A text as one line that can do nothing to a terminal or to the runner of a build.
+
+    Line breaks, control and invisible characters and lone surrogates become escapes such as `\n`,
+    `\x1b` and `\u202e`; a backslash breaks what would be a command: `:\:error::`, `#\#[group]`.
+    Applied twice it changes nothing more.
+    """
+    return _COMMAND.sub(r"\1\2\\", _UNPRINTABLE.sub(_escape, text))
+
+
+def printable_lines(text: str) -> str:
+    """`printable` for a text of ours that has lines: line breaks and tabs stay."""
+    return _COMMAND.sub(r"\1\2\\", _UNPRINTABLE_IN_LINES.sub(_escape, text))
+
+
+def encodable(data: Any) -> Any:
+    r"""Plain data with lone surrogates as `\ud800`: what UTF-8, a pipe or a file can hold."""
+    if isinstance(data, str):
+        return data.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(data, dict):
+        return {encodable(key): encodable(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return type(data)(encodable(value) for value in data)
+    return data
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode("ascii")
+
+
+def json_text(data: Any) -> str:
+    """JSON for a file that people look at: the same data, and `printable_lines` as text.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    escaped = _UNPRINTABLE_IN_LINES.sub(lambda match: json.dumps(match.group())[1:-1], text)
+    return _JSON_COMMAND.sub(r"#\\u0023", escaped) + "\n"
+
+
+def excerpt(text: str, most: int) -> str:
+    """The beginning of a text in one printable line of at most `most` characters."""
+    # Cut before escaping too, so that a text of gigabytes costs nothing.
+    line = printable(" ".join(text[: 8 * most].split()))
+    return line if len(line) <= most and len(text) <= 8 * most else f"{line[: most - 1]}…"
+
+
+def listed(items: Iterable[object], most: int) -> str:
+    """`a, b, c and 4 more`; `nothing` where there are none."""
+    words = [printable(str(item)) for item in items]
+    more = f" and {len(words) - most} more" if len(words) > most else ""
+    return f"{', '.join(words[:most]) or 'nothing'}{more}"
+
+
+class PrintableStream(io.TextIOBase):
+    """A text stream behind which nothing but `printable_lines` comes out.
+
+    Args:
+        stream: Where it goes.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, made printable."""
+        self._stream.write(printable_lines(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream behind."""
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether the stream behind is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Of the stream behind."""
+        return self._stream.fileno()
