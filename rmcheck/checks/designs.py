@@ -145,6 +145,7 @@ def _subset(rewards: Rewards, rows: Ints, order: Ints, responses: int) -> Reward
         clusters=rewards.clusters[rows],
         slices={},
         columns={name: values[take] for name, values in rewards.columns.items()},
+        scored=None,
     )
 
 

@@ -2,19 +2,34 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rmcheck.cli.arguments import add_lock_timeout
 from rmcheck.errors import UsageError
 
+if TYPE_CHECKING:
+    from rmcheck.metrics.rewards import Floats
+    from rmcheck.pool.pool import Pool
+
 # Options of one way only, with their defaults; argparse holds None where they are not given.
-_DESIGN: dict[str, object] = {
+_SCORED: dict[str, object] = {
     "n": None,
-    "random": 5,
     "model": None,
     "store": Path(".rmcheck"),
     "lock_timeout": None,
 }
-_POLICY: dict[str, object] = {"responses": None, "max_tokens": 512, "temperature": 1.0}
+_WAYS: dict[str, dict[str, object]] = {
+    "--policy": {"responses": None, "max_tokens": 512, "temperature": 1.0, "labels": None},
+    "--design nested": {**_SCORED, "random": 5},
+    "--design weighted": {**_SCORED, "labels": 5},
+    "--design random": {"labels": 5},
+}
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "--policy": ("responses",),
+    "--design nested": ("model", "n"),
+    "--design weighted": ("model", "n"),
+    "--design random": (),
+}
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -23,16 +38,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "With --policy: sample N responses to every prompt of a file, to a new pool; a run that "
         "was killed goes on where it stopped. The file has prompts alone (JSON Lines, JSON, "
         "Parquet, CSV, or one a line in a .txt), or is a pool, whose responses are not read. With "
-        "--design: choose what to label of a pool whose responses have no golden reward yet: of "
-        "every prompt a few random responses, and those that the model would choose as the best of "
-        "n. Fill in `golden`, then name the file as the pool of a suite with the check {metric: "
-        "predicted_regret, n: ..., predictor: nested}."
+        "--design: choose what to label of a pool whose responses have no golden reward yet. "
+        "`random` keeps all responses and marks some at random with `to_label` 1, which serves "
+        "every checkpoint; `weighted` marks those more often that the model would choose as the "
+        "best of n; `nested` keeps a few random responses and the choices alone. Fill in `golden` "
+        "where it is wanted, then name the file as the pool of a suite with the check {metric: "
+        "predicted_regret, n: ...}."
     )
     command.add_argument(
         "pool", type=Path, metavar="FILE", help="prompts, or a pool in any known format"
     )
     way = command.add_mutually_exclusive_group(required=True)
-    way.add_argument("--design", choices=["nested"], help="what to label")
+    way.add_argument("--design", choices=["random", "weighted", "nested"], help="what to label")
     way.add_argument("--policy", metavar="SPEC", help="what answers, such as hf:runs/sft-7b")
     command.add_argument(
         "--prompts", type=int, metavar="N", help="take N prompts at random (default all)"
@@ -41,6 +58,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, metavar="N", help="of all random choices (default 0)"
     )
     command.add_argument("--format", help="format of the file, where it cannot be told apart")
+    command.add_argument(
+        "--labels",
+        type=int,
+        metavar="K",
+        help="responses a prompt to be labelled (default 5; with --policy none are marked unless "
+        "this says how many)",
+    )
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="rows to write")
     design = command.add_argument_group("with --design")
     design.add_argument(
@@ -62,28 +86,22 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do the one of both that was asked for."""
-    if options.policy is not None:
-        _settle(options, "--policy", own=_POLICY, other=_DESIGN, needed=("responses",))
-        return _sample(options)
-    _settle(options, "--design", own=_DESIGN, other=_POLICY, needed=("model", "n"))
-    return _choose(options)
+    _settle(options, "--policy" if options.design is None else f"--design {options.design}")
+    return _sample(options) if options.design is None else _choose(options)
 
 
-def _settle(
-    options: argparse.Namespace,
-    way: str,
-    *,
-    own: dict[str, object],
-    other: dict[str, object],
-    needed: tuple[str, ...],
-) -> None:
+def _settle(options: argparse.Namespace, way: str) -> None:
     """Fill in the defaults of one way.
 
     Raises:
         UsageError: An option of the other way is given, or a needed one is not; all are named.
     """
-    strange = [_option(name) for name in other if getattr(options, name) is not None]
-    absent = [_option(name) for name in needed if getattr(options, name) is None]
+    own = _WAYS[way]
+    every = dict.fromkeys(name for names in _WAYS.values() for name in names)
+    strange = [
+        _option(name) for name in every if name not in own and getattr(options, name) is not None
+    ]
+    absent = [_option(name) for name in _NEEDED[way] if getattr(options, name) is None]
     problems = [f"{', '.join(strange)} mean nothing with {way}"] if strange else []
     problems += [f"{way} needs {', '.join(absent)}"] if absent else []
     if problems:
@@ -113,7 +131,13 @@ def _sample(options: argparse.Namespace) -> int:
         print(f"{options.pool}: {repeated} of {len(prompts)} prompts repeat an earlier one")
     try:
         found = sample_pool(
-            policy, prompts, options.out, n=options.responses, seed=options.seed, decoding=decoding
+            policy,
+            prompts,
+            options.out,
+            n=options.responses,
+            seed=options.seed,
+            decoding=decoding,
+            labels=options.labels,
         )
     finally:
         policy.close()
@@ -127,25 +151,35 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _choose(options: argparse.Namespace) -> int:
-    """Score the pool, choose, and write the rows."""
-    from rmcheck.models.registry import open_model
+    """Score the pool where choices count, choose, and write the rows."""
     from rmcheck.pool.reading import read_pool
-    from rmcheck.regret.annotation import Design, annotation, parsed_numbers
+    from rmcheck.regret.annotation import Design, Draw, annotation, draw_labels, parsed_numbers
+
+    at = parsed_numbers(options.n) if options.n else ()
+    pool = read_pool(options.pool, format=options.format)
+    if options.design == "nested":
+        nested = Design(at, options.random, options.prompts, options.seed)
+        rows = annotation(pool, _scores(options, pool), nested)
+    else:
+        draw = Draw(options.labels, at, options.prompts, options.seed)
+        rows = draw_labels(pool, _scores(options, pool) if at else None, draw)
+    rows.write(options.out)
+    left_out = f"; {rows.left_out} prompts left out, they have too few" if rows.left_out else ""
+    print(f"{options.out}: {len(rows.rows)} prompts, {rows.to_label} responses to label{left_out}")
+    return 0
+
+
+def _scores(options: argparse.Namespace, pool: "Pool") -> "Floats":
+    """(M,) rewards of the model for all responses of the pool."""
+    from rmcheck.models.registry import open_model
     from rmcheck.scoring.members import fill_members, kept_or_passing, read_combined
     from rmcheck.scoring.request import Request, samples_of
     from rmcheck.store.lock import Waiting
     from rmcheck.store.scores import MemoryStore, ScoreStore
 
-    design = Design(parsed_numbers(options.n), options.random, options.prompts, options.seed)
-    pool = read_pool(options.pool, format=options.format)
     store = ScoreStore(options.store, waiting=Waiting(options.lock_timeout))
     store_of = kept_or_passing(store, MemoryStore())
     request = Request(open_model(options.model), tuple(samples_of(pool.prompts)))
     for report in fill_members([request], store_of):
         print(report)
-    scores = read_combined(request, store_of).rewards
-    rows = annotation(pool, scores, design)
-    rows.write(options.out)
-    left_out = f"; {rows.left_out} prompts left out, they have too few" if rows.left_out else ""
-    print(f"{options.out}: {len(rows.rows)} prompts, {rows.to_label} responses to label{left_out}")
-    return 0
+    return read_combined(request, store_of).rewards

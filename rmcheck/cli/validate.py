@@ -2,10 +2,14 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from rmcheck.cli import EXIT_WRONG_INPUT
 from rmcheck.cli.arguments import add_suites
 from rmcheck.errors import RmcheckError
+
+if TYPE_CHECKING:
+    from rmcheck.runner.loaded import LoadedSuite
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -31,12 +35,17 @@ def run(options: argparse.Namespace) -> int:
             continue
         print(
             f"{path}: {_checks(len(loaded.planned))} on {loaded.units} prompts, "
-            f"{len(loaded.samples)} responses ({loaded.pool.format})"
+            f"{_responses(loaded)} ({loaded.pool.format})"
         )
         for kind, counts in fault_counts(loaded.pool).items():
             done = ", ".join(f"{count} {PAST[action]}" for action, count in counts.items())
             print(f"  {kind}: {done}")
     return EXIT_WRONG_INPUT if wrong else 0
+
+
+def _responses(loaded: "LoadedSuite") -> str:
+    scored, judged = len(loaded.samples), int(loaded.is_labelled.sum())
+    return f"{scored} responses" + (f", {judged} of them labelled" if judged < scored else "")
 
 
 def _checks(number: int) -> str:

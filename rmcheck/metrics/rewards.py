@@ -1,13 +1,14 @@
 """Rewards of a pool: what every metric is computed from."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
+from rmcheck.metrics.scored import Scored
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -52,6 +53,8 @@ class Rewards:
         slices: Column name to its (P,) values, for `where`.
         columns: Name to (M,) further numbers a response, for metrics that ask for them
             (`Metric.columns`); NaN where a response has none.
+        scored: Proxy rewards of the responses without a golden reward too, where there are any.
+            Nothing else here knows of them: all metrics see labelled responses alone.
     """
 
     proxy: Floats
@@ -61,6 +64,7 @@ class Rewards:
     clusters: Ints
     slices: Mapping[str, Strings] = field(default_factory=dict)
     columns: Mapping[str, Floats] = field(default_factory=dict)
+    scored: Scored | None = None
 
     def __post_init__(self) -> None:
         size = int(self.offsets[-1])
@@ -87,6 +91,12 @@ class Rewards:
                     f"{name} reward of {where} is {values[bad[0]]}; "
                     f"{bad.size} of {values.size} rewards are not finite"
                 )
+        if self.scored is not None and not np.array_equal(
+            self.scored.proxy[self.scored.places], self.proxy
+        ):
+            raise UndefinedMetricError(
+                "the proxy rewards of labelled responses are not those among all responses"
+            )
 
     @classmethod
     def from_arrays(
@@ -124,6 +134,52 @@ class Rewards:
             clusters=np.unique(np.asarray(units), return_inverse=True)[1].astype(np.int64),
             slices={k: np.asarray(v, dtype=np.str_) for k, v in (slices or {}).items()},
             columns={k: _flat(v) for k, v in (columns or {}).items()},
+        )
+
+    @classmethod
+    def partly_labelled(
+        cls,
+        proxy: Sequence[Any] | NDArray[Any],
+        golden: Sequence[Any] | NDArray[Any],
+        *,
+        inclusion: Sequence[Any] | NDArray[Any] | None = None,
+        clusters: Sequence[Any] | None = None,
+        slices: Mapping[str, Sequence[str]] | None = None,
+        prompt_ids: Sequence[str] | None = None,
+    ) -> Self:
+        """Rewards where some responses have no golden reward: NaN there.
+
+        Args:
+            proxy: One sequence of numbers a prompt, of all responses.
+            golden: The same shape; NaN where a response has no golden reward.
+            inclusion: The same shape, probability with which each response was chosen for a label;
+                None where every response of a prompt had the same.
+            clusters: See `from_arrays`.
+            slices: See `from_arrays`.
+            prompt_ids: See `from_arrays`.
+
+        Raises:
+            UndefinedMetricError: A proxy reward is NaN or infinite, or the shapes differ.
+        """
+        known = [np.isfinite(np.asarray(row, dtype=np.float64)).ravel() for row in golden]
+        rows = [np.asarray(row, dtype=np.float64).ravel() for row in proxy]
+        if [row.size for row in rows] != [mask.size for mask in known]:
+            raise UndefinedMetricError("proxy and golden differ in shape")
+        chance = [np.full(mask.size, mask.mean() if mask.size else 1.0) for mask in known]
+        if inclusion is not None:
+            chance = [np.asarray(row, dtype=np.float64).ravel() for row in inclusion]
+        reference = [np.asarray(row, dtype=np.float64).ravel() for row in golden]
+        labelled = cls.from_arrays(
+            [row[mask] for row, mask in zip(rows, known, strict=True)],
+            [row[mask] for row, mask in zip(reference, known, strict=True)],
+            clusters=clusters,
+            slices=slices,
+            prompt_ids=prompt_ids,
+        )
+        offsets = np.concatenate([[0], np.cumsum([row.size for row in rows])]).astype(np.int64)
+        return replace(
+            labelled,
+            scored=Scored.from_labels(_flat(rows), offsets, _flat(known) > 0, _flat(chance)),
         )
 
     @property

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from rmcheck.errors import UsageError
 from rmcheck.policies.policy import Decoding, Policy, Response, response_seed
+from rmcheck.pool.labels import INCLUSION, TO_LABEL
 from rmcheck.pool.pool import Prompt
 
 # Field of a row that says how it was sampled; readers of pools leave objects out.
@@ -71,6 +72,7 @@ def sample_pool(
     n: int,
     seed: int = 0,
     decoding: Decoding | None = None,
+    labels: int | None = None,
 ) -> Sampled:
     """Write a native pool of N responses a prompt, or finish one that was begun.
 
@@ -85,6 +87,8 @@ def sample_pool(
         n: Responses a prompt.
         seed: Of all random choices.
         decoding: None means `Decoding()`.
+        labels: Responses of each prompt that are marked, at random, to be labelled; None marks
+            none.
 
     Raises:
         UsageError: The file has rows of another policy, other settings or other prompts; another
@@ -93,6 +97,8 @@ def sample_pool(
     """
     if n < 1:
         raise UsageError(f"{n} responses a prompt are asked for; it is a whole number from 1 up")
+    if labels is not None and not 2 <= labels <= n:
+        raise UsageError(f"{labels} labels a prompt are asked for; it is 2 to {n}, the responses")
     decoding = decoding or Decoding()
     settings = {
         "fingerprint": policy.fingerprint,
@@ -100,7 +106,7 @@ def sample_pool(
         "max_tokens": decoding.max_tokens,
         "temperature": decoding.temperature,
         "seed": seed,
-    }
+    } | ({} if labels is None else {"labels": labels})
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
@@ -153,6 +159,21 @@ def _row(prompt: Prompt, responses: Sequence[Response], facts: Mapping[str, Any]
         "prompt": _messages(prompt),
         "responses": [response.text for response in responses],
         POLICY: str(facts["fingerprint"])[:POLICY_DIGITS],
+        **(_marks(prompt, facts) if "labels" in facts else {}),
+    }
+
+
+def _marks(prompt: Prompt, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Which responses of a prompt are to be labelled; every one had the same chance."""
+    size, labels = facts["responses"], facts["labels"]
+    order = sorted(
+        range(size), key=lambda i: response_seed(facts["seed"], prompt.prompt_id, -2 - i)
+    )
+    chosen = set(order[:labels])
+    return {
+        "golden": [None] * size,
+        TO_LABEL: [int(i in chosen) for i in range(size)],
+        INCLUSION: [labels / size] * size,
     }
 
 

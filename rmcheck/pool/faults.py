@@ -43,7 +43,7 @@ FAULT_RULES: Mapping[FaultKind, FaultRule] = {
     "differing_prompts": FaultRule(
         "fail", _FAIL_OR_DROP, "the answers do not belong to one conversation"
     ),
-    "missing_label": FaultRule("fail", _FAIL_OR_DROP, "a response was not judged"),
+    "missing_label": FaultRule("fail", _ANY, "a response was not judged"),
     "identical_answers": FaultRule("keep", _ANY, "two answers of a prompt are the same text"),
     "duplicate_row": FaultRule("keep", _ANY, "same conversation and answers as an earlier row"),
     "empty_answer": FaultRule("keep", _ANY, "an answer is empty or white space"),
@@ -161,6 +161,8 @@ def _way_out(kind: FaultKind, rule: FaultRule, *, leaves_some: bool) -> str:
     no_remedy = {"fail"} if leaves_some else {"fail", "drop"}
     others = [action for action in rule.allowed if action not in no_remedy]
     what = {"drop": "leave them out", "keep": "keep them"}
+    if kind == "missing_label":
+        what["keep"] = "have them scored all the same, where those judged were drawn at random"
     return "\n".join(
         f"  to {what[action]}, write in the suite:\n"
         f"    pool:\n      faults:\n        {kind}: {action}"

@@ -1,4 +1,4 @@
-"""Rows for people to label, by the nested design."""
+"""Rows for people to label: by the nested design, or some of all responses."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
-from rmcheck.metrics.rewards import Floats
+from rmcheck.metrics.rewards import Floats, Ints
 from rmcheck.metrics.settings import require_whole_number
+from rmcheck.pool.labels import INCLUSION, TO_LABEL
 from rmcheck.pool.pool import Pool, Prompt
+from rmcheck.regret.drawing import drawn, inclusion_at_random, inclusion_by_weight
 from rmcheck.regret.nested import CHOSEN_AT, RANDOM, Chosen, choose
 from rmcheck.store.folder import write_whole
 
@@ -54,12 +57,45 @@ class Design:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """How many responses of every prompt are labelled, and how they are drawn.
+
+    Attributes:
+        labels: Responses drawn of every prompt, 2 or more.
+        at: Each n of best-of-n whose picks are drawn more often; empty draws at random.
+        prompts: Prompts drawn at random; None takes all that have enough responses.
+        seed: Of all random choices; 0 is a seed.
+
+    Raises:
+        UsageError: A number is out of its range.
+    """
+
+    labels: int
+    at: tuple[int, ...] = ()
+    prompts: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_whole_number("labels", self.labels, 2)
+        for n in self.at:
+            require_whole_number("n", n, 2)
+        if self.prompts is not None:
+            require_whole_number("prompts", self.prompts, 1)
+        require_whole_number("seed", self.seed, 0)
+
+    @property
+    def responses(self) -> int:
+        """Responses that a prompt must have."""
+        return max((self.labels, *self.at))
+
+
+@dataclass(frozen=True)
 class Annotation:
     """Rows to label.
 
     Attributes:
-        rows: Of the native pool format, with `random` and `chosen_at` a response, and `golden`
-            null where it is to be filled in.
+        rows: Of the native pool format, and `golden` null where it is to be filled in: with
+            `random` and `chosen_at` a response, or with `to_label` and `inclusion`.
         left_out: Prompts of the pool that have too few responses.
     """
 
@@ -68,8 +104,14 @@ class Annotation:
 
     @property
     def to_label(self) -> int:
-        """Responses without a golden reward."""
-        return sum(row[GOLDEN].count(None) for row in self.rows)
+        """Responses to label that have no golden reward."""
+        return sum(
+            golden is None and wanted
+            for row in self.rows
+            for golden, wanted in zip(
+                row[GOLDEN], row.get(TO_LABEL, [1] * len(row[GOLDEN])), strict=True
+            )
+        )
 
     def write(self, path: Path) -> None:
         """Write one row a line, in a new file: labels that people gave are never overwritten.
@@ -95,6 +137,60 @@ def annotation(pool: Pool, proxy: Floats, design: Design) -> Annotation:
         UsageError: No prompt has enough responses, or fewer have than are asked for.
     """
     generator = np.random.default_rng(design.seed)
+    taken, offsets = _taken(pool, design, generator)
+    rows = []
+    for i in taken:
+        scores = proxy[offsets[i] : offsets[i + 1]]
+        chosen = choose(scores, at=design.at, random=design.random, generator=generator)
+        rows.append(_row(pool.prompts[i], chosen))
+    return Annotation(tuple(rows), _left_out(pool, design))
+
+
+def draw_labels(pool: Pool, proxy: Floats | None, design: Draw) -> Annotation:
+    """All responses of a pool, some of them to be labelled.
+
+    Args:
+        pool: The pool.
+        proxy: (M,) rewards for all its responses, prompt by prompt, where picks are drawn more
+            often.
+        design: How they are drawn.
+
+    Raises:
+        UsageError: No prompt has enough responses, or fewer have than are asked for.
+    """
+    generator = np.random.default_rng(design.seed)
+    taken, offsets = _taken(pool, design, generator)
+    rows = []
+    for i in taken:
+        prompt = pool.prompts[i]
+        chance = inclusion_at_random(len(prompt.responses), design.labels)
+        if proxy is not None and design.at:
+            scores = proxy[offsets[i] : offsets[i + 1]]
+            chance = inclusion_by_weight(scores, design.at, design.labels)
+        rows.append(_marked(prompt, chance, drawn(chance, generator)))
+    return Annotation(tuple(rows), _left_out(pool, design))
+
+
+def _marked(prompt: Prompt, chance: Floats, to_label: NDArray[np.bool_]) -> dict[str, Any]:
+    """The row of a prompt with all its responses."""
+    known = prompt.labels.get(GOLDEN, (None,) * len(prompt.responses))
+    return {
+        "prompt_id": prompt.prompt_id,
+        "prompt": _messages(prompt),
+        "responses": list(prompt.responses),
+        GOLDEN: [g if wanted else None for g, wanted in zip(known, to_label, strict=True)],
+        TO_LABEL: to_label.astype(int).tolist(),
+        INCLUSION: chance.tolist(),
+        **prompt.slices,
+    }
+
+
+def _left_out(pool: Pool, design: Design | Draw) -> int:
+    return sum(len(prompt.responses) < design.responses for prompt in pool.prompts)
+
+
+def _taken(pool: Pool, design: Design | Draw, generator: np.random.Generator) -> tuple[Ints, Ints]:
+    """Positions of the prompts that are drawn, and where each prompt of the pool begins."""
     offsets = np.cumsum([0, *(len(prompt.responses) for prompt in pool.prompts)])
     enough = [i for i, p in enumerate(pool.prompts) if len(p.responses) >= design.responses]
     wanted = len(enough) if design.prompts is None else design.prompts
@@ -104,26 +200,24 @@ def annotation(pool: Pool, proxy: Floats, design: Design) -> Annotation:
             f"{len(enough)} of {len(pool.prompts)} prompts have the {design.responses} responses "
             f"that the design needs (the most is {most}); {max(1, wanted)} are needed."
         )
-    drawn = np.sort(generator.choice(enough, wanted, replace=False))
-    rows = []
-    for i in drawn:
-        scores = proxy[offsets[i] : offsets[i + 1]]
-        chosen = choose(scores, at=design.at, random=design.random, generator=generator)
-        rows.append(_row(pool.prompts[i], chosen))
-    return Annotation(tuple(rows), len(pool.prompts) - len(enough))
+    return np.sort(generator.choice(enough, wanted, replace=False)), offsets
 
 
 def _row(prompt: Prompt, chosen: Chosen) -> dict[str, Any]:
     known = prompt.labels.get(GOLDEN, (None,) * len(prompt.responses))
     return {
         "prompt_id": prompt.prompt_id,
-        "prompt": [{"role": m.role, "content": m.content} for m in prompt.messages],
+        "prompt": _messages(prompt),
         "responses": [prompt.responses[j] for j in chosen.responses],
         GOLDEN: [known[j] for j in chosen.responses],
         RANDOM: chosen.random.tolist(),
         CHOSEN_AT: chosen.chosen_at.tolist(),
         **prompt.slices,
     }
+
+
+def _messages(prompt: Prompt) -> list[dict[str, str]]:
+    return [{"role": m.role, "content": m.content} for m in prompt.messages]
 
 
 def parsed_numbers(text: str) -> tuple[int, ...]:

@@ -33,6 +33,7 @@ from rmcheck.metrics.serving import SERVING
 from rmcheck.regret.predicted_regret import PastOf, knowing_past
 from rmcheck.runner.loaded import LoadedSuite, PlannedCheck
 from rmcheck.runner.serving import worst_drifts
+from rmcheck.scoring.request import samples_of
 from rmcheck.stats.estimate import Estimate
 
 
@@ -272,7 +273,11 @@ def _by_length(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> dict[
     metric = judged.planned.check.metric
     if not metric.scale_free:
         return {}
-    longest = replace(candidate, proxy=loaded.lengths)
+    longest = replace(
+        candidate,
+        proxy=loaded.lengths[loaded.is_labelled],
+        scored=loaded.rewards(loaded.lengths, loaded.lengths).scored,
+    )
     mask = longest.matching(judged.conditions)
     try:
         fitted = metric.fitted(longest).localised(longest, mask)
@@ -297,7 +302,8 @@ def _mistakes(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> tuple[
 def _drifts(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> tuple[DriftRecord, ...]:
     rows = np.repeat(candidate.matching(judged.conditions), candidate.counts)
     other = candidate.columns[SERVING]
-    return worst_drifts(loaded.samples, candidate.proxy, other, np.flatnonzero(rows))
+    samples = samples_of(loaded.pool.prompts)
+    return worst_drifts(samples, candidate.proxy, other, np.flatnonzero(rows))
 
 
 def _excerpt(text: str) -> str:

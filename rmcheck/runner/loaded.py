@@ -16,9 +16,10 @@ from rmcheck.metrics.ensemble import DISAGREEMENT
 from rmcheck.metrics.length_bias import LENGTH
 from rmcheck.metrics.reliability import REPEAT
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.metrics.scored import Scored
 from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import Sample
-from rmcheck.pool.labels import labelled
+from rmcheck.pool.labels import inclusion, judged_alone, labelled
 from rmcheck.pool.pool import Pool
 from rmcheck.pool.reading import NoSuchClusterError, read_pool
 from rmcheck.regret.nested import CHOSEN_AT, RANDOM
@@ -74,37 +75,68 @@ class LoadedSuite:
         suite: The suite.
         pool: The pool as read; when golden is a column, only responses that have that label.
         history: What the folder that the suite names holds, where it names one.
+        whole: The same prompts with the responses that are scored though nobody has labelled them,
+            where there are such.
     """
 
     suite: Suite
     pool: Pool
     history: HistoryContents | None = None
+    whole: Pool | None = None
+
+    @property
+    def scored(self) -> Pool:
+        """The pool with every response that is scored."""
+        return self.whole or self.pool
 
     @cached_property
     def samples(self) -> list[Sample]:
-        """(M,) every response of every prompt, prompt by prompt."""
-        return samples_of(self.pool.prompts)
+        """(M',) every response that is scored, prompt by prompt."""
+        return samples_of(self.scored.prompts)
+
+    @cached_property
+    def is_labelled(self) -> NDArray[np.bool_]:
+        """(M',) True where a sample has a golden reward."""
+        if self.labels is None:
+            return np.ones(len(self.samples), dtype=bool)
+        return np.isfinite(self.labels)
 
     @cached_property
     def labels(self) -> NDArray[np.float64] | None:
-        """(M,) golden rewards from the pool's column, or None when a golden RM gives them."""
+        """(M',) golden rewards from the pool's column, NaN where a sample has none.
+
+        None when a golden RM gives them.
+        """
         column = self.suite.golden.column
         if self.suite.golden.model is not None or column is None:
             return None
-        return self._labels(column)
+        return self._labels(column, self.scored)
 
-    def _labels(self, column: str) -> NDArray[np.float64]:
-        """(M,) a label column; NaN where a response has none."""
+    def _labels(self, column: str, pool: Pool) -> NDArray[np.float64]:
+        """A label column, one number a response; NaN where a response has none."""
         values = [
             label
-            for prompt in self.pool.prompts
+            for prompt in pool.prompts
             for label in prompt.labels.get(column, (None,) * len(prompt.responses))
         ]
         return np.asarray(values, dtype=np.float64)
 
+    def filled(self, golden: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(M',) golden rewards, with those of a prompt in turn where its responses have none.
+
+        For fakes that repeat the golden reward: nothing else may read what nobody has judged.
+        """
+        found, start = golden.copy(), 0
+        for prompt in self.scored.prompts:
+            part = found[start : start + len(prompt.responses)]
+            known = np.isfinite(part)
+            part[~known] = np.resize(part[known], int((~known).sum()))
+            start += part.size
+        return found
+
     @cached_property
     def lengths(self) -> NDArray[np.float64]:
-        """(M,) characters of each response: the proxy that every benchmark should beat."""
+        """(M',) characters of each sample: the proxy that every benchmark should beat."""
         return np.asarray([len(sample.response) for sample in self.samples], dtype=np.float64)
 
     @cached_property
@@ -123,14 +155,29 @@ class LoadedSuite:
                 column: np.asarray([p.slices.get(column, "") for p in prompts], dtype=np.str_)
                 for column in self.suite.pool.slices or self.pool.slice_columns
             },
-            columns={LENGTH: self.lengths} | self._columns(),
+            columns={LENGTH: self.lengths[self.is_labelled]} | self._columns(),
+            scored=self._scored(np.zeros(len(self.samples))),
         )
+
+    def _scored(self, proxy: NDArray[np.float64]) -> Scored | None:
+        """All (M',) scores, where some responses have no label."""
+        column = self.suite.golden.column
+        if self.whole is None or column is None:
+            return None
+        counts = [len(prompt.responses) for prompt in self.whole.prompts]
+        chances = [chance for p in self.whole.prompts for chance in inclusion(p, column)]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        return Scored.from_labels(proxy, offsets, self.is_labelled, np.asarray(chances))
 
     def _columns(self) -> dict[str, NDArray[np.float64]]:
         """What the pool tells of each response beside golden."""
         named = {RANDOM: RANDOM, CHOSEN_AT: CHOSEN_AT, REPEAT: self.suite.golden.repeat}
         known = self.pool.label_columns
-        return {name: self._labels(column) for name, column in named.items() if column in known}
+        return {
+            name: self._labels(column, self.pool)
+            for name, column in named.items()
+            if column in known
+        }
 
     @cached_property
     def _expected(self) -> Rewards:
@@ -142,7 +189,7 @@ class LoadedSuite:
     @cached_property
     def fingerprint(self) -> str:
         """Of the pool, as far as it was read."""
-        return self.pool.fingerprint()
+        return self.scored.fingerprint()
 
     @property
     def units(self) -> int:
@@ -156,8 +203,11 @@ class LoadedSuite:
 
     def part(self, mask: NDArray[np.bool_]) -> "LoadedSuite":
         """The suite with some of the (P,) prompts, in the same order."""
-        prompts = tuple(compress(self.pool.prompts, mask))
-        return replace(self, pool=replace(self.pool, prompts=prompts))
+        return replace(
+            self,
+            pool=_part(self.pool, mask),
+            whole=None if self.whole is None else _part(self.whole, mask),
+        )
 
     def slice_values(self, column: str, where: Mapping[str, str]) -> list[str]:
         """The values that a slice column has on the prompts that match `where`, sorted.
@@ -168,8 +218,11 @@ class LoadedSuite:
         return slice_values(self._frame, column, where=where)
 
     def rewards(self, proxy: NDArray[np.float64], golden: NDArray[np.float64]) -> Rewards:
-        """Rewards of one model on this pool, from (M,) scores in the order of `samples`."""
-        return replace(self._frame, proxy=proxy, golden=golden)
+        """Rewards of one model on this pool, from (M',) numbers in the order of `samples`."""
+        kept = self.is_labelled
+        return replace(
+            self._frame, proxy=proxy[kept], golden=golden[kept], scored=self._scored(proxy)
+        )
 
     @cached_property
     def sampling(self) -> Sampling:
@@ -245,6 +298,10 @@ class LoadedSuite:
         return None
 
 
+def _part(pool: Pool, mask: NDArray[np.bool_]) -> Pool:
+    return replace(pool, prompts=tuple(compress(pool.prompts, mask)))
+
+
 def _unknown_column(suite: Suite, pool: Pool, column: str, kind: str, *keys: str) -> Problem:
     known = pool.label_columns if kind == "label" else pool.slice_columns
     message = f"the pool has no {kind} column {column!r}.{near_miss(column, known)}"
@@ -278,7 +335,7 @@ def load(path: Path) -> LoadedSuite:
         FileError: The history is wrong.
     """
     suite = load_suite(path)
-    pool = _pool_of(suite)
+    pool = whole = _pool_of(suite)
     column = suite.golden.column
     named = {"column": column, "repeat": suite.golden.repeat}
     problems = [
@@ -287,8 +344,9 @@ def load(path: Path) -> LoadedSuite:
         if name is not None and name not in pool.label_columns
     ]
     if column is not None and not problems:
-        pool = labelled(pool, column, suite.pool.faults.get("missing_label", "fail"))
-    loaded = LoadedSuite(suite, pool, _history(suite))
+        whole = labelled(pool, column, suite.pool.faults.get("missing_label", "fail"))
+        pool = judged_alone(whole, column)
+    loaded = LoadedSuite(suite, pool, _history(suite), whole if pool != whole else None)
     if problems := [*problems, *loaded.problems()]:
         raise SuiteError(problems)
     return loaded

@@ -94,7 +94,7 @@ class Scores:
     def _samples(self, model: RewardModel, loaded: LoadedSuite) -> Sequence[Sample]:
         if not model.reads_golden:
             return loaded.samples
-        golden = self.golden(loaded)
+        golden = loaded.filled(self.golden(loaded))
         return [replace(s, golden=float(g)) for s, g in zip(loaded.samples, golden, strict=True)]
 
     def combined(self, model: RewardModel, loaded: LoadedSuite) -> Combined:
@@ -109,7 +109,7 @@ class Scores:
         return read_combined(self._request(model, loaded), self.store_of)
 
     def golden(self, loaded: LoadedSuite) -> NDArray[np.float64]:
-        """(M,) golden rewards of a suite that was filled.
+        """(M',) golden rewards of a suite that was filled; NaN where a sample has none.
 
         Raises:
             ModelError, StoreError: A golden RM's scores could not be had.

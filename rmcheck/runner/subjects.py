@@ -47,10 +47,12 @@ class Subjects:
         if key not in self._rewards:
             combined = self._scores.combined(self._models[role], loaded)
             found = loaded.rewards(combined.rewards, self._scores.golden(loaded))
-            columns = {**found.columns, **combined.columns}
+            kept = loaded.is_labelled
+            own = {name: values[kept] for name, values in combined.columns.items()}
+            columns = {**found.columns, **own}
             serving = self._scores.serving.get(loaded.suite.path)
             if serving is not None and role == "candidate":
-                columns[SERVING] = self._scores.combined(serving, loaded).rewards
+                columns[SERVING] = self._scores.combined(serving, loaded).rewards[kept]
             self._rewards[key] = replace(found, columns=columns)
             self._warnings[key] = combined.warning
         return self._rewards[key]

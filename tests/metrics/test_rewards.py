@@ -1,5 +1,7 @@
 """Ragged rewards: what is refused, and how they are cut into blocks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -84,3 +86,32 @@ def test_matching_selects_by_slice():
         pool.matching({"c": "x"})
     with pytest.raises(UndefinedMetricError, match="no prompt of the pool has a='z'"):
         pool.matching({"a": "z"})
+
+
+def test_responses_without_a_golden_reward_are_scored_and_not_measured():
+    """Metrics see the labelled responses alone; ranks are known among all."""
+    rewards = Rewards.partly_labelled(
+        [[3.0, 1.0, 2.0, 0.0], [1.0, 2.0]], [[1.0, np.nan, 2.0, np.nan], [0.0, 1.0]]
+    )
+    scored = rewards.scored
+
+    assert rewards.proxy.tolist() == [3.0, 2.0, 1.0, 2.0]
+    assert rewards.counts.tolist() == [2, 2]
+    assert scored.counts.tolist() == [4, 2]
+    assert scored.places.tolist() == [0, 2, 4, 5]
+    assert scored.inclusion.tolist() == [0.5, 0.5, 1.0, 1.0]
+
+
+def test_rewards_of_labelled_responses_are_those_among_all():
+    """A proxy that was replaced without the scores of all responses is refused."""
+    rewards = Rewards.partly_labelled([[3.0, 1.0, 2.0]], [[1.0, np.nan, 2.0]])
+
+    with pytest.raises(UndefinedMetricError, match="not those among all responses"):
+        replace(rewards, proxy=rewards.proxy + 1)
+
+
+@pytest.mark.parametrize("chance", [0.0, 1.5, np.nan])
+def test_an_inclusion_is_a_probability(chance):
+    """A labelled response has a chance above 0 and at most 1 of having been chosen."""
+    with pytest.raises(UndefinedMetricError, match="inclusion probability"):
+        Rewards.partly_labelled([[3.0, 1.0]], [[1.0, np.nan]], inclusion=[[chance, 0.5]])

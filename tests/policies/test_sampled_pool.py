@@ -228,7 +228,7 @@ def test_repeated_prompts_are_told(texts, said, tmp_path, capsys):
             "--n, --random mean nothing with --policy",
         ),
         (["--design=nested", "--responses=2"], "--responses mean nothing with --design"),
-        (["--design=nested"], "--design needs --model, --n"),
+        (["--design=nested"], "--design nested needs --model, --n"),
     ],
 )
 def test_options_of_the_other_way_are_refused(arguments, message, pool_file, tmp_path, capsys):

@@ -6,6 +6,7 @@ import pytest
 
 from rmcheck.errors import PoolError, UsageError
 from rmcheck.pool import FAULT_RULES, fault_counts, labelled, read_pool
+from rmcheck.pool.labels import inclusion, judged_alone
 
 
 def row(prompt: str = "x", responses: tuple[str, ...] = ("a", "b"), **fields) -> dict:
@@ -71,7 +72,8 @@ def test_the_defaults(write):
     failing = {kind for kind, rule in FAULT_RULES.items() if rule.default == "fail"}
 
     assert failing == {"malformed_row", "duplicate_prompt_id", "differing_prompts", "missing_label"}
-    assert all("keep" not in FAULT_RULES[kind].allowed for kind in failing)
+    for kind in failing - {"missing_label"}:  # a response can be scored without a label
+        assert "keep" not in FAULT_RULES[kind].allowed
 
 
 def test_all_kinds_of_faults_are_reported_together(write):
@@ -200,7 +202,69 @@ def test_labelled_names_the_columns_there_are(column, message, write):
         labelled(pool, column, "drop")
 
 
-def test_labelled_cannot_keep_missing_labels(write):
-    """A response without a number cannot be compared with one."""
-    with pytest.raises(UsageError, match="fault 'missing_label' cannot be 'keep'"):
-        labelled(read_pool(write([row()])), "golden", "keep")
+def test_labelled_keeps_missing_labels_where_the_suite_says_so(write):
+    """They stay in their places, to be scored; a prompt without any label is gone."""
+    pool = read_pool(
+        write([row(responses=("a", "b"), judge=[None, 2]), row("y", judge=[None, None])])
+    )
+
+    kept = labelled(pool, "judge", "keep")
+
+    assert [p.labels["judge"] for p in kept.prompts] == [(None, 2.0)]
+    assert fault_counts(kept) == {"missing_label": {"drop": 1, "keep": 1}}
+    assert [p.responses for p in judged_alone(kept, "judge").prompts] == [("b",)]
+
+
+def drawn(judge, to_label=(1, 1, 0), **fields):
+    """A row of three responses of which two were drawn for a label."""
+    fields = {"golden": judge, "to_label": list(to_label)} | fields
+    return row(responses=("a", "b", "c"), **fields)
+
+
+def test_a_response_that_was_not_drawn_goes_without_a_label(write):
+    """The pool itself says so, by `to_label`: nothing need stand in the suite."""
+    pool = labelled(read_pool(write([drawn([1, 2, None])])))
+
+    assert pool.prompts[0].labels["golden"] == (1.0, 2.0, None)
+    assert fault_counts(pool) == {}
+
+
+def test_a_response_that_was_drawn_must_have_its_label(write):
+    """A label that was forgotten is a fault as ever."""
+    with pytest.raises(PoolError, match="1 of 3 responses have no 'golden'"):
+        labelled(read_pool(write([drawn([1, None, None])])))
+
+
+def test_a_label_that_was_not_drawn_is_not_used(write):
+    """It was given for a reason that nobody knows, so it stands for no other response."""
+    pool = read_pool(write([drawn([1, None, 3]), drawn([1, 2, 3])]))
+
+    first, second = labelled(pool, "golden", "keep").prompts
+
+    assert first.labels["golden"] == (1.0, None, None)
+    assert second.labels["golden"] == (1.0, 2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        (row(responses=("a", "b", "c", "d"), golden=[1, None, 2, None]), (0.5,) * 4),
+        (drawn([1, 2, None], inclusion=[1, 0.8, 0.2]), (1.0, 0.8, 0.2)),
+        (drawn([1, None, None], inclusion=[1, 0.8, 0.2]), (0.5, 0.4, 0.1)),
+        (drawn([1, 2, 3], inclusion=[1, 0.8, 0.2]), (1.0, 1.0, 1.0)),
+    ],
+    ids=["at random", "by weight", "a drawn label is missing", "all labelled"],
+)
+def test_inclusion_is_what_the_row_says_or_the_labelled_share(prompt, expected, write):
+    """Drawn labels that are missing lower it alike; what is labelled throughout is certain."""
+    pool = labelled(read_pool(write([prompt])), "golden", "keep")
+
+    assert inclusion(pool.prompts[0], "golden") == pytest.approx(expected)
+
+
+def test_an_inclusion_that_is_no_probability_is_named(write):
+    """A labelled response with no chance of having one is a mistake in the file."""
+    pool = labelled(read_pool(write([drawn([1, 2, None], inclusion=[1, 0, 1])])))
+
+    with pytest.raises(PoolError, match=r"'inclusion' of prompt .*, response 1 is 0"):
+        inclusion(pool.prompts[0], "golden")

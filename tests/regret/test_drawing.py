@@ -1,0 +1,126 @@
+"""Which responses are to be labelled: each is drawn with the probability that its row states."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmcheck.cli import main
+from rmcheck.errors import UsageError
+from rmcheck.metrics.best_of_n import tied_bon_weights
+from rmcheck.policies.fake import FakePolicy
+from rmcheck.policies.sampled_pool import sample_pool
+from rmcheck.pool import Message, Prompt, read_pool
+from rmcheck.regret.annotation import Draw, draw_labels
+from rmcheck.regret.drawing import drawn, inclusion_at_random, inclusion_by_weight
+
+
+@given(st.integers(2, 40), st.data())
+def test_probabilities_add_up_to_the_labels_and_favour_the_picks(size, data):
+    """None is above 1 or below half of what drawing at random gives; they follow the proxy."""
+    labels = data.draw(st.integers(2, size))
+    n = data.draw(st.integers(2, size))
+    proxy = np.array(data.draw(st.lists(st.integers(0, 9), min_size=size, max_size=size)), float)
+
+    chance = inclusion_by_weight(proxy, (n,), labels)
+
+    assert chance.sum() == pytest.approx(labels)
+    assert (chance <= 1).all()
+    assert (chance >= 0.5 * labels / size * (1 - 1e-9) * min(1, (size - labels) / size)).all()
+    assert (np.diff(chance[np.argsort(proxy, kind="stable")]) >= -1e-12).all()
+
+
+def test_each_response_is_drawn_with_its_own_probability():
+    """Over many draws the share is the probability, and the number drawn never differs."""
+    rng = np.random.default_rng(0)
+    chance = inclusion_by_weight(rng.standard_normal(12), (4, 12), 5)
+
+    draws = np.array([drawn(chance, rng) for _ in range(20_000)])
+
+    assert (draws.sum(axis=1) == 5).all()
+    assert draws.mean(axis=0) == pytest.approx(chance, abs=0.015)
+
+
+def test_what_was_drawn_stands_for_all():
+    """The labelled responses, each over its probability, add up to the best of n of all."""
+    rng = np.random.default_rng(1)
+    proxy, golden = rng.standard_normal((2, 16))
+    chance, weights = inclusion_by_weight(proxy, (8,), 4), tied_bon_weights(proxy[None], 8)[0]
+
+    found = [(weights * golden / chance)[drawn(chance, rng)].sum() for _ in range(40_000)]
+
+    assert np.mean(found) == pytest.approx(weights @ golden, abs=0.02)
+
+
+@pytest.mark.parametrize("labels", [1, 5])
+def test_too_few_or_too_many_labels_are_refused(labels):
+    """Two are the least from which anything is told, and no more than there are responses."""
+    with pytest.raises(UsageError, match="labels"):
+        inclusion_at_random(4, labels)
+
+
+def prompts(path, number=30, responses=8):
+    """A pool of responses that nobody has judged."""
+    rows = [
+        {
+            "prompt": f"q{i}",
+            "topic": "t",
+            "responses": [f"{'x' * (j + 1)} {i}" for j in range(responses)],
+        }
+        for i in range(number)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_row_keeps_all_responses_and_says_which_to_label(tmp_path):
+    """Labels that are known already stay where they were drawn, and nowhere else."""
+    pool = read_pool(prompts(tmp_path / "pool.jsonl"))
+
+    found = draw_labels(pool, None, Draw(3, seed=4))
+    row = found.rows[0]
+
+    assert len(row["responses"]) == len(row["golden"]) == len(row["inclusion"]) == 8
+    assert sum(row["to_label"]) == 3
+    assert row["inclusion"] == [3 / 8] * 8
+    assert (row["topic"], found.to_label, found.left_out) == ("t", 90, 0)
+
+
+def test_the_command_draws_at_random_or_by_weight(tmp_path, capsys):
+    """`--design random` needs no model; `weighted` labels what the model would pick."""
+    pool = str(prompts(tmp_path / "pool.jsonl"))
+    even, heavy = tmp_path / "even.jsonl", tmp_path / "heavy.jsonl"
+
+    assert main(["sample", pool, "--design=random", "--labels=3", f"--out={even}"]) == 0
+    weighted = ["--design=weighted", "--labels=3", "--n=8", "--model=fake:length_biased"]
+    assert main(["sample", pool, *weighted, f"--out={heavy}"]) == 0
+
+    assert "30 prompts, 90 responses to label" in capsys.readouterr().out
+    longest = [json.loads(line)["to_label"][-1] for line in heavy.read_text().splitlines()]
+    chances = [json.loads(line)["inclusion"][-1] for line in heavy.read_text().splitlines()]
+    assert chances == pytest.approx([1.0] * 30)
+    assert longest == [1] * 30
+    assert 3 < sum(json.loads(line)["to_label"][-1] for line in even.read_text().splitlines()) < 20
+
+
+def test_a_policy_marks_what_to_label_while_it_answers(tmp_path):
+    """Marks depend on the seed and the prompt alone, so a stopped run goes on alike."""
+    asked = [Prompt(f"p{i}", (Message("user", f"q{i}"),), ("",), {}) for i in range(200)]
+    policy = FakePolicy(["a", "b"])
+
+    sample_pool(policy, asked, tmp_path / "out.jsonl", n=8, labels=2)
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    marks = np.array([row["to_label"] for row in rows])
+
+    assert (marks.sum(axis=1) == 2).all()
+    assert marks.mean(axis=0) == pytest.approx([0.25] * 8, abs=0.1)
+    assert rows[0]["golden"] == [None] * 8
+    assert rows[0]["inclusion"] == [0.25] * 8
+
+
+def test_more_labels_than_responses_are_refused(tmp_path):
+    """In one line, before anything is sampled."""
+    with pytest.raises(UsageError, match="3 labels a prompt are asked for; it is 2 to 2"):
+        sample_pool(FakePolicy(["a"]), [], tmp_path / "out.jsonl", n=2, labels=3)
