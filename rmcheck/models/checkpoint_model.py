@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from rmcheck.errors import UsageError
+from rmcheck.models.chat_template import ChatTemplate
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.checkpoint_settings import Dtype, PrefixRule
 from rmcheck.models.checkpoint_tokenizer import (
@@ -42,7 +43,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT]):
     """A reward model whose weights and tokenizer are folders on this machine.
 
     Subclasses set `_limit`, `_template` and `fingerprint`, make the tokenizer in `load`, and have
-    the settings `dtype` and `template` among their own.
+    the settings `dtype`, `template` and `date` among their own.
 
     Args:
         spec: Where the folder is, and settings that differ from the defaults.
@@ -52,7 +53,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT]):
     """
 
     _limit: int | None
-    _template: str | None
+    _template: ChatTemplate
 
     def __init__(self, spec: ModelSpec) -> None:
         self._set = check_settings(spec, self.settings)
@@ -91,7 +92,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT]):
     @property
     def template_source(self) -> str:
         """Where the chat template comes from."""
-        return self._set["template"] or "the tokenizer's own"
+        return self._template.described(self._set["template"])
 
     @property
     def tokenizer(self) -> TokenizerT:
@@ -117,7 +118,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT]):
         shared: Mapping[str, object] = {
             "scheme": self.scheme,
             "max_length": self._limit,
-            "template": self._template,
+            **self._template.facts,
             "transformers": installed_version("transformers"),
         }
         return checkpoint.fingerprint(
@@ -147,7 +148,7 @@ class ClassifierModel(CheckpointModel[ConversationTokenizer]):
         self.head = self.checkpoint.head(self._set["head"], spec.text)
         self._limit = token_limit(spec, self.checkpoint, self._set["max_length"])
         self._template = chosen_template(
-            spec, self.checkpoint, self._set["template"], self._set["eos"]
+            spec, self.checkpoint, self._set["template"], self._set["eos"], self._set["date"]
         )
 
     @property

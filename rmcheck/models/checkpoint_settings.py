@@ -14,6 +14,8 @@ GPU_MEMORY = Setting("gpu_memory", ("SHARE",))
 MAX_LENGTH = Setting("max_length", ("N",))
 TEMPLATE = Setting("template", ("FILE.jinja",))
 TEMPLATE_OR_PAIR = Setting("template", ("FILE.jinja", "pair"))
+# The day that a template with a clock reads.
+DATE = Setting("date", ("YYYY-MM-DD",))
 EOS = Setting("eos", ("keep", "append", "strip"), "keep", closed=True)
 HEAD = Setting("head", ("NAME", "INDEX", "NAME:WEIGHT,NAME:WEIGHT"))
 POSITION = Setting("position", ("auto", "last", "transformers"), "auto", closed=True)

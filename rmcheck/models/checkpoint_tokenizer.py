@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import ConformanceError, ModelError, UsageError
+from rmcheck.models.chat_template import ChatTemplate, dated_template
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.spec import ModelSpec, whole_number
 from rmcheck.models.torch_engine import brief, engine, quiet_transformers
@@ -47,7 +48,9 @@ def token_limit(spec: ModelSpec, checkpoint: Checkpoint, stated: str) -> int | N
     return wanted
 
 
-def chosen_template(spec: ModelSpec, checkpoint: Checkpoint, named: str, eos: str) -> str | None:
+def chosen_template(
+    spec: ModelSpec, checkpoint: Checkpoint, named: str, eos: str, date: str
+) -> ChatTemplate:
     """The `template` argument of `ConversationTokenizer`.
 
     Args:
@@ -55,11 +58,12 @@ def chosen_template(spec: ModelSpec, checkpoint: Checkpoint, named: str, eos: st
         checkpoint: The folder.
         named: Value of `template`: a file, `pair`, or empty when not given.
         eos: Value of `eos`.
+        date: Value of `date`; empty when not given.
 
     Raises:
         ModelError: The folder has no tokenizer.
-        UsageError: There is no such file; or `eos` is given with `pair`.
-        ConformanceError: There is no chat template and none is named.
+        UsageError: There is no such file; `eos` is given with `pair`; or see `dated_template`.
+        ConformanceError: There is no chat template and none is named, or it reads the clock.
     """
     if not checkpoint.has_tokenizer:
         raise ModelError(
@@ -69,16 +73,16 @@ def chosen_template(spec: ModelSpec, checkpoint: Checkpoint, named: str, eos: st
     if named == "pair":
         if eos != "keep":
             raise UsageError(f"{spec.text}: template=pair leaves EOS to the tokenizer; remove eos=")
-        return named
+        return dated_template(spec, checkpoint, named, date)
     if named:
         path = spec.resolve(named)
         if not path.is_file():
             raise UsageError(
                 f"{spec.text}: there is no template file {path}; template is a file, or pair"
             )
-        return path.read_text(encoding="utf-8")
+        return dated_template(spec, checkpoint, path.read_text(encoding="utf-8"), date)
     if checkpoint.has_chat_template:
-        return None
+        return dated_template(spec, checkpoint, None, date)
     raise ConformanceError(
         f"{checkpoint.path} has no chat template, and a guessed one would give other rewards. Name "
         f"the one it was trained with: {spec.with_setting('template', 'FILE.jinja')!r}, or "

@@ -16,6 +16,7 @@ from rmcheck.errors import (
     UsageError,
     near_miss,
 )
+from rmcheck.models import checkpoint_settings as known
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.checkpoint_model import loaded
 from rmcheck.models.checkpoint_tokenizer import (
@@ -64,7 +65,8 @@ class HttpRewardModel(RewardModel):
         Setting("server", ("auto", *sorted(FAMILY_NAMES)), "auto", closed=True),
         Setting("model", ("NAME",)),
         Setting("tokenizer", ("DIR",)),
-        Setting("template", ("FILE.jinja", "pair")),
+        known.TEMPLATE_OR_PAIR,
+        known.DATE,
         Setting("eos", ("keep", "append", "strip"), "keep", closed=True),
         Setting("head", ("NAME", "INDEX")),
         Setting("max_length", ("N",)),
@@ -85,7 +87,7 @@ class HttpRewardModel(RewardModel):
         self.server = self._identified()
         self._checkpoint = self._tokenizer_folder()
         self._template = chosen_template(
-            spec, self._checkpoint, self._set["template"], self._set["eos"]
+            spec, self._checkpoint, self._set["template"], self._set["eos"], self._set["date"]
         )
         self.max_length = self._max_length()
         self.kept = bool(self._set["version"])
@@ -139,7 +141,7 @@ class HttpRewardModel(RewardModel):
     @property
     def template_source(self) -> str:
         """Where the form of the conversation comes from."""
-        return self._set["template"] or "the tokenizer's own"
+        return self._template.described(self._set["template"])
 
     @property
     def tokenizer(self) -> ConversationTokenizer:
@@ -339,7 +341,7 @@ class HttpRewardModel(RewardModel):
             "server": [self.server.name, self.server.endpoint, identity.version],
             "model": [identity.model, identity.root],
             "max_length": self.max_length,
-            "template": self._template,
+            **self._template.facts,
             "transformers": installed_version("transformers"),
         }
         facts |= {name: self._set[name] for name in ("version", "eos", "head")}

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rmcheck.errors import ConformanceError, ScoringError
+from rmcheck.models.chat_template import ChatTemplate
+from rmcheck.models.confined import ConfinedError
 from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
+from rmcheck.models.torch_engine import brief
 from rmcheck.pool.pool import Prompt
 
 EosRule = Literal["keep", "append", "strip"]
@@ -23,8 +26,7 @@ class ConversationTokenizer:
 
     Args:
         tokenizer: A transformers tokenizer.
-        template: Jinja source of the chat template; None means the tokenizer's own; the word
-            `pair` means no template but the tokenizer's text pair (see `pair_texts`).
+        template: What writes a conversation, or the tokenizer's text pair (see `pair_texts`).
         eos: What to do about a closing EOS after the template: `keep` whatever is there,
             `append` one where the last id is another, `strip` those at the end.
         max_length: Most tokens the model takes; None means no limit.
@@ -36,7 +38,7 @@ class ConversationTokenizer:
         self,
         tokenizer: Any,
         *,
-        template: str | None,
+        template: ChatTemplate,
         eos: EosRule,
         max_length: int | None,
         type_ids: bool,
@@ -129,7 +131,7 @@ class ConversationTokenizer:
         Returns:
             Their number; None where there is no such file, or no template to write the text.
         """
-        if self._template == "pair" or not path.is_file():
+        if self._template.source == "pair" or not path.is_file():
             return None
         from tokenizers import Tokenizer
 
@@ -145,8 +147,8 @@ class ConversationTokenizer:
         return differing
 
     def _ids(self, samples: Sequence[Sample]) -> list[tuple[list[int], list[int]]]:
-        if self._template == "pair":
-            out = self._tokenizer(
+        if self._template.source == "pair":
+            out = self._tokens(
                 *pair_texts(samples),
                 add_special_tokens=True,
                 return_attention_mask=False,
@@ -159,6 +161,8 @@ class ConversationTokenizer:
         conversations = [conversation(sample) for sample in samples]
         try:
             rows = self._apply(conversations)
+        except ConfinedError as error:
+            raise _refused(samples[error.place], error) from error
         except Exception:
             rows = [self._apply_one(sample) for sample in samples]
         return [(self._with_eos_rule(row), []) for row in rows]
@@ -170,24 +174,50 @@ class ConversationTokenizer:
         tokenize: bool = True,
         generation_prompt: bool = False,
     ) -> Any:
-        return self._tokenizer.apply_chat_template(
+        """Ids, or texts, of conversations, as `apply_chat_template` gives them."""
+        if self._has_own_code():
+            return self._tokenizer.apply_chat_template(
+                conversations,
+                chat_template=self._template.source,
+                tokenize=tokenize,
+                add_generation_prompt=generation_prompt,
+                return_dict=False,
+            )
+        texts = self._template.texts(
+            self._tokenizer.get_chat_template(self._template.source),
             conversations,
-            chat_template=self._template,
-            tokenize=tokenize,
-            add_generation_prompt=generation_prompt,
-            return_dict=False,
+            self._tokenizer.special_tokens_map
+            | {"tools": None, "documents": None, "add_generation_prompt": generation_prompt},
         )
+        return self._tokens(texts, add_special_tokens=False)["input_ids"] if tokenize else texts
+
+    def _has_own_code(self) -> bool:
+        """Whether conversations are written by Python of the folder, which was trusted."""
+        from transformers import PreTrainedTokenizerBase
+
+        own: object = type(self._tokenizer).apply_chat_template
+        return own is not PreTrainedTokenizerBase.apply_chat_template
+
+    def _tokens(self, *texts: str | list[str], **options: Any) -> Any:
+        """What the tokenizer gives for texts.
+
+        Raises:
+            ScoringError: It panics.
+        """
+        try:
+            return self._tokenizer(*texts, **options)
+        except BaseException as error:
+            # What its Rust raises is no Exception, and comes from no module.
+            if type(error).__name__ != "PanicException":
+                raise
+            raise ScoringError(f"the tokenizer fails: {brief(error)}") from error
 
     def _apply_one(self, sample: Sample) -> list[int]:
         try:
             ids: list[int] = self._apply([conversation(sample)])[0]
         # A template is a program of its own: it may raise anything.
         except Exception as error:
-            roles = ", ".join(message.role for message in sample.messages)
-            raise ScoringError(
-                f"the chat template refuses prompt {sample.prompt_id!r} (roles: {roles}, then the "
-                f"assistant's response {sample.index}): {error}"
-            ) from error
+            raise _refused(sample, error) from error
         return ids
 
     def _with_eos_rule(self, ids: list[int]) -> list[int]:
@@ -243,6 +273,14 @@ def conversation(sample: Sample) -> list[dict[str, str]]:
     """The messages with the response as the assistant's last turn."""
     turns = [{"role": message.role, "content": message.content} for message in sample.messages]
     return [*turns, {"role": "assistant", "content": sample.response}]
+
+
+def _refused(sample: Sample, error: Exception) -> ScoringError:
+    roles = ", ".join(message.role for message in sample.messages)
+    return ScoringError(
+        f"the chat template refuses prompt {sample.prompt_id!r} (roles: {roles}, then the "
+        f"assistant's response {sample.index}): {error}"
+    )
 
 
 def pair_texts(samples: Sequence[Sample]) -> tuple[list[str], list[str]]:

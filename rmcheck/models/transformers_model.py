@@ -32,6 +32,7 @@ class TransformersRewardModel(ClassifierModel):
         known.HEAD,
         known.MAX_LENGTH,
         known.TEMPLATE_OR_PAIR,
+        known.DATE,
         known.EOS,
         known.POSITION,
         known.ATTENTION,

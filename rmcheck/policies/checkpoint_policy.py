@@ -24,7 +24,7 @@ class CheckpointPolicy(Policy):
     The chat template is applied here, once, and the engine gets token ids. Of
     generation_config.json the tokens that end a response are read, and nothing else.
 
-    A subclass has the settings `dtype`, `template` and `batch` among its own.
+    A subclass has the settings `dtype`, `template`, `date` and `batch` among its own.
 
     Args:
         spec: Where the folder is, and settings that differ from the defaults.
@@ -50,7 +50,9 @@ class CheckpointPolicy(Policy):
                 f"{self.checkpoint.path} has no chat template, and a guessed one would give other "
                 f"responses. Name one: {spec.with_setting('template', 'FILE.jinja')!r}"
             )
-        self._template = chosen_template(spec, self.checkpoint, self._set["template"], "keep")
+        self._template = chosen_template(
+            spec, self.checkpoint, self._set["template"], "keep", self._set["date"]
+        )
         self.fingerprint = self._fingerprint()
         self._tokenizer: ConversationTokenizer | None = None
 
@@ -166,7 +168,7 @@ class CheckpointPolicy(Policy):
         facts: dict[str, object] = {
             **self._engine_facts(),
             "dtype": self._set["dtype"],
-            "template": self._template,
+            **self._template.facts,
             "transformers": installed_version("transformers"),
         }
         return self.checkpoint.fingerprint(facts, self.checkpoint.generation_files)

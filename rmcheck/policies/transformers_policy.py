@@ -24,6 +24,7 @@ class TransformersPolicy(CheckpointPolicy):
         known.DTYPE,
         known.DEVICE,
         known.TEMPLATE,
+        known.DATE,
         Setting("batch", ("N",), "64"),
     )
 

@@ -35,6 +35,7 @@ class VllmPolicy(CheckpointPolicy):
         known.DTYPE,
         known.MAX_LENGTH,
         known.TEMPLATE,
+        known.DATE,
         Setting("batch", ("N",), "256"),
         known.GPU_MEMORY,
     )

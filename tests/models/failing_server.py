@@ -5,6 +5,7 @@ the way of its family. What each request asked is written down.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import time
@@ -205,9 +206,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Send the answer, spoilt by the fault.
 
         A number is a status, with `Retry-After` behind a colon: `429:1`. `drop` hangs up,
-        `truncated` does so in the middle, `slow` takes a second; `html` and `garbage` are no JSON;
-        `short`, `long`, `shuffled`, `nan`, `null`, `huge` and `word` are JSON of vLLM's form that
-        is wrong; `empty` is JSON of another form.
+        `truncated` does so in the middle, `slow` takes a second. `drip_head`, `drip_body`,
+        `drip_chunks` and `drip_100` (`100 Continue`) send a little again and again, `slow_body`
+        does it until all is sent. `html` and `garbage` are no JSON; `short`, `long`, `shuffled`,
+        `nan`, `null`, `huge`, `huge_whole` and `word` are JSON of vLLM's form that is wrong;
+        `empty` is JSON of another form.
         """
         status, _, retry_after = fault.partition(":")
         if status.isdigit():
@@ -219,6 +222,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._head(200, len(data), "")
             self.wfile.write(data[: len(data) // 2])
             self.close_connection = True
+        elif fault.startswith("drip") or fault == "slow_body":
+            self._drip(fault, json.dumps(answer).encode())
         elif fault in {"html", "garbage"}:
             page = {"html": "<html><body>Bad gateway</body></html>", "garbage": "0.3 0.4"}[fault]
             self._send_text(200, page, "")
@@ -226,6 +231,27 @@ class _Handler(BaseHTTPRequestHandler):
             if fault == "slow":
                 time.sleep(1.0)
             self._send(200, _spoilt(answer, fault))
+
+    def _drip(self, fault: str, data: bytes) -> None:
+        """Send without end, or in eight pieces, until the other side hangs up."""
+        line = b"HTTP/1.1 200 OK\r\n"
+        start, piece = {
+            "drip_head": (line, b"X-More: yes\r\n"),
+            "drip_body": (line + b"Content-Length: 9999999\r\n\r\n", b" "),
+            "drip_chunks": (line + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+            "drip_100": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+            "slow_body": (line + b"Content-Length: %d\r\n\r\n" % len(data), b""),
+        }[fault]
+        step = len(data) // 8 + 1
+        pieces: Iterable[bytes] = (data[at : at + step] for at in range(0, len(data), step))
+        self.close_connection = fault != "slow_body"
+        try:
+            self.wfile.write(start)
+            for each in pieces if fault == "slow_body" else itertools.repeat(piece):
+                self.wfile.write(each)
+                time.sleep(0.2)
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
 
     def _send(self, status: int, value: Any, retry_after: str = "") -> None:
         self._send_text(status, json.dumps(value), retry_after)
@@ -259,7 +285,8 @@ def _spoilt(answer: Any, fault: str) -> Any:
         data.append(data[-1])
     elif fault == "shuffled":
         data.reverse()
-    elif fault in {"nan", "null", "huge", "word"}:
+    elif fault in {"nan", "null", "huge", "huge_whole", "word"}:
         bad = {"nan": math.nan, "null": None, "huge": math.inf, "word": "high"}
+        bad["huge_whole"] = 10**400
         data[0]["probs"] = [bad[fault]]
     return answer

@@ -536,7 +536,7 @@ def test_what_stays_is_an_error_that_says_what_came(fault, said, server, opened)
     assert not failed.value.goes_on
 
 
-@pytest.mark.parametrize("fault", ["nan", "null", "huge"])
+@pytest.mark.parametrize("fault", ["nan", "null", "huge", "huge_whole"])
 def test_a_score_that_is_no_number_fails_only_its_text(fault, server, opened):
     """NaN, null and infinity are told with their prompt; the others of the request count."""
     model = opened(server)
@@ -548,6 +548,26 @@ def test_a_score_that_is_no_number_fails_only_its_text(fault, server, opened):
         model.score(model.encode(many(3)))
     assert failed.value.rewards == dict(enumerate(truth(model, many(3))[1:], start=1))
     assert failed.value.goes_on
+
+
+@pytest.mark.parametrize("drip", ["drip_head", "drip_body", "drip_chunks", "drip_100"])
+def test_a_dripping_server_is_cut_off_at_the_deadline(drip, server, opened):
+    """Bytes that keep coming are no answer, and a header or a `100 Continue` is none either."""
+    model = opened(server, "timeout=1&tries=3&deadline=2")
+    server.faults = [drip] * 3
+
+    with pytest.raises(ScoringError, match=r"no whole answer before the deadline \(2 s\)"):
+        model.score(model.encode(many(1)))
+
+    assert len(server.asked) == 1
+
+
+def test_an_answer_that_takes_long_and_comes_is_taken(server, opened):
+    """The deadline is for the whole request; `timeout` is for silence only."""
+    model = opened(server, "timeout=1&tries=1&deadline=60")
+    server.faults = ["slow_body"]
+
+    assert model.score(model.encode(many(1))).tolist() == truth(model, many(1))
 
 
 def test_a_silent_server_is_waited_for_no_longer_than_said(server, opened):

@@ -85,7 +85,7 @@ def test_the_template_sees_turns_last_question_and_response(read):
         "  Question: {{ prompt }}\n  Answer: {{ response }}\n"
     )
 
-    assert judge.question.text(SAMPLE) == (
+    assert judge.question.texts([SAMPLE])[0] == (
         "[system] be kind\n[user] one?\n[assistant] 1\n[user] two?\n"
         "Question: two?\nAnswer: 2 {{ prompt }}"
     )
@@ -96,7 +96,7 @@ def test_a_template_may_stand_in_a_file_beside(read, tmp_path):
     (tmp_path / "ask.jinja").write_text("Good? {{ response }}")
     judge = read("engine: hf:judge\ntemplate: ask.jinja\nread: {yes: Y, no: N}")
 
-    assert judge.question.text(SAMPLE) == "Good? 2 {{ prompt }}"
+    assert judge.question.texts([SAMPLE])[0] == "Good? 2 {{ prompt }}"
 
 
 def test_all_problems_are_told_at_once_with_their_places(problems):

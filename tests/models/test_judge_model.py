@@ -14,6 +14,7 @@ from test_checkpoint import change_config
 
 from rmcheck.errors import ConformanceError, PartialScoringError, ScoringError, UsageError
 from rmcheck.models.causal_scorer import CausalScorer
+from rmcheck.models.chat_template import ChatTemplate
 from rmcheck.models.judge.engine import answer_seed
 from rmcheck.models.judge.read import Verdict, YesNo, shown_verdict
 from rmcheck.models.judge.template import JudgeTemplate
@@ -309,7 +310,7 @@ def test_whatever_a_response_says_only_the_template_has_special_tokens(pieces):
 def _judge_tokenizer(words=None):
     return JudgeTokenizer(
         words or tiny_models.tokenizer(chat_template=tiny_models.POLICY_TEMPLATE),
-        chat_template=None,
+        chat_template=ChatTemplate(None),
         question=JudgeTemplate("{{ response }}"),
         system="",
         max_length=None,

@@ -9,6 +9,7 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from rmcheck.errors import ConformanceError, ScoringError
+from rmcheck.models.chat_template import ChatTemplate
 from rmcheck.models.model import Sample
 from rmcheck.models.process.tokenizer import TAG, ProcessTokenizer, response_steps
 from rmcheck.pool.pool import Message
@@ -16,7 +17,13 @@ from rmcheck.pool.pool import Message
 
 def tokenizer(words=None, **changes):
     """One that ends steps at line breaks and tags them with a line break."""
-    settings = {"template": None, "max_length": None, "step": "\n", "tag": "\n", "between": ""}
+    settings = {
+        "template": ChatTemplate(None),
+        "max_length": None,
+        "step": "\n",
+        "tag": "\n",
+        "between": "",
+    }
     return ProcessTokenizer(
         words or tiny_models.tokenizer(), **(settings | {"join": "tokens"} | changes)
     )
@@ -230,7 +237,7 @@ def test_only_the_prompt_may_be_cut():
 
 def test_a_template_without_the_response_is_refused():
     """Where the response goes is where the template writes it."""
-    words = tokenizer(template="{{ messages[0].content }}")
+    words = tokenizer(template=ChatTemplate("{{ messages[0].content }}"))
 
     with pytest.raises(ConformanceError, match=r"leaves the response out .*'what is a dog'"):
         words.encode([sample("two")], "error")

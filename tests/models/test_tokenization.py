@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tiny_models import BOS, END
 
 from rmcheck.errors import ConformanceError, ScoringError
+from rmcheck.models.chat_template import ChatTemplate
 from rmcheck.models.model import Sample
 from rmcheck.models.tokenization import ConversationTokenizer, conversation, input_key, pair_texts
 from rmcheck.pool.pool import Message
@@ -23,7 +24,7 @@ def words():
 def made(words, template=None, eos="keep", max_length=None, type_ids=True):
     """A conversation tokenizer."""
     return ConversationTokenizer(
-        words, template=template, eos=eos, max_length=max_length, type_ids=type_ids
+        words, template=ChatTemplate(template), eos=eos, max_length=max_length, type_ids=type_ids
     )
 
 

@@ -61,6 +61,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
         known.DEVICE,
         known.MAX_LENGTH,
         known.TEMPLATE,
+        known.DATE,
         known.EOS,
         known.ATTENTION,
         known.PREFIX,
@@ -78,7 +79,9 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
         self._limit = min((limit for limit in limits if limit is not None), default=None)
         if self._set["template"] == "pair":
             raise UsageError(f"{spec.text}: a text pair has no response to sample; name a template")
-        self._template = chosen_template(spec, self.policy, self._set["template"], self._set["eos"])
+        self._template = chosen_template(
+            spec, self.policy, self._set["template"], self._set["eos"], self._set["date"]
+        )
         check_device(spec.text, self._set["device"])
         self.fingerprint = self._fingerprint(
             self.policy,
@@ -117,11 +120,6 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
         """The reward as a person writes it."""
         over = "mean over response tokens" if self.length_normalised else "sum over response tokens"
         return f"{self.beta:g} * (log policy - log reference), {over}"
-
-    @property
-    def template_source(self) -> str:
-        """Where the chat template comes from."""
-        return self._set["template"] or "the policy tokenizer's own"
 
     @property
     def scorers(self) -> tuple[CausalScorer, CausalScorer]:

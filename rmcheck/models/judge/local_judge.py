@@ -61,7 +61,9 @@ class LocalJudge(JudgeEngine):
         self.checkpoint.check()
         if self._set["template"] == "pair":
             raise UsageError(f"{spec.text}: a judge needs a chat template; template is a file")
-        self._template = chosen_template(spec, self.checkpoint, self._set["template"], "keep")
+        self._template = chosen_template(
+            spec, self.checkpoint, self._set["template"], "keep", self._set["date"]
+        )
         self._limit = token_limit(spec, self.checkpoint, self._set["max_length"])
         self.tolerance = tolerated(self._set["dtype"])
         # Rounding that a batch's shape changes may change a sampled token.
@@ -80,7 +82,7 @@ class LocalJudge(JudgeEngine):
         facts: dict[str, object] = {
             "scheme": f"judge:{self.scheme}",
             "max_length": self._limit,
-            "template": self._template,
+            **self._template.facts,
             "dtype": self._set["dtype"],
             "transformers": installed_version("transformers"),
             **self._facts,
@@ -96,7 +98,7 @@ class LocalJudge(JudgeEngine):
             "path": str(self.checkpoint.path),
             "dtype": self._set["dtype"],
             "quantisation": self.checkpoint.quantisation,
-            "chat template": self._set["template"] or "the tokenizer's own",
+            "chat template": self._template.described(self._set["template"]),
             "max_length": str(self._limit or "no limit"),
             "transformers": installed_version("transformers"),
         }

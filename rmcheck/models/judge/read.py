@@ -1,11 +1,11 @@
 """How a judge's answer becomes a reward: the log-odds of two words, or a number that it writes."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rmcheck.errors import ScoringError
+from rmcheck.models.confined import ConfinedError, confined
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,19 @@ class Score:
         return f"{which} match of {self.pattern!r} in {self.lowest:g} to {self.highest:g}{mean}"
 
     def parsed(self, answer: str) -> float | None:
-        """The number in an answer; None where there is none, or one out of the range."""
-        matches = [match.group(1) for match in re.finditer(self.pattern, answer)]
-        if not matches:
-            return None
+        """The number in an answer; None where there is none, or one out of the range.
+
+        Raises:
+            ScoringError: The pattern takes too long on this answer.
+        """
         try:
-            number = float(matches[-1 if self.last else 0])
+            (match,) = confined("match", [answer], pattern=self.pattern, last=self.last)
+        except ConfinedError as error:
+            raise ScoringError(
+                f"the pattern {self.pattern!r} fails on the answer {answer[:60]!r}: {error}"
+            ) from error
+        try:
+            number = float(match)
         except (TypeError, ValueError):
             return None
         return number if self.lowest <= number <= self.highest else None

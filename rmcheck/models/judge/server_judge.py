@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from math import isfinite
+from sys import float_info
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import urlsplit
 
 from rmcheck.errors import ScoringError, UsageError
+from rmcheck.models import checkpoint_settings as known
+from rmcheck.models.chat_template import ChatTemplate
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.checkpoint_model import loaded
 from rmcheck.models.checkpoint_tokenizer import (
@@ -56,7 +58,8 @@ class ServerJudge(JudgeEngine):
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("model", ("NAME",)),
         Setting("tokenizer", ("DIR",)),
-        Setting("template", ("FILE.jinja",)),
+        known.TEMPLATE,
+        known.DATE,
         Setting("version", ("ANYTHING",)),
         *PATIENCE,
     )
@@ -86,7 +89,7 @@ class ServerJudge(JudgeEngine):
             "model": self._server.model,
             "root": self._server.root,
             "version": self._set["version"],
-            "template": self._template,
+            **self._template.facts,
         }
         if not self._set["version"]:
             facts["address"] = self._client.url
@@ -129,7 +132,8 @@ class ServerJudge(JudgeEngine):
         """Token ids where there is a tokenizer; else the text of the question names it."""
         if self._folder is not None:
             return loaded(self._tokenizer, self.spec).encode(samples, too_long)
-        return [self._encoded(sample) for sample in samples]
+        texts = self._judge.question.texts(samples)
+        return [_encoded(sample, text) for sample, text in zip(samples, texts, strict=True)]
 
     def verdicts(self, batch: Sequence[Encoded], read: YesNo) -> Judged[Verdict]:
         """See `JudgeEngine.verdicts`; sides that are not shown are bounded (`shown_verdict`)."""
@@ -170,7 +174,7 @@ class ServerJudge(JudgeEngine):
         detail = f"{self._client.url} answers as {self._server.model}; API key: {key}"
         server = ConformanceItem("server", "note", detail)
         if self._tokenizer is None:
-            text = self._judge.question.text(samples[0].sample)
+            (text,) = self._judge.question.texts([samples[0].sample])
             return (
                 server,
                 ConformanceItem("question", "note", f"begins {text[:60]!r}, ends {text[-60:]!r}"),
@@ -196,11 +200,6 @@ class ServerJudge(JudgeEngine):
         """Close the connections and release the tokenizer."""
         self._client.close()
         self._tokenizer = None
-
-    def _encoded(self, sample: Sample) -> Encoded:
-        text = self._judge.question.text(sample)
-        digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16)
-        return Encoded(digest.digest(), max(1, len(text) // 4), (), (), 0, sample)
 
     def _asked(
         self,
@@ -276,7 +275,7 @@ class ServerJudge(JudgeEngine):
         except (KeyError, TypeError, ValueError, IndexError, AttributeError):
             shown = {}
         if not shown or not all(
-            isinstance(t, str) and isinstance(p, int | float) and isfinite(p)
+            isinstance(t, str) and isinstance(p, int | float) and abs(p) <= float_info.max
             for t, p in shown.items()
         ):
             path = COMPLETIONS if one.ids else CHAT
@@ -287,20 +286,28 @@ class ServerJudge(JudgeEngine):
 
     def _turns(self, one: Encoded) -> list[dict[str, str]]:
         system = [{"role": "system", "content": self._judge.system}] if self._judge.system else []
-        return [*system, {"role": "user", "content": self._judge.question.text(one.sample)}]
+        (question,) = self._judge.question.texts([one.sample])
+        return [*system, {"role": "user", "content": question}]
 
-    def _tokenizer_folder(self, spec: ModelSpec) -> tuple[Checkpoint | None, str | None]:
+    def _tokenizer_folder(self, spec: ModelSpec) -> tuple[Checkpoint | None, ChatTemplate]:
         named = self._set["tokenizer"]
         if not named:
-            if self._set["template"]:
+            given = [name for name in ("template", "date") if self._set[name]]
+            if given:
                 raise UsageError(
-                    f"{spec.text}: template is for token ids made here; name tokenizer="
+                    f"{spec.text}: {given[0]} is for token ids made here; name tokenizer="
                 )
-            return None, None
+            return None, ChatTemplate(None)
         folder = tokenizer_folder(spec, spec.resolve(named))
         if self._set["template"] == "pair":
             raise UsageError(f"{spec.text}: a judge needs a chat template; template is a file")
-        return folder, chosen_template(spec, folder, self._set["template"], "keep")
+        template, day = self._set["template"], self._set["date"]
+        return folder, chosen_template(spec, folder, template, "keep", day)
+
+
+def _encoded(sample: Sample, text: str) -> Encoded:
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16)
+    return Encoded(digest.digest(), max(1, len(text) // 4), (), (), 0, sample)
 
 
 def _summed(tokens: Iterable[tuple[str, float]]) -> dict[str, float]:

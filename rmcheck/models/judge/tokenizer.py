@@ -6,6 +6,8 @@ from typing import Any
 
 from rmcheck.errors import ConformanceError, ScoringError
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
+from rmcheck.models.chat_template import ChatTemplate
+from rmcheck.models.confined import ConfinedError
 from rmcheck.models.judge.read import YesNo
 from rmcheck.models.judge.template import JudgeTemplate
 from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
@@ -25,7 +27,7 @@ class JudgeTokenizer(ConversationTokenizer):
 
     Args:
         tokenizer: A transformers tokenizer.
-        chat_template: Jinja source of the chat template; None means the tokenizer's own.
+        chat_template: What writes a conversation.
         question: Makes the user turn.
         system: The system turn; empty for none.
         max_length: Most tokens that the model takes; None means no limit.
@@ -42,7 +44,7 @@ class JudgeTokenizer(ConversationTokenizer):
         self,
         tokenizer: Any,
         *,
-        chat_template: str | None,
+        chat_template: ChatTemplate,
         question: JudgeTemplate,
         system: str,
         max_length: int | None,
@@ -124,9 +126,16 @@ class JudgeTokenizer(ConversationTokenizer):
 
     def _ids(self, samples: Sequence[Sample]) -> list[tuple[list[int], list[int]]]:
         before, after = self._frame
-        asked = [self._question.text(sample) for sample in samples]
+        asked = self._question.texts(samples)
         turns = [self._turns(text) for text in asked]
-        texts = self._apply(turns, tokenize=False, generation_prompt=True)
+        try:
+            texts = self._apply(turns, tokenize=False, generation_prompt=True)
+        except ConfinedError as error:
+            sample = samples[error.place]
+            raise ScoringError(
+                f"prompt {sample.prompt_id!r}, response {sample.index}: the judge's chat template "
+                f"refuses this question: {error}"
+            ) from error
         rows = self._plain(texts)
         found = []
         for sample, text, row in zip(samples, texts, rows, strict=True):
@@ -165,7 +174,7 @@ class JudgeTokenizer(ConversationTokenizer):
             if at % 2:
                 ids.append(self._special[part])
             elif part:
-                ids += self._tokenizer(part, add_special_tokens=False, split_special_tokens=True)[
+                ids += self._tokens(part, add_special_tokens=False, split_special_tokens=True)[
                     "input_ids"
                 ]
         return ids
@@ -182,7 +191,7 @@ class JudgeTokenizer(ConversationTokenizer):
         return [token for token in ids if token in known]
 
     def _plain(self, texts: Sequence[str]) -> list[list[int]]:
-        rows: list[list[int]] = self._tokenizer(
+        rows: list[list[int]] = self._tokens(
             list(texts), add_special_tokens=False, return_attention_mask=False
         )["input_ids"]
         return rows

@@ -31,6 +31,7 @@ class TransformersJudge(LocalJudge):
         known.DEVICE,
         known.MAX_LENGTH,
         known.TEMPLATE,
+        known.DATE,
         known.ATTENTION,
         known.PREFIX,
     )

@@ -29,6 +29,7 @@ class VllmJudge(LocalJudge):
         known.DTYPE,
         known.MAX_LENGTH,
         known.TEMPLATE,
+        known.DATE,
         known.GPU_MEMORY,
     )
 

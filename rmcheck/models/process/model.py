@@ -91,6 +91,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
         known.DEVICE,
         known.MAX_LENGTH,
         known.TEMPLATE,
+        known.DATE,
         known.ATTENTION,
         known.PREFIX,
         known.TRUST_REMOTE_CODE,
@@ -106,7 +107,9 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
         self._limit = token_limit(spec, self.checkpoint, self._set["max_length"])
         if self._set["template"] == "pair":
             raise UsageError(f"{spec.text}: a text pair has no place for tags; name a template")
-        self._template = chosen_template(spec, self.checkpoint, self._set["template"], "keep")
+        self._template = chosen_template(
+            spec, self.checkpoint, self._set["template"], "keep", self._set["date"]
+        )
         self._answer_texts = self._named_answers()
         check_device(spec.text, self._set["device"])
         self.fingerprint = self._fingerprint(

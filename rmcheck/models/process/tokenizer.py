@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from rmcheck.errors import ConformanceError, ScoringError
+from rmcheck.models.chat_template import ChatTemplate
 from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.tokenization import ConversationTokenizer, conversation
 
@@ -35,7 +36,7 @@ class ProcessTokenizer(ConversationTokenizer):
 
     Args:
         tokenizer: A transformers tokenizer.
-        template: Jinja source of the chat template; None means the tokenizer's own.
+        template: What writes a conversation.
         max_length: Most tokens the model takes; None means no limit.
         step: Separator of steps in the text of a response.
         tag: What is written behind each step.
@@ -53,7 +54,7 @@ class ProcessTokenizer(ConversationTokenizer):
         self,
         tokenizer: Any,
         *,
-        template: str | None,
+        template: ChatTemplate,
         max_length: int | None,
         step: str,
         tag: str,
@@ -78,7 +79,7 @@ class ProcessTokenizer(ConversationTokenizer):
 
     def ids(self, text: str) -> tuple[int, ...]:
         """Token ids of a text by itself, without special tokens around it."""
-        return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return tuple(self._tokens(text, add_special_tokens=False)["input_ids"])
 
     def steps(self, sample: Sample) -> tuple[str, ...]:
         """The steps of a sample's response, in order."""
@@ -154,7 +155,7 @@ class ProcessTokenizer(ConversationTokenizer):
         self, texts: Sequence[tuple[str, list[str]]]
     ) -> list[tuple[list[int], list[int]]]:
         different = list(dict.fromkeys(t for opening, pieces in texts for t in (opening, *pieces)))
-        rows = self._tokenizer(different, add_special_tokens=False)["input_ids"]
+        rows = self._tokens(different, add_special_tokens=False)["input_ids"]
         known: Mapping[str, list[int]] = dict(zip(different, rows, strict=True))
         tag = list(self.tag_ids)
         tag_marks = [STEP] * (len(tag) - 1) + [TAG]
@@ -172,7 +173,7 @@ class ProcessTokenizer(ConversationTokenizer):
         self, samples: Sequence[Sample], texts: Sequence[tuple[str, list[str]]]
     ) -> list[tuple[list[int], list[int]]]:
         written = [opening + "".join(p + self._tag for p in pieces) for opening, pieces in texts]
-        out = self._tokenizer(written, add_special_tokens=False, return_offsets_mapping=True)
+        out = self._tokens(written, add_special_tokens=False, return_offsets_mapping=True)
         found = []
         for sample, (opening, pieces), ids, offsets in zip(
             samples, texts, out["input_ids"], out["offset_mapping"], strict=True

@@ -7,7 +7,8 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -44,7 +45,7 @@ class Patience:
     Attributes:
         timeout: Seconds that the server may be silent.
         tries: Times that a request is sent at most.
-        deadline: Seconds for a request with all its tries.
+        deadline: Seconds for a request with all its tries, however slowly bytes come.
         first_delay: Seconds before the second try, at most; each further delay may be twice as
             long. The delay is drawn between 0 and that, so that clients do not come back together.
         longest_delay: Seconds between two tries, at most; a `Retry-After` may ask for more.
@@ -71,6 +72,10 @@ class _Answer:
         if not self.status:
             return self.text
         return f"{self.status} {http.client.responses.get(self.status, '')}".strip()
+
+
+class _OverdueError(TimeoutError):
+    """Bytes came, and not all of them before the deadline."""
 
 
 class Client:
@@ -184,7 +189,7 @@ class Client:
         delay = patience.first_delay
         for number in range(1, most + 1):
             left = end - time.monotonic()
-            answer = self._sent(method, path, data, max(0.1, min(patience.timeout, left)))
+            answer = self._sent(method, path, data, max(0.1, min(patience.timeout, left)), end)
             if answer.status and answer.status not in _TRY_AGAIN:
                 return answer
             if number == most or (again and answer.status in _PERHAPS_THE_TEXT):
@@ -198,13 +203,15 @@ class Client:
                 return answer
         return answer
 
-    def _sent(self, method: str, path: str, data: bytes | None, timeout: float) -> _Answer:
+    def _sent(
+        self, method: str, path: str, data: bytes | None, timeout: float, end: float
+    ) -> _Answer:
         """One request, on a kept connection if there is one that the server has not closed."""
         try:
             while True:
                 kept = self._idle.get_nowait()
                 try:
-                    return self._exchange(kept, method, path, data, timeout)
+                    return self._exchange(kept, method, path, data, timeout, end)
                 except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
                     continue
                 except (OSError, http.client.HTTPException) as error:
@@ -212,7 +219,7 @@ class Client:
         except queue.Empty:
             pass
         try:
-            return self._exchange(self._opened(timeout), method, path, data, timeout)
+            return self._exchange(self._opened(timeout), method, path, data, timeout, end)
         except (OSError, http.client.HTTPException) as error:
             return self._silence(error, timeout)
 
@@ -228,6 +235,7 @@ class Client:
         path: str,
         data: bytes | None,
         timeout: float,
+        end: float,
     ) -> _Answer:
         headers = {"Accept": "application/json"}
         if data is not None:
@@ -236,11 +244,13 @@ class Client:
             headers["Authorization"] = f"Bearer {self._key}"
         try:
             connection.timeout = timeout
-            if connection.sock is not None:
-                connection.sock.settimeout(timeout)
-            connection.request(method, self._parts.path + path, data, headers)
-            response = connection.getresponse()
-            raw = response.read(_MOST_BYTES)
+            if connection.sock is None:
+                connection.connect()
+            connection.sock.settimeout(timeout)
+            with _cut_off(connection.sock, end):
+                connection.request(method, self._parts.path + path, data, headers)
+                response = connection.getresponse()
+                raw = response.read(_MOST_BYTES)
             # A length that was announced and did not come is an error only of a full read.
             if response.length:
                 raise http.client.IncompleteRead(raw, response.length)
@@ -255,7 +265,9 @@ class Client:
         return _Answer(response.status, text, {k.lower(): v for k, v in response.getheaders()})
 
     def _silence(self, error: Exception, timeout: float) -> _Answer:
-        if isinstance(error, TimeoutError | socket.timeout):
+        if isinstance(error, _OverdueError):
+            return _Answer(0, str(error), {})
+        if isinstance(error, TimeoutError):
             return _Answer(0, f"no answer in {timeout:.3g} s", {})
         if isinstance(error, http.client.IncompleteRead):
             got = len(error.partial)
@@ -274,6 +286,37 @@ class Client:
             hint = f". It moved to {moved!r}; name that address"
         said = self.says(answer.text) if answer.status else ""
         return UnreachableError(f"{self.url}{path}: {answer.head}{spent}{said}{hint}")
+
+
+@contextmanager
+def _cut_off(sock: socket.socket, end: float) -> Iterator[None]:
+    """Shut a socket down at a time: its own timeout begins again with every byte.
+
+    Raises:
+        _OverdueError: That time came, whatever the end of the bytes was taken for.
+    """
+    seconds = max(0.1, end - time.monotonic())
+    overdue = threading.Event()
+
+    def shut() -> None:
+        overdue.set()
+        with suppress(OSError):  # it may be closed already
+            # Not the method of TLS, which would take part in the protocol.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, shut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        if not overdue.is_set():
+            raise
+        raise _OverdueError(f"no whole answer before the deadline ({seconds:.3g} s)") from error
+    finally:
+        timer.cancel()
+    if overdue.is_set():
+        raise _OverdueError(f"no whole answer before the deadline ({seconds:.3g} s)")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

@@ -171,7 +171,10 @@ def number(value: Any, place: int) -> float:
         return math.nan
     if type(value) not in (float, int):
         raise WrongAnswerError(f"the score of text {place} is {value!r:.60}, not a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:  # JSON may spell a whole number that no float is as large as
+        return math.inf if value > 0 else -math.inf
 
 
 def numbered(values: Any, place: int) -> dict[str, float]:

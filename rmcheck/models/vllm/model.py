@@ -38,6 +38,7 @@ class VllmRewardModel(ClassifierModel):
         known.HEAD,
         known.MAX_LENGTH,
         known.TEMPLATE_OR_PAIR,
+        known.DATE,
         known.EOS,
         known.POSITION,
         Setting("prefix_cache", ("auto", "on", "off"), "auto", closed=True),
