@@ -3,7 +3,7 @@
 import argparse
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,4 +74,5 @@ def opened(
             waiting=Waiting(options.lock_timeout),
             fill=fill or fill_requests,
         )
-        yield runner, [runner.add(path) for path in suite_files(options.suites)]
+        with closing(runner):
+            yield runner, [runner.add(path) for path in suite_files(options.suites)]

@@ -3,39 +3,52 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _PIECE = 4 << 20
-# A process opens the same checkpoint more than once (candidate and golden, many suites); a file
-# that was rewritten has another size, time or inode.
-_known: dict[tuple[str, int, int, int], str] = {}
+# A file that was rewritten has another size, inode, time of writing or time of change: tools that
+# copy or unpack set the first of the two times back, and nothing sets the second.
+_State = tuple[str, int, int, int, int]
+_known: dict[_State, str] = {}
+# A file written again within one tick of its clock looks unchanged, so a digest is remembered only
+# of a file that was left alone for longer than the coarsest tick, the 2 seconds of FAT.
+_SETTLED_NS = 2_000_000_000
+
+
+def _state(path: Path) -> _State:
+    status = path.stat()
+    changed = (status.st_mtime_ns, status.st_ctime_ns)
+    return (str(path.resolve()), status.st_size, *changed, status.st_ino)
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, read in pieces; once a process while the file does not change."""
-    status = path.stat()
-    key = (str(path), status.st_size, status.st_mtime_ns, status.st_ino)
-    if key not in _known:
-        digest = hashlib.sha256()
-        buffer = memoryview(bytearray(_PIECE))
-        with path.open("rb", buffering=0) as file:
-            while read := file.readinto(buffer):
-                digest.update(buffer[:read])
-        _known[key] = digest.hexdigest()
-    return _known[key]
+    """SHA-256 of a file's bytes, read in pieces; remembered while the file does not change."""
+    state, begun = _state(path), time.time_ns()
+    if state in _known:
+        return _known[state]
+    digest = hashlib.sha256()
+    buffer = memoryview(bytearray(_PIECE))
+    with path.open("rb", buffering=0) as file:
+        while read := file.readinto(buffer):
+            digest.update(buffer[:read])
+    found = digest.hexdigest()
+    if max(state[2:4]) < begun - _SETTLED_NS and _state(path) == state:
+        _known[state] = found
+    return found
 
 
 def known_digests() -> list[list[str | int]]:
-    """What `file_digest` knows, for a worker process that would read the same weights again."""
-    return [[*key, digest] for key, digest in _known.items()]
+    """What `file_digest` remembers, for another process that would read the same weights."""
+    return [[*state, digest] for state, digest in _known.items()]
 
 
 def remember_digests(known: Iterable[list[str | int]]) -> None:
     """Take over `known_digests` of another process; a file that changed since is read again."""
-    for path, size, changed, inode, digest in known:
-        _known[str(path), int(size), int(changed), int(inode)] = str(digest)
+    for path, size, written, changed, inode, digest in known:
+        _known[str(path), int(size), int(written), int(changed), int(inode)] = str(digest)
 
 
 def fingerprint(

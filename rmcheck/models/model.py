@@ -129,8 +129,8 @@ class RewardModel(ABC):
         kept: Whether scores are worth keeping between sessions; False where the fingerprint cannot
             see everything that a reward depends on (`python:` without a version), or where
             scoring costs nothing.
-        precomputed: True where rewards were computed elsewhere and are looked up: each row of a pool
-            has its own, also where texts are equal, and no store keeps them a second time.
+        precomputed: True where rewards were computed elsewhere and are looked up: each row of a
+            pool has its own, also where texts are equal, and no store keeps them a second time.
         reads_golden: True for fakes that need the golden reward of a sample.
         shares_prefixes: Whether `score` computes tokens that samples of a batch begin with once,
             and pads nothing. Batches are then made of samples that begin alike.

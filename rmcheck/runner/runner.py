@@ -28,6 +28,7 @@ from rmcheck.runner.serving import names_apart, require_two_engines
 from rmcheck.runner.subjects import Subjects
 from rmcheck.runner.suite_record import suite_record
 from rmcheck.scoring.scorer import fill_requests
+from rmcheck.store.digests import keep_digests, recall_digests
 from rmcheck.store.lock import Waiting
 from rmcheck.store.parts import Provenance
 
@@ -84,6 +85,7 @@ class Runner:
             "golden": golden,
             "serving": serving,
         }
+        recall_digests(store)
         self.models: dict[str, RewardModel] = {
             role: open_model(spec) for role, spec in given.items() if spec is not None
         }
@@ -287,7 +289,8 @@ class Runner:
         return suite_record(loaded, seen, self._subjects, self._scores, self._root).as_dict()
 
     def close(self) -> None:
-        """Release models that tests kept loaded."""
+        """Release models that tests kept loaded, and keep what was found out about their files."""
+        keep_digests(self._scores.kept.folder)
         for scorer in self._scorers.values():
             scorer.close()
 

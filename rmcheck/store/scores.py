@@ -12,6 +12,7 @@ Layout of the folder (see `rmcheck.store.parts` for the columns):
 
     .rmcheck/
       README.md  .gitignore  CACHEDIR.TAG
+      digests.json                              of large files, so that each is hashed once
       scores/<first 16 hex digits of the fingerprint>/
         part-<nanoseconds>-<random>.parquet     never changed once there
         lock                                    held while one process scores

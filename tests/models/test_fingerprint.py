@@ -1,6 +1,7 @@
 """The fingerprint changes whenever a reward could, and not otherwise."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -110,6 +111,7 @@ def test_a_worker_takes_over_what_is_known_and_reads_what_has_changed(tmp_path, 
     """Digests cross a process boundary as plain lists; a rewritten file has another digest."""
     weights = tmp_path / "weights"
     weights.write_bytes(b"one")
+    monkeypatch.setattr("rmcheck.models.fingerprint._SETTLED_NS", -(10**12))
     first = file_digest(weights)
     known = known_digests()
     monkeypatch.setattr("rmcheck.models.fingerprint._known", {})
@@ -120,4 +122,33 @@ def test_a_worker_takes_over_what_is_known_and_reads_what_has_changed(tmp_path, 
         assert file_digest(weights) == first
 
     weights.write_bytes(b"other")
+    assert file_digest(weights) != first
+
+
+def test_a_file_rewritten_in_the_same_instant_is_another_file(tmp_path):
+    """Of a file that was just written nothing is remembered: its times may not tell a change."""
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"one")
+    times = weights.stat()
+    first = file_digest(weights)
+
+    weights.write_bytes(b"two")
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    assert file_digest(weights) != first
+    assert not any(known[0] == str(weights.resolve()) for known in known_digests())
+
+
+def test_a_file_whose_time_of_writing_was_set_back_is_read_again(tmp_path, monkeypatch):
+    """Copying and unpacking keep the time of writing; the time of change tells."""
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"one")
+    monkeypatch.setattr("rmcheck.models.fingerprint._SETTLED_NS", -(10**12))
+    times = weights.stat()
+    first = file_digest(weights)
+
+    while weights.stat().st_ctime_ns == times.st_ctime_ns:
+        weights.write_bytes(b"two")
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+
     assert file_digest(weights) != first
