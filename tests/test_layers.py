@@ -37,7 +37,7 @@ MAY_IMPORT = {room: set(ROOMS[:i]) for i, room in enumerate(ROOMS)}
 DOOR = "__init__"
 ONLY_IN_PLUGIN = {"pytest", "_pytest", "pluggy"}
 # stats is arrays in, estimate out: it has never heard of rewards.
-BOTTOM = {"stats": {"numpy", "scipy"}}
+BOTTOM = {"stats": {"numpy", "scipy", "threadpoolctl"}}
 
 
 def modules() -> list[Path]:

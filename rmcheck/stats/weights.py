@@ -10,6 +10,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from rmcheck.stats.threads import one_thread
+
 Floats = NDArray[np.float64]
 
 # Rows of the weight matrix that are turned into floats at once: about 16 MiB at 2,000 units.
@@ -43,9 +45,10 @@ class ResampleWeights:
         counts = self.counts if units is None else self.counts[:, units]
         out = np.empty((counts.shape[0], sums.shape[1]))
         step = max(1, CHUNK_ELEMENTS // max(1, counts.shape[1]))
-        for start in range(0, counts.shape[0], step):
-            part = slice(start, start + step)
-            np.matmul(counts[part].astype(np.float64), sums, out=out[part])
+        with one_thread():
+            for start in range(0, counts.shape[0], step):
+                part = slice(start, start + step)
+                np.matmul(counts[part].astype(np.float64), sums, out=out[part])
         return out
 
 
