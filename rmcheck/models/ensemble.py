@@ -247,8 +247,8 @@ def _listed(
     if "," not in spec.location and spec.location.endswith((".yaml", ".yml")):
         return read_ensemble_file(spec.path, known)
     texts = spec.location.split(",")
-    members = [Member(t.strip(), f"{spec.text}: member {i}") for i, t in enumerate(texts, 1)]
-    return members, {}
+    named = (f"{spec.text}: member {i}" for i in range(1, len(texts) + 1))
+    return [Member(t.strip(), at, given=True) for t, at in zip(texts, named, strict=True)], {}
 
 
 def _opened(listed: Sequence[Member], spec: ModelSpec) -> list[RewardModel]:
@@ -263,7 +263,9 @@ def _opened(listed: Sequence[Member], spec: ModelSpec) -> list[RewardModel]:
             # Not opened: a file could name itself.
             if member.spec.partition(":")[0] == EnsembleRewardModel.scheme:
                 raise UsageError(_nested(member.spec))
-            opened.append(open_model(member.spec, base=spec.base))
+            opened.append(
+                open_model(member.spec, base=spec.base, given=spec.given and member.given)
+            )
         except (UsageError, ModelError) as error:
             errors.append(error)
             texts.append(f"{member.where}: {error}")

@@ -22,10 +22,12 @@ class Member:
     Attributes:
         spec: `scheme:location?setting=value`.
         where: Where it is named, for messages.
+        given: Whether the spec of the ensemble names it itself, not a file.
     """
 
     spec: str
     where: str
+    given: bool = False
 
 
 def read_ensemble_file(

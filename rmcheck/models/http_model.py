@@ -43,8 +43,8 @@ class HttpRewardModel(RewardModel):
 
     Opening one asks the server who it is; nothing is scored. The conversation is tokenised here,
     and servers that take token ids get these; others get the text that their tokenizer turns into
-    the same ids. The API key is read from the environment variable `RMCHECK_API_KEY` and stands
-    nowhere else.
+    the same ids. The API key is read from the environment variable `RMCHECK_API_KEY`, stands
+    nowhere else, and goes only where `rmcheck.models.servers.address` says.
 
     No address says which weights stand behind it, so scores are not kept between sessions, unless
     the spec states a `version` that its author changes with the weights. What the server tells (its
@@ -83,7 +83,7 @@ class HttpRewardModel(RewardModel):
         self._spec = spec
         self._set = check_settings(spec, self.settings)
         self.spec = spec.text
-        self._client = Client(address(spec), api_key(), self._patience())
+        self._client = Client(address(spec), api_key(spec), self._patience())
         self.server = self._identified()
         self._checkpoint = self._tokenizer_folder()
         self._template = chosen_template(

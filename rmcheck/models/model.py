@@ -136,6 +136,7 @@ class RewardModel(ABC):
             and pads nothing. Batches are then made of samples that begin alike.
         prefix_block: Tokens that such a beginning is shared in whole multiples of.
         largest_batch: Most samples of one call of `score`; None for as many as their tokens allow.
+        given: Whether the user named it; False where a file does, such as a suite.
         conformance: The conformance page, filled by `prove`.
     """
 
@@ -149,6 +150,7 @@ class RewardModel(ABC):
     shares_prefixes: bool = False
     prefix_block: int = 1
     largest_batch: int | None = None
+    given: bool = True
     conformance: tuple[ConformanceItem, ...] = ()
 
     @classmethod

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rmcheck.errors import UnknownModelError, UsageError, near_miss
 from rmcheck.models.model import RewardModel
+from rmcheck.models.servers.unasked import UnaskedError, UnaskedModel
 from rmcheck.models.spec import check_settings, parse_spec
 
 ENTRY_POINT_GROUP = "rmcheck.models"
@@ -34,23 +35,29 @@ def model_schemes() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*_BUILT_IN, *third_party]))
 
 
-def open_model(spec: str, *, base: Path | None = None) -> RewardModel:
+def open_model(spec: str, *, base: Path | None = None, given: bool = True) -> RewardModel:
     """The reward model that a spec names; nothing heavy is imported and no weights are loaded.
 
     Args:
         spec: `scheme:location?setting=value&setting=value`, such as
             `hf:runs/rm-7b/step-4200?dtype=bfloat16`.
         base: Folder that relative paths are relative to; None means the current directory.
+        given: Whether the user named it; False where a file does, such as a suite.
 
     Raises:
         UnknownModelError: No such scheme, or nothing of that kind at the location.
         UsageError: A setting is unknown or has a value it cannot have.
         ConformanceError: The checkpoint can be seen to be wrong without loading it.
     """
-    parsed = parse_spec(spec, (base or Path.cwd()).absolute())
+    parsed = parse_spec(spec, (base or Path.cwd()).absolute(), given=given)
     cls = model_class(parsed.scheme, spec)
     check_settings(parsed, cls.settings)
-    return cls.from_spec(parsed)
+    try:
+        model: RewardModel = cls.from_spec(parsed)
+    except UnaskedError:
+        model = UnaskedModel(spec)
+    model.given = given
+    return model
 
 
 def model_class(scheme: str, spec: str) -> type[RewardModel]:

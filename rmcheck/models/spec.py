@@ -40,6 +40,8 @@ class ModelSpec:
         location: What stands between the first colon and the first question mark.
         settings: Setting name to value; values are percent-decoded.
         base: Folder that relative paths are relative to.
+        given: Whether the user named it, on the command line, in an ini file or in code; False
+            where a suite, a judge or an ensemble file does.
     """
 
     text: str
@@ -47,6 +49,7 @@ class ModelSpec:
     location: str
     settings: Mapping[str, str]
     base: Path
+    given: bool = True
 
     @property
     def path(self) -> Path:
@@ -63,7 +66,7 @@ class ModelSpec:
         return f"{self.text}{joint}{name}={value}"
 
 
-def parse_spec(text: str, base: Path) -> ModelSpec:
+def parse_spec(text: str, base: Path, *, given: bool = True) -> ModelSpec:
     """Take `scheme:location?setting=value` apart.
 
     Raises:
@@ -82,7 +85,7 @@ def parse_spec(text: str, base: Path) -> ModelSpec:
         if name in settings:
             raise UsageError(f"{text}: setting {name!r} is given twice")
         settings[name] = unquote(value)
-    return ModelSpec(text, scheme, location, settings, base)
+    return ModelSpec(text, scheme, location, settings, base, given)
 
 
 def check_settings(spec: ModelSpec, known: Iterable[Setting]) -> dict[str, str]:

@@ -71,6 +71,7 @@ def _runner(config: pytest.Config) -> Runner:
             store=Path(config.rootpath, setting(config, "store") or ".rmcheck"),
             session_folder=_session_folder(config),
             shown_relative_to=config.rootpath,
+            asks=not config.option.collectonly,
         )
     except RmcheckError as error:
         raise pytest.UsageError(str(error)) from error

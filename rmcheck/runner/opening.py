@@ -60,7 +60,7 @@ def open_golden(loaded: LoadedSuite, spec: str, candidate: RewardModel | None) -
             none of.
     """
     with _suite_errors(loaded, "golden", "model"):
-        opened = open_model(spec)
+        opened = open_model(spec, given=False)
         if candidate is not None:
             require_another(candidate, opened, "golden")
         if opened.reads_golden:
@@ -89,7 +89,7 @@ def open_serving(loaded: LoadedSuite, candidate: RewardModel, *, shown: str) -> 
             "rmcheck_serving in the ini file."
         )
     with _suite_errors(loaded, "serving", "model"):
-        opened = open_model(loaded.suite.serving.model)
+        opened = open_model(loaded.suite.serving.model, given=False)
         require_two_engines(candidate, opened)
         return opened
 

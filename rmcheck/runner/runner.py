@@ -12,6 +12,7 @@ from rmcheck.errors import RmcheckError, UsageError
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.model import RewardModel, Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.servers.unasked import asking
 from rmcheck.runner.decisions import Decisions
 from rmcheck.runner.judge import Subject, record, shown
 from rmcheck.runner.loaded import LoadedSuite, PlannedCheck, load
@@ -60,6 +61,7 @@ class Runner:
             serving engine is asked.
         waiting: How to wait for other processes that score the same models.
         fill: Scores the requests of one model, where suites are not adaptive.
+        asks: False where no server is asked anything, because nothing is going to be scored.
 
     Raises:
         UsageError: A model cannot be opened, or the candidate stands in a second role too.
@@ -78,6 +80,7 @@ class Runner:
         compares: bool = True,
         waiting: Waiting | None = None,
         fill: Fill = fill_requests,
+        asks: bool = True,
     ) -> None:
         given = {
             "candidate": candidate,
@@ -86,9 +89,11 @@ class Runner:
             "serving": serving,
         }
         recall_digests(store)
-        self.models: dict[str, RewardModel] = {
-            role: open_model(spec) for role, spec in given.items() if spec is not None
-        }
+        with asking(asks):
+            self.models: dict[str, RewardModel] = {
+                role: open_model(spec) for role, spec in given.items() if spec is not None
+            }
+        self._asks = asks
         if "serving" in self.models:
             require_two_engines(self.models["candidate"], self.models["serving"])
         for role in self.models.keys() & ANOTHER.keys() if compares else ():
@@ -119,8 +124,9 @@ class Runner:
             loaded = load(path)
             if self._compares and not self.has("baseline"):
                 require_baseline(loaded, shown=shown(path, self._root))
-            self._open_golden(loaded)
-            self._open_serving(loaded)
+            with asking(self._asks):
+                self._open_golden(loaded)
+                self._open_serving(loaded)
             self._suites[path] = loaded
             self._prepared = False
         return self._suites[path]
@@ -262,7 +268,9 @@ class Runner:
     def header(self) -> list[str]:
         """Which models are compared, and where scores are kept."""
         names = _names(self.models)
-        named = [f"{role} {names[role]} ({m.fingerprint[:8]})" for role, m in self.models.items()]
+        named = [
+            f"{role} {names[role]} ({m.fingerprint[:8].strip()})" for role, m in self.models.items()
+        ]
         return [
             f"rmcheck: {', '.join(named)}",
             f"rmcheck: store {shown(self._scores.kept.folder, self._root)}",

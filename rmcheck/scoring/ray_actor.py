@@ -29,6 +29,7 @@ class Assignment:
     Attributes:
         spec: The model, as the user named it.
         base: Folder that its relative paths are relative to.
+        given: Whether the user named it, not a file.
         fingerprint: What the model must be.
         store: The `.rmcheck` folder.
         token: A file that the driver wrote beside the scores.
@@ -39,6 +40,7 @@ class Assignment:
 
     spec: str
     base: Path
+    given: bool
     fingerprint: str
     store: Path
     token: Path
@@ -121,7 +123,7 @@ class ScoringActor:
             )
 
     def _opened(self, assignment: Assignment) -> RewardModel:
-        model = open_model(assignment.spec, base=assignment.base)
+        model = open_model(assignment.spec, base=assignment.base, given=assignment.given)
         if model.fingerprint != assignment.fingerprint:
             raise ScoringError(
                 f"{assignment.spec}: is another model here (fingerprint {model.fingerprint[:16]}) "

@@ -121,6 +121,7 @@ class RayEngine:
             assignment = Assignment(
                 model.spec,
                 self._base.absolute(),
+                model.given,
                 model.fingerprint,
                 store.folder.absolute(),
                 token,

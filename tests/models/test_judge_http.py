@@ -17,7 +17,7 @@ from rmcheck.errors import (
 from rmcheck.models.judge.engine import answer_seed
 from rmcheck.models.registry import open_model
 from rmcheck.models.servers import chat
-from rmcheck.models.servers.address import KEY_VARIABLE
+from rmcheck.models.servers.address import HOST_VARIABLE, KEY_VARIABLE
 from rmcheck.models.servers.client import Patience
 
 WORDS = 'read: {yes: [Yes, " Yes"], no: [No]}'
@@ -318,6 +318,7 @@ def test_a_server_that_is_gone_stops_the_run(server, opened, samples):
 def test_the_key_is_sent_and_stands_nowhere(server, opened, samples, monkeypatch):
     """It comes from the environment and is in no message, spec or page."""
     server.key = KEY
+    monkeypatch.setenv(HOST_VARIABLE, "127.0.0.1")
     keyless = opened()
     said = refusal(PartialScoringError, keyless.score, keyless.encode(samples[:1]))
     monkeypatch.setenv(KEY_VARIABLE, KEY)

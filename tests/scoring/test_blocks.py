@@ -108,7 +108,7 @@ def assignment(tmp_path) -> Assignment:
     token = scores.folder / ".token.tmp"
     token.write_text("abc")
     return Assignment(
-        spec, tmp_path, fingerprint, tmp_path / ".rmcheck", token, "abc", "head-node", None
+        spec, tmp_path, True, fingerprint, tmp_path / ".rmcheck", token, "abc", "head-node", None
     )
 
 

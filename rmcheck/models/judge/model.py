@@ -269,7 +269,7 @@ def _remedy(read: Score) -> str:
 
 def _opened(judge: JudgeFile) -> JudgeEngine:
     try:
-        spec = parse_spec(judge.engine, judge.path.parent.absolute())
+        spec = parse_spec(judge.engine, judge.path.parent.absolute(), given=False)
         if spec.scheme not in _ENGINES:
             near = near_miss(spec.scheme, _ENGINES)
             known = ", ".join(f"{name}:" for name in _ENGINES)

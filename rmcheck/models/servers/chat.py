@@ -45,7 +45,8 @@ def chat_client(spec: ModelSpec, values: Mapping[str, str]) -> tuple[Client, int
         whole_number(spec, setting.name, values[setting.name], least=1) for setting in PATIENCE
     )
     patience = Patience(timeout=timeout, tries=tries, deadline=timeout * tries)
-    return Client(address(spec).rstrip("/").removesuffix("/v1"), api_key(), patience), concurrency
+    url = address(spec).rstrip("/").removesuffix("/v1")
+    return Client(url, api_key(spec), patience), concurrency
 
 
 class ChatServer:

@@ -15,6 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rmcheck.errors import ScoringError
+from rmcheck.models.servers.address import KEY_VARIABLE, ApiKey
+from rmcheck.models.servers.unasked import require_asking
 
 # The server understood the request and will not have it: one of its texts is at fault.
 _REFUSED = {400, 413, 422}
@@ -24,6 +26,8 @@ _TRY_AGAIN = {408, 424, 425, 429, 500, 502, 503, 504}
 _PERHAPS_THE_TEXT = {424, 500}
 _MOST_BYTES = 64 << 20
 _SHOWN = 200
+# Shorter keys are words and numbers that an answer may hold by itself.
+_LEAST_KEY = 8
 
 
 class RefusedError(ScoringError):
@@ -86,14 +90,16 @@ class Client:
 
     Args:
         url: `http://host:port` or `https://host`, and a path that all others are below.
-        key: API key, sent as a bearer token; empty sends none. It is in no message.
+        key: API key, sent as a bearer token where it has a text. It is in no message.
         patience: How long a request is tried for.
     """
 
-    def __init__(self, url: str, key: str = "", patience: Patience | None = None) -> None:
+    def __init__(
+        self, url: str, key: ApiKey | None = None, patience: Patience | None = None
+    ) -> None:
         self.url = url.rstrip("/")
         self._parts = urlsplit(self.url)
-        self._key = key
+        self._key, self._withheld = (key.text, key.withheld) if key else ("", "")
         self._patience = patience or Patience()
         self._idle: queue.LifoQueue[http.client.HTTPConnection] = queue.LifoQueue()
         self._stopped = threading.Event()
@@ -108,7 +114,9 @@ class Client:
 
         Raises:
             UnreachableError: There is no server, it fails, or it wants another key.
+            UnaskedError: No server is asked in this run.
         """
+        require_asking(self.url)
         answer = self._tried("GET", path, None, tries=2)
         if not answer.status or answer.status in _TRY_AGAIN | {401, 403}:
             raise self._unreachable(path, answer, "")
@@ -262,6 +270,9 @@ class Client:
         else:
             self._idle.put(connection)
         text = raw.decode("utf-8", "replace")
+        if len(self._key) >= _LEAST_KEY:
+            # Whatever quotes a part of the answer later.
+            text = self.without_key(text)
         return _Answer(response.status, text, {k.lower(): v for k, v in response.getheaders()})
 
     def _silence(self, error: Exception, timeout: float) -> _Answer:
@@ -272,13 +283,15 @@ class Client:
         if isinstance(error, http.client.IncompleteRead):
             got = len(error.partial)
             return _Answer(0, f"the answer broke off after {got} bytes", {})
-        return _Answer(0, f"{type(error).__name__}: {error}", {})
+        return _Answer(0, self.without_key(f"{type(error).__name__}: {error}"), {})
 
     def _unreachable(self, path: str, answer: _Answer, spent: str) -> UnreachableError:
         hint = ""
         if answer.status in {401, 403}:
             given = "which it does not take" if self._key else "and none is set"
-            hint = f". It wants a key, {given}: put it in the environment as RMCHECK_API_KEY"
+            hint = f". It wants a key, {given}: put it in the environment as {KEY_VARIABLE}"
+            if self._withheld:
+                hint = f". It wants a key, and {KEY_VARIABLE} was not sent: {self._withheld}"
         elif answer.status in {404, 405, 501}:
             hint = ". This server has no such endpoint, or no such model"
         elif 300 <= answer.status < 400:
