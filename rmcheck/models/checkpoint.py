@@ -44,6 +44,10 @@ _READ_FILES = (
 )
 _TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt")
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
+_LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "encoder_layers")
+# More than any model has. By such a config labels are named and layers are built before weights are
+# looked at, so that a line of it could fill the memory.
+_MOST = 10_000
 # Their position ids start after the padding id, so that many positions fewer hold tokens.
 _OFFSET_POSITIONS = ("roberta", "camembert", "longformer", "mpnet")
 
@@ -93,6 +97,10 @@ class Checkpoint:
             steps = sorted(p.parent.name for p in self.path.glob("*/config.json"))
             inside = f"; there are checkpoints inside it: {', '.join(steps)}" if steps else ""
             raise UnknownModelError(f"{self.path} has no config.json{inside}")
+        inner = self.config.get("text_config")
+        for config in (self.config, inner if isinstance(inner, dict) else {}):
+            for name in _LAYERS:
+                self._size(config, name, 0)
 
     def fingerprint(self, facts: Mapping[str, object], more_files: Iterable[Path] = ()) -> str:
         """64 hex digits of facts (JSON types), the weights, and all files read beside them."""
@@ -128,7 +136,7 @@ class Checkpoint:
         if isinstance(named, dict) and named:
             return tuple(str(named[key]) for key in sorted(named, key=int))
         # transformers leaves both out of config.json when there are two labels, its default.
-        return tuple(f"LABEL_{i}" for i in range(int(self.config.get("num_labels", 2))))
+        return tuple(f"LABEL_{i}" for i in range(self._size(self.config, "num_labels", 2)))
 
     @cached_property
     def weight_files(self) -> tuple[Path, ...]:
@@ -263,6 +271,22 @@ class Checkpoint:
         if any(word in model_type for word in _OFFSET_POSITIONS):
             return int(self.config.get("pad_token_id") or 0) + 1
         return 0
+
+    def _size(self, config: Mapping[str, Any], name: str, default: int) -> int:
+        """A number of things that a config names.
+
+        Raises:
+            ModelError: It is none, or more than any model has.
+        """
+        value = config.get(name)
+        if value is None:
+            return default
+        if type(value) is not int or not 0 <= value <= _MOST:
+            raise ModelError(
+                f"{self.path / 'config.json'}: {name} is {value!r:.40}; it is a whole number up to "
+                f"{_MOST:,}"
+            )
+        return value
 
     def _check_architecture(self) -> None:
         own_class = "AutoModelForSequenceClassification" in (self.config.get("auto_map") or {})

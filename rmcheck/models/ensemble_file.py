@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rmcheck.errors import Problem, UnknownModelError, UsageError, near_miss
 from rmcheck.models.spec import Setting
+from rmcheck.pool.limits import special_file
 
 if TYPE_CHECKING:
     import yaml
@@ -51,6 +52,8 @@ def read_ensemble_file(
     """
     import yaml
 
+    if wrong := special_file(path):
+        raise UnknownModelError(f"ensemble file {path} {wrong}")
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except OSError as error:

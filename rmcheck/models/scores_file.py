@@ -24,6 +24,7 @@ from rmcheck.models.model import (
     named_prompts,
 )
 from rmcheck.models.spec import ModelSpec
+from rmcheck.pool.limits import Lines, TooLargeError, Unpacked, special_file
 from rmcheck.wording import listed
 
 _REQUIRED = ("prompt_id", "response", "score")
@@ -70,6 +71,7 @@ class ScoresFile(RewardModel):
         self.path = spec.path
         if not self.path.is_file():
             kind = "is a folder, not a file" if self.path.is_dir() else "does not exist"
+            kind = special_file(self.path) or kind
             raise UnknownModelError(f"{spec.text}: {self.path} {kind}")
         self.fingerprint = file_digest(self.path)
         self._table: _Table | None = None
@@ -215,9 +217,11 @@ def _read_json_lines(path: Path, start: bytes) -> Iterator[_Row]:
     with gzip.open(path, "rb") if gzipped else path.open("rb") as file:
         line = 0
         try:
-            for line, text in enumerate(file, start=1):
+            for line, text in enumerate(Lines(file, Unpacked(path) if gzipped else None), start=1):
                 if text.strip():
                     yield line, json.loads(text)
+        except TooLargeError as error:
+            raise ModelError(f"{path}: {error}") from error
         except ValueError as error:
             raise ModelError(f"{path}:{line}: not JSON ({error})") from error
         except (EOFError, OSError, zlib.error) as error:
@@ -232,8 +236,10 @@ def _read_parquet(path: Path) -> tuple[Iterable[_Row], Mapping[bytes, bytes]]:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             metadata = dict(file.schema_arrow.metadata or {})
             names = [n for n in (*_REQUIRED, _KEY) if n in file.schema_arrow.names]
-            columns = [column.to_pylist() for column in file.read(columns=names).columns]
+            columns = _columns(file, names, Unpacked(path))
             present = listed(file.schema_arrow.names, 10)
+    except TooLargeError as error:
+        raise ModelError(f"{path}: {error}") from error
     except (pa.ArrowException, OSError) as error:
         raise ModelError(f"{path}: not a readable Parquet file ({error})") from error
     lacking = [name for name in _REQUIRED if name not in names]
@@ -250,6 +256,16 @@ def _read_parquet(path: Path) -> tuple[Iterable[_Row], Mapping[bytes, bytes]]:
         for number, values in enumerate(zip(*columns, strict=True), start=1)
     )
     return rows, metadata
+
+
+def _columns(file: Any, names: Sequence[str], unpacked: Unpacked) -> list[list[Any]]:
+    """The values of these columns."""
+    columns: list[list[Any]] = [[] for _ in names]
+    for batch in file.iter_batches(columns=names):
+        unpacked.add(batch.nbytes, batch.num_rows)
+        for column, values in zip(columns, batch.columns, strict=True):
+            column += values.to_pylist()
+    return columns
 
 
 def bundle_digest(

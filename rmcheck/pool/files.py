@@ -9,9 +9,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from rmcheck.errors import PoolError, Problem, nearest
+from rmcheck.pool.limits import Lines, TooLargeError, Unpacked, special_file
 from rmcheck.pool.row import RowFault, malformed
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".jsonl.gz", ".ndjson.gz", ".json.gz")
@@ -40,6 +41,8 @@ def data_files(path: Path) -> list[Path]:
         return files
     if not path.exists():
         raise _error(path, f"no such file or folder{_neighbours(path)}")
+    if wrong := special_file(path):
+        raise _error(path, wrong)
     return [path]
 
 
@@ -59,18 +62,19 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
                 yield from _parquet_rows(path)
             elif magic.startswith(GZIP_MAGIC):
                 with gzip.open(file) as unpacked, gzip_errors(path):
-                    yield from _text_rows(path, unpacked)
+                    yield from _text_rows(path, Lines(unpacked, Unpacked(path)))
             else:
-                yield from _text_rows(path, file)
+                yield from _text_rows(path, Lines(file, None))
+    except TooLargeError as error:
+        raise _error(path, str(error)) from error
     except OSError as error:
         raise _error(path, f"cannot be read: {error.strerror or error}") from error
 
 
-def _text_rows(
-    path: Path, file: IO[bytes] | gzip.GzipFile
-) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
+def _text_rows(path: Path, file: Lines) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
     """Rows of JSON Lines or of a JSON list: whichever the first character says."""
-    for number, line in enumerate(file, start=1):
+    lines = iter(file)
+    for number, line in enumerate(lines, start=1):
         text = line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
         if not text.strip():
             continue
@@ -79,7 +83,7 @@ def _text_rows(
         elif text.lstrip().startswith(b"{"):
             yield number, _parsed(text)
             yield from (
-                (n, _parsed(each)) for n, each in enumerate(file, number + 1) if each.strip()
+                (n, _parsed(each)) for n, each in enumerate(lines, number + 1) if each.strip()
             )
         else:
             start = text.strip()[:30]
@@ -126,10 +130,11 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowFault]]
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
+    number, unpacked = 0, Unpacked(path)
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
+                unpacked.add(batch.nbytes, batch.num_rows)
                 for values in batch.to_pylist():
                     number += 1
                     yield number, values

@@ -20,6 +20,7 @@ from rmcheck.pool.files import (
     gzip_errors,
     read_rows,
 )
+from rmcheck.pool.limits import Lines, TooLargeError, Unpacked
 from rmcheck.pool.row import RowFault, malformed
 
 
@@ -42,12 +43,12 @@ def read_prompt_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowFaul
 def _content(path: Path) -> bytes:
     try:
         content = path.read_bytes()
-    except OSError as error:
-        message = f"cannot be read: {error.strerror or error}"
+        if content.startswith(GZIP_MAGIC):
+            with gzip.open(path) as file, gzip_errors(path):
+                content = Lines(file, Unpacked(path)).read()
+    except (OSError, TooLargeError) as error:
+        message = f"cannot be read: {getattr(error, 'strerror', None) or error}"
         raise PoolError([Problem(str(path), message)]) from error
-    if content.startswith(GZIP_MAGIC):
-        with gzip_errors(path):
-            content = gzip.decompress(content)
     return content.removeprefix(BYTE_ORDER_MARK)
 
 

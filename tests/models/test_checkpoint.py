@@ -293,6 +293,16 @@ def test_two_logits_by_default(llama_copy):
     assert "has 2 logits (0 LABEL_0, 1 LABEL_1)" in refusal(llama_copy, ConformanceError)
 
 
+@pytest.mark.parametrize("name", ["num_labels", "num_hidden_layers"])
+@pytest.mark.parametrize("value", [10**9, -1, 2.5, "many"])
+def test_sizes_that_no_model_has_are_refused_unopened(llama_copy, name, value):
+    """A line of config.json would fill the memory with names of labels, or with layers."""
+    change_config(llama_copy, **{"id2label": None, name: value})
+
+    with pytest.raises(ModelError, match=rf"config.json: {name} is .*whole number up to 10,000"):
+        open_model(f"hf:{llama_copy}")
+
+
 def test_no_tokenizer(llama_copy):
     """Weights without a tokenizer say how to save one."""
     for path in llama_copy.glob("tokenizer*"):

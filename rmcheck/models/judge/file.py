@@ -8,6 +8,7 @@ from rmcheck.errors import UnknownModelError, UsageError, near_miss
 from rmcheck.models.judge.nodes import NodeReader, Nodes
 from rmcheck.models.judge.read import Read, Score, YesNo
 from rmcheck.models.judge.template import JudgeTemplate
+from rmcheck.pool.limits import special_file
 
 if TYPE_CHECKING:
     import yaml
@@ -47,6 +48,8 @@ def read_judge_file(path: Path) -> JudgeFile:
     """
     import yaml
 
+    if wrong := special_file(path):
+        raise UnknownModelError(f"judge file {path} {wrong}")
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except OSError as error:
@@ -100,6 +103,9 @@ class _Reader(NodeReader):
         where = given[0]
         if where == "template":
             file = self.path.parent / Path(source).expanduser()
+            if wrong := special_file(file):
+                self.note(node, f"template file {file} {wrong}")
+                return None
             try:
                 source, where = file.read_text(encoding="utf-8"), str(file)
             except (OSError, UnicodeDecodeError) as error:
