@@ -261,8 +261,9 @@ def _read_parquet(path: Path) -> tuple[Iterable[_Row], Mapping[bytes, bytes]]:
 def _columns(file: Any, names: Sequence[str], unpacked: Unpacked) -> list[list[Any]]:
     """The values of these columns."""
     columns: list[list[Any]] = [[] for _ in names]
+    unpacked.add(0, file.metadata.num_rows)
     for batch in file.iter_batches(columns=names):
-        unpacked.add(batch.nbytes, batch.num_rows)
+        unpacked.add(batch.nbytes, 0)
         for column, values in zip(columns, batch.columns, strict=True):
             column += values.to_pylist()
     return columns

@@ -133,8 +133,9 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowFault]]
     number, unpacked = 0, Unpacked(path)
     try:
         with pq.ParquetFile(path) as file:
+            unpacked.add(0, file.metadata.num_rows)
             for batch in file.iter_batches(batch_size=1024):
-                unpacked.add(batch.nbytes, batch.num_rows)
+                unpacked.add(batch.nbytes, 0)
                 for values in batch.to_pylist():
                     number += 1
                     yield number, values
