@@ -23,26 +23,55 @@ def log(tmp_path, monkeypatch):
 
 
 def test_a_log_ends_in_one_sentence(log, capsys):
-    """The columns, the curve and the sentence are printed; over-optimisation is no failure."""
+    """Columns, numbers and the sentence are printed, and no outcome is a failure by itself."""
     assert main(["training", "run.csv", "--golden=judge", "--out=found.json"]) == 0
 
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("run.csv: 40 points; steps 0 to 39, KL up to 30 nats")
     assert "golden 'judge'" in printed[1]
-    assert printed[-1].startswith("Over-optimised from step ")
+    assert any(line.startswith("onset (step)") for line in printed)
+    assert printed[-1].startswith("Falls from step ")
     data = json.loads((log / "found.json").read_text())
     assert data["sentence"] == printed[-1]
     assert data["log"]["columns"]["golden"] == "judge"
+    assert data["outcome"] == "falls"
+    assert data["onset"]["lower"] < data["onset"]["step"] < data["onset"]["upper"]
+    assert {"value", "lower", "upper"} <= set(data["transfer"])
 
 
-def test_a_run_without_a_turn_shows_none(log, capsys):
-    """Without over-optimisation no turn is printed, and a peak beyond the log has no number."""
-    assert main(["training", "run.csv", "--golden=proxy"]) == 0
+def test_a_run_that_follows_shows_no_onset(log, capsys):
+    """Where golden follows no onset is printed, and a peak beyond the log has no number."""
+    assert main(["training", "run.csv", "--golden=proxy", "--unit=1"]) == 0
 
     printed = capsys.readouterr().out
-    assert "golden is highest" not in printed
+    assert "onset" not in printed
     assert "above 30" in printed
-    assert "No sign of over-optimisation up to KL 30" in printed
+    assert "Follows: proxy gained" in printed
+    assert "the transfer is 1 by construction" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--fail-on=stopped,falls"], 1),
+        (["--fail-on=falls"], 1),
+        (["--fail-on=stopped, undecided"], 0),
+        (["--axis=kl", "--fail-on=falls"], 1),
+        ([], 0),
+    ],
+)
+def test_the_outcomes_that_fail_set_the_exit_code(log, arguments, code):
+    """Exit code 1 where the outcome is one of them, so that a pipeline can stop."""
+    assert main(["training", "run.csv", "--golden=judge", *arguments]) == code
+
+
+def test_an_outcome_that_there_is_not_is_refused(log, capsys):
+    """A mistyped outcome would never fail anything; all of them are shown."""
+    with pytest.raises(SystemExit) as stop:
+        main(["training", "run.csv", "--golden=judge", "--fail-on=stoped"])
+
+    assert stop.value.code == 2
+    assert "'stoped'; valid: follows, stopped, falls, undecided" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -52,6 +81,8 @@ def test_a_run_without_a_turn_shows_none(log, capsys):
         (["run.csv", "--golden=jugde"], "Did you mean 'judge'?"),
         (["none.csv"], "none.csv: cannot be read"),
         (["run.csv", "--golden=judge", "--out=none/found.json"], "cannot be written"),
+        (["run.csv", "--golden=judge", "--unit=0"], "--unit is 0; it must be above 0"),
+        (["run.csv", "--golden=judge", "--at-least=nan"], "--at-least is nan; it must be above 0"),
     ],
 )
 def test_wrong_input_is_exit_2(log, capsys, arguments, said):

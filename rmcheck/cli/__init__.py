@@ -34,7 +34,7 @@ COMMANDS = {
     "sample": "sample responses of a policy, or choose those that people should label",
     "power": "how many prompts and responses a suite needs",
     "history": "what earlier checkpoints measured, and what RL made of them",
-    "training": "where an RL run over-optimised, from its log",
+    "training": "whether an RL run went too far, from its log",
 }
 
 
@@ -42,9 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        0 when it did what was asked, 1 when what it compared differs, 2 when something given to it
-        is wrong, 130 after Ctrl-C, 143 after SIGTERM, 141 when its reader went away, as under
-        `| head`.
+        0 when it did what was asked, 1 when what it compared differs or fails, 2 when something
+        given to it is wrong, 130 after Ctrl-C, 143 after SIGTERM, 141 when its reader went away, as
+        under `| head`.
     """
     options = parser(arguments).parse_args(arguments)
     try:

@@ -124,7 +124,12 @@ def _document(path: Path, text: str) -> Any:
 
 
 def _present(cells: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in cells.items() if value is not None}
+    """The cells that hold something; verl's file has all but the step in an object of its own."""
+    inner = cells.get("data")
+    flat = cells
+    if isinstance(inner, dict):
+        flat = {**{name: value for name, value in cells.items() if name != "data"}, **inner}
+    return {name: value for name, value in flat.items() if value is not None}
 
 
 def _is_object(text: str) -> bool:

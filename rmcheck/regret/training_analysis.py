@@ -1,230 +1,197 @@
-"""Where an RL run over-optimised: the training RM keeps rising and the test RM falls."""
+"""Whether golden followed proxy over an RL run, stopped following it, or fell."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from rmcheck.errors import UndefinedMetricError
-from rmcheck.metrics.overoptimization import GaoFit
-from rmcheck.metrics.rewards import Floats
+from rmcheck.regret.rl_curve import RLCurve, rl_curve
 from rmcheck.regret.training_log import TrainingLog
-from rmcheck.stats.turning_point import Trend, block_resampled, smoother
+from rmcheck.regret.training_outcome import HALF, Onset, Outcome, Run, Transfer
+from rmcheck.regret.transfer import Gains, Interval
+from rmcheck.stats.weights import Floats
 
-Outcome = Literal["over-optimised", "no sign", "cannot say"]
+Axis = Literal["step", "kl"]
 
-CONFIDENCE = 0.95
-RESAMPLES = 2_000
-# Longer logs are averaged down to this many points: what the test needs is the noise of a mean.
+# Longer logs are averaged down to this many points: what the tests need is the noise of a mean.
 MAX_POINTS = 200
-# Where a fall of more than this share of golden's gain would have gone unseen, nothing is said.
-MAX_UNSEEN_SHARE = 1 / 3
-_SERIES = ("kl", "proxy", "golden")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A number with the two one-sided 95 % percentile bounds of a moving-block bootstrap."""
-
-    value: float
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True)
-class RLCurve:
-    """Gao's form for RL, golden = start + d (α − β ln d) with d = √KL in √nats.
-
-    Least squares. The form has no intercept because R(0) = 0; what golden gave at the initial
-    policy is not in a log without error, so `start` is fitted with the others.
-
-    Attributes:
-        start: Golden at the initial policy.
-        alpha: α.
-        beta: β; above 0 the curve has a peak.
-        peak_kl: KL of the peak in nats, infinite where there is none.
-        no_peak_share: Share of resamples whose peak lies beyond the largest KL of the log.
-        rms: Root mean square of what it leaves, in golden's units.
-
-    Reference:
-        Gao, Schulman and Hilton 2022, arXiv 2210.10760.
-    """
-
-    start: Interval
-    alpha: Interval
-    beta: Interval
-    peak_kl: Interval
-    no_peak_share: float
-    rms: float
-
-
-@dataclass(frozen=True)
-class Split:
-    """Where the test RM is highest, on a quartic over √KL, and what follows.
-
-    Attributes:
-        step: Step of that turn.
-        kl: KL there in nats.
-        golden_before: Change of golden up to the turn.
-        golden_after: Change of golden from the turn to the end.
-        proxy_after: Change of proxy from the turn to the end.
-        lost_share: Share of `golden_before` that was lost by the end, 0 where golden did not fall
-            and infinite where it had gained nothing. Lower is better.
-        p_golden_falls: Evidence that golden falls from some step to the end (see
-            `rmcheck.stats.turning_point`).
-        p_proxy_rises: Evidence that proxy rises from the turn to the end.
-        p_golden_rises_late: Evidence that golden rises over the second half.
-        p_proxy_rises_late: Evidence that proxy rises over the second half.
-        unseen_fall: Fall of golden over the second half that would just have been seen.
-    """
-
-    step: Interval
-    kl: Interval
-    golden_before: float
-    golden_after: Interval
-    proxy_after: float
-    lost_share: float
-    p_golden_falls: float
-    p_proxy_rises: float
-    p_golden_rises_late: float
-    p_proxy_rises_late: float
-    unseen_fall: float
+MEDIAN_OF = 5
 
 
 @dataclass(frozen=True)
 class TrainingAnalysis:
-    """What a log says about over-optimisation.
+    """What a log says about the reward model that the run was trained on.
 
     Attributes:
-        outcome: `over-optimised`, `no sign` or `cannot say`.
+        outcome: `follows`, `stopped`, `falls` or `undecided`. The first three are wrong in 5 % of
+            runs at most, each.
         sentence: The same in words, with the numbers that it rests on.
         points: Points used, after averaging.
-        curve: Golden over √KL.
-        split: The turn of golden.
+        axis: What the fall and the onset were looked for over, `step` or `kl`.
+        transfer: Gain of golden per gain of proxy. 1 is all of it, higher is better.
+        late_transfer: Golden per proxy over the second half of proxy's climb.
+        proxy_gain: Gain of proxy, in its units.
+        golden_gain: Gain of golden over proxy's climb, in its units.
+        onset: Where it stopped or began to fall; None where it did neither.
+        golden_after: Change of golden from the onset to the end.
+        lost_share: Share of the gain before the onset that was lost by the end; infinite where
+            golden had gained nothing. Lower is better.
+        p_falls: Evidence that golden falls from some point to the end.
+        p_stops: Evidence that golden gains less than half of what proxy does from some point on;
+            1 on unlike scales, where the transfer alone decides.
+        difficulty_correlation: Correlation of the noise of golden and proxy: what easy batches do
+            to both. Where it is above chance it is taken out of golden.
+        kl_reached: Largest KL in nats, smoothed; None where the KL is not known.
+        curve: Golden over √KL; None likewise.
     """
 
     outcome: Outcome
     sentence: str
     points: int
-    curve: RLCurve
-    split: Split
+    axis: Axis
+    transfer: Transfer
+    late_transfer: Interval
+    proxy_gain: Interval
+    golden_gain: Interval
+    onset: Onset | None
+    golden_after: Interval | None
+    lost_share: float | None
+    p_falls: float
+    p_stops: float
+    difficulty_correlation: float
+    kl_reached: float | None
+    curve: RLCurve | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; null where a number is infinite."""
+        """Plain data for JSON; null where a number is infinite or none."""
         found: dict[str, Any] = _finite(asdict(self))
         return found
 
 
-def analyse_training(log: TrainingLog, *, seed: int = 0) -> TrainingAnalysis:
-    """Fit golden over √KL, find its turn, and test whether it falls while proxy rises.
+def analyse_training(
+    log: TrainingLog,
+    *,
+    axis: Axis = "step",
+    unit: float | None = None,
+    at_least: float = HALF,
+    seed: int = 0,
+) -> TrainingAnalysis:
+    """Compare what golden and proxy gained, and look for a fall of golden.
 
-    Over-optimisation is said only where golden falls and proxy rises after the turn, each at 5 %;
-    `no sign` only where a fall of a third of golden's gain would have been seen.
+    - `falls`: golden falls from some point to the end while proxy does not.
+    - `stopped`: proxy rose, and over the run or from some point on golden gained less than half of
+      what proxy gained.
+    - `follows`: proxy rose, and golden gained at least half of what proxy did.
 
     Args:
         log: The run.
+        axis: What a fall and the onset are looked for over.
+        unit: Golden that one unit of proxy is worth where golden follows it in full. Not given, it
+            is 1 where both rewards lie in [0, 1] at nine in ten points, such as two pass rates
+            (one may have a bonus on top); on other scales it is what it was over the first half
+            of proxy's climb.
+        at_least: Share of proxy's gain that golden must keep to follow.
         seed: Of the resampling.
 
     Raises:
-        UndefinedMetricError: Golden or proxy does not vary, or fewer than ten points.
+        UndefinedMetricError: Golden or proxy does not vary, or the axis is the KL and it was not
+            measured.
     """
     log = _averaged(log)
-    golden = _trend(log.golden, "golden", seed)
-    proxy = _trend(log.proxy, "proxy", seed)
-    curve = _rl_curve(log, seed)
-    split = _split(log, golden, proxy, seed)
-    outcome, sentence = _judged(log, split)
-    return TrainingAnalysis(outcome, sentence, log.steps.size, curve, split)
-
-
-def _judged(log: TrainingLog, split: Split) -> tuple[Outcome, str]:
-    falls = split.p_golden_falls <= 1 - CONFIDENCE
-    recovers = split.step.value == log.steps[-1]
-    rises = split.p_proxy_rises <= 1 - CONFIDENCE
-    where = f"step {split.step.value:g}, KL {split.kl.value:.3g}"
-    after = f"golden changed by {split.golden_after.value:+.3g}, proxy by {split.proxy_after:+.3g}"
-    if falls and recovers:
-        return "cannot say", (
-            f"Cannot say: golden falls for a while (p = {split.p_golden_falls:.2g}), and is "
-            "highest again at the end."
+    for name in ("golden", "proxy"):
+        _require_noise(getattr(log, name), name)
+    kl = _smooth_kl(log)
+    if axis == "kl" and kl is None:
+        measured = int(np.isfinite(log.kl).sum())
+        raise UndefinedMetricError(
+            f"KL is known at {measured} of {log.steps.size} points, too few for an axis; "
+            "use --axis=step"
         )
-    if falls and rises:
-        return "over-optimised", (
-            f"Over-optimised from {where}: since then {after} "
-            f"(p = {split.p_golden_falls:.2g} and {split.p_proxy_rises:.2g})."
-        )
-    if falls:
-        return "cannot say", (
-            f"Cannot say: golden falls from {where}, but proxy does not clearly rise after it "
-            f"({after}; p = {split.p_proxy_rises:.2g}), so that is not optimisation going too far."
-        )
-    gain, unseen = split.golden_before, split.unseen_fall
-    if unseen > MAX_UNSEEN_SHARE * gain:
-        return "cannot say", (
-            f"Cannot say: the log is too noisy or too short. A fall of golden by {unseen:.3g} over "
-            f"its second half might not have been seen, and golden gained {gain:.3g} at most."
-        )
-    change = split.golden_before + split.golden_after.value
-    sentence = (
-        f"No sign of over-optimisation up to KL {log.kl[-1]:.3g}: golden changed by {change:+.3g} "
-        f"over the run (p = {split.p_golden_falls:.2g} for a fall; one of {unseen:.3g} over the "
-        "second half would have been seen)."
-    )
-    if split.p_proxy_rises_late <= 1 - CONFIDENCE < split.p_golden_rises_late:
-        sentence += " Over the second half proxy rises and golden does not measurably."
-    return "no sign", sentence
-
-
-def _rl_curve(log: TrainingLog, seed: int) -> RLCurve:
-    d = np.sqrt(log.kl)
-    bend = d * np.log(np.where(d > 0, d, 1.0))
-    design = np.stack([np.ones(d.size), d, -bend], axis=1)
-    solve = np.linalg.pinv(design)
-    found = solve @ log.golden
-    fitted = design @ found
-    drawn = block_resampled(fitted, log.golden, RESAMPLES, seed=seed) @ solve.T
-    with np.errstate(over="ignore"):  # a bend so weak that the peak is beyond all numbers
-        peaks = GaoFit("rl", drawn[:, 1], drawn[:, 2]).peak_distance ** 2
-        own = GaoFit("rl", np.asarray(found[1]), np.asarray(found[2])).peak_distance ** 2
-    return RLCurve(
-        start=_interval(found[0], drawn[:, 0]),
-        alpha=_interval(found[1], drawn[:, 1]),
-        beta=_interval(found[2], drawn[:, 2]),
-        peak_kl=_interval(float(own), peaks),
-        no_peak_share=float(np.mean(peaks > log.kl.max())),
-        rms=float(np.sqrt(np.mean((log.golden - fitted) ** 2))),
+    x = log.steps if axis == "step" or kl is None else kl
+    run = Run(log.steps, x, kl, Gains.of(log.golden, log.proxy, seed=seed), unit, at_least)
+    onset = run.onset
+    return TrainingAnalysis(
+        outcome=run.outcome,
+        sentence=_sentence(run),
+        points=log.steps.size,
+        axis=axis,
+        transfer=run.transfer,
+        late_transfer=run.gains.transfer(2),
+        proxy_gain=run.gains.proxy_gain,
+        golden_gain=run.gains.golden_gain,
+        onset=onset,
+        golden_after=None if onset is None else run.golden_after,
+        lost_share=None if onset is None else run.lost_share,
+        p_falls=run.p_falls,
+        p_stops=run.p_stops,
+        difficulty_correlation=run.gains.difficulty_correlation,
+        kl_reached=None if kl is None else float(kl[-1]),
+        curve=None if kl is None else rl_curve(kl, log.golden, run.gains.noise[0]),
     )
 
 
-def _split(log: TrainingLog, golden: Trend, proxy: Trend, seed: int) -> Split:
-    smooth = smoother(np.sqrt(log.kl))
-    fitted = smooth @ log.golden
-    drawn = block_resampled(fitted, log.golden, RESAMPLES, seed=seed) @ smooth.T
-    turn, turns = int(np.argmax(fitted)), np.argmax(drawn, axis=1)
-    before, after = float(fitted[turn] - fitted[0]), float(fitted[-1] - fitted[turn])
-    proxies = smooth @ log.proxy
-    half = golden.candidate_near(log.steps.size // 2)
-    return Split(
-        step=_interval(log.steps[turn], log.steps[turns]),
-        kl=_interval(log.kl[turn], log.kl[turns]),
-        golden_before=before,
-        golden_after=_interval(after, drawn[:, -1] - drawn.max(axis=1)),
-        proxy_after=float(proxies[-1] - proxies[turn]),
-        lost_share=0.0 if after >= 0 else -after / before if before > 0 else np.inf,
-        p_golden_falls=golden.p_fall,
-        p_proxy_rises=proxy.p_rise_from(proxy.candidate_near(turn)),
-        p_golden_rises_late=golden.p_rise_from(half),
-        p_proxy_rises_late=proxy.p_rise_from(half),
-        unseen_fall=golden.detectable_fall(half, CONFIDENCE),
-    )
+def _sentence(run: Run) -> str:
+    """The outcome in words, with the numbers that it rests on."""
+    gains, onset = run.gains, run.onset
+    said = f"{run.transfer.measure} {_told(run.transfer)}"
+    if run.outcome == "follows":
+        return f"Follows: proxy gained {_told(gains.proxy_gain)}, and {said}."
+    if onset is not None:
+        where = f"step {onset.step:g} [{onset.lower:g}, {onset.upper:g}]"
+        after = f"golden changed by {_told(run.golden_after)} from there to the end"
+        if run.outcome == "falls":
+            return f"Falls from {where}: {after} (p = {run.p_falls:.2g}), and proxy does not fall."
+        return (
+            f"Stopped from {where}: proxy gained {_told(gains.proxy_gain)} over the run, "
+            f"{said}, and {after}."
+        )
+    reasons = {
+        "together": f"golden falls (p = {run.p_falls:.2g}), and proxy falls with it, so that it "
+        "is not optimisation going too far",
+        "recovers": f"golden falls for a while (p = {run.p_falls:.2g}) and is highest again at "
+        "the end",
+        "no gain": f"proxy did not measurably rise ({_told(gains.proxy_gain)}), so that there is "
+        "nothing to follow",
+        "no measure": "proxy and golden have unlike scales, and golden did not measurably rise "
+        f"over the first half of proxy's climb ({_told(gains.transfer(1))} per unit), so that "
+        "nothing says what to expect of the second. --unit says what a unit of proxy is worth",
+        "noise": f"the log is too noisy or too short: {said} lies on both sides of "
+        f"{run.at_least:g}",
+    }
+    return f"Undecided: {reasons[run.reason]}."
 
 
-def _trend(series: Floats, name: str, seed: int) -> Trend:
-    try:
-        return Trend.of(series, seed=seed)
-    except UndefinedMetricError as error:
-        raise UndefinedMetricError(f"{name}: {error}") from None
+def _told(interval: Interval) -> str:
+    return f"{interval.value:.3g} [{interval.lower:.3g}, {interval.upper:.3g}]"
+
+
+def _require_noise(series: Floats, name: str) -> None:
+    """Refuse values between which no noise can be seen, so that no number could have a bound."""
+    grid = np.linspace(-1, 1, series.size)
+    smooth = np.polynomial.Polynomial.fit(grid, series, 4)(grid)
+    if np.sqrt(np.mean((series - smooth) ** 2)) <= 1e-12 * max(1.0, float(np.abs(series).max())):
+        raise UndefinedMetricError(
+            f"{name}: all {series.size} points lie on a smooth curve without any noise "
+            f"(from {series[0]:.4g} to {series[-1]:.4g})"
+        )
+
+
+def _smooth_kl(log: TrainingLog) -> Floats | None:
+    """(T,) KL without its noise: a rising curve through running medians, over all points.
+
+    None where it was measured at too few of them.
+    """
+    if not log.kl_known:
+        return None
+    known = np.flatnonzero(np.isfinite(log.kl))
+    side = MEDIAN_OF // 2
+    padded = np.pad(log.kl[known], side, mode="edge")
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(padded, MEDIAN_OF), axis=1)
+    rising = isotonic_regression(medians).x
+    return np.asarray(np.interp(log.steps, log.steps[known], rising))
 
 
 def _averaged(log: TrainingLog) -> TrainingLog:
@@ -233,17 +200,14 @@ def _averaged(log: TrainingLog) -> TrainingLog:
     if size <= MAX_POINTS:
         return log
     parts = np.array_split(np.arange(size), MAX_POINTS)
-    means = {name: np.array([getattr(log, name)[p].mean() for p in parts]) for name in _SERIES}
-    steps = log.steps[[part[0] for part in parts]]
-    return TrainingLog(
-        log.path, steps, **means, columns=log.columns, left_out=log.left_out, notes=log.notes
+    known = [log.kl[part][np.isfinite(log.kl[part])] for part in parts]
+    return replace(
+        log,
+        steps=log.steps[[part[0] for part in parts]],
+        kl=np.array([values.mean() if values.size else np.nan for values in known]),
+        proxy=np.array([log.proxy[part].mean() for part in parts]),
+        golden=np.array([log.golden[part].mean() for part in parts]),
     )
-
-
-def _interval(value: float, draws: Floats) -> Interval:
-    # The order statistic, not one interpolated between a finite draw and an infinite one.
-    lower, upper = np.quantile(draws, [1 - CONFIDENCE, CONFIDENCE], method="inverted_cdf")
-    return Interval(float(value), min(float(lower), float(value)), max(float(upper), float(value)))
 
 
 def _finite(data: Any) -> Any:

@@ -8,42 +8,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import FileError, Problem, near_miss
+from rmcheck.errors import FileError, Problem
+from rmcheck.regret.log_columns import LogColumns, Role, find_columns
 from rmcheck.regret.log_table import LogRow, read_log_rows
-from rmcheck.wording import listed
-
-Role = Literal["step", "kl", "proxy", "golden"]
-ROLES: tuple[Role, ...] = ("step", "kl", "proxy", "golden")
-
-# Names under which trainers log these, the most telling first. TRL's PPO logs objective/*, its
-# GRPO and RLOO reward and kl; OpenRLHF reward and kl. Not here, because they are something else:
-# objective/rlhf_reward and OpenRLHF's return have the KL penalty in them, and policy/approxkl_avg
-# is the KL from the policy of the step before, not from the initial one.
-KNOWN: Mapping[Role, tuple[str, ...]] = {
-    "step": ("step", "global_step", "_step", "trainer/global_step", "steps", "iteration"),
-    "kl": ("objective/kl", "kl_nats", "kl"),
-    "proxy": ("proxy", "proxy_reward", "objective/scores", "env/reward_mean", "reward"),
-    "golden": (
-        "golden",
-        "gold",
-        "golden_reward",
-        "gold_reward",
-        "eval_golden",
-        "eval/golden",
-        "rewards/golden/mean",
-    ),
-}
-PENALISED = ("objective/rlhf_reward", "return")
-# TRL's GRPO and RLOO, and OpenRLHF, log the mean KL of a token as `kl`, beside one of these.
-PER_TOKEN = "kl"
-LENGTHS = ("completions/mean_length", "response_length", "completion_length")
-# Beside its value, a Weights & Biases export has columns of these for every series.
-RANGE_SUFFIXES = ("__MIN", "__MAX")
 
 MIN_POINTS = 10
 # Estimates from few samples can fall below 0; a column that often does is no divergence.
@@ -58,7 +30,8 @@ class TrainingLog:
     Attributes:
         path: The file.
         steps: (T,) steps, strictly rising.
-        kl: (T,) KL from the initial policy in nats a sequence, 0 or more.
+        kl: (T,) KL from the initial policy in nats a sequence, 0 or more; NaN where the log does
+            not say.
         proxy: (T,) mean reward of the training RM. Higher is better.
         golden: (T,) mean reward of the test RM. Higher is better.
         columns: Role to the column that it was read from.
@@ -75,16 +48,23 @@ class TrainingLog:
     left_out: Mapping[str, int]
     notes: tuple[str, ...]
 
+    @property
+    def kl_known(self) -> bool:
+        """Whether KL was measured often enough to be an axis."""
+        return int(np.isfinite(self.kl).sum()) >= MIN_POINTS
+
 
 def read_training_log(path: Path, columns: Mapping[Role, str] | None = None) -> TrainingLog:
-    """The points of a log: steps at which KL, proxy and golden are all known.
+    """The points of a log: steps at which proxy and golden are known.
 
     Rows of one step are taken together, because trainers log an evaluation in a row of its own.
 
     Args:
-        path: CSV (also of Weights & Biases), JSON Lines, a JSON list, or `trainer_state.json`.
-        columns: Names of columns, for roles whose name is not one of `KNOWN`. A KL column given
-            here is taken in nats a sequence, whatever its name.
+        path: CSV (also of Weights & Biases), JSON Lines (also verl's), a JSON list, or
+            `trainer_state.json`.
+        columns: Names of columns, for roles whose name is not a known one
+            (`rmcheck.regret.log_columns`). A KL column given here is taken in nats a sequence,
+            whatever its name.
 
     Raises:
         FileError: Columns are missing or ambiguous, steps are repeated or out of order, cells are
@@ -93,74 +73,19 @@ def read_training_log(path: Path, columns: Mapping[Role, str] | None = None) -> 
     rows = read_log_rows(path)
     names = list(dict.fromkeys(name for row in rows for name in row.cells))
     problems: list[Problem] = []
-    found = _columns(str(path), names, columns or {}, problems)
+    found = find_columns(str(path), names, columns or {}, problems)
     if problems:
         raise FileError(problems)
-    length = None
-    if "kl" not in (columns or {}) and _plain(found["kl"]) == PER_TOKEN:
-        length = next((name for name in names if _plain(name) in LENGTHS), None)
-    wanted: dict[str, str] = dict(found.items())
-    if length is not None:
-        wanted["length"] = length
+    wanted: dict[str, str] = dict(found.role.items())
+    if found.length is not None:
+        wanted["length"] = found.length
     steps = _Steps(str(path), problems)
     for row in rows:
-        steps.add(row, wanted)
+        steps.add(row, wanted, found.evaluation_step)
     steps.say_problems()
     if problems:
         raise FileError(problems)
-    return _log(str(path), steps, found, length)
-
-
-def _columns(
-    path: str, names: Sequence[str], given: Mapping[Role, str], problems: list[Problem]
-) -> dict[Role, str]:
-    """The column of each role, or a problem for each that has none."""
-    found: dict[Role, str] = {}
-    shown = listed((name for name in names if not name.endswith(RANGE_SUFFIXES)), 100)
-    for role in ROLES:
-        name = given.get(role)
-        if name is not None and name not in names:
-            message = f"no column {name!r} for {role}.{near_miss(name, names)} Columns: {shown}."
-            problems.append(Problem(path, message))
-            continue
-        matches = [name] if name is not None else _known(role, names)
-        if len(matches) == 1:
-            found[role] = matches[0]
-        elif matches:
-            message = f"{role} could be {' or '.join(matches)}; name one with --{role}"
-            problems.append(Problem(path, message))
-        else:
-            problems.append(Problem(path, _missing(role, names, shown)))
-    return found
-
-
-def _known(role: Role, names: Sequence[str]) -> list[str]:
-    """Columns with the first of the known names that occurs."""
-    for known in KNOWN[role]:
-        matches = [name for name in names if _plain(name) == known]
-        if matches:
-            return matches
-    return []
-
-
-def _missing(role: Role, names: Sequence[str], shown: str) -> str:
-    if role == "step" and "Wall time" in names:
-        return (
-            "a TensorBoard export holds one series a file; join the files of KL, proxy and golden "
-            "by their step"
-        )
-    said = f"no column for {role} (known names: {', '.join(KNOWN[role])}). Columns: {shown}."
-    penalised = [name for name in names if _plain(name) in PENALISED]
-    if role == "proxy" and penalised:
-        said += f" {penalised[0]} has the KL penalty in it and is not what the RM said."
-    return f"{said} Name one with --{role}."
-
-
-def _plain(name: str) -> str:
-    """A column name without the run's name and the `train/` that loggers put before it."""
-    if name.endswith(RANGE_SUFFIXES):
-        return name
-    return name.rsplit(" - ", 1)[-1].lower().removeprefix("train/")
+    return _log(str(path), steps, found)
 
 
 class _Steps:
@@ -173,8 +98,10 @@ class _Steps:
         self._problems = problems
         self._wrong: dict[str, list[tuple[LogRow, str]]] = {}
 
-    def add(self, row: LogRow, wanted: Mapping[str, str]) -> None:
+    def add(self, row: LogRow, wanted: Mapping[str, str], evaluation_step: str | None) -> None:
         """Take in what a row says about the wanted columns."""
+        if evaluation_step in row.cells and wanted["step"] not in row.cells:
+            wanted = {**wanted, "step": str(evaluation_step)}
         cells = {role: row.cells[name] for role, name in wanted.items() if name in row.cells}
         measured = [role for role in cells if role not in ("step", "length")]
         if not measured:
@@ -232,44 +159,60 @@ class _Steps:
         return whole
 
 
-def _log(path: str, steps: _Steps, columns: Mapping[Role, str], length: str | None) -> TrainingLog:
+def _log(path: str, steps: _Steps, columns: LogColumns) -> TrainingLog:
     """The points, once nothing is wrong with single rows."""
-    roles = ["kl", "proxy", "golden", *(["length"] if length else [])]
-    points = steps.points(roles)
+    points = steps.points(["proxy", "golden"])
     left_out = "; ".join(f"{count} {reason}" for reason, count in steps.left_out.items())
     if len(points) < MIN_POINTS:
         message = (
-            f"{len(points)} steps have KL, proxy and golden; {MIN_POINTS} are needed"
+            f"{len(points)} steps have proxy and golden; {MIN_POINTS} are needed"
             f"{f' ({left_out})' if left_out else ''}"
         )
         raise FileError([Problem(path, message)])
-    values = {role: np.array([point[role] for point in points.values()]) for role in roles}
-    kl, notes = values["kl"], []
-    if length:
-        kl = kl * values["length"]
-        notes.append(
-            f"{columns['kl']!r} is a mean per token in such a log; multiplied by {length!r}. "
-            "--kl takes a column as nats a sequence"
-        )
-    negative = int((kl < 0).sum())
-    if negative > MAX_NEGATIVE_SHARE * kl.size:
-        message = f"{columns['kl']!r} is below 0 at {negative} of {kl.size} steps, so it is no KL"
-        raise FileError([Problem(path, message)])
-    if negative:
-        notes.append(f"{negative} KL estimates below 0 taken as 0")
-    kl = np.maximum(kl, 0.0)
-    if np.ptp(kl) == 0:
-        raise FileError([Problem(path, f"{columns['kl']!r} is {kl[0]:g} at all {kl.size} steps")])
+    kl, notes = _kl(path, list(points.values()), columns)
     return TrainingLog(
         path=path,
         steps=np.array(list(points)),
         kl=kl,
-        proxy=values["proxy"],
-        golden=values["golden"],
-        columns=dict(columns),
+        proxy=np.array([point["proxy"] for point in points.values()]),
+        golden=np.array([point["golden"] for point in points.values()]),
+        columns=dict(columns.role),
         left_out=dict(steps.left_out),
-        notes=tuple(notes),
+        notes=(*columns.notes, *notes),
     )
+
+
+def _kl(
+    path: str, points: Sequence[Mapping[str, float]], columns: LogColumns
+) -> tuple[NDArray[np.float64], list[str]]:
+    """(T,) KL, NaN where it was not measured, and what was done to it."""
+    nothing = np.full(len(points), np.nan)
+    if "kl" not in columns.role:
+        return nothing, ["no column of the KL was found"]
+    name = columns.role["kl"]
+    lengths = [point.get("length", np.nan) if columns.length else 1.0 for point in points]
+    kl = np.array([point.get("kl", np.nan) for point in points]) * np.array(lengths)
+    # A trainer that measures KL now and then logs 0 in between; KL is 0 at the start only.
+    unmeasured = kl == 0
+    unmeasured[0] = False
+    kl[unmeasured] = np.nan
+    known = np.isfinite(kl)
+    notes = []
+    if unmeasured.any():
+        notes.append(
+            f"{name!r} is exactly 0 at {unmeasured.sum()} steps after the first; taken as not "
+            f"measured there, which leaves {known.sum()}"
+        )
+    negative = int((kl[known] < 0).sum())
+    if negative > MAX_NEGATIVE_SHARE * known.sum():
+        message = f"{name!r} is below 0 at {negative} of {known.sum()} steps, so it is no KL"
+        raise FileError([Problem(path, message)])
+    if negative:
+        notes.append(f"{negative} KL estimates below 0 taken as 0")
+    kl[known] = np.maximum(kl[known], 0.0)
+    if not kl[known].any():
+        return nothing, [*notes, f"{name!r} says nothing about the KL"]
+    return kl, notes
 
 
 def _number(cell: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""Logs of RL runs: every known form is read, garbage is refused, and the turn is found."""
+"""Logs of RL runs: every known form is read, and garbage is refused."""
 
 import csv
 import json
@@ -6,9 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from rmcheck.errors import FileError, UndefinedMetricError
-from rmcheck.regret.training_analysis import analyse_training
-from rmcheck.regret.training_log import TrainingLog, read_training_log
+from rmcheck.errors import FileError
+from rmcheck.regret.training_log import read_training_log
 
 SIZE = 40
 
@@ -105,7 +104,114 @@ def test_ppo_of_trl_is_read(tmp_path):
     assert log.left_out == {"rows without KL, proxy and golden": 1}
 
 
-@pytest.mark.parametrize("length", ["completions/mean_length", "response_length"])
+# What trainers log: a row of training, a row of evaluation, and what is read from them.
+KL, PROXY, GOLDEN = "<kl>", "<proxy>", "<golden>"
+TRAINERS = {
+    "TRL, GRPO": (
+        {"step": "<step>", "reward": PROXY, "rewards/rm/mean": PROXY, "kl": KL, "loss": 0.1},
+        {"step": "<step>", "eval_golden": GOLDEN, "eval_loss": 0.2, "eval_runtime": 3.0},
+    ),
+    "TRL, on Weights & Biases": (
+        {"train/global_step": "<step>", "_step": "<row>", "train/reward": PROXY, "train/kl": KL},
+        {"train/global_step": "<step>", "_step": "<row>", "eval/golden": GOLDEN},
+    ),
+    "OpenRLHF": (
+        {"train/global_step": "<step>", "train/reward": PROXY, "train/return": 9.0, "train/kl": KL},
+        {"eval/global_step": "<step>", "eval/eval_math_pass1": GOLDEN, "eval/eval_num_samples": 9},
+    ),
+    "verl": (
+        {
+            "training/global_step": "<step>",
+            "critic/score/mean": PROXY,
+            "critic/score/max": 1.0,
+            "critic/rewards/mean": 9.0,
+            "actor/kl_loss": KL,
+            "actor/ppo_kl": 0.001,
+        },
+        {
+            "training/global_step": "<step>",
+            "val-core/openai/gsm8k/acc/mean@4": GOLDEN,
+            "val-core/openai/gsm8k/acc/best@4/mean": 1.0,
+            "val-aux/openai/gsm8k/reward/mean@4": 9.0,
+        },
+    ),
+    "slime": (
+        {"rollout/step": "<step>", "rollout/raw_reward": PROXY, "rollout/rewards": 0.0},
+        {"eval/step": "<step>", "eval/aime": GOLDEN, "eval/aime-truncated_ratio": 0.1},
+    ),
+    "plain": (
+        {"step": "<step>", "proxy_reward": PROXY, "true_reward": GOLDEN, "kl_to_ref": KL},
+        {},
+    ),
+}  # fmt: skip
+
+
+def as_logged(trainer, rows):
+    """The rows as this trainer logs them."""
+    out = []
+    for row in rows:
+        for form in TRAINERS[trainer]:
+            known = {f"<{key}>": value for key, value in {**row, "row": len(out)}.items()}
+            out += [{name: known.get(value, value) for name, value in form.items()}] if form else []
+    return out
+
+
+@pytest.mark.parametrize("trainer", TRAINERS)
+def test_what_trainers_log_is_found_without_flags(tmp_path, trainer):
+    """Step, proxy and golden are those of the run under the names of each trainer."""
+    rows = a_run()
+
+    log = read_training_log(write_lines(tmp_path / "log.jsonl", as_logged(trainer, rows)))
+
+    assert log.steps.tolist() == [row["step"] for row in rows]
+    assert log.proxy.tolist() == [row["proxy"] for row in rows]
+    assert log.golden.tolist() == [row["golden"] for row in rows]
+    assert ("kl" in log.columns) == (trainer != "slime")
+
+
+def test_a_file_of_verl_is_read(tmp_path):
+    """Its rows hold the step and, in an object of their own, the rest."""
+    rows = [
+        {"step": row["step"], "data": {"critic/score/mean": row["proxy"], "golden": row["golden"]}}
+        for row in a_run()
+    ]
+
+    log = read_training_log(write_lines(tmp_path / "log.jsonl", rows))
+
+    assert log.golden.tolist() == [row["golden"] for row in a_run()]
+
+
+def test_several_evaluations_are_ambiguous(tmp_path):
+    """Which of them is golden is for the user to say; all are shown."""
+    logged = [{**row, "eval/aime": 1.0} if "eval/gsm8k" in row else row
+              for row in renamed(a_run(), golden="eval/gsm8k")]  # fmt: skip
+
+    said = refused(write_lines(tmp_path / "log.jsonl", logged))
+
+    assert "golden could be eval/gsm8k or eval/aime; name one with --golden" in said
+
+
+def test_the_reward_of_the_training_on_other_prompts_is_told(tmp_path):
+    """`eval_reward` is taken where there is nothing else, with what it is."""
+    log = read_training_log(
+        write_lines(tmp_path / "a.jsonl", renamed(a_run(), golden="eval_reward"))
+    )
+
+    assert "'eval_reward' is what the reward of the training says on other prompts" in log.notes[-1]
+
+
+def test_reward_functions_are_offered_as_golden(tmp_path):
+    """Where no golden is found, TRL's reward functions are candidates, and none is taken."""
+    rows = renamed(a_run(), golden="rewards/verifier/mean")
+
+    said = refused(write_lines(tmp_path / "a.jsonl", rows))
+
+    assert "A reward function of weight 0 in training can be golden: rewards/verifier/mean" in said
+
+
+@pytest.mark.parametrize(
+    "length", ["completions/mean_length", "response_length", "response_length/mean"]
+)
 def test_a_kl_per_token_becomes_one_per_sequence(tmp_path, length):
     """TRL's GRPO and OpenRLHF log the KL of a token; it is multiplied by the length, and told."""
     rows = [{**row, "kl": row["kl"] / 50, length: 50.0} for row in renamed(a_run(), proxy="reward")]
@@ -151,7 +257,6 @@ def test_missing_and_ambiguous_columns_are_all_told(tmp_path):
 
     said = refused(write_csv(tmp_path / "a.csv", rows))
 
-    assert "no column for kl" in said
     assert "no column for golden" in said
     assert "Name one with --golden" in said
     assert "proxy could be a - reward or b - reward; name one with --proxy" in said
@@ -253,134 +358,40 @@ def test_too_few_points_are_refused(tmp_path):
 
     said = refused(write_lines(tmp_path / "a.jsonl", rows))
 
-    assert "9 steps have KL, proxy and golden; 10 are needed (31 steps without golden)" in said
+    assert "9 steps have proxy and golden; 10 are needed (31 steps without golden)" in said
 
 
 def test_a_kl_that_is_none_is_refused(tmp_path):
-    """Now and then an estimate below 0 is taken as 0; many of them, or a constant, are no KL."""
+    """Now and then an estimate below 0 is taken as 0; many of them are no KL."""
     rows = a_run()
     rows[0]["kl"] = -0.1
     few = read_training_log(write_lines(tmp_path / "few.jsonl", rows))
     negative = write_lines(tmp_path / "a.jsonl", [{**row, "kl": -row["kl"]} for row in rows])
-    constant = write_lines(tmp_path / "b.jsonl", [{**row, "kl": 0.0} for row in rows])
 
     assert few.kl[0] == 0
     assert few.notes == ("1 KL estimates below 0 taken as 0",)
     assert "is below 0 at 39 of 40 steps" in refused(negative)
-    assert "'kl' is 0 at all 40 steps" in refused(constant)
 
 
-def log_of(rows):
-    """The rows as they would be read."""
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    steps = columns.pop("step").astype(float)
-    return TrainingLog("run.csv", steps, **columns, columns={}, left_out={}, notes=())
-
-
-def test_an_over_optimised_run_is_found_where_it_is():
-    """Golden with a peak at d* = exp(1/0.5 − 1), KL 7.39, is said to fall from about there."""
-    found = analyse_training(log_of(a_run()))
-
-    assert found.outcome == "over-optimised"
-    assert found.sentence.startswith(f"Over-optimised from step {found.split.step.value:g}")
-    assert found.curve.alpha.value == pytest.approx(1.0, abs=0.06)
-    assert found.curve.beta.value == pytest.approx(0.5, abs=0.03)
-    assert found.curve.start.value == pytest.approx(1.0, abs=0.1)
-    assert found.curve.peak_kl.lower < np.exp(2) < found.curve.peak_kl.upper
-    assert found.split.kl.value == pytest.approx(np.exp(2), abs=1.5)
-    assert found.split.golden_after.upper < 0
-    # The gain at the peak is β d* = 1.359, of which d = √30 keeps .819.
-    assert found.split.lost_share == pytest.approx(1 - 0.8193 / 1.3591, abs=0.05)
-
-
-def test_noise_free_coefficients_are_recovered():
-    """Least squares gives α, β and the golden of the initial policy back."""
-    curve = analyse_training(log_of(a_run(noise=1e-9))).curve
-
-    assert [curve.start.value, curve.alpha.value, curve.beta.value] == pytest.approx(
-        [1.0, 1.0, 0.5], abs=1e-6
-    )
-    assert curve.peak_kl.value == pytest.approx(np.exp(2), rel=1e-6)
-    assert curve.rms < 1e-8
-
-
-def test_a_run_that_only_rises_shows_no_sign():
-    """Golden that keeps rising has no peak, and the sentence says what would have been seen."""
-    found = analyse_training(log_of(a_run(beta=0.1)))
-
-    assert found.outcome == "no sign"
-    assert found.split.p_golden_falls > 0.5
-    assert "would have been seen" in found.sentence
-
-
-def test_a_golden_that_stalls_is_said_to():
-    """Golden that stays at its plateau while proxy rises has not fallen, and the split is told."""
-    rng = np.random.default_rng(1)
-    t = np.linspace(0, 1, 60)
-    golden = np.minimum(3 * t, 1) + 0.03 * rng.normal(size=60)
-    proxy = t + 0.03 * rng.normal(size=60)
-
-    found = analyse_training(TrainingLog("run", t, 25 * t, proxy, golden, {}, {}, ()))
-
-    assert found.outcome == "no sign"
-    assert found.sentence.endswith("proxy rises and golden does not measurably.")
-
-
-def test_a_noisy_run_cannot_be_said():
-    """Where a fall of a third of the gain would go unseen, neither outcome is claimed."""
-    found = analyse_training(log_of(a_run(noise=1.5)))
-
-    assert found.outcome == "cannot say"
-    assert "too noisy or too short" in found.sentence
-
-
-def test_golden_that_falls_with_the_proxy_is_not_over_optimisation():
-    """Where proxy falls as well after the turn, something else went wrong."""
-    rows = [{**row, "proxy": row["golden"]} for row in a_run()]
-
-    found = analyse_training(log_of(rows))
-
-    assert found.outcome == "cannot say"
-    assert "proxy does not clearly rise" in found.sentence
-
-
-def test_false_alarms_are_rare_on_runs_that_do_not_over_optimise():
-    """Rising, saturating and flat golden are called over-optimised in 5 % of runs at most."""
-    rng = np.random.default_rng(7)
-    t = np.linspace(0, 1, 20)
-    false = []
-    for curve in (t, 1 - np.exp(-5 * t), 0 * t):
-        for _ in range(60):
-            golden, proxy = curve + 0.1 * rng.normal(size=20), t + 0.1 * rng.normal(size=20)
-            log = TrainingLog("run", t, 25 * t, proxy, golden, {}, {}, ())
-            false.append(analyse_training(log).outcome == "over-optimised")
-
-    # Monte-Carlo error of .05 at 180 runs is .016.
-    assert np.mean(false) <= 0.05 + 2 * 0.016
-
-
-def test_long_logs_are_averaged():
-    """A log of 3,000 steps is brought down to 200 points with the same answer."""
-    found = analyse_training(log_of(a_run(size=3000, noise=0.3)))
-
-    assert found.points == 200
-    assert found.outcome == "over-optimised"
-    assert found.split.kl.lower < np.exp(2) + 1
-    assert found.split.kl.upper > np.exp(2) - 1
-
-
-def test_a_series_without_variation_is_refused():
-    """Golden or proxy that never changes gives an error with its name, never a number."""
+def test_a_kl_of_exactly_0_was_not_measured(tmp_path):
+    """Trainers that measure KL now and then log 0 in between; only the first step is at KL 0."""
     rows = a_run()
+    for i, row in enumerate(rows):
+        row["kl"] = row["kl"] if i % 10 == 0 else 0.0
+    log = read_training_log(write_lines(tmp_path / "a.jsonl", rows))
 
-    for name in ("golden", "proxy"):
-        with pytest.raises(UndefinedMetricError, match=f"{name}: .* without any noise"):
-            analyse_training(log_of([{**row, name: 0.5} for row in rows]))
+    assert np.flatnonzero(np.isfinite(log.kl)).tolist() == [0, 10, 20, 30]
+    assert log.steps.size == SIZE
+    assert "'kl' is exactly 0 at 36 steps after the first; taken as not measured" in log.notes[0]
+    assert not log.kl_known
 
 
-def test_an_analysis_is_plain_json():
-    """Infinite numbers become null."""
-    data = analyse_training(log_of(a_run(beta=-0.1))).as_dict()
+def test_a_log_without_kl_is_read(tmp_path):
+    """Without a column, or with one that is always 0, the KL is not known, and that is told."""
+    without = read_training_log(write_lines(tmp_path / "a.jsonl", renamed(a_run(), kl=None)))
+    zero = write_lines(tmp_path / "b.jsonl", [{**row, "kl": 0.0} for row in a_run()])
 
-    assert data["curve"]["peak_kl"]["value"] is None
-    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    assert not np.isfinite(without.kl).any()
+    assert without.notes == ("no column of the KL was found",)
+    assert not read_training_log(zero).kl_known
+    assert read_training_log(zero).notes[-1] == "'kl' says nothing about the KL"
