@@ -12,10 +12,16 @@ from rmcheck.stats.estimate import Estimate
 
 @dataclass(frozen=True)
 class WorstOf(Distribution):
-    """The smallest (or largest) of several values, bounds corrected for looking at all.
+    """The smallest (or largest) of several values, or the one that has `better` worse ones.
 
-    Each bound is taken at a level corrected by Bonferroni for the number of slices, so that all
-    hold at once: the lower bound holds for the smallest value whichever slice it turns out to be.
+    With `better` = 0 the good side is an intersection-union test: the worst of k values is good
+    only if all are, and the worst of their bounds at level α says so with an error of α, whatever
+    k. Where `better` values may be bad, one of `better` + 1 bad ones must look good by chance for
+    an error, so each bound is taken at α / (`better` + 1). The bad side says that some slice of
+    k − `better` good ones is bad: there each bound is taken at α / (k − `better`) (Bonferroni).
+
+    Reference:
+        Berger 1982, Technometrics 24:295-300.
 
     Attributes:
         parts: What is known of each slice's value.
@@ -28,18 +34,24 @@ class WorstOf(Distribution):
     better: int = 0
 
     def bound(self, level: float) -> float:
-        """The bound in this place, from the worst, among all bounds at a corrected level."""
-        k = len(self.parts)
-        each = level / k if level < 0.5 else 1 - (1 - level) / k
+        """The bound in this place, from the worst, among the bounds of all at their level."""
+        looks = self._looks(good=(level < 0.5) == self.smallest)
+        each = level / looks if level < 0.5 else 1 - (1 - level) / looks
         bounds = [part.bound(each) for part in self.parts]
         return sorted(bounds, reverse=not self.smallest)[self.better]
 
     def level(self, at: float) -> float:
         """`bound` solved for its level; never more certain than the correction allows."""
-        k = len(self.parts)
         levels = [part.level(at) for part in self.parts]
         extreme = sorted(levels, reverse=self.smallest)[self.better]
-        return 1 - min(0.5, k * (1 - extreme)) if extreme > 0.5 else min(0.5, k * extreme)
+        looks = self._looks(good=(extreme < 0.5) == self.smallest)
+        if extreme > 0.5:
+            return 1 - min(0.5, looks * (1 - extreme))
+        return min(0.5, looks * extreme)
+
+    def _looks(self, *, good: bool) -> int:
+        """Slices of which one alone would make a bound wrong, on the good or the bad side."""
+        return self.better + 1 if good else len(self.parts) - self.better
 
 
 def worst_slice(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rmcheck.stats.bootstrap import Distribution
-from rmcheck.stats.conformal import Hull, jackknife_plus, range_guard, rows_needed
+from rmcheck.stats.conformal import Hull, jackknife_plus, no_smaller, range_guard, rows_needed
 from rmcheck.store.calibration import CalibrationTable
 
 # Gives the past reward models that were measured by the same method, by its name.
@@ -89,9 +89,12 @@ class Calibration:
             concerns = (f"cannot be calibrated: {short}",) if self.required else ()
             return Calibrated(value, inner, concerns, f"not calibrated, {short}")
         features, regrets, new = self.table.features, self.table.regrets, np.array([value])
-        past = jackknife_plus(features, regrets, new)
         slope = float(np.polyfit(features[:, 0], regrets, 1)[0]) if np.ptp(features) else 0.0
-        sampled = Line(inner, slope, past.prediction - slope * value)
-        outside = range_guard(features, new, ["the prediction before calibration"])
         note = f"calibrated on {known}; {value:.3f} before"
+        if slope >= 0 and value < features.min():
+            new = no_smaller(features, new)
+            note += f", better than all of them and taken as the best, {new[0]:.3f}"
+        past = jackknife_plus(features, regrets, new)
+        sampled = Line(inner, slope, past.prediction - slope * float(new[0]))
+        outside = range_guard(features, new, ["the prediction before calibration"])
         return Calibrated(past.prediction, Hull((past, sampled)), outside, note)

@@ -153,6 +153,19 @@ def range_guard(features: Floats, new: Floats, names: Sequence[str]) -> tuple[st
     )
 
 
+def no_smaller(features: Floats, new: Floats) -> Floats:
+    """(F,) features of the new row, those below all past ones moved up to the smallest of these.
+
+    Where a larger feature goes with a larger target this is the safe side: a row better than all
+    past ones is told what the best of them would have been told.
+
+    Args:
+        features: (M, F) of the past rows.
+        new: (F,) features of the new row.
+    """
+    return np.asarray(np.maximum(new, features.min(axis=0)))
+
+
 def _between(upper: float, lower: float) -> float:
     """One level from the one that upper bounds give and the one that lower bounds give."""
     if upper >= 0.5:

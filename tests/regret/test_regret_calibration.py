@@ -82,11 +82,28 @@ def test_too_few_past_models_are_a_concern_where_calibration_is_asked_for():
     assert found.estimate.concerns[0].startswith("cannot be calibrated: 8 past RMs")
 
 
-def test_a_prediction_outside_the_past_is_a_concern():
+@pytest.mark.parametrize(
+    ("predictions", "regrets"),
+    [
+        (np.linspace(0.05, 0.1, 20), np.linspace(0.05, 0.1, 20)),  # worse than all past ones
+        (np.linspace(0.5, 0.9, 20), np.linspace(0.9, 0.5, 20)),  # better, where better was worse
+    ],
+)
+def test_a_prediction_outside_the_past_is_a_concern(predictions, regrets):
     """Nothing is known about reward models unlike all before."""
-    found = predicted(table(np.linspace(0.5, 0.9, 20), np.linspace(0.5, 0.9, 20)))
+    found = predicted(table(predictions, regrets))
 
     assert any("outside the 20 past ones" in concern for concern in found.estimate.concerns)
+
+
+def test_a_prediction_better_than_all_past_ones_is_taken_as_the_best_of_them():
+    """The safe side: it can pass, and is never told less than the best past model was."""
+    predictions = np.linspace(0.5, 0.9, 20)
+    found = predicted(table(predictions, predictions))
+
+    assert found.estimate.concerns == ()
+    assert found.estimate.value == pytest.approx(0.5)
+    assert "better than all of them and taken as the best, 0.500" in found.note
 
 
 def test_other_predictors_are_not_calibrated():

@@ -15,6 +15,7 @@ from rmcheck.stats.conformal import (
     JackknifePlus,
     jackknife_plus,
     left_one_out_bounds,
+    no_smaller,
     range_guard,
     rows_needed,
 )
@@ -217,6 +218,13 @@ def test_a_new_row_outside_the_past_ones_is_named():
 
     assert found == ("ndr_2 is 0.9, outside the 3 past ones (0.2 to 0.8)",)
     assert range_guard(past, past[1], ["ndr_2", "tail_excess"]) == ()
+
+
+def test_features_below_all_past_ones_can_be_taken_as_the_smallest():
+    """Only those, and only upwards."""
+    past = np.array([[0.2, 1.0], [0.8, 3.0]])
+
+    assert no_smaller(past, np.array([0.1, 4.0])).tolist() == [0.2, 4.0]
 
 
 @pytest.mark.parametrize(
