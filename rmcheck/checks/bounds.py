@@ -5,6 +5,7 @@ ordinary resampling in its own way; all else is decided here, once.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.rewards import Floats
 from rmcheck.stats.absolute_sum import absolute_sum
 from rmcheck.stats.bootstrap import Distribution, Statistic
+from rmcheck.stats.conformal import Hull
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
 from rmcheck.stats.simultaneous import largest
+from rmcheck.stats.unseen import Seen, one_more, rule_of_three
 
 
 def defined_value(metric: Metric, totals: Floats, units: int) -> float:
@@ -41,26 +44,57 @@ def drop_sign(metric: Metric) -> float:
     return -1.0 if metric.direction == "higher" else 1.0
 
 
-def reach(metric: Metric, value: float) -> tuple[float, float]:
+def reach(metric: Metric, value: float, *, flat: bool) -> tuple[float, float]:
     """How far down and up one dissenting prompt could move a value that all prompts agree on.
 
-    Only a value at an end of the range can hide dissent: a model that is right on all of n
-    prompts may be wrong on the next. One that is constant has the same value on every prompt.
+    A model that is right on all of n prompts may be wrong on the next. One that gives all responses
+    of a prompt one reward, on every prompt (`flat`), has the same value on every prompt.
     """
-    low, high = metric.range
-    width = _width(metric)
-    return (width if value == high else 0.0, width if value == low else 0.0)
+    if flat:
+        return (0.0, 0.0)
+    low, high = metric.attainable
+    return (max(0.0, value - low), max(0.0, high - value))
 
 
 def drop_reach(metric: Metric, *, same_rewards: bool) -> tuple[float, float]:
     """`reach` of a drop on which all prompts agree; 0 from a model to itself."""
-    width = 0.0 if same_rewards else _width(metric)
+    low, high = metric.attainable
+    width = 0.0 if same_rewards else high - low
     return (width, width)
 
 
-def _width(metric: Metric) -> float:
-    width = metric.range[1] - metric.range[0]
-    return width if np.isfinite(width) else 0.0
+@dataclass(frozen=True, eq=False)
+class Dissent:
+    """The worst and the best unit that may not have been seen; see `rmcheck.stats.unseen`.
+
+    Attributes:
+        missed: (2, K) sums of the units that could have been missed.
+        one_more: (2, K) sums of the unit that each resample has more; None for a drop, whose
+            differences are as often positive as negative where both models are alike.
+    """
+
+    missed: Floats
+    one_more: Floats | None = None
+
+
+def dissent(metric: Metric, seen: Seen, *, flat: bool) -> Dissent | None:
+    """Of a metric; None where it tells none, or where none can be (see `reach`)."""
+    unseen = None if flat else metric.unseen(seen)
+    return None if unseen is None else Dissent(unseen.farthest, unseen.gravest)
+
+
+def drop_dissent(
+    first: tuple[Metric, Seen], second: tuple[Metric, Seen], *, same_rewards: bool
+) -> Dissent | None:
+    """Of a drop: units of ordinary stake that the candidate loses and the baseline wins.
+
+    With the stake of the gravest unit, or one beyond it, no drop would ever be small enough: what
+    is hard for one model is as a rule hard for the other.
+    """
+    ours, theirs = first[0].unseen(first[1]), second[0].unseen(second[1])
+    if ours is None or theirs is None or same_rewards:
+        return None
+    return Dissent(np.hstack([ours.ordinary, theirs.ordinary[::-1]]))
 
 
 def distribution(
@@ -68,6 +102,10 @@ def distribution(
     totals: Floats,
     drawn: Floats,
     resampled: Callable[[bool], Distribution],
+    *,
+    dissent: Dissent | None,
+    units: int,
+    seed: int,
 ) -> Distribution:
     """What resampling says about a statistic.
 
@@ -77,7 +115,15 @@ def distribution(
         drawn: (B, K) totals of each resample.
         resampled: Ordinary resampling, for what is neither a maximum nor a sum of absolute values;
             takes whether the statistic is smooth.
+        dissent: Units that may not have been seen, where no error seen is not no error.
+        units: Number of independent units.
+        seed: Of the resampling.
     """
+    if dissent is not None:
+        rare = rule_of_three(statistic, totals, dissent.missed, units=units)
+        if dissent.one_more is None:
+            return Hull((resampled(True), rare))
+        return Hull((one_more(statistic, totals, drawn, dissent.one_more, seed=seed), rare))
     parts, parts_drawn = statistic.parts(totals), statistic.parts(drawn)
     if parts is not None and parts_drawn is not None:
         found = largest(parts, parts_drawn, between=isinstance(statistic, Difference))

@@ -7,8 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.checks.bounds import (
+    Dissent,
     defined_value,
+    dissent,
     distribution,
+    drop_dissent,
     drop_reach,
     drop_sign,
     estimated,
@@ -22,6 +25,8 @@ from rmcheck.regret.predicted_regret import PredictedRegret
 from rmcheck.stats.bootstrap import Distribution, Exact, Statistic, resample
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
+from rmcheck.stats.student_t import influence_error, student_t
+from rmcheck.stats.unseen import Seen
 from rmcheck.stats.weights import ResampleWeights, draw_weights
 
 
@@ -104,6 +109,7 @@ class Pending:
     """A value whose uncertainty has not been measured yet.
 
     Attributes:
+        metric: The metric, fitted; of a drop, that of the candidate.
         statistic: Gives the value from totals.
         sums: (n, K) sums, one row an independent unit.
         units: (n,) numbers of these units in the pool.
@@ -112,6 +118,7 @@ class Pending:
         value: The value.
         studentised: See `Metric.studentised`.
         reach: See `rmcheck.stats.bootstrap.resample`.
+        dissent: Units that may not have been seen, where the metric tells them.
         concerns: Reasons not to decide on the value.
         left_out: Prompts that had too few responses to take part.
         facts: Further numbers of the metric.
@@ -121,6 +128,7 @@ class Pending:
         exact: See `Metric.exact`.
     """
 
+    metric: Metric
     statistic: Statistic
     sums: Floats
     units: NDArray[np.int64]
@@ -129,6 +137,7 @@ class Pending:
     value: float
     studentised: bool
     reach: tuple[float, float]
+    dissent: Dissent | None
     concerns: tuple[str, ...]
     left_out: int
     facts: Mapping[str, float]
@@ -154,7 +163,9 @@ def pending(
         raise UndefinedMetricError(f"{fitted.name}: no prompt has enough responses to be measured")
     totals = rows.sum(axis=0)
     value = defined_value(fitted, totals, len(rows))
+    flat = not rewards.varies()[mask & took_part].any()
     return Pending(
+        metric=fitted,
         statistic=fitted,
         sums=rows,
         units=units,
@@ -162,7 +173,8 @@ def pending(
         sampling=sampling or Sampling(),
         value=value,
         studentised=fitted.studentised,
-        reach=reach(fitted, value),
+        reach=reach(fitted, value, flat=flat),
+        dissent=dissent(fitted, Seen.of(rows), flat=flat),
         concerns=fitted.concerns(rows),
         left_out=int((mask & ~took_part).sum()),
         facts=fitted.facts(totals),
@@ -186,12 +198,14 @@ def pending_drop(
     second = pending(metric, baseline, where=where, sampling=sampling)
     sign = drop_sign(metric)
     same = np.array_equal(candidate.proxy, baseline.proxy)
+    halves = [(part.metric, Seen.of(part.sums)) for part in (first, second)]
     return replace(
         first,
         statistic=Difference(first.statistic, second.statistic, first.sums.shape[1], sign),
         sums=np.hstack([first.sums, second.sums]),
         value=sign * (first.value - second.value),
         reach=drop_reach(metric, same_rewards=same),
+        dissent=drop_dissent(*halves, same_rewards=same),
         concerns=tuple(dict.fromkeys(first.concerns + second.concerns)),
         facts={},
         calibration=None,  # what past errors say of one model, they do not of a difference
@@ -236,6 +250,9 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
         return Exact(value.value, 0.0, 0.0, len(value.sums))
 
     def resampled(smooth: bool) -> Distribution:
+        if smooth and isinstance(value.statistic, Difference):
+            error = influence_error(value.statistic, value.sums)
+            return student_t(value.value, error, len(value.sums), reach=value.reach)
         return resample(
             value.statistic,
             value.sums,
@@ -247,7 +264,15 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
             smooth=smooth,
         )
 
-    return distribution(value.statistic, value.sums.sum(axis=0), totals, resampled)
+    return distribution(
+        value.statistic,
+        value.sums.sum(axis=0),
+        totals,
+        resampled,
+        dissent=value.dissent,
+        units=len(value.sums),
+        seed=weights.seed,
+    )
 
 
 def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Measurement:

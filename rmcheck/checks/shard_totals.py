@@ -18,6 +18,7 @@ from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.stats.unit_weights import unit_keys, unit_weights
+from rmcheck.stats.unseen import Seen
 from rmcheck.stats.weights import ResampleWeights
 
 # Units whose weights are in memory at once: 20 MB at 10,000 resamples.
@@ -33,6 +34,9 @@ class MetricTotals:
     Attributes:
         totals: (1 + B, K) totals: of the prompts as they are, and of each resample.
         squares: (K,) sums over units of the squared sums of each.
+        least: (K,) smallest sums of a unit.
+        largest: (K,) largest sums of a unit.
+        flat: Whether the model gave all responses of a prompt one reward, on every prompt.
         units: Independent units that took part.
         left_out: Prompts that had too few responses to take part.
         fewest: Fewest responses of a prompt that has enough; 0 where there is none.
@@ -41,20 +45,35 @@ class MetricTotals:
 
     totals: Floats
     squares: Floats
+    least: Floats
+    largest: Floats
+    flat: bool
     units: int
     left_out: int
     fewest: int
     most: int
 
+    def seen(self) -> Seen:
+        """What the units have, column by column of their sums."""
+        n, total = self.units, self.totals[0]
+        variance = np.maximum(self.squares - total**2 / n, 0.0) / max(1, n - 1)
+        return Seen(n, total / n, np.sqrt(variance), self.least, self.largest)
+
     def __add__(self, other: "MetricTotals") -> "MetricTotals":
         if not self.units or not other.units:  # K is not known before something is measured
             kept = self if self.units else other
             totals, squares = kept.totals, kept.squares
+            least, largest = kept.least, kept.largest
         else:
             totals, squares = self.totals + other.totals, self.squares + other.squares
+            least = np.minimum(self.least, other.least)
+            largest = np.maximum(self.largest, other.largest)
         return MetricTotals(
             totals,
             squares,
+            least,
+            largest,
+            self.flat and other.flat,
             self.units + other.units,
             self.left_out + other.left_out,
             min(filter(None, (self.fewest, other.fewest)), default=0),
@@ -159,6 +178,8 @@ def shard_totals(
             MetricTotals(
                 totals[:, start:stop],
                 np.sum(sums**2, axis=0),
+                *_ends(sums, np.unique(unit_of[took_part])),
+                not (shard.varies() & took_part).any(),
                 int(np.unique(unit_of[took_part]).size),
                 int((mask & ~took_part).sum()),
                 int(counts.min()) if counts.size else 0,
@@ -248,6 +269,13 @@ def _unit_sums(
     out = np.zeros((units, sums.shape[1]))
     np.add.at(out, unit_of[took_part], sums[took_part])
     return out, took_part
+
+
+def _ends(sums: Floats, units: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """(K,) smallest and largest sums of the units that took part."""
+    if not units.size:
+        return sums[:0].sum(axis=0), sums[:0].sum(axis=0)
+    return sums[units].min(axis=0), sums[units].max(axis=0)
 
 
 def _totals(sums: Floats, keys: NDArray[np.uint64], sampling: Sampling) -> Floats:

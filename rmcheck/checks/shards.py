@@ -14,8 +14,11 @@ from dataclasses import replace
 import numpy as np
 
 from rmcheck.checks.bounds import (
+    Dissent,
     defined_value,
+    dissent,
     distribution,
+    drop_dissent,
     drop_reach,
     drop_sign,
     estimated,
@@ -30,6 +33,7 @@ from rmcheck.stats.bootstrap import SMALL_SAMPLE, Distribution, Exact, Statistic
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
 from rmcheck.stats.resampled_totals import resample_totals
+from rmcheck.stats.student_t import student_t
 
 
 def sum_shards(totals: Iterable[ShardTotals]) -> ShardTotals:
@@ -109,7 +113,10 @@ def measure_shards(
 
 def _measurement(metric: Metric, found: MetricTotals, sampling: Sampling) -> Measurement:
     value = _defined_value(metric, found)
-    bounds = _distribution(metric, value, found, reach(metric, value), exact=metric.exact)
+    apart = reach(metric, value, flat=found.flat)
+    unseen = dissent(metric, found.seen(), flat=found.flat)
+    seed = sampling.seed
+    bounds = _distribution(metric, value, found, apart, unseen, exact=metric.exact, seed=seed)
     return Measurement(
         _estimate(metric, value, bounds, found.units, _concerns(metric, found), sampling),
         bounds,
@@ -134,7 +141,11 @@ def _drop(
     both = replace(first, totals=np.hstack([first.totals, second.totals]))
     statistic = Difference(metric, metric, first.totals.shape[1], sign)
     apart = drop_reach(metric, same_rewards=same_rewards)
-    bounds = _distribution(statistic, value, both, apart, exact=metric.exact)
+    unseen = drop_dissent(
+        (metric, first.seen()), (metric, second.seen()), same_rewards=same_rewards
+    )
+    seed = sampling.seed
+    bounds = _distribution(statistic, value, both, apart, unseen, exact=metric.exact, seed=seed)
     concerns = tuple(dict.fromkeys(_concerns(metric, first) + _concerns(metric, second)))
     return Measurement(
         _estimate(metric, value, bounds, first.units, concerns, sampling),
@@ -190,7 +201,7 @@ def _concerns(metric: Metric, found: MetricTotals) -> tuple[str, ...]:
         variance = np.maximum(found.squares - total**2 / n, 0.0) * n / (n - 1)
         half = np.sqrt(variance) / 2
         concerns = metric.concerns(np.stack([total / 2 + half, total / 2 - half]))
-    if metric.studentised and n < SMALL_SAMPLE:
+    if metric.studentised and n < SMALL_SAMPLE and metric.unseen(found.seen()) is None:
         return (
             *concerns,
             f"{n} prompts in shards: the bounds of this ratio need {SMALL_SAMPLE}, or the pool in "
@@ -204,16 +215,24 @@ def _distribution(
     value: float,
     found: MetricTotals,
     reach: tuple[float, float],
+    unseen: Dissent | None,
     *,
     exact: bool,
+    seed: int,
 ) -> Distribution:
     if exact:  # other prompts would not change it
         return Exact(value, 0.0, 0.0, found.units)
     center, drawn = found.totals[0], found.totals[1:]
 
     def resampled(smooth: bool) -> Distribution:
+        if smooth and isinstance(statistic, Difference):
+            draws = statistic.value(drawn)
+            error = float(draws[np.isfinite(draws)].std(ddof=1))
+            return student_t(value, error, found.units, reach=reach)
         return resample_totals(
             statistic, center, drawn, units=found.units, reach=reach, smooth=smooth
         )
 
-    return distribution(statistic, center, drawn, resampled)
+    return distribution(
+        statistic, center, drawn, resampled, dissent=unseen, units=found.units, seed=seed
+    )

@@ -16,6 +16,7 @@ from rmcheck.metrics.ranks import constant, order
 from rmcheck.metrics.registry import register
 from rmcheck.metrics.rewards import Floats
 from rmcheck.metrics.settings import require_number, require_whole_number
+from rmcheck.stats.unseen import Seen, Unseen
 
 # Below this many standard errors of the mean golden gain, a ratio over it means nothing.
 MIN_GOLDEN_GAIN_Z = 5.0
@@ -175,6 +176,11 @@ class GainRatio(RatioMetric):
         """A golden gain that is near zero, or smaller than asked for."""
         return golden_gain_concerns(sums[:, 1], sums[:, 2], self.min_golden_gain)
 
+    @property
+    def attainable(self) -> tuple[float, float]:
+        """From what choosing against a symmetric golden gives to what golden's own choice gives."""
+        return (-1.0, 1.0)
+
     def facts(self, sums: Floats) -> dict[str, float]:
         """Both gains per prompt, in golden units."""
         prompts = float(sums[2])
@@ -189,6 +195,11 @@ class DropRatio(GainRatio):
 
     direction = "lower"
     range = (0.0, np.inf)
+
+    @property
+    def attainable(self) -> tuple[float, float]:
+        """0, and 2 where golden is symmetric: as much is lost again as there was to gain."""
+        return (0.0, 2.0)
 
     def value(self, sums: Floats) -> Floats:
         """1 − proxy's gain over golden's; NaN where golden gains nothing."""
@@ -226,6 +237,30 @@ class GainRatioOfN(GainRatio):
     def drawn(self, size: int) -> int:
         """The n asked for, or all."""
         return self.n or size
+
+    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
+        """(p, 4): the proxy's gain, golden's gain, 1, and the gain of choosing against golden."""
+        worst = best_of_n_gains(-golden, golden, self.drawn(proxy.shape[1]))[:, :1]
+        return np.concatenate([super().per_prompt(proxy, golden), worst], axis=1)
+
+    def unseen(self, seen: Seen) -> Unseen:
+        """Units on which the proxy chooses against golden, or as golden does.
+
+        The gravest unit seen has as much at stake as it takes to lose the most that one lost. The
+        farthest has one standard deviation more than any seen: what units beyond the largest have
+        more on average where stakes fall off exponentially, and as much as any where all are equal.
+        """
+        _, gain, _, worst = seen.mean
+        against = worst / gain if gain else 0.0
+        lost = seen.least[0] / against if against else 0.0
+
+        def of(stake: float) -> Floats:
+            below = against * stake
+            return np.array([[below, stake, 1.0, below], [stake, stake, 1.0, below]])
+
+        gravest = of(max(gain, lost))
+        gravest[1] = of(gain)[1]
+        return Unseen(of(gain), gravest, of(seen.most[1] + seen.sd[1]))
 
 
 @register
@@ -289,6 +324,7 @@ class BoN(PromptMeanMetric):
 
     name = "bo_n"
     range = (-np.inf, 1.0)
+    attainable = (-1.0, 1.0)
     invariances = SELECTION
 
     n: int | None = None

@@ -47,6 +47,7 @@ class MatchedKlRegret(Metric):
     name = "matched_kl_regret"
     direction = "lower"
     range = (0.0, np.inf)
+    attainable = (0.0, 2.0)
     invariances = frozenset[Invariance]({"proxy_shift", "golden_shift", "golden_scale"})
 
     kl: float

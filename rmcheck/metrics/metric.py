@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.rewards import Block, Floats, Rewards
+from rmcheck.stats.unseen import Seen, Unseen
 
 Direction = Literal["higher", "lower"]
 Invariance = Literal[
@@ -57,6 +58,14 @@ class Metric(ABC):
     @abstractmethod
     def range(self) -> tuple[float, float]:
         """Smallest and largest possible value; infinite where unbounded."""
+
+    @property
+    def attainable(self) -> tuple[float, float]:
+        """`range`, its infinite ends replaced by the value of the worst or best choices on a pool.
+
+        It says how much a prompt that was not seen could move a value that all prompts agree on.
+        """
+        return self.range
 
     @property
     @abstractmethod
@@ -185,6 +194,17 @@ class Metric(ABC):
         """(…, M) numbers from (…, K) totals whose absolute values add up to `value`; None if none.
 
         With them the bounds know that noise alone makes such a sum larger.
+        """
+        return None
+
+    def unseen(self, seen: Seen) -> Unseen | None:
+        """Sums of the worst and the best unit that may not have been seen; None if none are told.
+
+        Needed by ratios that few units move, for which no error seen is not no error; others are
+        resampled, and have the rule of three where no resample changes them.
+
+        Args:
+            seen: What the units seen have, column by column of their sums.
         """
         return None
 

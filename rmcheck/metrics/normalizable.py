@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from rmcheck.metrics.metric import PromptMeanMetric
 from rmcheck.metrics.settings import require_flag
 
@@ -18,6 +20,12 @@ class NormalizableMetric(PromptMeanMetric):
 
     def __post_init__(self) -> None:
         require_flag("normalized", self.normalized)
+
+    @property
+    def attainable(self) -> tuple[float, float]:
+        """`range`, but −1 where it has no lower end: the value of a reversed order of two."""
+        low, high = self.range
+        return (low if np.isfinite(low) else -1.0, high)
 
     @property
     def depends_on_n(self) -> bool:

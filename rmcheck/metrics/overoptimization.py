@@ -189,6 +189,11 @@ class CurveMetric(Metric):
             require_whole_number("n", self.n, self.least_n)
 
     @property
+    def attainable(self) -> tuple[float, float]:
+        """0, and 2 where golden is symmetric and the proxy chooses against it."""
+        return (0.0, 2.0)
+
+    @property
     def range(self) -> tuple[float, float]:
         """From 0, the best, without end."""
         return (0.0, np.inf)

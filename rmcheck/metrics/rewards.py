@@ -187,6 +187,14 @@ class Rewards:
         """(P,) number of responses of each prompt."""
         return np.diff(self.offsets)
 
+    def varies(self) -> NDArray[np.bool_]:
+        """(P,) whether the model under test tells responses of a prompt apart."""
+        return _varies(self.proxy, self.offsets)
+
+    def comparable(self) -> NDArray[np.bool_]:
+        """(P,) whether golden tells responses of a prompt apart."""
+        return _varies(self.golden, self.offsets)
+
     @property
     def units(self) -> int:
         """Number of independent units (clusters) of the pool."""
@@ -240,3 +248,13 @@ class Rewards:
 def _flat(rows: Sequence[Any] | NDArray[Any]) -> Floats:
     """All prompts one after another."""
     return np.concatenate([np.zeros(0), *(np.asarray(row, dtype=np.float64) for row in rows)])
+
+
+def _varies(values: Floats, offsets: Ints) -> NDArray[np.bool_]:
+    """(P,) whether not all numbers of a prompt are equal."""
+    found = np.zeros(offsets.size - 1, dtype=bool)
+    filled = np.flatnonzero(np.diff(offsets))
+    if filled.size:
+        starts = offsets[filled]
+        found[filled] = np.maximum.reduceat(values, starts) > np.minimum.reduceat(values, starts)
+    return found

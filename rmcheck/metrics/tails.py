@@ -47,6 +47,7 @@ class TailExcess(Metric):
     name = "tail_excess"
     direction = "lower"
     range = (-2.0, np.inf)
+    attainable = (-2.0, 2.0)
     invariances = SELECTION
 
     n: int | None = None

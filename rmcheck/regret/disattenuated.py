@@ -32,6 +32,7 @@ class Disattenuated(Metric):
 
     direction = "lower"
     range = (-np.inf, np.inf)
+    attainable = (0.0, 2.0)
 
     base: DropRatio
 

@@ -110,6 +110,7 @@ class NestedDrop(ColumnMetric, RatioMetric):
     name = "nested_drop"
     direction = "lower"
     range = (-np.inf, np.inf)
+    attainable = (0.0, 2.0)
     invariances = SELECTION
 
     n: int

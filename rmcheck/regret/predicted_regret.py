@@ -24,6 +24,7 @@ from rmcheck.regret.disattenuated import Disattenuated
 from rmcheck.regret.nested import CHOSEN_AT, RANDOM, NestedDrop
 from rmcheck.regret.ordinal import OrdinalDrop
 from rmcheck.regret.pooled import PooledDrop
+from rmcheck.stats.unseen import Seen, Unseen
 
 Predictor = Literal["auto", "measured", "pooled", "gaussian", "ordinal", "nested", "calibrated"]
 
@@ -219,6 +220,15 @@ class PredictedRegret(Metric):
     def gradient(self, sums: Floats) -> Floats | None:
         """The gradient of the method."""
         return self._fitted.gradient(sums)
+
+    @property
+    def attainable(self) -> tuple[float, float]:
+        """That of the method; as for a drop ratio where it is not known yet."""
+        return self.method.attainable if self.method else (0.0, 2.0)
+
+    def unseen(self, seen: Seen) -> Unseen | None:
+        """That of the method."""
+        return self._fitted.unseen(seen)
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:
         """Those of the method."""

@@ -69,7 +69,7 @@ class Estimate(Unordered):
     concerns: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.lower:.3f}, {self.upper:.3f}]"
+        return f"{self.value:z.3f} [{self.lower:z.3f}, {self.upper:z.3f}]"
 
     def __repr__(self) -> str:
         level = f"{100 * self.confidence:g}%"

@@ -57,10 +57,15 @@ def shares(request):
 
 @pytest.mark.parametrize("name", TRUE)
 def test_one_sided_bounds_hold_as_often_as_they_say(shares, name):
-    """Lower and upper 95 % bounds of the value and of the paired drop, within 3 standard errors."""
+    """Lower and upper 95 % bounds of the value and of the paired drop, within 3 standard errors.
+
+    Those of a ratio allow for prompts that were not seen, and may hold more often.
+    """
     error = math.sqrt(0.95 * 0.05 / POOLS)
 
-    assert np.abs(shares[name] - 0.95).max() <= 3 * error, shares[name]
+    assert (shares[name] - 0.95).min() >= -3 * error, shares[name]
+    if name != "ndr":
+        assert (shares[name] - 0.95).max() <= 3 * error, shares[name]
 
 
 # Twelve requirements that are all just met: the true value, or no drop.

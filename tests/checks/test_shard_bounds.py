@@ -22,7 +22,9 @@ from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
 from rmcheck.stats.absolute_sum import AbsoluteSum
 from rmcheck.stats.bootstrap import BCa
+from rmcheck.stats.conformal import Hull
 from rmcheck.stats.simultaneous import Largest
+from rmcheck.stats.student_t import StudentT
 
 QUICK = Sampling(resamples=200, seed=7)
 MANY = Sampling(resamples=4000, seed=11)
@@ -93,9 +95,10 @@ def assert_close(found: Measurement, expected: Measurement) -> None:
     [
         (make_metric("length_bias"), Largest, Largest),
         (TotalGap(), AbsoluteSum, BCa),
-        (make_metric("bon_drop_ratio", n=3), BCa, BCa),
+        (ACCURACY, BCa, StudentT),
+        (make_metric("bon_drop_ratio", n=3), Hull, Hull),
     ],
-    ids=["largest", "absolute-sum", "ratio"],
+    ids=["largest", "absolute-sum", "mean", "ratio"],
 )
 def test_every_kind_of_bound_is_there(metric, kind, kind_of_drop):
     """For the largest of several numbers, a sum of absolute values and a ratio; drops as well."""
@@ -120,11 +123,16 @@ def test_a_difference_of_absolute_sums_gets_percentiles():
     assert (found.bias, found.acceleration) == (0, 0)
 
 
-def test_a_range_without_an_end_gives_no_bound_without_an_end():
-    """A proxy that loses nothing anywhere has no drop ratio of infinity."""
-    found = measure_totals(thirds(drawn(noise=0.0), QUICK, [make_metric("bon_drop_ratio", n=3)]))
+@pytest.mark.parametrize("metric", ["bon_drop_ratio", "ndr"])
+def test_a_ratio_without_an_error_may_have_missed_some(metric):
+    """A proxy that loses nothing anywhere, in shards as in one piece."""
+    metric = make_metric(metric, n=3)
+    rewards = drawn(noise=0.0)
+    found = measure_totals(thirds(rewards, QUICK, [metric]))[0]
+    expected = measure(metric, rewards, sampling=QUICK)
 
-    assert bounds(found[0]) == (0.0, 0.0)
+    assert bounds(found) == pytest.approx(bounds(expected), abs=1e-9)
+    assert abs(bounds(found)[1] - bounds(found)[0]) > 0.02
 
 
 @pytest.mark.parametrize("metric", [ACCURACY, make_metric("bon_drop_ratio", n=3)])

@@ -261,10 +261,11 @@ def test_golden_gain_near_zero_is_a_concern():
 
 def test_few_prompts_are_a_concern():
     """Below the least number of prompts, and below 200 where the bounds would be studentised."""
-    accuracy, ndr = measure_shards(METRICS[:2], [pool(20)], sampling=QUICK)
+    metrics = (METRICS[0], make_metric("tail_excess", n=3))
+    accuracy, tails = measure_shards(metrics, [pool(20)], sampling=QUICK)
 
     assert accuracy.estimate.concerns == ("20 independent prompts, fewer than 30",)
-    assert "20 prompts in shards: the bounds of this ratio need 200" in ndr.estimate.concerns[-1]
+    assert "20 prompts in shards: the bounds of this ratio need 200" in tails.estimate.concerns[-1]
 
 
 # -- refusals --------------------------------------------------------------------------------

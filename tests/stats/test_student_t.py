@@ -1,0 +1,38 @@
+"""Student's t bounds on a smooth statistic."""
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+from rmcheck.metrics.metric import RatioMetric
+from rmcheck.stats.bootstrap import Exact
+from rmcheck.stats.student_t import influence_error, student_t
+
+
+class Mean(RatioMetric):
+    """Of the first column over the second."""
+
+    name, range, invariances = "mean", (-np.inf, np.inf), frozenset()
+
+    def per_prompt(self, proxy, golden):
+        """Not used."""
+        raise NotImplementedError
+
+
+def test_bounds_of_a_mean_are_those_of_the_one_sample_t_test():
+    """Value, standard error and quantile, against scipy."""
+    values = np.random.default_rng(0).normal(0.3, 1, 40)
+    sums = np.stack([values, np.ones(40)], axis=1)
+    found = student_t(values.mean(), influence_error(Mean(), sums), 40, reach=(0, 0))
+    expected = ttest_1samp(values, 0, alternative="greater")
+
+    assert found.bound(0.05) == pytest.approx(expected.confidence_interval(0.95).low)
+    assert found.level(0.0) == pytest.approx(expected.pvalue)
+
+
+def test_units_that_all_agree_may_hide_one_that_does_not():
+    """No standard error: the rule of three with the reach of one unit."""
+    found = student_t(0.0, 0.0, 30, reach=(1.0, 1.0))
+
+    assert isinstance(found, Exact)
+    assert found.bound(0.95) == pytest.approx(1 - 0.05 ** (1 / 30))
