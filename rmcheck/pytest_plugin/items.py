@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import pytest
@@ -17,6 +18,10 @@ from rmcheck.runner.runner import Runner
 from rmcheck.wording import printable
 
 runner_key = pytest.StashKey[Runner]()
+# Message to the check that told it first.
+told_key = pytest.StashKey[dict[str, str]]()
+# Characters of a message that is told again.
+REPEATED = 72
 
 
 class CheckDidNotPass(Exception):
@@ -59,7 +64,16 @@ class CheckItem(pytest.Item):
         try:
             self.record = runner.record(self.planned, node=self.nodeid)
         except RmcheckError as error:
-            raise plain_failure(_relative(str(error), self.config)) from None
+            raise plain_failure(self._told_once(_relative(str(error), self.config))) from None
+
+    def _told_once(self, text: str) -> str:
+        """The text, or its beginning where an earlier check has told it: one message a cause."""
+        first = self.config.stash.setdefault(told_key, {}).setdefault(text, self.nodeid)
+        return (
+            text
+            if first == self.nodeid
+            else f"as {first}: {shorten(text, REPEATED, placeholder=' …')}"
+        )
 
     def runtest(self) -> None:
         """Fail where the verdict keeps the gate closed."""

@@ -98,7 +98,7 @@ class Runner:
             require_two_engines(self.models["candidate"], self.models["serving"])
         for role in self.models.keys() & ANOTHER.keys() if compares else ():
             require_another(self.models["candidate"], self.models[role], role)
-        self._scores = Scores(store, session_folder, waiting)
+        self._scores = Scores(store, session_folder, waiting, self.models)
         self._root = shown_relative_to
         self._compares = compares
         self._fill = fill

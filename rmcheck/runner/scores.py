@@ -1,6 +1,6 @@
 """What the models of a run give for the samples of its suites: from the store, or scored now."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Scores:
         store: The `.rmcheck` folder.
         session_folder: Folder for scores that must not outlive this run, shared by its processes.
         waiting: How to wait for other processes that score the same models.
+        roles: Role to model, for messages.
 
     Attributes:
         store_of: Where the scores of a model are kept.
@@ -35,13 +36,20 @@ class Scores:
         reports: What each model has scored, by its fingerprint.
     """
 
-    def __init__(self, store: Path, session_folder: Path, waiting: Waiting | None = None) -> None:
+    def __init__(
+        self,
+        store: Path,
+        session_folder: Path,
+        waiting: Waiting | None = None,
+        roles: Mapping[str, RewardModel] | None = None,
+    ) -> None:
         self.kept = ScoreStore(store, waiting=waiting)
         self.passing = ScoreStore(session_folder, durable=False, waiting=waiting)
         self.store_of = kept_or_passing(self.kept, self.passing)
         self.goldens: dict[str, RewardModel] = {}
         self.serving: dict[Path, RewardModel] = {}
         self.reports: dict[str, ScoringReport] = {}
+        self._roles = roles or {}
         self._failed: dict[str, RmcheckError] = {}
         self._requests: dict[tuple[str, LoadedSuite], Request] = {}
 
@@ -76,13 +84,26 @@ class Scores:
             try:
                 report = fill(parts, self.store_of(model))
             except ScoringError as error:
-                self._failed[model.fingerprint] = _with_kept(error, parts, self.store_of(model))
+                kept = _with_kept(error, parts, self.store_of(model))
+                self._failed[model.fingerprint] = self._named(kept, model)
                 continue
             except RmcheckError as error:
-                self._failed[model.fingerprint] = error
+                self._failed[model.fingerprint] = self._named(error, model)
                 continue
             if report.scored or model.fingerprint not in self.reports:
                 self.reports[model.fingerprint] = report
+
+    def _named(self, error: RmcheckError, model: RewardModel) -> RmcheckError:
+        """The error, which says first which model it is about, and what that is for."""
+        golden, serving = self.goldens.values(), self.serving.values()
+        models = [*self._roles.items(), *(("golden", m) for m in golden)]
+        models += [("serving", m) for m in serving]
+        roles = [
+            r for r, m in models if model.fingerprint in {one.fingerprint for one in m.members}
+        ]
+        text = str(error) if str(error).startswith(model.spec) else f"{model.spec}: {error}"
+        error.args = (f"{' and '.join(dict.fromkeys(roles))} {text}".lstrip(), *error.args[1:])
+        return error
 
     def _request(self, model: RewardModel, loaded: LoadedSuite) -> Request:
         key = (model.fingerprint, loaded)
