@@ -104,6 +104,30 @@ def test_validate_reads_the_suite_and_its_pool(folder, capsys):
     assert "demo.yaml: 2 checks on 40 prompts, 160 responses (native)" in capsys.readouterr().out
 
 
+def test_validate_opens_the_models_that_a_suite_names(folder, capsys):
+    """A golden RM that is not there is found before the gate runs, and no server is asked."""
+    suite = folder / "demo.yaml"
+    text = suite.read_text() + "serving: {model: http:http://127.0.0.1:9}\n"
+
+    suite.write_text(text)
+    assert main(["validate", "demo.yaml"]) == 0
+
+    suite.write_text(text + "golden: {model: hf:runs/missing}\n")
+    assert main(["validate", "demo.yaml"]) == 2
+    said = capsys.readouterr().err
+    assert "golden: {model: hf:runs/missing}" in said
+    assert "runs/missing" in said.partition("\n")[0]
+
+
+def test_validate_prints_the_schema_for_editors(folder, capsys):
+    """Wherever rmcheck is installed, with the metrics that are installed there."""
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", "--schema"])
+
+    assert ended.value.code == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "rmcheck suite"
+
+
 def test_validate_counts_one_check(folder, capsys):
     """One is one."""
     text = (folder / "demo.yaml").read_text()

@@ -1,11 +1,13 @@
 """The README is part of the program: what it shows runs, and what there is it names."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
-from rmcheck import metric_names
+from rmcheck import cli, metric_names
 from rmcheck.models.fake import FakeRewardModel
 from rmcheck.models.judge.file import read_judge_file
 from rmcheck.models.registry import model_class, model_schemes, open_model
@@ -19,6 +21,7 @@ OPTIONS = ("model", "baseline", "golden", "serving", "policy", "store", "report"
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+CI = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
 
 
 def blocks(page):
@@ -47,6 +50,78 @@ def test_the_long_suite_shows_every_key():
     longest = max(SUITES, key=len)
 
     assert [key for key in keys.SUITE if not re.search(rf"^{key}:", longest, re.MULTILINE)] == []
+
+
+def pasted(pytester):
+    """The suite and the row for a project of one's own, pasted, with 40 prompts like the row."""
+    project = README[README.index("### In a project of your own") :]
+    (row, *_), (suite, *_) = (
+        [text for language, text in blocks(project) if language == wanted]
+        for wanted in ("json", "yaml")
+    )
+    rows = [row.replace("blue", f"blue, case {i}") for i in range(40)]
+    for name, text in {"data/pairs.jsonl": "".join(rows), "suites/mine.yaml": suite}.items():
+        pytester.path.joinpath(name).parent.mkdir(exist_ok=True)
+        pytester.path.joinpath(name).write_text(text)
+    return pytester
+
+
+def test_the_suite_and_the_row_for_ones_own_project_fit(pytester):
+    """Pasted as they stand they judge: a model that knows nothing closes the gate."""
+    pasted(pytester)
+
+    closed = pytester.runpytest_inprocess("suites", "--rmcheck", "--rmcheck-model=fake:random")
+    opened = pytester.runpytest_inprocess("suites", "--rmcheck", "--rmcheck-model=fake:perfect")
+
+    closed.assert_outcomes(failed=1)
+    opened.assert_outcomes(passed=1)
+
+
+def commands(page, name):
+    """Each command line of this name that a page shows."""
+    lines = re.findall(rf"(?:^\$ |^ *- |^ {{10}})({name} .*?)(?:  +#.*)?$", page, re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+SHOWN = [command for page in (README, MODELS, CI) for command in commands(page, "rmcheck")]
+
+
+@pytest.mark.parametrize("command", SHOWN, ids=" ".join)
+def test_every_command_that_the_pages_show_is_taken(command):
+    """Its options exist and what it needs is there."""
+    if command[-2:-1] == [">"]:
+        command = command[:-2]
+    arguments = command[1:]
+
+    assert cli.parser(arguments).parse_args(arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("suites", "--rmcheck-model=fake:perfect"), 0),
+        (("suites", "--rmcheck-model=fake:random"), 1),
+        (("suites", "--rmcheck-model=fake:nan"), 1),
+        (("broken", "--rmcheck-model=fake:perfect"), 2),
+        (("suites", "--rmcheck-model=fake:prefect"), 4),
+        (("data", "--rmcheck-model=fake:perfect"), 5),
+    ],
+)
+def test_the_exit_codes_on_the_page_are_those_of_the_gate(pytester, arguments, code):
+    """A CI job goes by them."""
+    pasted(pytester).mkdir("broken").joinpath("s.yaml").write_text("rmcheck: 1\n")
+
+    assert pytester.runpytest_inprocess("--rmcheck", *arguments).ret == code
+    assert f"\n| {code} |" in CI[: CI.index("| `rmcheck …`")]
+
+
+def test_the_pipelines_on_the_page_are_yaml_with_options_that_exist():
+    """GitHub's and GitLab's."""
+    pipelines = [yaml.safe_load(text) for language, text in blocks(CI) if language == "yaml"]
+    options = set(re.findall(r"--rmcheck-([\w-]+)", CI))
+
+    assert [list(pipeline)[-1] for pipeline in pipelines] == ["jobs", "gate"]
+    assert options <= set(OPTIONS)
 
 
 def test_every_metric_option_scheme_format_and_fault_is_named():

@@ -2,7 +2,8 @@
 
 import argparse
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Never
 
 from rmcheck.cli import EXIT_WRONG_INPUT
 from rmcheck.cli.arguments import add_suites
@@ -14,8 +15,27 @@ if TYPE_CHECKING:
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    command.description = "Read suite files and their pools and say everything that is wrong."
+    command.description = (
+        "Read suite files and their pools, open the models that suites name, and say everything "
+        "that is wrong."
+    )
     add_suites(command)
+    command.add_argument(
+        "--schema", action=_PrintSchema, help="print the JSON Schema of suites for an editor"
+    )
+
+
+class _PrintSchema(argparse.Action):
+    """Like --help: prints, and ends the command."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **settings)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> Never:
+        from rmcheck.suite.schema import schema_text
+
+        print(schema_text(), end="")
+        parser.exit()
 
 
 def run(options: argparse.Namespace) -> int:
@@ -23,12 +43,14 @@ def run(options: argparse.Namespace) -> int:
     from rmcheck.pool.faults import fault_counts
     from rmcheck.reports.table import PAST
     from rmcheck.runner.loaded import load
+    from rmcheck.runner.opening import open_named
     from rmcheck.suite.detect import suite_files
 
     wrong = 0
     for path in suite_files(options.suites):
         try:
             loaded = load(path)
+            open_named(loaded)
         except RmcheckError as error:
             wrong += 1
             print(f"{error}\n", file=sys.stderr)

@@ -94,6 +94,26 @@ def open_serving(loaded: LoadedSuite, candidate: RewardModel, *, shown: str) -> 
         return opened
 
 
+def open_named(loaded: LoadedSuite) -> None:
+    """Open the models that a suite names where they lie in files of this machine.
+
+    Servers are not asked, and no code of the user's is imported.
+
+    Raises:
+        SuiteError: One cannot be opened.
+    """
+    golden, serving = loaded.suite.golden.model, loaded.suite.serving
+    if golden is not None and _in_files(golden):
+        open_golden(loaded, golden, None)
+    if serving is not None and _in_files(serving.model):
+        with _suite_errors(loaded, "serving", "model"):
+            open_model(serving.model)
+
+
+def _in_files(spec: str) -> bool:
+    return not spec.startswith(("http:", "judge:", "python:"))
+
+
 @contextmanager
 def _suite_errors(loaded: LoadedSuite, *keys: str) -> Iterator[None]:
     """Show an error about a model at the place where the suite names it."""
