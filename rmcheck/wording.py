@@ -68,6 +68,20 @@ def excerpt(text: str, most: int) -> str:
     return line if len(line) <= most and len(text) <= 8 * most else f"{line[: most - 1]}…"
 
 
+def apart(first: str, second: str, before: int) -> tuple[str, str]:
+    """Two texts from shortly before they differ, where they begin alike for long.
+
+    Args:
+        first: One text.
+        second: Another one.
+        before: Characters that stay before the difference.
+    """
+    pairs = enumerate(zip(first, second, strict=False))
+    differ = next((i for i, (a, b) in pairs if a != b), min(len(first), len(second)))
+    start = differ - before
+    return (first, second) if start < before else (f"…{first[start:]}", f"…{second[start:]}")
+
+
 def listed(items: Iterable[object], most: int) -> str:
     """`a, b, c and 4 more`; `nothing` where there are none."""
     words = [printable(str(item)) for item in items]

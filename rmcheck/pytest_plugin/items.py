@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import get_terminal_size
 from textwrap import shorten
 from typing import Any
 
@@ -12,7 +13,7 @@ from rmcheck.checks.record import CheckRecord
 from rmcheck.errors import FileError, RmcheckError
 from rmcheck.pytest_plugin.representation import plain_failure, without_traceback
 from rmcheck.reports.document import junit_properties
-from rmcheck.reports.failure import failure_text
+from rmcheck.reports.failure import Look, failure_text
 from rmcheck.runner.loaded import PlannedCheck
 from rmcheck.runner.runner import Runner
 from rmcheck.wording import printable
@@ -80,9 +81,19 @@ class CheckItem(pytest.Item):
         assert self.record is not None  # made by `setup`
         self.user_properties += junit_properties(self.record)
         if self.record.gate == "failed":
-            runner = self.config.stash[runner_key]
-            models, options = runner.model_names(self.planned), runner.options()
-            raise CheckDidNotPass(failure_text(self.record, models=models, options=options))
+            raise CheckDidNotPass(failure_text(self.record, self._look(self.record)))
+
+    def _look(self, record: CheckRecord) -> Look:
+        runner = self.config.stash[runner_key]
+        picks = "\n".join(f"{m.prompt_id}: {m.picked}" for m in record.mistakes)
+        first = self.config.stash.setdefault(told_key, {}).setdefault(picks, self.nodeid)
+        return Look(
+            runner.model_names(self.planned),
+            runner.options(),
+            width=get_terminal_size((100, 24)).columns,
+            verbose=self.config.get_verbosity() > 0,
+            same_picks="" if first == self.nodeid else first,
+        )
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: Any) -> Any:
         """The verdict as a person reads it, without a traceback."""

@@ -1,55 +1,90 @@
-"""What a check that did not pass says: numbers first, then why, then what to do."""
+"""What a check that did not pass says: numbers first, then why, then what to do.
+
+Ten lines a check, so that the failures of a suite fit on a screen; with `-v` all that
+is known.
+"""
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
 from rmcheck.reports.drift import drift_lines
-from rmcheck.wording import excerpt, printable
+from rmcheck.wording import apart, excerpt, printable
 
-TEXT_WIDTH = 72
+# Columns taken by the words before a text.
+INDENT = 14
+# Characters shown before the place where two texts differ.
+BEFORE = 24
+# An accuracy below this, whatever chance.
+UPSIDE_DOWN = 0.2
+# What the names of facts mean, where the bare name can be misread.
+FACTS = {
+    "longer_is_better": "if the longest answer won",
+    "proxy_gain": "golden gained, the candidate choosing",
+    "golden_gain": "golden gained, golden choosing",
+}
 
 
-def failure_text(record: CheckRecord, *, models: dict[str, str], options: Sequence[str]) -> str:
-    """The body of a failed check.
+@dataclass(frozen=True)
+class Look:
+    """How a failure is shown.
 
-    Args:
-        record: The check.
+    Attributes:
         models: Role (`candidate`, `baseline`) to the name of its model.
         options: Command-line options that repeat this run, for the rerun line.
+        width: Columns of the terminal.
+        verbose: Whether all that is known is wanted.
+        same_picks: An earlier check that has shown the same worst picks; empty for none.
     """
+
+    models: dict[str, str]
+    options: Sequence[str] = ()
+    width: int = 100
+    verbose: bool = False
+    same_picks: str = field(default="")
+
+
+def failure_text(record: CheckRecord, look: Look) -> str:
+    """The body of a failed check."""
     parts = [
         [record.reason],
-        _numbers(record, models),
+        _numbers(record, look),
         _explanation(record),
-        _mistakes(record.mistakes),
+        _mistakes(record, look),
         [f"  {line}" for line in drift_lines(record.drifts)],
-        _origin(record, options),
+        _origin(record, look),
     ]
-    return "\n\n".join("\n".join(map(printable, lines)) for lines in parts if lines) + "\n"
+    between = "\n\n" if look.verbose else "\n"
+    return between.join("\n".join(map(printable, lines)) for lines in parts if lines) + "\n"
 
 
-def _numbers(record: CheckRecord, models: dict[str, str]) -> list[str]:
+def _numbers(record: CheckRecord, look: Look) -> list[str]:
     where = f" where {record.slice.replace('=', ' is ')}" if record.slice else ""
-    settings = ", ".join(f"{k} {v}" for k, v in record.settings.items() if v is not None)
-    setting = f" ({settings})" if settings else ""
-    title = f"  {record.metric}{setting}{where}, {record.n} prompts"
+    title = f"  {record.metric}{_settings(record)}{where}, {record.n} independent prompts"
     if record.left_out:
         title += f" ({record.left_out} left out: too few responses)"
+    title += f", {record.path}:{record.line}"
     if record.exact:
-        return [title, *_exact_numbers(record, models), *_facts(record)]
-    rows = [("candidate", models.get("candidate", ""), _estimate(record.candidate))]
+        return [title, *_exact_numbers(record, look.models), *_facts(record, look)]
+    rows = [("candidate", look.models.get("candidate", ""), _estimate(record.candidate))]
     if record.baseline:
-        rows.append(("baseline", models.get("baseline", ""), _estimate(record.baseline)))
+        rows.append(("baseline", look.models.get("baseline", ""), _estimate(record.baseline)))
     if record.kind == "max_drop":
         drop = EstimateRecord(record.value, record.lower, record.upper)
-        rows.append(("drop", "", _estimate(drop)))
+        better = "  (below 0: better than the baseline)" if record.value < 0 else ""
+        rows.append(("drop", "", _estimate(drop) + better))
     end = "lower" if record.kind == "at_least" else "upper"
     level = f"{100 * record.confidence:g}%"
     rows.append(("required", "", f"{record.bound:6.3f}  by the {end} {level} bound"))
     width = max(len(name) for _, name, _ in rows)
     lines = [f"    {role:9s}  {name.ljust(width)}  {text}" for role, name, text in rows]
-    return [title, *lines, *_facts(record)]
+    return [title, *lines, *_facts(record, look)]
+
+
+def _settings(record: CheckRecord) -> str:
+    given = ", ".join(f"{k} {v}" for k, v in record.settings.items() if v is not None)
+    return f" ({given})" if given else ""
 
 
 def _exact_numbers(record: CheckRecord, models: dict[str, str]) -> list[str]:
@@ -67,17 +102,22 @@ def _estimate(e: EstimateRecord) -> str:
     return f"{e.value:6.3f}  [{e.lower:.3f}, {e.upper:.3f}]"
 
 
-def _facts(record: CheckRecord) -> list[str]:
+def _facts(record: CheckRecord, look: Look) -> list[str]:
     form = ".6g" if record.exact else ".3f"
+    wanted = set(record.facts) if look.verbose or record.exact else {"longer_is_better"}
+    if record.kind == "max_drop" and not look.verbose:
+        wanted = set()
     facts = [
-        f"    {name.replace('_', ' ')}: {value:{form}}" for name, value in record.facts.items()
+        f"    {FACTS.get(name, name.replace('_', ' '))}: {value:{form}}"
+        for name, value in record.facts.items()
+        if name in wanted
     ]
     return facts + ([f"    {record.note}"] if record.note else [])
 
 
 def _explanation(record: CheckRecord) -> list[str]:
     if record.verdict == "fail":
-        return []
+        return _upside_down(record)
     if record.concerns:
         return ["  Nothing can be decided:", *(f"    {concern}" for concern in record.concerns)]
     lines = []
@@ -92,20 +132,39 @@ def _explanation(record: CheckRecord) -> list[str]:
     return lines
 
 
-def _mistakes(mistakes: Sequence[MistakeRecord]) -> list[str]:
-    if not mistakes:
+def _upside_down(record: CheckRecord) -> list[str]:
+    """A model that is nearly always wrong is more often right, and golden the wrong way round."""
+    if record.metric != "accuracy" or record.kind != "at_least" or record.upper >= UPSIDE_DOWN:
         return []
-    lines = ["  picks that lose the most golden reward", "      lost   margin  prompt"]
-    for m in mistakes:
-        prompt, picked, better = (excerpt(t, TEXT_WIDTH) for t in (m.prompt, m.picked, m.better))
-        lines += [
-            f"    {m.golden_loss:6.3f}  {m.margin:7.3f}  {m.prompt_id}: {prompt}",
-            f"                     picked: {picked}",
-            f"                     better: {better}",
-        ]
-    return lines
+    return [
+        "  So low that golden may be upside down: higher must be better, and a rank of 1 for the "
+        "best is not."
+    ]
 
 
-def _origin(record: CheckRecord, options: Sequence[str]) -> list[str]:
-    command = shlex.join(["pytest", record.node, "--rmcheck", *options])
-    return [f"  {record.path}:{record.line}", f"  {record.signature}", f"  {command}"]
+def _mistakes(record: CheckRecord, look: Look) -> list[str]:
+    if not record.mistakes or (record.verdict != "fail" and not look.verbose):
+        return []
+    if look.same_picks:
+        return [f"  worst picks: as for {look.same_picks}"]
+    wanted = record.mistakes if look.verbose else record.mistakes[:1]
+    return [line for mistake in wanted for line in _mistake(mistake, look.width)]
+
+
+def _mistake(mistake: MistakeRecord, width: int) -> list[str]:
+    most = max(40, width - INDENT)
+    picked, better = apart(mistake.picked, mistake.better, BEFORE)
+    head = (
+        f"  worst pick: {mistake.prompt_id}, golden lost {mistake.golden_loss:.3f}, "
+        f"reward margin {mistake.margin:.3f}: "
+    )
+    return [
+        head + excerpt(mistake.prompt, max(40, width - len(head))),
+        f"    picked:   {excerpt(picked, most)}",
+        f"    better:   {excerpt(better, most)}",
+    ]
+
+
+def _origin(record: CheckRecord, look: Look) -> list[str]:
+    command = f"  {shlex.join(['pytest', record.node, '--rmcheck', *look.options])}"
+    return [f"  {record.signature}", command] if look.verbose else [command]

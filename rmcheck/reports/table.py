@@ -73,9 +73,22 @@ def taken_line(paths: Iterable[str], shown: int = 5) -> str:
 def notes(records: Sequence[CheckRecord]) -> list[str]:
     """What a reader of the numbers must know, a line a check that has something to say."""
     said = [
-        (record, "; ".join(filter(None, (record.note, _left_out(record))))) for record in records
+        (record, "; ".join(filter(None, (record.note, _left_out(record), _by_length(record)))))
+        for record in records
     ]
-    return [f"{check_name(record)}: {text}" for record, text in said if text]
+    lines = [f"{check_name(record)}: {text}" for record, text in said if text]
+    if any(record.kind == "max_drop" and record.value < 0 for record in records):
+        lines.append("a drop below 0 is an improvement on the baseline")
+    return lines
+
+
+def _by_length(record: CheckRecord) -> str:
+    """What a length-lover would have reached, where the candidate does no better."""
+    longest = record.facts.get("longer_is_better")
+    if longest is None or record.kind == "max_drop":
+        return ""
+    better = record.value > longest if record.kind == "at_least" else record.value < longest
+    return "" if better else f"no better than if the longest answer won ({longest:.3f})"
 
 
 def _left_out(record: CheckRecord) -> str:
@@ -96,7 +109,8 @@ def suite_lines(suite: Mapping[str, Any]) -> list[str]:
         for kind, counts in pool["faults"].items()
         for action, count in counts.items()
     ]
-    size = f"{pool['prompts']} prompts, {pool['responses']} responses"
+    units = f" ({pool['units']} independent)" if pool["units"] != pool["prompts"] else ""
+    size = f"{pool['prompts']} prompts{units}, {pool['responses']} responses"
     found = f"; {', '.join(faults)}" if faults else ""
     lines = [f"{suite['name']}: pool {pool['path']} ({pool['format']}): {size}{found}"]
     if "adaptive" in suite:

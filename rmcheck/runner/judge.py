@@ -35,6 +35,7 @@ from rmcheck.runner.loaded import LoadedSuite, PlannedCheck
 from rmcheck.runner.serving import worst_drifts
 from rmcheck.scoring.request import samples_of
 from rmcheck.stats.estimate import Estimate
+from rmcheck.wording import apart
 
 
 @dataclass(frozen=True)
@@ -293,7 +294,8 @@ def _mistakes(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> tuple[
     for m in worst_mistakes(candidate, candidate.matching(judged.conditions)):
         prompt = loaded.pool.prompts[m.row]
         asked = next((t.content for t in reversed(prompt.messages) if t.role == "user"), "")
-        texts = (asked, prompt.responses[m.picked], prompt.responses[m.better])
+        responses = apart(prompt.responses[m.picked], prompt.responses[m.better], EXCERPT // 3)
+        texts = (asked, *responses)
         shown = (_excerpt(text) for text in texts)
         found.append(MistakeRecord(prompt.prompt_id, m.golden_loss, m.margin, *shown))
     return tuple(found)
