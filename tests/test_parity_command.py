@@ -146,6 +146,7 @@ def test_scores_are_kept_like_all_others(capsys):
         ([EXACT, "fake:constant", "--pool=pool.jsonl", "--worst=-1"], "--worst is -1"),
         ([EXACT, "fake:constant", "--pool=pool.jsonl", "--max-difference=nan"], "is nan"),
         ([EXACT, "fake:constant", "--suite=demo.yaml", "--format=native"], "--format is for"),
+        ([EXACT, "fake:constant", "--suite=demo.yaml", "--too-long=left"], "--too-long is for"),
         ([EXACT, "fake:perfect", "--pool=pool.jsonl"], "golden"),
     ],
 )

@@ -47,6 +47,16 @@ def add_lock_timeout(command: argparse._ActionsContainer) -> None:
     )
 
 
+def add_too_long(command: argparse._ActionsContainer, text: str) -> None:
+    """What a suite says as `too_long`, for a command that works on a pool without one."""
+    command.add_argument(
+        "--too-long",
+        choices=["error", "left", "right"],
+        help=f"{text}what to do with conversations longer than the model takes: stop, or cut on "
+        "the left (keeps the response) or the right (keeps the beginning); default: error",
+    )
+
+
 @contextmanager
 def opened(
     options: argparse.Namespace, *, baseline: str | None = None, fill: "Fill | None" = None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmcheck.cli.arguments import add_lock_timeout, add_store
+from rmcheck.cli.arguments import add_lock_timeout, add_store, add_too_long
 from rmcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     pools.add_argument("--pool", type=Path, metavar="POOL", help="score a pool in any known format")
     command.add_argument("--format", help="format of --pool, where it cannot be told apart")
+    add_too_long(command, "of --pool: ")
     add_store(command)
     add_lock_timeout(command)
     command.add_argument(
@@ -102,10 +103,12 @@ def _pools(options: argparse.Namespace) -> "Iterator[NamedPool]":
         from rmcheck.scoring.request import samples_of
 
         pool = read_pool(options.pool, format=options.format)
-        yield str(options.pool), samples_of(pool.prompts), "error"
+        yield str(options.pool), samples_of(pool.prompts), options.too_long or "error"
         return
     if options.format is not None:
         raise UsageError("--format is for --pool; a suite says the format of its own pool")
+    if options.too_long is not None:
+        raise UsageError("--too-long is for --pool; a suite says `too_long` itself")
 
     from rmcheck.runner.loaded import load
     from rmcheck.suite.detect import suite_files

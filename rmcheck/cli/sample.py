@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmcheck.cli.arguments import add_lock_timeout
+from rmcheck.cli.arguments import add_lock_timeout, add_too_long
 from rmcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ _SCORED: dict[str, object] = {
     "model": None,
     "store": Path(".rmcheck"),
     "lock_timeout": None,
+    "too_long": "error",
 }
 _WAYS: dict[str, dict[str, object]] = {
     "--policy": {"responses": None, "max_tokens": 512, "temperature": 1.0, "labels": None},
@@ -72,6 +73,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     design.add_argument("--store", type=Path, metavar="DIR", help="kept scores (default .rmcheck)")
     add_lock_timeout(design)
+    add_too_long(design, "")
     design.add_argument("--n", metavar="N,N,…", help="n of best-of-n: 4,16,64")
     design.add_argument(
         "--random", type=int, metavar="N", help="random responses a prompt (default 5)"
@@ -179,7 +181,7 @@ def _scores(options: argparse.Namespace, pool: "Pool") -> "Floats":
 
     store = ScoreStore(options.store, waiting=Waiting(options.lock_timeout))
     store_of = kept_or_passing(store, MemoryStore())
-    request = Request(open_model(options.model), tuple(samples_of(pool.prompts)))
+    request = Request(open_model(options.model), tuple(samples_of(pool.prompts)), options.too_long)
     for report in fill_members([request], store_of):
         print(report)
     return read_combined(request, store_of).rewards

@@ -264,8 +264,9 @@ class ConversationTokenizer:
         return (
             f"{len(over)} of {total} conversations are longer than the {self._max_length} tokens "
             f"that the model takes. Longest: {examples}. Prompts: "
-            f"{named_prompts([s for s, _ in over])}. Shorten them, or allow cutting "
-            "(too_long: left keeps the response, right keeps the beginning)"
+            f"{named_prompts([s for s, _ in over])}. Shorten them, or allow cutting: "
+            "`too_long: left` in the suite, or --too-long=left where there is none, keeps the "
+            "response; `right` keeps the beginning"
         )
 
 

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,7 @@ def sample_pool(
     } | ({} if labels is None else {"labels": labels})
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
+        with _written_alone(path):
             kept = _kept_rows(path, {p.prompt_id: p for p in prompts}, settings)
             missing = [p for p in prompts if p.prompt_id not in kept]
             rows = list(kept.values())
@@ -124,6 +125,22 @@ def sample_pool(
     empty = sum(not text.strip() for text in texts)
     cut = sum(int(row[SAMPLING]["cut"]) for row in rows)
     return Sampled(len(rows), len(kept), len(texts), empty, cut)
+
+
+@contextmanager
+def _written_alone(path: Path) -> Iterator[None]:
+    """Keep other processes from writing this file; the lock beside it is gone afterwards.
+
+    Raises:
+        Timeout: Another process is writing it.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    with FileLock(lock, timeout=0):
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows deletes no file that is open
+                lock.unlink()
 
 
 def _append(

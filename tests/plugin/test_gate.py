@@ -95,7 +95,7 @@ def test_the_same_worst_pick_is_shown_once(gate):
 
 def test_texts_are_cut_at_the_width_of_the_terminal(gate, monkeypatch):
     """And begin shortly before they differ."""
-    for columns in (60, 130):
+    for columns in (80, 130):
         monkeypatch.setenv("COLUMNS", str(columns))
         lines = gate("-k", "regression", model="fake:length_biased").stdout.lines
         picked, better = (
@@ -131,7 +131,7 @@ def test_a_drop_below_zero_is_explained(gate):
 def test_rows_and_independent_prompts_are_told_apart(gate, bench):
     """The n of the table counts independent prompts, the pool's line both."""
     pool = bench.path / "pool.jsonl"
-    pool.write_text(pool.read_text() + pool.read_text().replace('"p', '"q'))
+    pool.write_text(pool.read_text() + pool.read_text().replace(': "p', ': "q'))
     result = gate("demo.yaml::accuracy")
 
     result.stdout.fnmatch_lines(["demo::accuracy * 90 *", "*180 prompts (90 independent), 1800 *"])

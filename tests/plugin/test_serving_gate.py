@@ -78,7 +78,7 @@ def test_the_command_line_wins_and_a_failure_shows_the_worst_texts(gate, engines
     assert "exact on these rows" in output
     result.stdout.re_match_lines([r"rmcheck: candidate serving_rules:gated.*serving_rules:half.*"])
     result.stdout.re_match_lines([r"    [+-]0\.0\d+.*→.*p\d+ response \d: 'word"])
-    assert "picks that lose the most golden reward" not in output
+    assert "worst pick" not in output
     assert "--rmcheck-serving=" in output.split("demo.yaml::flips", 1)[1]
 
 

@@ -244,3 +244,12 @@ def test_exactly_one_of_design_and_policy_is_asked_for(pool_file, capsys):
     with pytest.raises(SystemExit):
         main(["sample", str(pool_file), "--out=x.jsonl"])
     assert "one of the arguments --design --policy is required" in capsys.readouterr().err
+
+
+def test_no_lock_is_left_beside_the_pool(prompts, tmp_path):
+    """Nothing is there to be committed but the pool, after a mistake too."""
+    sample_pool(Counting(), prompts, tmp_path / "out.jsonl", n=4)
+    with pytest.raises(UsageError):
+        sample_pool(Counting(), prompts, tmp_path / "out.jsonl", n=8)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
