@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TextIO
 
 # Control characters, what turns the direction of text, what cannot be seen, halves of a pair of
@@ -16,6 +17,9 @@ _UNPRINTABLE = re.compile(f"[{_UNSEEN}]")
 _UNPRINTABLE_IN_LINES = re.compile(f"(?![\n\t])[{_UNSEEN}]")
 # Commands to a runner: `::error::` begins a line, `##[group]` and `##vso[…]` stand anywhere.
 _COMMAND = re.compile(r"^(\s*:)(?=:)|(#)(?=#\w*\[)", re.MULTILINE)
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
+_DATA_FILE = re.compile(r"\.(jsonl?|ndjson|parquet|csv|txt)(\.gz)?$")
 
 _JSON_COMMAND = re.compile(r"##(?=\w*\[)")
 
@@ -87,6 +91,20 @@ def listed(items: Iterable[object], most: int) -> str:
     words = [printable(str(item)) for item in items]
     more = f" and {len(words) - most} more" if len(words) > most else ""
     return f"{', '.join(words[:most]) or 'nothing'}{more}"
+
+
+def hub_advice(path: Path, kind: str = "") -> str:
+    """How to download what may have been meant, where a path looks like `owner/name` on a hub.
+
+    Args:
+        path: Nothing is there.
+        kind: ` --repo-type dataset` for data; empty for a model.
+    """
+    name = f"{path.parent.name}/{path.name}"
+    if path.parent.exists() or not _HUB_NAME.fullmatch(name) or _DATA_FILE.search(name):
+        return ""
+    download = f"hf download{kind} {name} --local-dir {name}"
+    return f". If it is a name on a hub, download it first: {download}"
 
 
 class PrintableStream(io.TextIOBase):

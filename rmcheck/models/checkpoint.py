@@ -15,6 +15,7 @@ from rmcheck.errors import ConformanceError, ModelError, UnknownModelError
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.head import Head, parse_head
 from rmcheck.models.safetensors_header import Tensor, read_header
+from rmcheck.wording import hub_advice
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -87,6 +88,7 @@ class Checkpoint:
             kind = "is a file, not a folder" if self.path.exists() else "does not exist"
             raise UnknownModelError(
                 f"checkpoint {self.path} {kind}; rmcheck reads folders on this machine only"
+                f"{hub_advice(self.path)}"
             )
         if (self.path / "adapter_config.json").exists():
             raise ModelError(

@@ -14,6 +14,7 @@ from typing import Any
 from rmcheck.errors import PoolError, Problem, nearest
 from rmcheck.pool.limits import Lines, TooLargeError, Unpacked, special_file
 from rmcheck.pool.row import RowFault, malformed
+from rmcheck.wording import hub_advice
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".jsonl.gz", ".ndjson.gz", ".json.gz")
 # Prompts alone are read from these too, see `rmcheck.pool.prompt_files`.
@@ -171,7 +172,8 @@ def sample_first(path: Path) -> str:
 
 def _neighbours(path: Path) -> str:
     if not path.parent.is_dir():
-        return f"; the folder {str(path.parent)!r} is not there either"
+        advice = hub_advice(path, " --repo-type dataset")
+        return advice or f"; the folder {str(path.parent)!r} is not there either"
     names = sorted(p.name for p in path.parent.iterdir() if not p.name.startswith("."))
     close = nearest(path.name, names)
     if close:

@@ -89,7 +89,9 @@ def _table_rows(path: Path, content: bytes) -> Iterator[tuple[int, dict[str, Any
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise PoolError([Problem(str(path), f"not UTF-8: {error.reason}", line=line)]) from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    # Excel writes semicolons where a comma is the decimal mark.
+    comma = max(",;\t", key=text.lstrip().partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True)
     try:
         header = [name.strip() for name in next(row for row in reader if row)]
         twice = sorted({name for name in header if header.count(name) > 1})

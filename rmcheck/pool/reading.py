@@ -7,6 +7,7 @@ from itertools import chain, islice, pairwise
 from pathlib import Path
 
 from rmcheck.errors import PoolError, Problem
+from rmcheck.pool.cells import with_numbers
 from rmcheck.pool.conversation import content_key
 from rmcheck.pool.detection import (
     FIRST_ROWS,
@@ -22,7 +23,7 @@ from rmcheck.pool.faults import (
     place,
     problem_of_rows,
 )
-from rmcheck.pool.files import data_files, read_rows
+from rmcheck.pool.files import TABLES, data_files, read_rows
 from rmcheck.pool.pool import Fault, FaultAction, FaultKind, Pool, Prompt
 from rmcheck.pool.prompt_files import read_prompt_rows
 from rmcheck.pool.readers.reader import Reader
@@ -121,7 +122,7 @@ class _Reading:
         Raises:
             PoolError: The file as a whole is wrong.
         """
-        rows = read_prompt_rows(file) if self.prompts_alone else read_rows(file)
+        rows = self._rows(file)
         first = list(islice(rows, FIRST_ROWS))
         reader = self._reader_of(file, first)
         for line, values in chain(first, rows):
@@ -133,6 +134,13 @@ class _Reading:
                 self.prompts += self._prompts(reader, row, str(file))
             except RowFault as fault:
                 self._note(fault, str(file), line)
+
+    def _rows(self, file: Path) -> Iterator[NumberedRow]:
+        if self.prompts_alone:
+            return read_prompt_rows(file)
+        if file.name.lower().endswith(TABLES):
+            return with_numbers(list(read_prompt_rows(file)))
+        return read_rows(file)
 
     def pool(self, path: Path) -> Pool:
         """The pool of everything read.

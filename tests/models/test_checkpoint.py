@@ -68,6 +68,7 @@ def load_refusal(folder, kind):
 def test_a_folder_that_is_not_there(tmp_path):
     """Nothing is looked up on a hub."""
     assert "does not exist" in refusal(tmp_path / "nope", UnknownModelError)
+    assert "hf download" not in refusal(tmp_path / "nope", UnknownModelError)
 
 
 def test_a_file_instead_of_a_folder(llama_folder):
@@ -369,3 +370,11 @@ def test_the_length_limit_comes_from_model_and_tokenizer(
     path.write_text(json.dumps(stated))
 
     assert open_model(f"hf:{llama_copy}").max_length == expected
+
+
+def test_the_name_of_a_model_on_a_hub_is_answered_with_the_download(tmp_path):
+    """Nothing is downloaded by itself."""
+    said = refusal(tmp_path / "Skywork" / "Skywork-Reward-V2-Llama-3.1-8B", UnknownModelError)
+
+    name = "Skywork/Skywork-Reward-V2-Llama-3.1-8B"
+    assert said.endswith(f"download it first: hf download {name} --local-dir {name}")

@@ -130,3 +130,10 @@ def test_a_model_that_is_not_loaded_says_so(llama_folder, samples):
     """Encoding before loading is a usage error, not an attribute of None."""
     with pytest.raises(UsageError, match=r"not loaded; call load\(\) first"):
         open_model(f"hf:{llama_folder}").encode(samples)
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_no_model_at_all_is_a_variable_that_is_not_set(text):
+    """`--rmcheck-model=$MODEL` where MODEL is empty."""
+    with pytest.raises(UnknownModelError, match="is the variable set that should name it"):
+        open_model(text)

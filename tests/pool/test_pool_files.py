@@ -178,6 +178,14 @@ def test_a_missing_file_shows_the_near_miss(write):
     assert "is not there either" in refused(path.parent / "no" / "pool.jsonl")
 
 
+@pytest.mark.parametrize("named", ["allenai/reward-bench-2", "hf:/datasets/allenai/reward-bench-2"])
+def test_the_name_of_a_data_set_on_a_hub_is_answered_with_the_download(tmp_path, named):
+    """Nothing is downloaded by itself."""
+    assert "hf download --repo-type dataset allenai/reward-bench-2 --local-dir" in refused(
+        tmp_path / named
+    )
+
+
 def test_a_folder_without_data_says_what_it_holds(tmp_path):
     """An empty pool folder is an error, not an empty pool."""
     (tmp_path / "README.md").write_text("x")
