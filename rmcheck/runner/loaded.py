@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.checks.measurement import Sampling, slice_values
-from rmcheck.errors import Problem, SuiteError, UndefinedMetricError, near_miss
+from rmcheck.errors import FileError, Problem, SuiteError, UndefinedMetricError, near_miss
 from rmcheck.metrics.ensemble import DISAGREEMENT
 from rmcheck.metrics.length_bias import LENGTH
 from rmcheck.metrics.reliability import REPEAT
@@ -26,7 +26,7 @@ from rmcheck.regret.nested import CHOSEN_AT, RANDOM
 from rmcheck.regret.predicted_regret import PredictedRegret
 from rmcheck.scoring.request import samples_of
 from rmcheck.store.history import History, HistoryContents
-from rmcheck.suite.loader import load_suite
+from rmcheck.suite.loader import PartlyReadError, load_suite
 from rmcheck.suite.locate import check_problem, suite_problem
 from rmcheck.suite.suite import Check, Suite
 from rmcheck.wording import printable
@@ -334,7 +334,24 @@ def load(path: Path) -> LoadedSuite:
         PoolError: The pool is wrong.
         FileError: The history is wrong.
     """
-    suite = load_suite(path)
+    try:
+        return _with_pool(load_suite(path))
+    except PartlyReadError as error:
+        raise SuiteError(_with_those_of_the_pool(error)) from error
+
+
+def _with_those_of_the_pool(error: PartlyReadError) -> list[Problem]:
+    """The problems of a suite file, and what its pool has to say to the rest of it."""
+    places = {(problem.line, problem.column) for problem in error.problems}
+    try:
+        _with_pool(error.suite)
+    except FileError as further:
+        new = [p for p in further.problems if (p.line, p.column) not in places]
+        return [*error.problems, *new]
+    return list(error.problems)
+
+
+def _with_pool(suite: Suite) -> LoadedSuite:
     pool = whole = _pool_of(suite)
     column = suite.golden.column
     named = {"column": column, "repeat": suite.golden.repeat}
@@ -343,7 +360,9 @@ def load(path: Path) -> LoadedSuite:
         for key, name in named.items()
         if name is not None and name not in pool.label_columns
     ]
-    if column is not None and not problems:
+    if problems:  # what else is wrong can be said without labels
+        suite = replace(suite, golden=replace(suite.golden, column=None, repeat=None))
+    elif column is not None:
         whole = labelled(pool, column, suite.pool.faults.get("missing_label", "fail"))
         pool = judged_alone(whole, column)
     loaded = LoadedSuite(suite, pool, _history(suite), whole if pool != whole else None)

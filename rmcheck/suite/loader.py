@@ -4,6 +4,7 @@ Whether the pool exists, has the columns and the models open is not known here: 
 that out and points into the file again through `rmcheck.suite.locate`.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rmcheck.errors import Problem, SuiteError, nearest
@@ -13,6 +14,19 @@ from rmcheck.suite.requirement import read_check
 from rmcheck.suite.section import read_keys, refuse_unknown, require_keys, value_of
 from rmcheck.suite.source import Source, Span
 from rmcheck.suite.suite import Check, GoldenSource, PoolSource, ServingSource, Suite
+
+
+class PartlyReadError(SuiteError):
+    """A suite file is wrong, and its pool can be looked at all the same.
+
+    Args:
+        problems: Everything wrong with the file.
+        suite: What of it could be read.
+    """
+
+    def __init__(self, problems: Sequence[Problem], suite: Suite) -> None:
+        super().__init__(problems)
+        self.suite = suite
 
 
 def load_suite(path: str | Path) -> Suite:
@@ -57,14 +71,17 @@ def parse_suite(text: str, path: str | Path) -> Suite:
     serving = _serving(top, source)
     slices = pool.slices if pool else ()
     checks = _checks(top, slices, source)
-    if source.problems or pool is None or golden is None:
+    if pool is None or golden is None:
         raise source.error()
     name = found.pop("name", path.stem)
     if "history" in found:
         found["history"] = path.parent.absolute() / found["history"]
-    return Suite(
+    suite = Suite(
         path=path, name=name, pool=pool, golden=golden, checks=checks, serving=serving, **found
     )
+    if source.problems:
+        raise PartlyReadError(source.error().problems, suite)
+    return suite
 
 
 def _versioned_mapping(root: Node | None, source: Source) -> MapNode:

@@ -64,3 +64,14 @@ def test_several_golden_columns_are_answered_with_the_line_to_write(refused):
     assert problem.line == 2
     assert "Its label columns: helpful, harmless." in str(problem)
     assert "golden: {column: helpful}" in str(problem)
+
+
+def test_mistakes_of_the_file_and_of_its_pool_are_said_in_one_round(refused):
+    """A misspelt key, and a column that the pool has not."""
+    found = refused(
+        {"golden": [1.0, 0.0]}, pool=", slices: [topic]", more="inconclusiv: warn\nseed: x"
+    )
+
+    assert [p.line for p in found] == [5, 6, 2]
+    assert "Did you mean 'inconclusive'?" in found[0].message
+    assert "no slice column 'topic'" in found[2].message
