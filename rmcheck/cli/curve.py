@@ -113,6 +113,11 @@ def _tails(rewards: "Rewards") -> "TailDiagnostics | str":
 
 # -- what is printed --------------------------------------------------------------------------
 
+CURVE_LEGEND = (
+    "KL nats, bits: from the policy to its best-of-n, at most; on pool: the same in nats where "
+    "equal rewards make it smaller; of at most: what golden's own choice gains"
+)
+
 
 def _curve_lines(curve: "Curve") -> list[str]:
     head = ["n", "KL nats", "bits", "on pool", "golden gain", "of at most", "proxy gain", "drop"]
@@ -132,6 +137,7 @@ def _curve_lines(curve: "Curve") -> list[str]:
         found = f"yes, golden is lower than at n = {curve.n[test.index]} (p = {test.p_value:.3g})"
     lines.append(f"past the peak at n = {curve.n[-1]}: {found}")
     lines.append(_fit_line(curve))
+    lines.append(CURVE_LEGEND)
     lines.append(f"gamma: {_shown(curve.gamma)}")
     return lines + [f"do not decide on this: {concern}" for concern in curve.concerns]
 

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,6 +18,13 @@ if TYPE_CHECKING:  # the command line starts fast: what computes is imported whe
     from rmcheck.metrics.rewards import Rewards
     from rmcheck.runner.loaded import LoadedSuite, PlannedCheck
     from rmcheck.runner.runner import Runner
+
+# How the words of a block are meant.
+LEGEND = """\
+sees: the smallest difference between the true value and the bound at which the check decides, as
+  often as the power says; a smaller one comes out inconclusive more often
+spread: standard deviation of what one prompt adds
+comparisons: pairs of responses that people judge where golden comes from them"""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -77,6 +85,8 @@ def run(options: argparse.Namespace) -> int:
                     continue
                 told += 1
                 print("\n".join([*block(name, planned, *found, options), ""]))
+    if told:
+        print(LEGEND, file=sys.stderr)
     return 0 if told else EXIT_WRONG_INPUT
 
 

@@ -56,13 +56,18 @@ def run(options: argparse.Namespace) -> int:
             print(f"{error}\n", file=sys.stderr)
             continue
         print(
-            f"{path}: {_checks(len(loaded.planned))} on {loaded.units} prompts, "
+            f"{path}: {_checks(len(loaded.planned))} on {_prompts(loaded)}, "
             f"{_responses(loaded)} ({loaded.pool.format})"
         )
         for kind, counts in fault_counts(loaded.pool).items():
             done = ", ".join(f"{count} {PAST[action]}" for action, count in counts.items())
             print(f"  {kind}: {done}")
     return EXIT_WRONG_INPUT if wrong else 0
+
+
+def _prompts(loaded: "LoadedSuite") -> str:
+    rows = len(loaded.pool.prompts)
+    return f"{rows} prompts" + (f" ({loaded.units} independent)" if loaded.units < rows else "")
 
 
 def _responses(loaded: "LoadedSuite") -> str:
