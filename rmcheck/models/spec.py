@@ -144,7 +144,7 @@ def check_device(spec: str, device: str) -> None:
 
 def _without_scheme(text: str, location: str, base: Path) -> str:
     if not text.strip():
-        return "a model is '', nothing; is the variable set that should name it?"
+        return "a model has an empty name; is the variable set that should name it?"
     path = base / Path(location).expanduser()
     message = f"{text!r} has no scheme; a model is scheme:location, such as hf:{location or 'DIR'}"
     if (path / "config.json").is_file():
