@@ -16,6 +16,7 @@ from rmcheck.metrics.registry import metric_names
 from rmcheck.models.fingerprint import known_digests, remember_digests
 from rmcheck.pytest_plugin import fixtures, setting
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
+from rmcheck.pytest_plugin.workers import announce_worker, stop_workers
 from rmcheck.pytest_plugin.representation import end_in_the_test
 from rmcheck.reports.document import report_data, write_json
 from rmcheck.reports.table import (
@@ -158,8 +159,9 @@ class Gate:
         whole_run = ExitStack()
         whole_run.enter_context(telling(partial(tell, config)))
         # pytest has no handler of its own, so that SIGTERM would leave models where they run.
-        if not is_worker(config):
-            whole_run.enter_context(sigterm_stops())
+        whole_run.enter_context(sigterm_stops())
+        if is_worker(config):
+            announce_worker(_session_folder(config))
         config.add_cleanup(whole_run.close)
 
     @property
@@ -236,8 +238,10 @@ class Gate:
         self._add_suites(getattr(node, "workeroutput", {}).get("rmcheck", []))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Note SIGTERM, which has an exit code of its own."""
+        """Note SIGTERM, which has an exit code of its own, and let the workers stop too."""
         self.terminated = isinstance(excinfo.value, Terminated)
+        if not is_worker(self.config):
+            stop_workers(_session_folder(self.config))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:

@@ -128,6 +128,30 @@ def test_a_run_that_is_told_to_stop_keeps_what_is_scored(world, kind, number, co
         assert json.loads((world.path / "out" / "report.json").read_text())["passed"] is False
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 2), (signal.SIGTERM, 143)])
+def test_workers_stop_with_their_run(world, number, code):
+    """A signal to the controller alone ends scoring in the workers, and no process is left."""
+    process = subprocess.Popen(
+        [sys.executable, *COMMANDS["gate"], "-n", "2"],
+        cwd=world.path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not parts(world) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    # The workers hold the pipe too: it is read to its end when the last of them is gone.
+    output, _ = process.communicate()
+    kept = len(open_scores(world, "python:rules:slow?version=1"))
+
+    assert process.returncode == code
+    assert 0 < kept < 236
+    assert "Traceback" not in output
+    assert json.loads((world.path / "out" / "report.json").read_text())["passed"] is False
+
+
 def test_an_engine_that_dies_on_the_way_leaves_its_scores(world, gate):
     """The error says how many scores are kept; the next run scores the rest and decides."""
     (world.path / "broken").touch()
