@@ -16,8 +16,8 @@ from rmcheck.metrics.registry import metric_names
 from rmcheck.models.fingerprint import known_digests, remember_digests
 from rmcheck.pytest_plugin import fixtures, setting
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
-from rmcheck.pytest_plugin.workers import announce_worker, stop_workers
 from rmcheck.pytest_plugin.representation import end_in_the_test
+from rmcheck.pytest_plugin.workers import announce_worker, stop_workers
 from rmcheck.reports.document import report_data, write_json
 from rmcheck.reports.table import (
     model_lines,
