@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmcheck.errors import ScoringError
-from rmcheck.wording import encodable, excerpt, json_text, listed, printable, printable_lines
+from rmcheck.wording import (
+    apart,
+    encodable,
+    excerpt,
+    hub_advice,
+    json_text,
+    listed,
+    printable,
+    printable_lines,
+)
 
 anything = st.text(st.characters())
 commands = st.lists(
@@ -92,3 +101,27 @@ def test_a_list_says_how_many_more_there_are():
     assert listed(["a", "b\n"], 5) == r"a, b\n"
     assert listed(range(7), 5) == "0, 1, 2, 3, 4 and 2 more"
     assert listed([], 5) == "nothing"
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=60), st.integers(1, 20))
+def test_texts_that_begin_alike_are_shown_from_where_they_differ(common, one, other, before):
+    """Shortly before it, so that both can be told apart in a line; short beginnings stay."""
+    first, second = common + one, common + other
+    shown = apart(first, second, before)
+
+    if len(common) < 2 * before and one[:1] != other[:1]:
+        assert shown == (first, second)
+    if len(common) >= 2 * before:
+        assert all(len(text) <= before + 1 + 60 for text in shown)
+    assert first.endswith(shown[0].removeprefix("…"))
+    assert second.endswith(shown[1].removeprefix("…"))
+
+
+def test_an_owner_and_a_name_may_stand_on_a_hub(tmp_path):
+    """Files of data, and paths whose folder is there, are typing errors of another sort."""
+    said = hub_advice(tmp_path / "org" / "rm-7b")
+
+    assert said.endswith("hf download org/rm-7b --local-dir org/rm-7b")
+    assert hub_advice(tmp_path / "data" / "pool.jsonl") == ""
+    assert hub_advice(tmp_path / "rm-7b") == ""
+    assert hub_advice(tmp_path / "org" / "a b") == ""

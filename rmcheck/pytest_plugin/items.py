@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from shutil import get_terminal_size
-from textwrap import shorten
 from typing import Any
 
 import pytest
@@ -13,10 +13,10 @@ from rmcheck.checks.record import CheckRecord
 from rmcheck.errors import FileError, RmcheckError
 from rmcheck.pytest_plugin.representation import plain_failure, without_traceback
 from rmcheck.reports.document import junit_properties
-from rmcheck.reports.failure import Look, failure_text
+from rmcheck.reports.failure import Look, failure_text, shows_picks
 from rmcheck.runner.loaded import PlannedCheck
 from rmcheck.runner.runner import Runner
-from rmcheck.wording import printable
+from rmcheck.wording import excerpt, printable
 
 runner_key = pytest.StashKey[Runner]()
 # Message to the check that told it first.
@@ -65,16 +65,15 @@ class CheckItem(pytest.Item):
         try:
             self.record = runner.record(self.planned, node=self.nodeid)
         except RmcheckError as error:
-            raise plain_failure(self._told_once(_relative(str(error), self.config))) from None
+            text = _relative(str(error), self.config)
+            told = self._told_by(text)
+            short = f"as {told}: {excerpt(text, REPEATED)}"
+            raise plain_failure(short if told else text) from None
 
-    def _told_once(self, text: str) -> str:
-        """The text, or its beginning where an earlier check has told it: one message a cause."""
+    def _told_by(self, text: str) -> str:
+        """The earlier check that told this, empty if there is none: one message a cause."""
         first = self.config.stash.setdefault(told_key, {}).setdefault(text, self.nodeid)
-        return (
-            text
-            if first == self.nodeid
-            else f"as {first}: {shorten(text, REPEATED, placeholder=' …')}"
-        )
+        return "" if first == self.nodeid else first
 
     def runtest(self) -> None:
         """Fail where the verdict keeps the gate closed."""
@@ -85,15 +84,16 @@ class CheckItem(pytest.Item):
 
     def _look(self, record: CheckRecord) -> Look:
         runner = self.config.stash[runner_key]
-        picks = "\n".join(f"{m.prompt_id}: {m.picked}" for m in record.mistakes)
-        first = self.config.stash.setdefault(told_key, {}).setdefault(picks, self.nodeid)
-        return Look(
+        look = Look(
             runner.model_names(self.planned),
             runner.options(),
             width=get_terminal_size((100, 24)).columns,
             verbose=self.config.get_verbosity() > 0,
-            same_picks="" if first == self.nodeid else first,
         )
+        if not shows_picks(record, look):
+            return look
+        picks = "\n".join(f"{m.prompt_id}: {m.picked}" for m in record.mistakes)
+        return replace(look, same_picks=self._told_by(picks))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: Any) -> Any:
         """The verdict as a person reads it, without a traceback."""

@@ -6,7 +6,7 @@ is known.
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
 from rmcheck.reports.drift import drift_lines
@@ -42,7 +42,7 @@ class Look:
     options: Sequence[str] = ()
     width: int = 100
     verbose: bool = False
-    same_picks: str = field(default="")
+    same_picks: str = ""
 
 
 def failure_text(record: CheckRecord, look: Look) -> str:
@@ -142,8 +142,13 @@ def _upside_down(record: CheckRecord) -> list[str]:
     ]
 
 
+def shows_picks(record: CheckRecord, look: Look) -> bool:
+    """Whether the worst picks belong into the text: they say why a check failed."""
+    return bool(record.mistakes) and (record.verdict == "fail" or look.verbose)
+
+
 def _mistakes(record: CheckRecord, look: Look) -> list[str]:
-    if not record.mistakes or (record.verdict != "fail" and not look.verbose):
+    if not shows_picks(record, look):
         return []
     if look.same_picks:
         return [f"  worst picks: as for {look.same_picks}"]
