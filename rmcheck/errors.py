@@ -19,8 +19,14 @@ All under RmcheckError:
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from rmcheck.wording import printable_lines
+
+# Of one file; more are counted.
+SHOWN_PROBLEMS = 50
+# Longer words are no slip of the fingers; nobody chooses from more.
+LONGEST_WORD, MOST_WORDS = 200, 1000
 
 
 class RmcheckError(Exception):
@@ -85,11 +91,12 @@ class FileError(RmcheckError):
         super().__init__(self._text())
 
     def _text(self) -> str:
-        shown = "\n\n".join(str(problem) for problem in self.problems)
+        shown = "\n\n".join(str(problem) for problem in self.problems[:SHOWN_PROBLEMS])
         if len(self.problems) < 2:
             return shown
         paths = sorted({problem.path for problem in self.problems})
-        return f"{shown}\n\n{len(self.problems)} problems in {', '.join(paths)}"
+        first = f"; these are the first {SHOWN_PROBLEMS}" * (len(self.problems) > SHOWN_PROBLEMS)
+        return f"{shown}\n\n{len(self.problems)} problems in {', '.join(paths)}{first}"
 
 
 class SuiteError(FileError):
@@ -135,9 +142,27 @@ class StoreError(RmcheckError):
     """Stored scores cannot be read or written."""
 
 
+def bug_text(error: BaseException, traceback: str) -> str:
+    """What to say where an exception that is none of ours comes out.
+
+    Args:
+        error: The exception.
+        traceback: How to see where it came from.
+    """
+    if isinstance(error, MemoryError):
+        return "memory ran out"
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return printable_lines(
+        f"a bug in rmcheck: {said}\n"
+        f"Please report it, with what was run and the traceback that {traceback} shows."
+    )
+
+
 def nearest(word: str, valid: Iterable[str]) -> str | None:
     """The valid word that was probably meant, if any is near."""
-    return next(iter(difflib.get_close_matches(word, list(valid), n=1)), None)
+    if len(word) > LONGEST_WORD:
+        return None
+    return next(iter(difflib.get_close_matches(word, islice(valid, MOST_WORDS), n=1)), None)
 
 
 def near_miss(word: str, valid: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ PACKAGE = Path(rmcheck.__file__).parent
 # A room may import the rooms above it in this list, and nothing below.
 ROOMS = (
     "wording",
+    "parsing",
     "errors",
     "stats",
     "metrics",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 
 import rmcheck
-from rmcheck.errors import RmcheckError
+from rmcheck.errors import RmcheckError, bug_text
 from rmcheck.scoring.progress import telling
 from rmcheck.scoring.stopping import (
     EXIT_INTERRUPTED,
@@ -24,6 +24,7 @@ from rmcheck.scoring.stopping import (
 from rmcheck.wording import PrintableStream, printable
 
 EXIT_WRONG_INPUT = 2
+EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
 EXIT_NO_READER = 128 + 13  # what a shell says of SIGPIPE
 # Command to its one line of help; its module has the same name.
 COMMANDS = {
@@ -43,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 when it did what was asked, 1 when what it compared differs or fails, 2 when something
-        given to it is wrong, 130 after Ctrl-C, 143 after SIGTERM, 141 when its reader went away, as
-        under `| head`.
+        given to it is wrong, 70 for a bug in rmcheck, 130 after Ctrl-C, 143 after SIGTERM, 141 when
+        its reader went away, as under `| head`.
     """
     options = parser(arguments).parse_args(arguments)
     try:
@@ -65,6 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RmcheckError as error:
         print(f"rmcheck: {error}", file=sys.stderr)
         return EXIT_WRONG_INPUT
+    except Exception as error:
+        if options.debug:
+            raise
+        if isinstance(error, OSError) and error.filename:
+            _say(str(error))  # a full disk, a folder without permission
+            return EXIT_WRONG_INPUT
+        print(f"rmcheck: {bug_text(error, '`rmcheck --debug …`')}", file=sys.stderr)
+        return EXIT_BUG
 
 
 def _say(line: str) -> None:
@@ -77,6 +86,7 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
         prog="rmcheck", description="Gate reward-model checkpoints. The gate is `pytest --rmcheck`."
     )
     top.add_argument("--version", action="version", version=f"rmcheck {rmcheck.__version__}")
+    top.add_argument("--debug", action="store_true", help="show the traceback of a bug")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     given = sys.argv[1:] if arguments is None else arguments
     asked = next((word for word in given if not word.startswith("-")), "")

@@ -4,7 +4,6 @@ Everything here reads JSON and safetensors headers only, so that a wrong checkpo
 collection, in milliseconds, on a machine that has neither torch nor transformers.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import ConformanceError, ModelError, UnknownModelError
+from rmcheck.models.config_fields import weight_names, wrong_fields
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.head import Head, parse_head
 from rmcheck.models.safetensors_header import Tensor, read_header
+from rmcheck.parsing import ParsingError, parse_json
 from rmcheck.wording import hub_advice
 
 INDEX = "model.safetensors.index.json"
@@ -116,8 +117,15 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """config.json as it is."""
-        return self._json("config.json")
+        """config.json as it is.
+
+        Raises:
+            ModelError: A field that is read here has another type.
+        """
+        config = self._json("config.json")
+        if problems := wrong_fields(config):
+            raise ModelError(f"{self.path / 'config.json'}: {'; '.join(problems)}")
+        return config
 
     @cached_property
     def tokenizer_config(self) -> Mapping[str, Any]:
@@ -151,7 +159,10 @@ class Checkpoint:
         if (self.path / SINGLE).is_file():
             return (self.path / SINGLE,)
         if (self.path / INDEX).is_file():
-            named = sorted({str(name) for name in self._json(INDEX).get("weight_map", {}).values()})
+            try:
+                named = weight_names(self._json(INDEX))
+            except ParsingError as error:
+                raise ModelError(f"{self.path / INDEX}: {error}") from error
             missing = [name for name in named if not (self.path / name).is_file()]
             if missing or not named:
                 raise UnknownModelError(
@@ -325,8 +336,8 @@ class Checkpoint:
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            value = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
+            value = parse_json((self.path / name).read_bytes())
+        except (ParsingError, OSError) as error:
             raise ModelError(f"{self.path / name} cannot be read: {error}") from error
         if not isinstance(value, dict):
             raise ModelError(f"{self.path / name} holds no JSON object")

@@ -80,7 +80,7 @@ def chosen_template(
             raise UsageError(
                 f"{spec.text}: there is no template file {path}; template is a file, or pair"
             )
-        return dated_template(spec, checkpoint, path.read_text(encoding="utf-8"), date)
+        return dated_template(spec, checkpoint, _source(spec, path), date)
     if checkpoint.has_chat_template:
         return dated_template(spec, checkpoint, None, date)
     raise ConformanceError(
@@ -88,6 +88,14 @@ def chosen_template(
         f"the one it was trained with: {spec.with_setting('template', 'FILE.jinja')!r}, or "
         "template=pair for a model that was trained on the tokenizer's text pair (prompt, response)"
     )
+
+
+def _source(spec: ModelSpec, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise UsageError(f"{spec.text}: template file {path} cannot be read ({reason})") from error
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmcheck.errors import Problem, UnknownModelError, UsageError, near_miss
+from rmcheck.errors import Problem, UsageError, near_miss
 from rmcheck.models.spec import Setting
-from rmcheck.pool.limits import special_file
+from rmcheck.models.yaml_file import root_of
 
 if TYPE_CHECKING:
     import yaml
@@ -52,18 +52,7 @@ def read_ensemble_file(
     """
     import yaml
 
-    if wrong := special_file(path):
-        raise UnknownModelError(f"ensemble file {path} {wrong}")
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise UnknownModelError(
-            f"ensemble file {path} cannot be read ({error.strerror})"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 text ({error.reason})") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML: {error}") from error
+    root = root_of(path, "ensemble")
     if not isinstance(root, yaml.MappingNode):
         raise UsageError(f"{path}: an ensemble file is a mapping with {MEMBERS!r}, a list of specs")
     reader = _Reader(path, {setting.name: setting for setting in known})

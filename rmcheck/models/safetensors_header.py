@@ -3,14 +3,17 @@
 Format: 8 bytes little-endian length of the header, the header as JSON, then the tensors' bytes.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from rmcheck.errors import ModelError
+from rmcheck.parsing import parse_json
 
 # The format's own limit on its header.
 _LARGEST_HEADER = 100_000_000
+
+# What reading the fields of a wrong header raises.
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +38,14 @@ def read_header(path: Path) -> dict[str, Tensor]:
         if size < 8 or length > min(size - 8, _LARGEST_HEADER):
             raise ModelError(f"{path} is damaged: {size} bytes do not hold a safetensors header")
         try:
-            header = json.loads(file.read(length))
+            header = parse_json(file.read(length))
             header.pop("__metadata__", None)
             tensors = {
-                name: Tensor(name, entry["dtype"], tuple(entry["shape"]), path)
+                name: Tensor(name, str(entry["dtype"]), tuple(map(int, entry["shape"])), path)
                 for name, entry in header.items()
             }
-            end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
+        except _UNREADABLE as error:
             raise ModelError(f"{path} is damaged: its safetensors header is unreadable") from error
     if 8 + length + end != size:
         raise ModelError(

@@ -24,6 +24,7 @@ from rmcheck.models.model import (
     named_prompts,
 )
 from rmcheck.models.spec import ModelSpec
+from rmcheck.parsing import ParsingError, as_float, parse_json
 from rmcheck.pool.limits import Lines, TooLargeError, Unpacked, special_file
 from rmcheck.wording import listed
 
@@ -219,11 +220,12 @@ def _read_json_lines(path: Path, start: bytes) -> Iterator[_Row]:
         try:
             for line, text in enumerate(Lines(file, Unpacked(path) if gzipped else None), start=1):
                 if text.strip():
-                    yield line, json.loads(text)
+                    yield line, parse_json(text)
         except TooLargeError as error:
             raise ModelError(f"{path}: {error}") from error
-        except ValueError as error:
-            raise ModelError(f"{path}:{line}: not JSON ({error})") from error
+        except ParsingError as error:
+            where = f" at column {error.column}" if error.column else ""
+            raise ModelError(f"{path}:{line}: {error.message}{where}") from error
         except (EOFError, OSError, zlib.error) as error:
             raise ModelError(f"{path}: cannot be read to its end ({error})") from error
 
@@ -240,7 +242,7 @@ def _read_parquet(path: Path) -> tuple[Iterable[_Row], Mapping[bytes, bytes]]:
             present = listed(file.schema_arrow.names, 10)
     except TooLargeError as error:
         raise ModelError(f"{path}: {error}") from error
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, KeyError, ParsingError) as error:
         raise ModelError(f"{path}: not a readable Parquet file ({error})") from error
     lacking = [name for name in _REQUIRED if name not in names]
     if lacking:
@@ -264,8 +266,8 @@ def _columns(file: Any, names: Sequence[str], unpacked: Unpacked) -> list[list[A
     unpacked.add(0, file.metadata.num_rows)
     for batch in file.iter_batches(columns=names):
         unpacked.add(batch.nbytes, 0)
-        for column, values in zip(columns, batch.columns, strict=True):
-            column += values.to_pylist()
+        for name, column, values in zip(names, columns, batch.columns, strict=True):
+            column += column_values(name, values)
     return columns
 
 
@@ -347,7 +349,7 @@ def _wrong_field(row: Any) -> str:
         return f"response is {response!r}; it is the response's position, a whole number from 0"
     if type(score) not in (float, int):
         return f"score is {score!r}, not a number"
-    if not math.isfinite(score):
+    if not math.isfinite(as_float(score)):
         return f"score is {score}; a score is finite"
     key = row.get(_KEY)
     if key is not None and _as_key(key) == b"":
@@ -370,8 +372,10 @@ def _origin(
 ) -> tuple[dict[str, str], tuple[ConformanceItem, ...]]:
     """What a bundle tells of the model that scored: its description and conformance page."""
     try:
-        told = json.loads(metadata.get(b"rmcheck.description", b"{}"))
-        items = json.loads(metadata.get(b"rmcheck.conformance", b"[]"))
+        told = parse_json(metadata.get(b"rmcheck.description", b"{}"))
+        items = parse_json(metadata.get(b"rmcheck.conformance", b"[]"))
+        spec, fingerprint = (metadata.get(b"rmcheck." + n, b"") for n in (b"spec", b"fingerprint"))
+        origin = {"scored by": spec.decode(), "model fingerprint": fingerprint.decode()}
         page = tuple(ConformanceItem(**item) for item in items)
         description = {str(key): str(value) for key, value in told.items()}
     except (ValueError, TypeError, AttributeError) as error:
@@ -379,6 +383,4 @@ def _origin(
     # Where it was scored, which says nothing of where it is read.
     if "device" in description:
         description["scored on"] = description.pop("device")
-    description["scored by"] = metadata.get(b"rmcheck.spec", b"").decode()
-    description["model fingerprint"] = metadata[b"rmcheck.fingerprint"].decode()
-    return description, page
+    return description | origin, page

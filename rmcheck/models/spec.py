@@ -6,6 +6,12 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from rmcheck.errors import UnknownModelError, UsageError, near_miss
+from rmcheck.parsing import ParsingError, user_path
+from rmcheck.wording import excerpt
+
+# Characters of a spec that a message shows; digits of a count.
+_SHOWN = 100
+_MOST_DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +63,15 @@ class ModelSpec:
         return self.resolve(self.location)
 
     def resolve(self, path: str) -> Path:
-        """A path of this spec, relative to `base`, `~` expanded."""
-        return self.base / Path(path).expanduser()
+        """A path of this spec, relative to `base`, `~` expanded.
+
+        Raises:
+            UsageError: No file can have it.
+        """
+        try:
+            return user_path(path, self.base)
+        except ParsingError as error:
+            raise UsageError(f"{excerpt(self.text, _SHOWN)}: {error}") from error
 
     def with_setting(self, name: str, value: str) -> str:
         """The spec as it would read with one more setting; for messages."""
@@ -122,7 +135,8 @@ def whole_number(spec: ModelSpec, name: str, value: str, *, least: int) -> int:
     Raises:
         UsageError: It is no whole number, or less than `least`.
     """
-    if not value.isascii() or not value.isdigit() or int(value) < least:
+    counts = value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS
+    if not counts or int(value) < least:
         raise UsageError(f"{spec.text}: {name} is {value!r}; it is a whole number from {least} up")
     return int(value)
 
@@ -145,7 +159,10 @@ def check_device(spec: str, device: str) -> None:
 def _without_scheme(text: str, location: str, base: Path) -> str:
     if not text.strip():
         return "a model has an empty name; is the variable set that should name it?"
-    path = base / Path(location).expanduser()
+    try:
+        path = user_path(location, base)
+    except ParsingError as error:
+        return f"{excerpt(text, _SHOWN)!r} has no scheme, and {error}"
     message = f"{text!r} has no scheme; a model is scheme:location, such as hf:{location or 'DIR'}"
     if (path / "config.json").is_file():
         message = f"{text!r} is a checkpoint folder without a scheme. Did you mean 'hf:{text}'?"

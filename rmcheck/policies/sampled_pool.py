@@ -211,7 +211,7 @@ def _kept_rows(
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         wrong = _difference(row, prompts, settings)
         if not wrong and row["prompt_id"] in kept:

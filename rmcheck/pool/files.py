@@ -4,7 +4,6 @@ The container is told by its first bytes, not by its name.
 """
 
 import gzip
-import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import PoolError, Problem, nearest
+from rmcheck.parsing import ParsingError, column_values, parse_json
 from rmcheck.pool.limits import Lines, TooLargeError, Unpacked, special_file
 from rmcheck.pool.row import RowFault, malformed
 from rmcheck.wording import hub_advice
@@ -96,26 +96,20 @@ def _text_rows(path: Path, file: Lines) -> Iterator[tuple[int, dict[str, Any] | 
 
 def _parsed(line: bytes) -> dict[str, Any] | RowFault:
     try:
-        value = json.loads(line.rstrip())
-    except UnicodeDecodeError as error:
-        return malformed(f"not UTF-8: {error.reason} at byte {error.start + 1}")
-    except json.JSONDecodeError as error:
-        return malformed(f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}")
-    except RecursionError:
-        return malformed("not JSON that can be read: nested too deep")
-    return _object(value)
+        return _object(parse_json(line.rstrip()))
+    except ParsingError as error:
+        where = f" at column {error.column}" if error.column else ""
+        return malformed(f"{error.message}{where}")
 
 
 def _list_rows(
     path: Path, text: bytes, first_line: int
 ) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
     try:
-        values = json.loads(text)
-    except UnicodeDecodeError as error:
-        raise _error(path, f"not UTF-8: {error.reason} at byte {error.start + 1}") from error
-    except json.JSONDecodeError as error:
-        line = error.lineno + first_line - 1
-        raise _error(path, f"not JSON: {error.msg}", line=line, column=error.colno) from error
+        values = parse_json(text)
+    except ParsingError as error:
+        line = error.line + first_line - 1 if error.line else 0
+        raise _error(path, error.message, line=line, column=error.column) from error
     if not values:
         raise _error(path, "the file has no row: its list is empty")
     yield from ((number, _object(value)) for number, value in enumerate(values, start=1))
@@ -137,10 +131,12 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowFault]]
             unpacked.add(0, file.metadata.num_rows)
             for batch in file.iter_batches(batch_size=1024):
                 unpacked.add(batch.nbytes, 0)
-                for values in batch.to_pylist():
+                names = batch.schema.names
+                columns = map(column_values, names, batch.columns)
+                for values in zip(*columns, strict=True):
                     number += 1
-                    yield number, values
-    except (pa.ArrowException, OSError) as error:
+                    yield number, dict(zip(names, values, strict=True))
+    except (pa.ArrowException, OSError, ParsingError) as error:
         raise _error(path, f"broken Parquet after row {number}: {error}") from error
     if not number:
         raise _error(path, "the file has no row")

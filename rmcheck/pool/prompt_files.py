@@ -6,12 +6,12 @@ A table and a text have no first bytes that tell them: their names do.
 import csv
 import gzip
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import PoolError, Problem
+from rmcheck.parsing import ParsingError, parse_json
 from rmcheck.pool.files import (
     BYTE_ORDER_MARK,
     GZIP_MAGIC,
@@ -67,8 +67,8 @@ def _text_rows(path: Path, content: bytes) -> Iterator[tuple[int, dict[str, Any]
 
 def _refuse_json(path: Path, line: bytes) -> None:
     try:
-        value = json.loads(line)
-    except ValueError:
+        value = parse_json(line)
+    except ParsingError:
         return
     if isinstance(value, dict | list):
         raise PoolError(

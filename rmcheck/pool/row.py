@@ -1,10 +1,10 @@
 """One row of a pool file, read with its types checked."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rmcheck.errors import nearest
+from rmcheck.parsing import as_float
 from rmcheck.pool.pool import FaultKind
 from rmcheck.wording import listed
 
@@ -144,14 +144,6 @@ class Row:
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
         kind = type(value).__name__
         return malformed(f"field {self.place + name!r} is {shown} ({kind}); expected {expected}")
-
-
-def as_float(value: float) -> float:
-    """A number as float; whole numbers beyond its range are infinite."""
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
 
 
 def is_scalar(value: Any) -> bool:

@@ -1,8 +1,8 @@
 """What `--rmcheck` switches on. Each hook hands over to the runner or to the reports."""
 
 import sys
-from collections.abc import Generator
-from contextlib import ExitStack, nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ import pytest
 
 import rmcheck
 from rmcheck.checks.record import CheckRecord
-from rmcheck.errors import RmcheckError, UsageError
+from rmcheck.errors import RmcheckError, UsageError, bug_text
 from rmcheck.metrics.registry import metric_names
 from rmcheck.models.fingerprint import known_digests, remember_digests
+from rmcheck.parsing import ParsingError, user_path
 from rmcheck.pytest_plugin import fixtures, setting
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
 from rmcheck.pytest_plugin.representation import end_in_the_test
 from rmcheck.pytest_plugin.workers import announce_worker, stop_workers
-from rmcheck.reports.document import report_data, write_json
+from rmcheck.reports.document import REPORT_NAME, report_data, write_json
 from rmcheck.reports.table import (
     model_lines,
     notes,
@@ -46,9 +47,36 @@ def install(config: pytest.Config) -> None:
         return
     for name in metric_names():
         config.addinivalue_line("markers", f"{name}: a check of this metric")
+    _remove_old_report(config)
     config.stash[runner_key] = _runner(config)
     config.pluginmanager.register(fixtures, "rmcheck-fixtures")
     config.pluginmanager.register(Gate(config), "rmcheck-gate")
+
+
+def _report_folder(config: pytest.Config) -> Path | None:
+    """Where a report of this run is written; None where none is asked for."""
+    folder = setting(config, "report")
+    if folder is None or config.option.collectonly or is_worker(config):
+        return None
+    try:
+        return user_path(folder, config.invocation_params.dir)
+    except ParsingError as error:
+        raise pytest.UsageError(f"--rmcheck-report: {error}") from error
+
+
+def _remove_old_report(config: pytest.Config) -> None:
+    """A report never stays beside a newer run that failed before it could write one.
+
+    Raises:
+        pytest.UsageError: It cannot be removed.
+    """
+    if folder := _report_folder(config):
+        try:
+            (folder / REPORT_NAME).unlink(missing_ok=True)
+        except NotADirectoryError:
+            return  # there is none; that none can be written is said in the end
+        except OSError as error:
+            raise pytest.UsageError(f"the old report cannot be removed: {error}") from error
 
 
 def _runner(config: pytest.Config) -> Runner:
@@ -155,6 +183,7 @@ class Gate:
         self.suites: dict[str, dict[str, Any]] = {}
         self.judged = 0
         self.complaint = ""
+        self.bug = False
         self.terminated = False
         whole_run = ExitStack()
         whole_run.enter_context(telling(partial(tell, config)))
@@ -235,7 +264,10 @@ class Gate:
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take over what a worker knows about its suites."""
-        self._add_suites(getattr(node, "workeroutput", {}).get("rmcheck", []))
+        output = getattr(node, "workeroutput", {})
+        self.complaint = self.complaint or output.get("rmcheck_complaint", "")
+        self.bug = self.bug or bool(output.get("rmcheck_complaint"))
+        self._add_suites(output.get("rmcheck", []))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Note SIGTERM, which has an exit code of its own, and let the workers stop too."""
@@ -246,10 +278,13 @@ class Gate:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Release models; a run that judged nothing does not pass; write the report."""
-        found = self.runner.suite_data()
-        self.runner.close()
+        found: list[dict[str, Any]] = []
+        with self._told():
+            found = self.runner.suite_data()
+            self.runner.close()
         if is_worker(self.config):
-            self.config.workeroutput["rmcheck"] = found  # type: ignore[attr-defined]
+            output = {"rmcheck": found, "rmcheck_complaint": self.complaint}
+            self.config.workeroutput.update(output)  # type: ignore[attr-defined]
             return
         self._add_suites(found)
         if exitstatus == pytest.ExitCode.INTERRUPTED and not self.errors:
@@ -258,11 +293,14 @@ class Gate:
             session.exitstatus = EXIT_TERMINATED
         if not self.judged and exitstatus == pytest.ExitCode.OK and not self._only_collects():
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
-        try:
-            self._write_report()
-        except OSError as error:
-            self.complaint = f"the report cannot be written: {error}"
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        with self._told():
+            try:
+                self._write_report()
+            except OSError as error:
+                self.complaint = f"the report cannot be written: {error}"
+                session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        if self.bug:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table of all checks, last."""
@@ -275,7 +313,19 @@ class Gate:
             said = f"rmcheck: no check was run, so nothing was gated ({self._taken()})"
             terminalreporter.write_line(printable(said), red=True)
         if self.complaint:
-            terminalreporter.write_line(printable(f"rmcheck: {self.complaint}"), red=True)
+            for line in f"rmcheck: {self.complaint}".splitlines():
+                terminalreporter.write_line(printable(line), red=True)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Let no exception of ours end pytest itself; it is told in the end, and the run fails."""
+        try:
+            yield
+        except Exception as error:
+            if self.config.option.fulltrace:
+                raise
+            self.bug = True
+            self.complaint = bug_text(error, "`pytest --full-trace`")
 
     def _only_collects(self) -> bool:
         return bool(self.config.option.collectonly)
@@ -301,14 +351,14 @@ class Gate:
             known["models"] = [max(pair, key=_told) for pair in models]
 
     def _write_report(self) -> None:
-        folder = setting(self.config, "report")
-        if folder is None or self._only_collects():
+        folder = _report_folder(self.config)
+        if folder is None:
             return
         self.records.sort(key=_file_order)
         data = report_data(
             self.records, list(self.suites.values()), self.errors, rmcheck.__version__
         )
-        write_json(Path(self.config.invocation_params.dir, Path(folder).expanduser()), data)
+        write_json(folder, data)
 
 
 def _file_order(record: CheckRecord) -> tuple[str, int, str]:

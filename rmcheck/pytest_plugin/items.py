@@ -10,8 +10,14 @@ from typing import Any
 import pytest
 
 from rmcheck.checks.record import CheckRecord
-from rmcheck.errors import FileError, RmcheckError
-from rmcheck.pytest_plugin.representation import plain_failure, without_traceback
+from rmcheck.errors import FileError, RmcheckError, bug_text
+from rmcheck.pytest_plugin.representation import (
+    BUG_SHOWN_BY,
+    bug_failure,
+    hides_bugs,
+    plain_failure,
+    without_traceback,
+)
 from rmcheck.reports.document import junit_properties
 from rmcheck.reports.failure import Look, failure_text, shows_picks
 from rmcheck.runner.loaded import PlannedCheck
@@ -46,7 +52,7 @@ class SuiteFile(pytest.File):
         if isinstance(excinfo.value, RmcheckError):
             text = _relative(str(excinfo.value), self.config)
             return without_traceback(text, self.path, _first_line(excinfo.value))
-        return super().repr_failure(excinfo)
+        return bug_failure(self, excinfo.value) or super().repr_failure(excinfo)
 
 
 class CheckItem(pytest.Item):
@@ -69,6 +75,10 @@ class CheckItem(pytest.Item):
             told = self._told_by(text)
             short = f"as {told}: {excerpt(text, REPEATED)}"
             raise plain_failure(short if told else text) from None
+        except Exception as error:
+            if not hides_bugs(self.config):
+                raise
+            raise plain_failure(bug_text(error, BUG_SHOWN_BY)) from None
 
     def _told_by(self, text: str) -> str:
         """The earlier check that told this, empty if there is none: one message a cause."""
@@ -99,7 +109,7 @@ class CheckItem(pytest.Item):
         """The verdict as a person reads it, without a traceback."""
         if isinstance(excinfo.value, CheckDidNotPass):
             return without_traceback(str(excinfo.value), self.path, self.planned.check.line)
-        return super().repr_failure(excinfo)
+        return bug_failure(self, excinfo.value) or super().repr_failure(excinfo)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """Where the check stands in its file, and its title."""

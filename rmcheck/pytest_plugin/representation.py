@@ -6,6 +6,7 @@ printed twice on CI and lose its headline under xdist.
 
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import pytest
 from _pytest._code.code import (
@@ -15,7 +16,10 @@ from _pytest._code.code import (
     ReprTraceback,
 )
 
+from rmcheck.errors import bug_text
 from rmcheck.wording import printable_lines
+
+BUG_SHOWN_BY = "`pytest -v`"
 
 
 def without_traceback(text: str, path: Path, line: int) -> ReprExceptionInfo:
@@ -27,6 +31,18 @@ def without_traceback(text: str, path: Path, line: int) -> ReprExceptionInfo:
         reprtraceback=ReprTraceback([ReprEntryNative([body])], None, style="native"),
         reprcrash=ReprFileLocation(str(path), line, headline),
     )
+
+
+def bug_failure(item: pytest.Item | pytest.Collector, error: BaseException) -> Any:
+    """An exception that nobody expected, without its traceback; None where that is asked for."""
+    if not isinstance(error, Exception) or not hides_bugs(item.config):
+        return None
+    return without_traceback(bug_text(error, BUG_SHOWN_BY), item.path, 1)
+
+
+def hides_bugs(config: pytest.Config) -> bool:
+    """Whether tracebacks of rmcheck itself are left out."""
+    return config.option.verbose <= 0 and not config.option.fulltrace
 
 
 def plain_failure(text: str) -> BaseException:

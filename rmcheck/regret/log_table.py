@@ -1,12 +1,13 @@
 """Tables that trainers write: CSV, JSON Lines, a JSON list, or a `trainer_state.json`."""
 
 import csv
-import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import FileError, Problem
+from rmcheck.parsing import ParsingError, parse_json
 from rmcheck.wording import listed
 
 
@@ -43,7 +44,7 @@ def read_log_rows(path: Path) -> list[LogRow]:
     if start == "[":
         return _entries(path, _document(path, text))
     if start == "{":
-        first = text.lstrip().splitlines()[0]
+        first = text.lstrip().partition("\n")[0]
         whole = not _is_object(first) or '"log_history"' in first
         return _history(path, _document(path, text)) if whole else _json_lines(path, text)
     return _csv_rows(path, text)
@@ -53,14 +54,15 @@ def _csv_rows(path: Path, text: str) -> list[LogRow]:
     header = text.lstrip().splitlines()[0]
     delimiter = max(",\t;", key=header.count)
     reader = csv.reader(text.lstrip().splitlines(), delimiter=delimiter)
-    names = [name.strip() for name in next(reader)]
+    _, first = next(_records(path, reader))
+    names = [name.strip() for name in first]
     repeated = sorted({name for name in names if names.count(name) > 1 and name})
     if repeated:
         raise _error(path, f"columns with the same name: {', '.join(repeated)}", line=1)
     skipped = text[: len(text) - len(text.lstrip())].count("\n")
     rows, problems = [], []
-    for values in reader:
-        line = reader.line_num + skipped
+    for number, values in _records(path, reader):
+        line = number + skipped
         if len(values) > len(names):
             message = f"{len(values)} cells, and the header has {len(names)}"
             problems.append(Problem(str(path), message, line=line))
@@ -72,16 +74,24 @@ def _csv_rows(path: Path, text: str) -> list[LogRow]:
     return rows
 
 
+def _records(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """Line and cells of each record of a CSV file."""
+    try:
+        for cells in reader:
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise _error(path, f"not CSV: {error}", line=reader.line_num) from error
+
+
 def _json_lines(path: Path, text: str) -> list[LogRow]:
     rows, problems = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            message = f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}"
-            problems.append(Problem(str(path), message, line=number))
+            value = parse_json(line)
+        except ParsingError as error:
+            problems.append(Problem(str(path), _sentence(error), line=number))
             continue
         if isinstance(value, dict):
             rows.append(LogRow(f"line {number}", number, _present(value)))
@@ -114,13 +124,13 @@ def _entries(path: Path, values: Any) -> list[LogRow]:
 
 def _document(path: Path, text: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise _error(
-            path,
-            f"not JSON: {error.msg.removesuffix(' at')} at column {error.colno}",
-            line=error.lineno,
-        ) from error
+        return parse_json(text)
+    except ParsingError as error:
+        raise _error(path, _sentence(error), line=error.line) from error
+
+
+def _sentence(error: ParsingError) -> str:
+    return f"{error.message} at column {error.column}" if error.column else error.message
 
 
 def _present(cells: dict[str, Any]) -> dict[str, Any]:
@@ -134,8 +144,8 @@ def _present(cells: dict[str, Any]) -> dict[str, Any]:
 
 def _is_object(text: str) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
-    except json.JSONDecodeError:
+        return isinstance(parse_json(text), dict)
+    except ParsingError:
         return False
 
 

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import StoreError
 from rmcheck.models.fingerprint import columns_digest
 from rmcheck.models.model import ConformanceItem, RewardModel
+from rmcheck.parsing import ParsingError, column_values
 from rmcheck.store.folder import write_whole
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def _schema() -> "pa.Schema":
 
 def _checked_metadata(path: Path, found: Mapping[bytes, bytes], fingerprint: str) -> Provenance:
     version = found.get(b"rmcheck.format", b"").decode("ascii", "replace")
-    if not version.isdigit():
+    if not version.isdigit() or len(version) > len(str(FORMAT)) + 6:
         raise StoreError(
             f"{path}: is no part of a score store (it has no rmcheck.format). Move it away."
         )
@@ -259,13 +260,17 @@ def _check_columns(path: Path, found: "pa.Schema") -> None:
 def _checked_rows(path: Path, table: Any) -> ScoreRows:
     if any(column.null_count for column in table.columns):
         raise _damaged(path, "a value is missing")
+    try:
+        sides = column_values("too_long", table["too_long"])
+    except ParsingError as error:
+        raise _damaged(path, str(error)) from error
     rows = ScoreRows(
         _keys(table["text_key"]),
         _keys(table["input_key"]),
         table["score"].to_numpy(),
         table["length"].to_numpy(),
         table["cut"].to_numpy(),
-        table["too_long"].to_pylist(),
+        sides,
     )
     if not np.isfinite(rows.scores).all():
         bad = rows.scores[~np.isfinite(rows.scores)][0]

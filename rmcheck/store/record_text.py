@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from rmcheck.errors import Problem, near_miss
+from rmcheck.parsing import ParsingError, as_float, parse_json
 
 HASH_DIGITS = 8
 Place = tuple[str | int, ...]
@@ -19,7 +20,8 @@ T = TypeVar("T")
 def written(data: Mapping[str, Any]) -> bytes:
     """The file of a record: the same data give the same bytes."""
     text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return f"{text}\n".encode()
+    # Lone surrogates become JSON's own escapes.
+    return f"{text}\n".encode("utf-8", "backslashreplace")
 
 
 def content_hash(data: Mapping[str, Any]) -> str:
@@ -120,6 +122,10 @@ class Fields:
     def anything(self, key: str) -> dict[str, Any]:
         """An object whose fields are free."""
         inner = self.section(key)
+        try:
+            json.dumps(inner.data, allow_nan=False)
+        except ValueError:
+            return self._wrong(key, "an object without NaN and infinities", {})
         return inner.data
 
     def section(self, key: str) -> "Fields":
@@ -170,15 +176,12 @@ class Fields:
 def parsed(text: str, path: str, problems: list[Problem]) -> Fields | None:
     """The object of a file, or None after noting why there is none."""
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
-        conflict = re.search(r"^(<{7}|={7}|>{7})", text, re.MULTILINE)
-        why = "it holds the marks of a merge conflict" if conflict else f"not JSON: {error.msg}"
-        line = text[: conflict.start()].count("\n") + 1 if conflict else error.lineno
+        data = parse_json(text)
+    except ParsingError as error:
+        conflict = re.search(r"^(<{7}|={7}|>{7})", text, re.MULTILINE) if error.line else None
+        why = "it holds the marks of a merge conflict" if conflict else error.message
+        line = text[: conflict.start()].count("\n") + 1 if conflict else error.line
         problems.append(Problem(path, why, line=line))
-        return None
-    except RecursionError:
-        problems.append(Problem(path, "not JSON that can be read: nested too deep"))
         return None
     if not isinstance(data, dict):
         problems.append(Problem(path, f"a record is an object, not {type(data).__name__}", line=1))
@@ -187,7 +190,8 @@ def parsed(text: str, path: str, problems: list[Problem]) -> Fields | None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(as_float(value))
 
 
 def _shown(place: Place) -> str:

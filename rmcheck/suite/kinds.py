@@ -15,6 +15,7 @@ from rmcheck.errors import UsageError
 from rmcheck.models.spec import parse_spec
 from rmcheck.suite.document import ListNode, MapNode, Node, ScalarNode, describe
 from rmcheck.suite.source import Source, did_you_mean
+from rmcheck.wording import excerpt
 
 # Decimal only: YAML 1.1 reads 010 as eight and 12:30 as 750. `1e-3` is a number to everybody else.
 DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9_]*)(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?")
@@ -300,10 +301,11 @@ def _number(
         raise refuse(source, node, f"{what} must be {kind}, not {describe(node)}{hint}")
     if looks_right:
         digits = node.text.replace("_", "")
-        value = int(digits) if pattern is WHOLE else float(digits)
+        value = float(digits)
         if math.isinf(value):
-            raise refuse(source, node, f"{what} is too large to compute with: {node.text}")
-        return value
+            shown = excerpt(node.text, 60)
+            raise refuse(source, node, f"{what} is too large to compute with: {shown}")
+        return int(digits) if pattern is WHOLE else value
     if node.text.lower().lstrip("+-") in (".inf", ".nan"):
         raise refuse(source, node, f"{what} must be {kind}, and {node.text} is none")
     if pattern is WHOLE and DECIMAL.fullmatch(node.text):

@@ -4,6 +4,8 @@ What only the pool and the models can tell (no such column, no such model) is fo
 loading, and is shown where the suite says it.
 """
 
+from functools import lru_cache
+
 from rmcheck.errors import Problem, SuiteError
 from rmcheck.suite.document import ListNode, MapNode, Node, ScalarNode, compose
 from rmcheck.suite.source import Source, Span
@@ -49,10 +51,19 @@ def check_problem(
 
 def _reread(suite: Suite) -> tuple[Source, Node | None]:
     try:
-        source = Source(str(suite.path), suite.path.read_text(encoding="utf-8"))
-        return source, compose(source)
-    except (OSError, UnicodeDecodeError, SuiteError):
+        text = suite.path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
         return Source(str(suite.path), ""), None
+    return _composed(str(suite.path), text)
+
+
+@lru_cache(maxsize=1)  # one file may have hundreds of problems
+def _composed(path: str, text: str) -> tuple[Source, Node | None]:
+    source = Source(path, text)
+    try:
+        return source, compose(source)
+    except SuiteError:
+        return Source(path, ""), None
 
 
 def _find(root: Node, check: Check) -> MapNode | None:

@@ -1,12 +1,13 @@
 """Reads the keys of one mapping by its table."""
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from rmcheck.errors import nearest
 from rmcheck.suite.document import MapNode, Node, ScalarNode
 from rmcheck.suite.kinds import Kind, Wrong
-from rmcheck.suite.source import Source, did_you_mean
+from rmcheck.suite.source import MOST_PROBLEMS, Source, did_you_mean
 
 
 def refuse_unknown(
@@ -42,7 +43,8 @@ def misspelt(node: MapNode, names: Collection[str], valid: Collection[str]) -> b
 
     The message about that key says enough; the name is not missing on top of it.
     """
-    return any(nearest(key, valid) in names for key in node.entries if key not in valid)
+    unknown = islice((key for key in node.entries if key not in valid), MOST_PROBLEMS)
+    return any(nearest(key, valid) in names for key in unknown)
 
 
 def value_of(node: MapNode, key: str, place: str, source: Source) -> Node | None:

@@ -10,6 +10,8 @@ from rmcheck.errors import Problem, SuiteError, near_miss
 
 # What YAML counts as the end of a line.
 LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+# Reading stops behind so many.
+MOST_PROBLEMS = 200
 # Width of the wrapped list of valid words under an excerpt.
 WIDTH = 88
 
@@ -59,8 +61,14 @@ class Source:
         return Problem(self.path, message, span.line, span.column, "\n\n".join(filter(None, parts)))
 
     def add(self, span: Span, message: str, *valid: str) -> None:
-        """Note a problem and go on."""
+        """Note a problem and go on.
+
+        Raises:
+            SuiteError: There are so many that nobody reads more.
+        """
         self.problems.append(self.problem(span, message, *valid))
+        if len(self.problems) > MOST_PROBLEMS:
+            raise self.error()
 
     def error(self) -> SuiteError:
         """All problems in file order; one that an alias repeats is shown once."""

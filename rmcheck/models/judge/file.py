@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmcheck.errors import UnknownModelError, UsageError, near_miss
+from rmcheck.errors import UsageError, near_miss
 from rmcheck.models.judge.nodes import NodeReader, Nodes
 from rmcheck.models.judge.read import Read, Score, YesNo
 from rmcheck.models.judge.template import JudgeTemplate
+from rmcheck.models.yaml_file import root_of
+from rmcheck.parsing import ParsingError, user_path
 from rmcheck.pool.limits import special_file
 
 if TYPE_CHECKING:
@@ -48,16 +50,7 @@ def read_judge_file(path: Path) -> JudgeFile:
     """
     import yaml
 
-    if wrong := special_file(path):
-        raise UnknownModelError(f"judge file {path} {wrong}")
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except OSError as error:
-        raise UnknownModelError(f"judge file {path} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 text ({error.reason})") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: not valid YAML: {error}") from error
+    root = root_of(path, "judge")
     if not isinstance(root, yaml.MappingNode):
         raise UsageError(f"{path}: a judge file is a mapping with the keys {', '.join(KEYS)}")
     reader = _Reader(path)
@@ -102,7 +95,11 @@ class _Reader(NodeReader):
             return None
         where = given[0]
         if where == "template":
-            file = self.path.parent / Path(source).expanduser()
+            try:
+                file = user_path(source, self.path.parent)
+            except ParsingError as error:
+                self.note(node, f"template: {error}")
+                return None
             if wrong := special_file(file):
                 self.note(node, f"template file {file} {wrong}")
                 return None

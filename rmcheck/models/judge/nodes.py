@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -95,8 +96,10 @@ class NodeReader:
         if source is None:
             return None
         try:
-            groups = re.compile(source).groups
-        except re.error as error:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what a later Python may read otherwise
+                groups = re.compile(source).groups
+        except (re.error, OverflowError, RecursionError) as error:
             self.note(node, f"{name} is {source!r}, no regular expression: {error}")
             return None
         if groups != 1:
@@ -144,7 +147,8 @@ class NodeReader:
     def whole(self, nodes: Nodes, name: str, default: int, *, least: int) -> int:
         """A whole number."""
         text = self.text(name, nodes[name]) if name in nodes else str(default)
-        if text is None or (text.isascii() and text.isdigit() and int(text) >= least):
+        counts = text is not None and text.isascii() and text.isdigit() and len(text) <= 18
+        if text is None or (counts and int(text) >= least):
             return default if text is None else int(text)
         self.note(nodes[name], f"{name} is {text!r}; it is a whole number from {least} up")
         return default

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from rmcheck.errors import ScoringError
 from rmcheck.models.servers.address import KEY_VARIABLE, ApiKey
 from rmcheck.models.servers.unasked import require_asking
+from rmcheck.parsing import ParsingError, parse_json
 
 # The server understood the request and will not have it: one of its texts is at fault.
 _REFUSED = {400, 413, 422}
@@ -121,8 +122,8 @@ class Client:
         if not answer.status or answer.status in _TRY_AGAIN | {401, 403}:
             raise self._unreachable(path, answer, "")
         try:
-            return json.loads(answer.text) if answer.status == 200 else None
-        except (ValueError, RecursionError):
+            return parse_json(answer.text) if answer.status == 200 else None
+        except ParsingError:
             return None
 
     def post(self, path: str, body: Mapping[str, Any], *, again: bool = False) -> Any:
@@ -147,8 +148,8 @@ class Client:
         if answer.status != 200:
             raise self._unreachable(path, answer, spent)
         try:
-            return json.loads(answer.text)
-        except (ValueError, RecursionError):
+            return parse_json(answer.text)
+        except ParsingError:
             kind = "an HTML page" if answer.text.lstrip()[:1] == "<" else "no JSON"
             raise WrongAnswerError(
                 f"{self.url}{path}: the answer is {kind}{self.says(answer.text)}"
