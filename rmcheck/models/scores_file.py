@@ -24,7 +24,7 @@ from rmcheck.models.model import (
     named_prompts,
 )
 from rmcheck.models.spec import ModelSpec
-from rmcheck.parsing import ParsingError, as_float, parse_json
+from rmcheck.parsing import ParsingError, as_float, column_values, parse_json
 from rmcheck.pool.limits import Lines, TooLargeError, Unpacked, special_file
 from rmcheck.wording import listed
 
