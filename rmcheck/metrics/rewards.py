@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.scored import Scored
+from rmcheck.wording import listed
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -239,8 +240,9 @@ class Rewards:
             mask &= self.slices[column] == wanted
         if not mask.any():
             named = ", ".join(f"{k}={v!r}" for k, v in conditions.items())
+            known = [f"; {c} has: {listed(np.unique(self.slices[c]), 10)}" for c in conditions]
             raise UndefinedMetricError(
-                f"no prompt of the pool has {named or 'anything to measure'}"
+                f"no prompt of the pool has {named or 'anything to measure'}{''.join(known)}"
             )
         return mask
 

@@ -84,7 +84,7 @@ def test_matching_selects_by_slice():
     assert pool.matching({"a": "x", "b": "u"}).tolist() == [True, False, False]
     with pytest.raises(UndefinedMetricError, match="no slice 'c'; it has: a, b"):
         pool.matching({"c": "x"})
-    with pytest.raises(UndefinedMetricError, match="no prompt of the pool has a='z'"):
+    with pytest.raises(UndefinedMetricError, match="no prompt of the pool has a='z'; a has: x, y"):
         pool.matching({"a": "z"})
 
 
