@@ -156,8 +156,7 @@ def pending(
 ) -> Pending:
     """`measure`, up to the resampling."""
     mask = rewards.matching(where or {})
-    fitted = metric.fitted(rewards).localised(rewards, mask)
-    sums, took_part = per_prompt_sums(fitted, rewards)
+    fitted, sums, took_part = _sums(metric, rewards, mask)
     units, rows = _per_unit(sums, mask & took_part, rewards)
     if not len(rows):
         raise UndefinedMetricError(f"{fitted.name}: no prompt has enough responses to be measured")
@@ -225,24 +224,46 @@ def measured(values: Sequence[Pending]) -> list[Measurement]:
     found: dict[int, Measurement] = {}
     for key, members in groups.items():
         weights = draw_weights(*key)
-        totals = weights.totals(_side_by_side([values[i] for i in members]))
-        start = 0
-        for i in members:
-            stop = start + values[i].sums.shape[1]
-            found[i] = _measurement(values[i], weights, totals[:, start:stop])
-            start = stop
+        for slice_members in _by_units(values, members):
+            first = values[slice_members[0]]
+            side_by_side = np.hstack([values[i].sums for i in slice_members])
+            totals = weights.totals(side_by_side, _all_or_some(first))
+            start = 0
+            for i in slice_members:
+                stop = start + values[i].sums.shape[1]
+                found[i] = _measurement(values[i], weights, totals[:, start:stop])
+                start = stop
     return [found[i] for i in range(len(values))]
 
 
-def _side_by_side(values: Sequence[Pending]) -> Floats:
-    """(C, ΣK) sums of all values for every unit of the pool, 0 where a unit takes no part."""
-    out = np.zeros((values[0].pool_units, sum(v.sums.shape[1] for v in values)))
-    start = 0
-    for value in values:
-        stop = start + value.sums.shape[1]
-        out[value.units, start:stop] = value.sums
-        start = stop
-    return out
+def _by_units(values: Sequence[Pending], members: Sequence[int]) -> list[list[int]]:
+    """Members that the same units take part in: a slice is resampled by its own units alone."""
+    found: dict[bytes, list[int]] = {}
+    for i in members:
+        found.setdefault(values[i].units.tobytes(), []).append(i)
+    return list(found.values())
+
+
+def _all_or_some(value: Pending) -> NDArray[np.int64] | None:
+    """The units of a value; None where they are all, which spares a copy of the weights."""
+    return None if len(value.units) == value.pool_units else value.units
+
+
+def _sums(
+    metric: Metric, rewards: Rewards, mask: NDArray[np.bool_]
+) -> tuple[Metric, Floats, NDArray[np.bool_]]:
+    """The metric fitted, (P, K) sums of all prompts, and those that took part.
+
+    What does not depend on the slice is computed once for all of them.
+    """
+    # The metric is kept too, so that no other one gets its id.
+    _, fitted, known = rewards.memo.get(id(metric), (metric, None, None))
+    fitted = fitted or metric.fitted(rewards)
+    local = fitted.localised(rewards, mask)
+    if local is fitted and known is None:
+        known = per_prompt_sums(fitted, rewards)
+    rewards.memo[id(metric)] = (metric, fitted, known)
+    return (local, *(known if local is fitted else per_prompt_sums(local, rewards)))
 
 
 def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> Distribution:

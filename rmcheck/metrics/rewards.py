@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -182,6 +183,11 @@ class Rewards:
             labelled,
             scored=Scored.from_labels(_flat(rows), offsets, _flat(known) > 0, _flat(chance)),
         )
+
+    @cached_property
+    def memo(self) -> dict[int, tuple[Any, Any, Any]]:
+        """What was computed from all of these rewards and serves every slice of them."""
+        return {}
 
     @property
     def counts(self) -> Ints:

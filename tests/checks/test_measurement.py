@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rmcheck import BoundMetric, Rewards, Sampling, make_metric, measure, measure_drop
+from rmcheck.checks.measurement import measured, pending
 from rmcheck.errors import BaselineError, UndefinedMetricError, UsageError
 
 SAMPLING = Sampling(resamples=1000)
@@ -49,6 +50,27 @@ def test_a_slice_is_measured_on_its_own_prompts_only():
 
     assert inside.value == pytest.approx(measure(make_metric("accuracy"), alone).estimate.value)
     assert inside.n == 40
+
+
+def test_slices_share_the_sums_of_the_pool_and_are_resampled_by_their_own_units(monkeypatch):
+    """A metric is computed once for all slices; a bound is the same whatever stands beside it."""
+    rewards, metric = world(), make_metric("accuracy")
+    slices = [{"category": "code"}, {"category": "chat"}, {}]
+    alone = [measure(metric, rewards, where=where, sampling=SAMPLING) for where in slices]
+    calls, sums = [], type(metric).per_prompt
+
+    def counted(self, proxy, golden):
+        calls.append(len(proxy))
+        return sums(self, proxy, golden)
+
+    monkeypatch.setattr(type(metric), "per_prompt", counted)
+    fresh = world()
+    together = measured(
+        [pending(metric, fresh, where=where, sampling=SAMPLING) for where in slices]
+    )
+
+    assert calls == [80]
+    assert [m.estimate for m in together] == [m.estimate for m in alone]
 
 
 @pytest.mark.parametrize(
