@@ -79,7 +79,10 @@ def _numbers(record: CheckRecord, look: Look) -> list[str]:
     rows.append(("required", "", f"{record.bound:6.3f}  by the {end} {level} bound"))
     width = max(len(name) for _, name, _ in rows)
     lines = [f"    {role:9s}  {name.ljust(width)}  {text}" for role, name, text in rows]
-    return [title, *lines, *_facts(record, look)]
+    facts = _facts(record, look)
+    if record.kind == "max_drop" and facts and not look.verbose:  # which has a row more
+        return [f"{title}, {facts[0].strip()}", *lines]
+    return [title, *lines, *facts]
 
 
 def _settings(record: CheckRecord) -> str:
@@ -103,16 +106,16 @@ def _estimate(e: EstimateRecord) -> str:
 
 
 def _facts(record: CheckRecord, look: Look) -> list[str]:
+    """Further numbers and how the value came about; the few that are always shown in one line."""
     form = ".6g" if record.exact else ".3f"
-    wanted = set(record.facts) if look.verbose or record.exact else {"longer_is_better"}
-    if record.kind == "max_drop" and not look.verbose:
-        wanted = set()
+    whole = look.verbose or record.exact
     facts = [
-        f"    {FACTS.get(name, name.replace('_', ' '))}: {value:{form}}"
+        f"{FACTS.get(name, name.replace('_', ' '))}: {value:{form}}"
         for name, value in record.facts.items()
-        if name in wanted
+        if whole or (name == "longer_is_better" and record.kind != "max_drop")
     ]
-    return facts + ([f"    {record.note}"] if record.note else [])
+    facts += [record.note] if record.note else []
+    return [f"    {fact}" for fact in (facts if whole else filter(None, ["; ".join(facts)]))]
 
 
 def _explanation(record: CheckRecord) -> list[str]:

@@ -1,0 +1,70 @@
+"""The text of a failed check: ten lines with all that it can have to say, more when asked."""
+
+from dataclasses import replace
+
+import pytest
+
+from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
+from rmcheck.reports.failure import Look, failure_text
+
+RECORD = CheckRecord(
+    suite="demo",
+    name="worst",
+    node="demo.yaml::worst",
+    path="demo.yaml",
+    line=9,
+    metric="accuracy",
+    settings={"ties": "half"},
+    signature="accuracy|data:12345678",
+    slice="topic=shops",
+    value=0.6,
+    lower=0.55,
+    upper=0.65,
+    confidence=0.95,
+    n=58,
+    left_out=3,
+    verdict="fail",
+    gate="failed",
+    required=">= 0.75",
+    kind="at_least",
+    bound=0.75,
+    reason="0.600 [0.550, 0.650] is below 0.75",
+    p_value=0.001,
+    p_holm=0.002,
+    prompts_needed=None,
+    candidate=EstimateRecord(0.6, 0.55, 0.65),
+    baseline=EstimateRecord(0.8, 0.75, 0.85),
+    facts={"longer_is_better": 0.61, "proxy_gain": 0.2},
+    note="worst of 4: shops",
+    mistakes=tuple(MistakeRecord(f"p{i}", 2.0, 1.0, "Why?", "So.", "Because.") for i in range(3)),
+)
+LOOK = Look({"candidate": "models/new", "baseline": "models/old"}, ["--rmcheck-model=hf:new"])
+
+
+@pytest.mark.parametrize("kind", ["at_least", "at_most", "max_drop"])
+@pytest.mark.parametrize("verdict", ["fail", "inconclusive"])
+def test_a_check_has_ten_lines_at_most(kind, verdict):
+    """With a baseline, a slice that was chosen, a number to compare with and a worst pick."""
+    text = failure_text(replace(RECORD, kind=kind, verdict=verdict), LOOK)
+
+    assert len(text.splitlines()) <= 10
+    assert "worst of 4: shops" in text
+    assert ("picked:" in text) == (verdict == "fail")
+    assert text.splitlines()[-1] == "  pytest demo.yaml::worst --rmcheck --rmcheck-model=hf:new"
+
+
+def test_a_reader_who_asks_gets_all_of_it():
+    """Every pick and number, and what signs the result."""
+    text = failure_text(RECORD, replace(LOOK, verbose=True))
+
+    assert text.count("worst pick: p") == 3
+    assert "golden gained, the candidate choosing: 0.200" in text
+    assert "accuracy|data:12345678" in text
+
+
+def test_picks_that_were_shown_are_not_shown_again():
+    """One line says where."""
+    text = failure_text(RECORD, replace(LOOK, same_picks="demo.yaml::accuracy"))
+
+    assert "worst picks: as for demo.yaml::accuracy" in text
+    assert "picked:" not in text
