@@ -120,6 +120,19 @@ def test_the_gate_prints_and_reports_only_inert_text(folder, how):
     assert texts <= {f"{SPOOF}{i}" for i in range(60)}
 
 
+def test_the_name_of_a_suite_file_is_inert_too(folder):
+    """Node ids of pytest begin with it."""
+    (folder / "demo.yaml").rename(folder / f"{SPOOF[:11]}.yaml")
+
+    (folder / "wrong.yaml").unlink()
+    (folder / "columns.yaml").unlink()
+
+    text = output(folder, ".", "--rmcheck", f"--rmcheck-model={LENGTH}", "-v")
+
+    assert r"\x1b[2J\x1b[H7 pa.yaml::accuracy FAILED" in text
+    assert not CONTROL.findall(text)
+
+
 def test_a_wrong_hostile_suite_is_inert_too(folder):
     """Errors of collection quote file, column and row."""
     suites = ["wrong.yaml", "columns.yaml"]

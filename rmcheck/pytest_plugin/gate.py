@@ -17,7 +17,7 @@ from rmcheck.models.fingerprint import known_digests, remember_digests
 from rmcheck.parsing import ParsingError, user_path
 from rmcheck.pytest_plugin import fixtures, setting
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
-from rmcheck.pytest_plugin.representation import end_in_the_test
+from rmcheck.pytest_plugin.representation import BUG_SHOWN_BY, end_in_the_test, hides_bugs
 from rmcheck.pytest_plugin.workers import announce_worker, stop_workers
 from rmcheck.reports.document import REPORT_NAME, report_data, write_json
 from rmcheck.reports.table import (
@@ -104,6 +104,10 @@ def _runner(config: pytest.Config) -> Runner:
         )
     except RmcheckError as error:
         raise pytest.UsageError(str(error)) from error
+    except Exception as error:
+        if not hides_bugs(config):
+            raise
+        raise pytest.UsageError(bug_text(error, BUG_SHOWN_BY)) from None
 
 
 def _waiting(config: pytest.Config) -> Waiting:
@@ -184,6 +188,7 @@ class Gate:
         self.judged = 0
         self.complaint = ""
         self.bug = False
+        self.session: pytest.Session | None = None
         self.terminated = False
         whole_run = ExitStack()
         whole_run.enter_context(telling(partial(tell, config)))
@@ -206,7 +211,7 @@ class Gate:
         """Collect suites, and any YAML file that was named; leave others alone."""
         named = is_yaml(file_path) and parent.session.isinitpath(file_path)
         if named or is_suite(file_path):
-            return SuiteFile.from_parent(parent, path=file_path)
+            return SuiteFile.from_parent(parent, path=file_path, **_named(parent, file_path))
         return None
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -299,22 +304,24 @@ class Gate:
             except OSError as error:
                 self.complaint = f"the report cannot be written: {error}"
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        if self.bug:
-            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        self.session = session
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table of all checks, last."""
         if self.records:
             terminalreporter.section("reward-model checks")
             self.records.sort(key=_file_order)
-            for line in self._answer():
-                terminalreporter.write_line(printable(line))
+            with self._told():
+                for line in self._answer():
+                    terminalreporter.write_line(printable(line))
         elif not self.judged and not self._only_collects():
             said = f"rmcheck: no check was run, so nothing was gated ({self._taken()})"
             terminalreporter.write_line(printable(said), red=True)
         if self.complaint:
             for line in f"rmcheck: {self.complaint}".splitlines():
                 terminalreporter.write_line(printable(line), red=True)
+        if self.bug and self.session is not None:
+            self.session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -359,6 +366,13 @@ class Gate:
             self.records, list(self.suites.values()), self.errors, rmcheck.__version__
         )
         write_json(folder, data)
+
+
+def _named(parent: pytest.Collector, path: Path) -> dict[str, Any]:
+    """The node id of a file whose name would do something to a terminal."""
+    root = parent.config.rootpath
+    shown = str(path.relative_to(root) if path.is_relative_to(root) else path)
+    return {} if shown == printable(shown) else {"nodeid": printable(shown)}
 
 
 def _file_order(record: CheckRecord) -> tuple[str, int, str]:

@@ -41,6 +41,20 @@ def test_a_bug_while_reading_a_suite_is_an_error_of_the_file(gate, monkeypatch):
     assert_told(gate(), pytest.ExitCode.INTERRUPTED)
 
 
+def test_a_bug_while_models_are_opened_is_an_error_of_the_call(gate, monkeypatch):
+    """Before anything is collected."""
+    monkeypatch.setattr(Runner, "__init__", fail)
+
+    assert_told(gate(), pytest.ExitCode.USAGE_ERROR)
+
+
+def test_a_bug_in_the_table_fails_a_run_that_passed(gate, monkeypatch):
+    """What the checks found is in pytest's own lines and in the report."""
+    monkeypatch.setattr("rmcheck.pytest_plugin.gate.table", fail)
+
+    assert_told(gate(), pytest.ExitCode.INTERNAL_ERROR)
+
+
 def test_a_bug_at_the_end_fails_a_run_that_passed(gate, monkeypatch):
     """The table is shown all the same."""
     monkeypatch.setattr(Runner, "suite_data", fail)
