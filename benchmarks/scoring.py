@@ -35,7 +35,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -46,6 +46,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rmcheck.models.accelerator import fuse_norms
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.cpu import lay_out_linears
 from rmcheck.models.model import Sample
@@ -64,8 +65,8 @@ from rmcheck.store.parts import Provenance, ScoreRows
 from rmcheck.store.scores import ScoreStore
 
 RESULTS = Path(__file__).parent / "results" / "scoring.json"
-PADDED_BUDGETS = (256, 512, 1024, 2048)
-PACKED_BUDGETS = (2048, 4096, 8192, 16_384)
+PADDED_BUDGETS = {"cpu": (256, 512, 1024, 2048), "cuda": (4096, 16_384, 65_536)}
+PACKED_BUDGETS = {"cpu": (2048, 4096, 8192, 16_384), "cuda": (4096, 8192, 16_384, 32_768, 65_536)}
 # Prompts at --scale 1, responses to each, median words of a prompt and of a response.
 SETS = {
     "2 responses": (8, 2, 195, 90),
@@ -220,8 +221,7 @@ def loaded_model(
         scorer._config = scorer._model.config
         scorer._body, scorer._last_layer = scorer._model.model, scorer._model.score.float()
         scorer._last_layer.register_forward_pre_hook(lambda _, xs: tuple(x.float() for x in xs))
-        if device == "cpu":
-            lay_out_linears(scorer._body)
+        lay_out_linears(scorer._body) if device == "cpu" else fuse_norms(scorer._body)
         scorer._packed_body = PackedBody(scorer._body, scorer._config, scorer.device)
     # Proofs and loading are not what is measured here.
     model.prove = lambda encoded: None  # type: ignore[method-assign]
@@ -472,7 +472,9 @@ def matmul_peak(device: str, dtype: str, size: int) -> float:
     return float(2 * size**3 / best)
 
 
-def scoring(race: Race, rounds: int, device: str, peak: float) -> dict[str, Any]:
+def scoring(
+    race: Race, rounds: int, device: str, peak: float, without: Sequence[str] = ()
+) -> dict[str, Any]:
     """Part 1 for one set of samples."""
     import torch
 
@@ -510,6 +512,7 @@ def scoring(race: Race, rounds: int, device: str, peak: float) -> dict[str, Any]
         computed["vLLM, prefix cache"] = sum(lengths) - race.cached_tokens()
         contenders["vLLM"] = lambda: race.vllm(cached=False)
         contenders["vLLM, prefix cache"] = lambda: race.vllm(cached=True)
+    contenders = {name: run for name, run in contenders.items() if name not in without}
     race.rmcheck(True, packed)
     found = raced(contenders, rounds, device)
     for name, result in found.items():
@@ -534,9 +537,9 @@ def scoring(race: Race, rounds: int, device: str, peak: float) -> dict[str, Any]
 def budgets(race: Race, rounds: int, device: str) -> dict[str, Any]:
     """Part 2: speed-ups over one by one."""
     contenders: dict[str, Contender] = {"one by one": plainly(race, race.one_by_one)}
-    for budget in PADDED_BUDGETS:
+    for budget in PADDED_BUDGETS[device]:
         contenders[f"prefix=off, budget {budget}"] = lambda b=budget: race.rmcheck(False, b)
-    for budget in PACKED_BUDGETS:
+    for budget in PACKED_BUDGETS[device]:
         contenders[f"prefix=shared, budget {budget}"] = lambda b=budget: race.rmcheck(True, b)
     return {name: result["speed_up"] for name, result in raced(contenders, rounds, device).items()}
 
@@ -695,6 +698,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--neighbours", type=int, default=0, help="other programs, a core each")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="times as many prompts")
+    parser.add_argument("--without", nargs="+", default=[], help="contenders that are left out")
     parser.add_argument("--pools", nargs="+", type=Path, default=[], help="instead of the sets")
     parser.add_argument("--prompts", type=int, default=6, help="of each pool")
     parser.add_argument("--stored", type=int, default=100_000, help="0 leaves out part 3")
@@ -734,7 +738,9 @@ def main() -> None:
         for name, samples in sets.items():
             race = Race(model, samples, engine)
             with neighbours(chosen.neighbours):
-                results["scoring"][name] = scoring(race, chosen.rounds, chosen.device, peak)
+                results["scoring"][name] = scoring(
+                    race, chosen.rounds, chosen.device, peak, chosen.without
+                )
             print(f"{name}: measured", file=sys.stderr)
             if name == BUDGETS_SET:
                 results["budgets"] = budgets(race, max(1, chosen.rounds - 1), chosen.device)

@@ -11,7 +11,7 @@ from rmcheck.models.causal_checkpoint import CausalCheckpoint
 from rmcheck.models.loaded_model import LoadedModel
 from rmcheck.models.packing import LEAST_PREFIX, packed_reads, packed_rows
 from rmcheck.models.rope import rows_apart
-from rmcheck.models.torch_engine import engine, memory_errors
+from rmcheck.models.torch_engine import engine
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +61,7 @@ class CausalScorer(LoadedModel):
         """
         torch, _ = engine()
         read = _ReadTokens.of(rows, responses)
-        with memory_errors(), torch.inference_mode():
+        with self._inferring():
             states = self._body(**self._padded(rows), use_cache=False).last_hidden_state
             line, before = (
                 torch.from_numpy(at).to(states.device)
@@ -89,10 +89,9 @@ class CausalScorer(LoadedModel):
         Raises:
             MemoryError: The rows do not fit.
         """
-        torch, _ = engine()
         read = _ReadTokens.of(rows, responses)
         packed = packed_reads(rows, read.before, least)
-        with memory_errors(), torch.inference_mode():
+        with self._inferring():
             states = self._packed_body.states(packed)
             return self._summed(read, lambda piece: states[piece], most_logits)
 
@@ -126,9 +125,8 @@ class CausalScorer(LoadedModel):
         Raises:
             MemoryError: The rows do not fit.
         """
-        torch, _ = engine()
         packed = packed_rows(rows, [len(row) - 1 for row in rows], least)
-        with memory_errors(), torch.inference_mode():
+        with self._inferring():
             states = self._packed_body.states(packed)
         return self._chosen(states, tokens)
 
@@ -149,8 +147,7 @@ class CausalScorer(LoadedModel):
 
     def own_next_token(self, row: Sequence[int], tokens: Sequence[int]) -> NDArray[np.float64]:
         """(len(tokens),) as `next_token`, from the logits of the model's own forward."""
-        torch, _ = engine()
-        with memory_errors(), torch.inference_mode():
+        with self._inferring():
             logits = self._model(**self._padded([row]), use_cache=False).logits[0, -1]
             return _float64(logits.float().log_softmax(-1)[list(tokens)])
 
@@ -158,7 +155,7 @@ class CausalScorer(LoadedModel):
         """The log-probability of one row's response from the logits of the model's own forward."""
         torch, _ = engine()
         at = np.flatnonzero(response)
-        with memory_errors(), torch.inference_mode():
+        with self._inferring():
             logits = self._model(**self._padded([row]), use_cache=False).logits[0]
             before, wanted = (
                 torch.from_numpy(a).to(logits.device) for a in (at - 1, np.asarray(row)[at])
@@ -196,7 +193,7 @@ class CausalScorer(LoadedModel):
     def _last_states(self, rows: Sequence[Sequence[int]]) -> "Tensor":
         """(len(rows), hidden) at the last token of each row, rows padded on the right."""
         torch, _ = engine()
-        with memory_errors(), torch.inference_mode():
+        with self._inferring():
             states = self._body(**self._padded(rows), use_cache=False).last_hidden_state
             at = torch.tensor([len(row) - 1 for row in rows], device=states.device)
             last: Tensor = states[torch.arange(len(rows), device=states.device), at]
@@ -209,9 +206,8 @@ class CausalScorer(LoadedModel):
 
     def _next_tokens(self, states: "Tensor", reading: Callable[["Tensor"], _Read]) -> list[_Read]:
         """What is read of all tokens' log-probabilities after each state, some at a time."""
-        torch, _ = engine()
         step = max(1, MOST_LOGITS // self.vocabulary_size)
-        with memory_errors(), torch.inference_mode():
+        with self._inferring():
             return [
                 reading(self._logits(states[start : start + step]).log_softmax(-1))
                 for start in range(0, len(states), step)

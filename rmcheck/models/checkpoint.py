@@ -7,6 +7,7 @@ collection, in milliseconds, on a machine that has neither torch nor transformer
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,16 @@ class Checkpoint:
     def takes_type_ids(self) -> bool:
         """Whether the model tells the two texts of a pair apart by type ids (BERT does)."""
         return int(self.config.get("type_vocab_size") or 0) > 1
+
+    @cached_property
+    def dtype(self) -> str:
+        """Type of most of its weights; bfloat16 where none is a float of torch's usual types."""
+        names = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+        sizes = dict.fromkeys(names.values(), 0)
+        for tensor in self.tensors.values():
+            if tensor.dtype in names:
+                sizes[names[tensor.dtype]] += prod(tensor.shape)
+        return max(sizes, key=lambda name: sizes[name]) if any(sizes.values()) else "bfloat16"
 
     @property
     def quantisation(self) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 from rmcheck.errors import UsageError
 from rmcheck.models.chat_template import ChatTemplate
 from rmcheck.models.checkpoint import Checkpoint
-from rmcheck.models.checkpoint_settings import Dtype, PrefixRule
+from rmcheck.models.checkpoint_settings import Dtype, PrefixRule, chosen_dtype
 from rmcheck.models.checkpoint_tokenizer import (
     chosen_template,
     installed_version,
@@ -42,8 +42,8 @@ def loaded(found: _T | None, spec: str) -> _T:
 class CheckpointModel(RewardModel, Generic[TokenizerT]):
     """A reward model whose weights and tokenizer are folders on this machine.
 
-    Subclasses set `_limit`, `_template` and `fingerprint`, make the tokenizer in `load`, and have
-    the settings `dtype`, `template` and `date` among their own.
+    Subclasses set `_limit`, `_template` and `fingerprint`, make the tokenizer in `load`, have the
+    settings `dtype`, `template` and `date` among their own, and call `_settle` before using them.
 
     Args:
         spec: Where the folder is, and settings that differ from the defaults.
@@ -57,7 +57,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT]):
 
     def __init__(self, spec: ModelSpec) -> None:
         self._set = check_settings(spec, self.settings)
-        self.spec = spec.text
+        self.spec = self.spec_anywhere = spec.text
         self.shares_prefixes = self.prefix == "shared"
         self._warning = ""
         self._tokenizer: TokenizerT | None = None
@@ -107,6 +107,12 @@ class CheckpointModel(RewardModel, Generic[TokenizerT]):
         """Release weights and tokenizer; the model can be loaded again."""
         self._tokenizer = None
 
+    def _settle(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
+        """Decide what only this machine and the folder's weights decide."""
+        if not self._set["dtype"]:
+            self._set["dtype"] = chosen_dtype(self._set, checkpoint)
+            self.spec_anywhere = spec.with_setting("dtype", self._set["dtype"])
+
     def _accept(self, proven: Proven) -> None:
         """Fill the conformance page; with `prefix=auto` it decides whether prompts are shared."""
         self.conformance, self._warning = proven.items, proven.warning
@@ -145,6 +151,7 @@ class ClassifierModel(CheckpointModel[ConversationTokenizer]):
         super().__init__(spec)
         self.checkpoint = Checkpoint(spec.path, self._set["trust_remote_code"] == "yes")
         self.checkpoint.check()
+        self._settle(spec, self.checkpoint)
         self.head = self.checkpoint.head(self._set["head"], spec.text)
         self._limit = token_limit(spec, self.checkpoint, self._set["max_length"])
         self._template = chosen_template(

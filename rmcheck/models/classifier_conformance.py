@@ -40,7 +40,7 @@ class ClassifierProof(CheckpointProof):
         device = self._scorer.device
         slow = self._model.dtype == "float16" and device.type == "cpu"
         more = "; float16 on a CPU is slow and overflows at 65504" if slow else ""
-        return self._precision(device, [self._model.checkpoint.quantisation], more)
+        return self._precision(device, [self._model.checkpoint], more)
 
     def response_kept(self) -> ConformanceItem:
         """Whether templates that rewrite turns (dropping a thinking part) changed a response."""

@@ -18,6 +18,7 @@ from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.torch_engine import brief
 
 if TYPE_CHECKING:
+    from rmcheck.models.checkpoint import Checkpoint
     from rmcheck.models.checkpoint_model import CheckpointModel
     from rmcheck.models.tokenization import ConversationTokenizer
 
@@ -225,11 +226,15 @@ class CheckpointProof(Proof):
         return ConformanceItem("max_length", "note" if cut or limit is None else "pass", detail)
 
     def _precision(
-        self, device: object, quantised: Sequence[str], more: str = ""
+        self, device: object, checkpoints: Sequence["Checkpoint"], more: str = ""
     ) -> ConformanceItem:
-        """Type, device and quantisation."""
+        """Type, that of the weights as stored, device and quantisation."""
         dtype = self._model.dtype
-        detail = f"{dtype} on {device}, quantisation {', '.join(quantised)}{more}"
+        stored, quantised = ([c.dtype for c in checkpoints], [c.quantisation for c in checkpoints])
+        detail = (
+            f"{dtype} on {device}, weights stored as {', '.join(stored)}, "
+            f"quantisation {', '.join(quantised)}{more}"
+        )
         exact = dtype == "float32" and set(quantised) == {"none"}
         return ConformanceItem("precision", "pass" if exact else "note", detail)
 

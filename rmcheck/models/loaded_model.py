@@ -1,11 +1,14 @@
 """A checkpoint that transformers has in memory, whatever is read from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from rmcheck.errors import ConformanceError, ModelError
+from rmcheck.models.accelerator import fuse_norms
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.cpu import (
     heed_quota,
@@ -20,10 +23,11 @@ from rmcheck.models.torch_engine import (
     brief,
     chosen_device,
     engine,
+    memory_errors,
     quiet_transformers,
     release_memory,
 )
-from rmcheck.models.workers import CpuWorkers, Workers
+from rmcheck.models.workers import CpuWorkers, Threads, Workers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +53,7 @@ class LoadedModel:
         attention: The attention that runs, as transformers names it.
         pad_id: Id of the padding token, if there is one.
         rope: Its rotary embeddings.
-        for_threads: Whether several may call it at the same time.
+        for_threads: Whether several may compute at the same time.
         scratch: Bytes that a call needs beside the layers' activations.
 
     Raises:
@@ -89,16 +93,32 @@ class LoadedModel:
         # The body alone: a head may get other weights than it was loaded with.
         if self._on_cpu and self._body is not None:
             lay_out_linears(self._body)
+        elif self.device.type == "cuda" and self._body is not None:
+            fuse_norms(self._body)
         self.rope = Rope(self._body)
         self._packed_body: Any = PackedBody(self._body, self._config, self.device)
         # Frequencies that change are kept in the model; code of the checkpoint's own may keep more.
         stateless = self.rope.original is None and not checkpoint.remote_code
         self.for_threads = self._on_cpu and stateless
+        self._turn = Lock() if self.device.type == "cuda" else nullcontext()
 
     def workers(self) -> Workers:
-        """A thread for each core of a CPU, while their memory allows; elsewhere whoever asks."""
+        """A thread for each core of a CPU, while their memory allows; one ahead of a GPU."""
+        if self.device.type == "cuda":
+            return Threads(ahead=1)
         count = worker_count(self._config, self.scratch) if self.for_threads else 1
         return CpuWorkers(count, usable_cores()) if count > 1 else Workers()
+
+    @contextmanager
+    def _inferring(self) -> Iterator[None]:
+        """Within it a forward pass is computed, on a GPU one at a time.
+
+        Raises:
+            MemoryError: It does not fit.
+        """
+        torch, _ = engine()
+        with self._turn, memory_errors(), torch.inference_mode():
+            yield
 
     def close(self) -> None:
         """Give the memory back."""

@@ -124,6 +124,7 @@ class RewardModel(ABC):
         scheme: What stands before the colon in a spec.
         settings: What may stand after the question mark in a spec.
         spec: The model as the user named it.
+        spec_anywhere: The same with what this machine decided, so that others decide alike.
         fingerprint: 64 hex digits that change whenever a reward could change (weights, config,
             tokenizer, template, scoring settings).
         kept: Whether scores are worth keeping between sessions; False where the fingerprint cannot
@@ -143,6 +144,7 @@ class RewardModel(ABC):
     scheme: ClassVar[str]
     settings: ClassVar[tuple[Setting, ...]] = ()
     spec: str
+    spec_anywhere: str = ""
     fingerprint: str
     kept: bool = True
     precomputed: bool = False

@@ -17,7 +17,7 @@ from rmcheck.models.loaded_model import LoadedModel
 from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.reward_position import PositionRule, RewardPosition
 from rmcheck.models.rope import rows_apart
-from rmcheck.models.torch_engine import engine, memory_errors
+from rmcheck.models.torch_engine import engine
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,7 +75,7 @@ class TorchScorer(LoadedModel, RewardPosition):
             MemoryError: The batch does not fit.
         """
         torch, _ = engine()
-        with memory_errors(), torch.inference_mode():
+        with self._inferring():
             inputs = self._padded(rows, types)
             if not self.reads_last_token:
                 return self._picked(self._model(**inputs).logits)
@@ -97,9 +97,8 @@ class TorchScorer(LoadedModel, RewardPosition):
         Raises:
             MemoryError: The rows do not fit.
         """
-        torch, _ = engine()
         packed = packed_rows(rows, [self.reward_position(row) for row in rows], least)
-        with memory_errors(), torch.inference_mode():
+        with self._inferring():
             states = self._packed_body.states(packed)
             return self._picked(self._last_layer(states))
 

@@ -8,6 +8,7 @@ from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.metrics.settings import require_whole_number
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
 from rmcheck.models.checkpoint_model import loaded
+from rmcheck.models.checkpoint_settings import chosen_dtype
 from rmcheck.models.checkpoint_tokenizer import chosen_template, installed_version, load_tokenizer
 from rmcheck.models.spec import ModelSpec, check_settings, whole_number
 from rmcheck.models.tokenization import ConversationTokenizer
@@ -43,6 +44,7 @@ class CheckpointPolicy(Policy):
         self.checkpoint = CausalCheckpoint(spec.path)
         self.checkpoint.check_folder()
         self._check_architecture()
+        self._set["dtype"] = chosen_dtype(self._set, self.checkpoint)
         if self._set["template"] == "pair":
             raise UsageError(f"{spec.text}: a policy needs a chat template; template is a file")
         if not (self._set["template"] or self.checkpoint.has_chat_template):

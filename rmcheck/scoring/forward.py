@@ -126,7 +126,7 @@ class _Forward:
         self._samples = batch_order(model, [group[0].encoded for group in groups])
         self._left = [(0, len(groups))]  # places of the order; the last are next
         self._budget, self._spare = budget, spare_tokens(budget)
-        self._together = 1
+        self._together, self._ahead = 1, 0
         self._report = report
         self._bar = bar
         self._faults: dict[int, str] = {}
@@ -136,9 +136,9 @@ class _Forward:
     def run(self, workers: Workers) -> ScoringReport:
         """Score all of it."""
         running: dict[Future[NDArray[np.float64]], _Batch] = {}
-        self._together = workers.count
+        self._together, self._ahead = workers.count, workers.ahead
         while self._left or running:
-            while self._left and len(running) < self._together:
+            while self._left and len(running) < self._together + self._ahead:
                 batch = self._next()
                 running[workers.submit(self._rewards, batch)] = batch
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -192,13 +192,13 @@ class _Forward:
     def _ask_for_less(self, batch: _Batch, error: MemoryError) -> None:
         """Of a batch that did not fit: its first half, and nothing at the same time."""
         count = len(batch.groups)
-        if count == 1 and self._together == 1:
+        if count == 1 and self._together + self._ahead == 1:
             self._stop(does_not_fit(self._model, batch.inputs[0], error))
             return
         if count > 1:
             half = self._samples.computed(batch.start, batch.start + count // 2)
             self._budget, self._spare = min(self._budget, half), 0
-        self._together = 1
+        self._together, self._ahead = 1, 0
         self._left.append((batch.start, batch.end))
 
     def _stop(self, error: Exception) -> None:

@@ -27,7 +27,7 @@ class Assignment:
     """What an actor is to score with, and where to.
 
     Attributes:
-        spec: The model, as the user named it.
+        spec: The model, as the user named it, with what the driver's machine decided.
         base: Folder that its relative paths are relative to.
         given: Whether the user named it, not a file.
         fingerprint: What the model must be.

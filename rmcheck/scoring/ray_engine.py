@@ -119,7 +119,7 @@ class RayEngine:
             progress_of(model.spec, sum(map(len, missing.values())), total, progress) as bar,
         ):
             assignment = Assignment(
-                model.spec,
+                model.spec_anywhere or model.spec,
                 self._base.absolute(),
                 model.given,
                 model.fingerprint,

@@ -60,8 +60,7 @@ class ImplicitProof(CheckpointProof):
     def precision(self) -> ConformanceItem:
         """Type, device and quantisation."""
         model = self._model
-        quantised = [c.quantisation for c in (model.policy, model.reference)]
-        return self._precision(model.scorers[0].device, quantised)
+        return self._precision(model.scorers[0].device, [model.policy, model.reference])
 
     def attention(self) -> ConformanceItem:
         """Which attention runs, and whether it drops soft-capping."""

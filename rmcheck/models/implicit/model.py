@@ -74,6 +74,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
         self.length_normalised = self._set["length_normalised"] == "yes"
         self.policy, self.reference = _checkpoints(spec, self._set["trust_remote_code"] == "yes")
         self._check_pair()
+        self._settle(spec, self.policy)
         stated = self._set["max_length"]
         limits = [token_limit(spec, one, stated) for one in (self.policy, self.reference)]
         self._limit = min((limit for limit in limits if limit is not None), default=None)

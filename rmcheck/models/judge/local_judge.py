@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import ScoringError, UsageError
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
 from rmcheck.models.checkpoint_model import loaded
+from rmcheck.models.checkpoint_settings import chosen_dtype
 from rmcheck.models.checkpoint_tokenizer import (
     chosen_template,
     installed_version,
@@ -59,6 +60,7 @@ class LocalJudge(JudgeEngine):
         self._judge = judge
         self.checkpoint = CausalCheckpoint(spec.path)
         self.checkpoint.check()
+        self._set["dtype"] = chosen_dtype(self._set, self.checkpoint)
         if self._set["template"] == "pair":
             raise UsageError(f"{spec.text}: a judge needs a chat template; template is a file")
         self._template = chosen_template(

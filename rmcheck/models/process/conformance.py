@@ -79,7 +79,7 @@ class ProcessProof(CheckpointProof):
 
     def precision(self) -> ConformanceItem:
         """Type, device and quantisation."""
-        return self._precision(self._scorer.device, [self._model.checkpoint.quantisation])
+        return self._precision(self._scorer.device, [self._model.checkpoint])
 
     def attention(self) -> ConformanceItem:
         """Which attention runs, and whether it drops soft-capping."""

@@ -103,6 +103,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
         self.aggregate = self._set["aggregate"]
         self.checkpoint = ProcessCheckpoint(spec.path, self._set["trust_remote_code"] == "yes")
         self.checkpoint.check()
+        self._settle(spec, self.checkpoint)
         self.join = cast(Join, self._set["join"] or _default_join(self.checkpoint))
         self._limit = token_limit(spec, self.checkpoint, self._set["max_length"])
         if self._set["template"] == "pair":

@@ -12,7 +12,7 @@ from rmcheck.models.packing import LEAST_PREFIX, packed_reads
 from rmcheck.models.process.checkpoint import QWEN2_PROCESS, ProcessCheckpoint
 from rmcheck.models.process.tokenizer import TAG
 from rmcheck.models.rope import rows_apart
-from rmcheck.models.torch_engine import engine, memory_errors
+from rmcheck.models.torch_engine import engine
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +68,7 @@ class ProcessScorer(LoadedModel):
         """
         torch, _ = engine()
         tags = _tags(marks)
-        with memory_errors(), torch.inference_mode():
+        with self._inferring():
             states = self._body(**self._inputs(rows)).last_hidden_state
             lines = np.repeat(np.arange(len(rows)), [len(at) for at in tags])
             line, at = (torch.from_numpy(a).to(states.device) for a in (lines, _joined(tags)))
@@ -86,17 +86,16 @@ class ProcessScorer(LoadedModel):
         Raises:
             MemoryError: The rows do not fit.
         """
-        torch, _ = engine()
         tags = _tags(marks)
         packed = packed_reads(rows, tags, least)
-        with memory_errors(), torch.inference_mode():
+        with self._inferring():
             states = self._packed_body.states(packed)
             return _split(self._read(states), tags)
 
     def own_log_odds(self, row: Sequence[int], marks: Sequence[int]) -> Floats:
         """(K,) log-odds of one row's steps from the logits of the model's own forward."""
         torch, _ = engine()
-        with memory_errors(), torch.inference_mode():
+        with self._inferring():
             logits = self._model(**self._inputs([row])).logits[0]
             read = logits[torch.from_numpy(_tags([marks])[0]).to(logits.device)].float()
             return _numbers(read[:, self.answers[0]] - read[:, self.answers[1]])
@@ -104,7 +103,7 @@ class ProcessScorer(LoadedModel):
     def answer_mass(self, row: Sequence[int], marks: Sequence[int]) -> Floats:
         """(K,) probability of both answers together at one row's tags, among all logits there."""
         torch, _ = engine()
-        with memory_errors(), torch.inference_mode():
+        with self._inferring():
             logits = self._model(**self._inputs([row])).logits[0]
             read = logits[torch.from_numpy(_tags([marks])[0]).to(logits.device)].float()
             return _numbers(read.softmax(-1)[:, list(self.answers)].sum(-1))
