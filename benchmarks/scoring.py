@@ -10,7 +10,8 @@ A random Llama and made-up texts, lengths spread as people's are: prompts of abo
 both with 8 responses a prompt. Or the texts of pools, as many prompts as said, evenly spaced
 among all by length, and a byte-level BPE made from the pools themselves.
 
-1. scoring: rmcheck with shared prompts and without (token-budget batches), store included, against
+1. scoring: rmcheck with shared prompts and without (token-budget batches), store included, and with
+   its proof at load, against
    one text at a time, the text-classification pipeline of transformers, and what rewardbench does
    (batches of 8 in the order of the data, padded on the left to the longest); and against vLLM
    with its prefix cache and without, where vLLM is installed. Same model, same
@@ -27,6 +28,7 @@ of one large matrix product measured in the same run.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import platform
@@ -36,19 +38,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rmcheck.models import shared_prefix
 from rmcheck.models.accelerator import fuse_norms
 from rmcheck.models.checkpoint import Checkpoint
-from rmcheck.models.cpu import lay_out_linears
+from rmcheck.models.cpu import keep_freed_memory, lay_out_linears
 from rmcheck.models.model import Sample
 from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.registry import open_model
@@ -223,7 +228,7 @@ def loaded_model(
         scorer._last_layer.register_forward_pre_hook(lambda _, xs: tuple(x.float() for x in xs))
         lay_out_linears(scorer._body) if device == "cpu" else fuse_norms(scorer._body)
         scorer._packed_body = PackedBody(scorer._body, scorer._config, scorer.device)
-    # Proofs and loading are not what is measured here.
+    # Loading is not what is measured here, and the proof is only where it is said.
     model.prove = lambda encoded: None  # type: ignore[method-assign]
     return model
 
@@ -252,6 +257,14 @@ class Race:
     samples: list[Sample]
     engine: VllmPooling | None = None
 
+    def proved(self, budget: int) -> Rewards:
+        """The same with the conformance page, which decides that prompts are shared."""
+        unproved, self.model.prove = self.model.prove, partial(type(self.model).prove, self.model)
+        try:
+            return self.rmcheck(True, budget)
+        finally:
+            self.model.prove = unproved  # type: ignore[method-assign]
+
     def rmcheck(self, shared: bool, budget: int) -> Rewards:
         """As a gate scores, the store included."""
         self.model.shares_prefixes = shared
@@ -261,6 +274,11 @@ class Race:
             with Path(os.devnull).open("w") as nowhere:
                 fill_requests(requests, store, budget=budget, progress=nowhere, release=False)
             return scores_of(self.model, self.samples, store).scores
+
+    def ablated(self, off: Callable[["Race"], AbstractContextManager[Any]], budget: int) -> Rewards:
+        """As a gate scores on a CPU, with one of its tricks left out."""
+        with off(self):
+            return self.rmcheck(True, budget)
 
     def one_worker(self, budget: int) -> Rewards:
         """All cores in one batch after the other, as torch shares them out."""
@@ -374,6 +392,32 @@ class Race:
         return 2 * sum(count for _, count in parts) * len(packed.ids) + attention
 
 
+@contextmanager
+def torch_allocates(_: Race) -> Iterator[None]:
+    """Freed memory goes back to the system as glibc does it by itself."""
+    libc, default = ctypes.CDLL("libc.so.6"), 128 << 10
+    for name in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+        libc.mallopt(name, default)
+    try:
+        yield
+    finally:
+        keep_freed_memory()
+
+
+# What is left out, by the name of the contender without it.
+ABLATIONS: dict[str, Callable[[Race], AbstractContextManager[Any]]] = {
+    "rmcheck, memory given back": torch_allocates,
+    "rmcheck, linears as torch": Race.plain,
+    "rmcheck, products by MKL": lambda _: patch.object(
+        shared_prefix, "float32_by_onednn", nullcontext
+    ),
+    "rmcheck, last layer whole": lambda race: patch.object(
+        race.model.scorer._packed_body, "_last", None
+    ),
+    "rmcheck, heads one by one": lambda _: patch.object(shared_prefix, "_SMALL", 0),
+}
+
+
 def plainly(race: Race, contender: Contender) -> Contender:
     """The contender with linear layers as torch has them."""
 
@@ -430,6 +474,7 @@ def raced(contenders: dict[str, Contender], rounds: int, device: str) -> dict[st
             ),
             "peak_mib": statistics.median(memory[name]),
             "max_abs_difference": float(np.abs(rewards[name] - exact).max()),
+            "reward_std": float(rewards[name].std()),
         }
         for name in contenders
     }
@@ -473,7 +518,12 @@ def matmul_peak(device: str, dtype: str, size: int) -> float:
 
 
 def scoring(
-    race: Race, rounds: int, device: str, peak: float, without: Sequence[str] = ()
+    race: Race,
+    rounds: int,
+    device: str,
+    peak: float,
+    without: Sequence[str] = (),
+    ablations: bool = False,
 ) -> dict[str, Any]:
     """Part 1 for one set of samples."""
     import torch
@@ -502,7 +552,13 @@ def scoring(
         "one by one": plainly(race, race.one_by_one),
         "rmcheck, prefix=off": lambda: race.rmcheck(False, padded),
         "rmcheck, prefix=shared": lambda: race.rmcheck(True, packed),
+        "rmcheck, proof included": lambda: race.proved(packed),
     }
+    computed["rmcheck, proof included"] = computed["rmcheck, prefix=shared"]
+    if ablations:
+        for name, off in ABLATIONS.items():
+            contenders[name] = partial(race.ablated, off, packed)
+            computed[name] = computed["rmcheck, prefix=shared"]
     if torch.get_num_threads() > 1:
         name = "rmcheck, shared, one worker"
         computed[name] = computed["rmcheck, prefix=shared"]
@@ -525,7 +581,7 @@ def scoring(
         flops = race.flops(ours or name == "vLLM, prefix cache", last_whole=not ours)
         result["peak_share"] = flops / seconds / peak
     tokens = {"total": sum(lengths), "mean": sum(lengths) / len(lengths), "longest": max(lengths)}
-    spread = float(race.one_by_one().std())
+    spread = [result.pop("reward_std") for result in found.values()][-1]
     return {
         "samples": len(lengths),
         "tokens": tokens,
@@ -635,6 +691,8 @@ def small_parts(count: int = 200) -> float:
 
 def machine() -> dict[str, str]:
     """What the figures were measured on."""
+    import torch
+
     cpuinfo = Path("/proc/cpuinfo")
     names = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     cpu = next((n.partition(":")[2].strip() for n in names if n.startswith("model name")), "")
@@ -642,6 +700,7 @@ def machine() -> dict[str, str]:
     installed = {dist.name: dist.version for dist in distributions()}
     return {
         "cpu": cpu or platform.processor(),
+        **({"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}),
         "cores": str(os.cpu_count()),
         "load": " ".join(f"{x:.1f}" for x in os.getloadavg()),
         "python": platform.python_version(),
@@ -699,6 +758,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="times as many prompts")
     parser.add_argument("--without", nargs="+", default=[], help="contenders that are left out")
+    parser.add_argument("--ablations", action="store_true", help="also with each trick left out")
     parser.add_argument("--pools", nargs="+", type=Path, default=[], help="instead of the sets")
     parser.add_argument("--prompts", type=int, default=6, help="of each pool")
     parser.add_argument("--stored", type=int, default=100_000, help="0 leaves out part 3")
@@ -739,7 +799,7 @@ def main() -> None:
             race = Race(model, samples, engine)
             with neighbours(chosen.neighbours):
                 results["scoring"][name] = scoring(
-                    race, chosen.rounds, chosen.device, peak, chosen.without
+                    race, chosen.rounds, chosen.device, peak, chosen.without, chosen.ablations
                 )
             print(f"{name}: measured", file=sys.stderr)
             if name == BUDGETS_SET:

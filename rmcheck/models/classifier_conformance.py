@@ -21,7 +21,7 @@ class ClassifierProof(CheckpointProof):
     def __init__(self, model: "ClassifierModel", encoded: Sequence[Encoded]) -> None:
         super().__init__(model, encoded)
         self._scorer = model.scorer
-        self._alone = np.concatenate([self._together([sample]) for sample in self._samples])
+        self._alone = self._read_alone()
         self._spread = float(self._alone.std())
         # A tolerance is a share of how far rewards lie apart, so a scaled head changes nothing;
         # below a spread of 1 it stays, since rounding does not shrink with the head's output.
@@ -82,13 +82,8 @@ class ClassifierProof(CheckpointProof):
         if eos is None or not self._scorer.reads_last_token:
             return ConformanceItem("eos", "note", detail)
         with_eos = [s.ids[-1] == eos for s in self._samples]
-        other = [
-            list(s.ids[:-1]) if has else [*s.ids, eos]
-            for s, has in zip(self._samples, with_eos, strict=True)
-            if len(s.ids) > 1
-        ]
-        same = [a for s, a in zip(self._samples, self._alone, strict=True) if len(s.ids) > 1]
-        change = np.abs(self._rewards_alone(other) - same).mean() if other else 0.0
+        toggled = self._without_last() if all(with_eos) else self._toggled(eos)
+        change = np.abs(toggled - self._alone[: len(toggled)]).mean()
         name = tokenizer.text([eos])
         verb = "without" if all(with_eos) else "with" if not any(with_eos) else "toggling"
         return ConformanceItem(
@@ -113,8 +108,9 @@ class ClassifierProof(CheckpointProof):
 
     def batch_invariance(self) -> ConformanceItem:
         """A batch of one against a batch of many."""
-        alone = self._alone
-        together = self._together(self._samples)
+        at = self._batch()
+        alone = self._alone[at]
+        together = self._together(self._samples[at])
         flips = sum(
             (alone[i] - alone[j]) * (together[i] - together[j]) < 0
             for i, j in combinations(range(len(alone)), 2)
@@ -145,6 +141,20 @@ class ClassifierProof(CheckpointProof):
             f"{detail}. Say at which one the model was trained: position=last (OpenRLHF, vLLM) or "
             "position=transformers (trained with transformers or TRL)",
         )
+
+    def _read_alone(self) -> Floats:
+        """(n,) rewards of the samples, one at a time."""
+        return np.concatenate([self._together([sample]) for sample in self._samples])
+
+    def _without_last(self) -> Floats:
+        """(n,) rewards of the samples without their last token."""
+        return self._rewards_alone([s.ids[:-1] or s.ids for s in self._samples])
+
+    def _toggled(self, eos: int) -> Floats:
+        """Rewards of the shorter half of the samples without their EOS, or with one."""
+        some = self._samples[: (len(self._samples) + 1) // 2]
+        rows = [(s.ids[:-1] or s.ids) if s.ids[-1] == eos else (*s.ids, eos) for s in some]
+        return self._rewards_alone(rows)
 
     def _together(self, samples: Sequence[Encoded]) -> Floats:
         rewards = self._scorer.rewards([s.ids for s in samples], [s.type_ids for s in samples])

@@ -53,6 +53,7 @@ class LoadedModel:
         attention: The attention that runs, as transformers names it.
         pad_id: Id of the padding token, if there is one.
         rope: Its rotary embeddings.
+        window: Tokens that attention sees where it slides; 0 where it does not.
         for_threads: Whether several may compute at the same time.
         scratch: Bytes that a call needs beside the layers' activations.
 
@@ -88,6 +89,7 @@ class LoadedModel:
         self.pad_id: int | None = getattr(self._config, "pad_token_id", None)
         # RoBERTa counts positions by the padding id, so the filler must be that one.
         self._filler = self.pad_id or 0
+        self.window: int = getattr(self._config, "sliding_window", None) or 0
         self._body: Any = getattr(self._model, self._model.base_model_prefix, None)
         self._on_cpu = self.device.type == "cpu" and checkpoint.quantisation == "none"
         # The body alone: a head may get other weights than it was loaded with.

@@ -5,7 +5,8 @@ length of the row, not from token ids; the head's last layer runs in float32 wha
 in; nothing squashes the logit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,6 +110,23 @@ class TorchScorer(LoadedModel, RewardPosition):
             inputs = self._padded([row], [types] if types else ())
             return float(self._picked(self._model(**inputs).logits)[0])
 
+    def read_once(
+        self, row: Sequence[int], types: Sequence[int] = ()
+    ) -> tuple[float, float, float]:
+        """The reward of one row, that of the row without its last token, and the model's own.
+
+        All from the model's own forward: what a causal model makes of a token, nothing behind it
+        changes. For models that read their last token.
+
+        Raises:
+            MemoryError: It does not fit.
+        """
+        with self._inferring(), self._last_states() as seen:
+            logits = self._model(**self._padded([row], [types] if types else ())).logits
+            at = [self.reward_position(row), self.reward_position(row[:-1] or row)]
+            here, before = self._picked(self._last_layer(seen[-1][0, at])).tolist()
+            return here, before, float(self._picked(logits)[0])
+
     def pooled_positions(self, row: Sequence[int], types: Sequence[int] = ()) -> tuple[int, ...]:
         """The tokens whose last hidden states the model's own head reads, by the gradient.
 
@@ -116,18 +134,23 @@ class TorchScorer(LoadedModel, RewardPosition):
             RuntimeError: The model's body does not give its last hidden states.
         """
         torch, _ = engine()
+        with torch.enable_grad(), self._last_states() as seen:
+            logits = self._model(**self._padded([row], [types] if types else ())).logits
+            reward = sum(weight * logits[0, index] for index, weight in self.head.terms)
+            (gradient,) = torch.autograd.grad(reward, seen[-1])
+        return tuple(gradient[0].abs().sum(-1).nonzero()[:, 0].tolist())
+
+    @contextmanager
+    def _last_states(self) -> Iterator[list[Any]]:
+        """The last hidden states of each pass through the body, as they come."""
         seen: list[Any] = []
         handle = self._body.register_forward_hook(
             lambda module, inputs, output: seen.append(output.last_hidden_state)
         )
         try:
-            with torch.enable_grad():
-                logits = self._model(**self._padded([row], [types] if types else ())).logits
-                reward = sum(weight * logits[0, index] for index, weight in self.head.terms)
-                (gradient,) = torch.autograd.grad(reward, seen[-1])
+            yield seen
         finally:
             handle.remove()
-        return tuple(gradient[0].abs().sum(-1).nonzero()[:, 0].tolist())
 
     def close(self) -> None:
         """Give the memory back."""

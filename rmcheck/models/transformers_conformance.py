@@ -1,12 +1,13 @@
 """What a model that transformers runs must prove before its rewards count."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rmcheck.models.classifier_conformance import ClassifierProof
-from rmcheck.models.model import ConformanceItem
+from rmcheck.models.conformance import Floats, grafted
+from rmcheck.models.model import ConformanceItem, checked_rewards
 from rmcheck.models.torch_engine import brief
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ class TransformersProof(ClassifierProof):
     """The checks; decides whether prompts are computed once for all of their responses."""
 
     _scorer: "TorchScorer"
+    _before: Floats
+    _own: Floats
 
     def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
         """In the order of the page."""
@@ -31,8 +34,8 @@ class TransformersProof(ClassifierProof):
             self.eos,
             self.position,
             self.pad_eos,
-            self.batch_invariance,
             self.shared_prefix,
+            self.batch_invariance,
             self.activation,
             self.length,
             self.normalisation,
@@ -56,8 +59,7 @@ class TransformersProof(ClassifierProof):
         scorer = self._scorer
         if not scorer.reads_last_token:
             return self._pooling()
-        own = np.array([scorer.own_reward(s.ids, s.type_ids) for s in self._samples])
-        gap = np.abs(own - self._alone)
+        gap = np.abs(self._own - self._alone)
         worst = int(gap.argmax())
         row = self._samples[worst].ids
         if gap[worst] <= self._tolerance:
@@ -79,6 +81,18 @@ class TransformersProof(ClassifierProof):
                 f"this architecture ({self._model.checkpoint.architecture})",
             )
         return self._undecided(detail)
+
+    def _read_alone(self) -> Floats:
+        """From the model's own forward: the reward, without the last token, and the model's own."""
+        if not self._scorer.reads_last_token:
+            return super()._read_alone()
+        read = [self._scorer.read_once(sample.ids, sample.type_ids) for sample in self._samples]
+        alone, self._before, self._own = np.array(read).T
+        return checked_rewards(alone, self._samples, self._model.spec)
+
+    def _without_last(self) -> Floats:
+        """What the tokens before the last one read, which see nothing of it."""
+        return self._before
 
     def _pooling(self) -> ConformanceItem:
         """Where a model that pools by itself reads, by the gradient of its logit."""
@@ -116,10 +130,9 @@ class TransformersProof(ClassifierProof):
         """Prompts computed once for all of their responses, against one row at a time."""
         if off := self._unshared(self._scorer.reads_last_token):
             return off
-        rows = [sample.ids for sample in self._samples]
-        grafted = _grafted(rows)
-        alone = np.concatenate([self._alone, self._rewards_alone(grafted)])
-        together = [*rows, *grafted]
+        behind = [graft.ids for graft in grafted(self._samples, self._scorer.window)]
+        alone = np.concatenate([self._alone, self._rewards_alone(behind)])
+        together = [*(sample.ids for sample in self._samples), *behind]
         return self._sharing(
             "rewards",
             alone,
@@ -138,14 +151,3 @@ class TransformersProof(ClassifierProof):
             detail += "; all lie in (0, 1), as probabilities would"
             return ConformanceItem("activation", "note", detail)
         return ConformanceItem("activation", "pass", detail)
-
-
-def _grafted(rows: Sequence[Sequence[int]]) -> list[list[int]]:
-    """The first half of the longest row with other second halves behind it, four at most.
-
-    Rows of a proof need not share a prompt; these do, and none is longer than the longest.
-    """
-    ranked = sorted(rows, key=len)
-    half = len(ranked[-1]) // 2
-    endings = [row[len(row) // 2 :] for row in ranked[:-1][-3:]]
-    return [[*ranked[-1][:half], *ending] for ending in [*endings, ranked[-1][half:][::-1]]]

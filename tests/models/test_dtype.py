@@ -34,8 +34,9 @@ def dtype(spec):
     return open_model(spec).description["dtype"]
 
 
-def test_on_a_cpu_it_is_float32(half):
+def test_on_a_cpu_it_is_float32(half, monkeypatch):
     """Whatever the weights are stored in; scores that were kept before keep their key."""
+    monkeypatch.setattr(checkpoint_settings, "has_gpu", lambda: False)
     plain = open_model(f"hf:{half}")
 
     assert plain.dtype == "float32"

@@ -145,8 +145,8 @@ def test_scores_do_not_depend_on_what_is_computed_ahead(folders, many):
 
 def test_what_does_not_fit_is_halved(folders, many):
     """With hardly any memory left all texts are scored, in smaller batches."""
-    spec = f"hf:{folders('llama')}?device=cuda&dtype=float32&prefix=off&max_length=512"
-    longer = [replace(s, response=" ".join([s.response] * 9)) for s in many]
+    spec = f"hf:{folders('llama')}?device=cuda&dtype=float32&prefix=off"
+    longer = [replace(s, response=" ".join([s.response] * 5)) for s in many]
     model, store = open_model(spec), MemoryStore()
     fill(model, longer, store, too_long="right")
     expected = scores_of(model, longer, store, too_long="right").scores

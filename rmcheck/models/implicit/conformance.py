@@ -36,8 +36,8 @@ class ImplicitProof(CheckpointProof):
             self.bos,
             self.eos,
             self.log_probabilities,
-            self.batch_invariance,
             self.shared_prefix,
+            self.batch_invariance,
             self.difference,
             self.length,
         )
@@ -130,14 +130,15 @@ class ImplicitProof(CheckpointProof):
 
     def batch_invariance(self) -> ConformanceItem:
         """A batch of one against a batch of many."""
-        change = np.abs(self._model.padded_rewards(self._samples) - self._alone).max()
+        at = self._batch()
+        change = np.abs(self._model.padded_rewards(self._samples[at]) - self._alone[at]).max()
         return self._invariance("rewards", float(change))
 
     def shared_prefix(self) -> ConformanceItem:
         """Prompts computed once for all of their responses, against one row at a time."""
         if off := self._unshared(reads_forwards=True):
             return off
-        behind = grafted(self._samples)
+        behind = grafted(self._samples, max(one.window for one in self._model.scorers))
         alone = np.concatenate([self._alone, *(self._model.padded_rewards([s]) for s in behind)])
         rows = [*self._samples, *behind]
         return self._sharing(

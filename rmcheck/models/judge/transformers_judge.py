@@ -90,7 +90,7 @@ class TransformersJudge(LocalJudge):
         self.shares_prefixes = False
         if self._set["prefix"] == "off":
             return (ConformanceItem("shared_prefix", "pass", "off, as prefix=off says"),)
-        rows = [*samples, *grafted(samples)]
+        rows = [*samples, *grafted(samples, self._next().window)]
         alone = np.concatenate([self._log_odds(self._probabilities([row])) for row in rows])
         agrees, said = packed_agrees(
             "log-odds",

@@ -44,8 +44,8 @@ class ProcessProof(CheckpointProof):
             self.tags,
             self.steps,
             self.logits,
-            self.batch_invariance,
             self.shared_prefix,
+            self.batch_invariance,
             self.length,
         )
 
@@ -154,15 +154,16 @@ class ProcessProof(CheckpointProof):
 
     def batch_invariance(self) -> ConformanceItem:
         """A batch of one against a batch of many."""
-        together = self._scorer.log_odds(*_rows(self._samples))
-        change = np.abs(np.concatenate(together) - self._alone).max()
+        at = self._batch()
+        together = np.concatenate(self._scorer.log_odds(*_rows(self._samples[at])))
+        change = np.abs(together - np.concatenate(self._steps[at])).max()
         return self._invariance("log-odds", float(change))
 
     def shared_prefix(self) -> ConformanceItem:
         """Prompts computed once for all of their responses, against one row at a time."""
         if off := self._unshared(self._scorer.is_decoder):
             return off
-        behind = grafted(self._samples)
+        behind = grafted(self._samples, self._scorer.window)
         alone = np.concatenate([self._alone, *self._one_by_one(behind)])
         rows, marks = _rows([*self._samples, *behind])
 

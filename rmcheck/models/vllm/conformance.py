@@ -73,6 +73,10 @@ class VllmProof(ClassifierProof):
             self.normalisation,
         )
 
+    def _batch(self) -> slice:
+        """All samples: vLLM pads nothing."""
+        return slice(None)
+
     def position(self) -> ConformanceItem:
         """The token at which the reward is read, against the one transformers reads."""
         engine = self._scorer
