@@ -89,6 +89,11 @@ class ECE(Metric):
         require_choice("target", self.target, ("hard", "soft"))
 
     @property
+    def tells_direction(self) -> bool:
+        """False: a constant model is never sure, and so never wrong about it."""
+        return False
+
+    @property
     def invariances(self) -> frozenset[Invariance]:
         """An offset of the proxy; of golden any order-preserving change, or an offset if soft."""
         if self.target == "soft":

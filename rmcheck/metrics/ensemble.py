@@ -7,7 +7,7 @@ import numpy as np
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.best_of_n import SELECTION, tied_bon_weights
-from rmcheck.metrics.metric import ColumnMetric, RatioMetric
+from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric, RatioMetric
 from rmcheck.metrics.ranks import constant
 from rmcheck.metrics.registry import register
 from rmcheck.metrics.rewards import Block, Floats, Rewards
@@ -44,7 +44,7 @@ class DisagreementRatio(ColumnMetric, RatioMetric):
     name = "disagreement_ratio"
     direction = "lower"
     range = (0.0, np.inf)
-    invariances = SELECTION | {"golden_monotone"}
+    invariances = SELECTION | NO_GOLDEN
 
     n: int | None = None
 

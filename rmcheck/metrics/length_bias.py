@@ -36,7 +36,7 @@ class LengthBias(ColumnMetric):
     name = "length_bias"
     direction = "lower"
     range = (0.0, 1.0)
-    invariances = frozenset({"proxy_shift", "golden_shift", "golden_scale"})
+    invariances = frozenset({"proxy_shift", "proxy_reversal", "golden_shift", "golden_scale"})
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -29,7 +29,14 @@ Invariance = Literal[
     "golden_shift",  # g_ij + a_i
     "golden_scale",  # b * g_ij, one b > 0 for the pool
     "golden_monotone",  # a strictly increasing map of g, per prompt
+    "proxy_reversal",  # -r_ij
+    "golden_any",  # any other g_ij: golden plays no part
 ]
+# With one of these a model and its reversal have one value.
+BLIND: frozenset[Invariance] = frozenset({"proxy_reversal", "golden_any"})
+NO_GOLDEN: frozenset[Invariance] = frozenset(
+    {"golden_shift", "golden_scale", "golden_monotone", "golden_any"}
+)
 
 # A share above this of prompts on which a metric is undefined leaves its estimate undecidable.
 MAX_UNDEFINED_SHARE = 0.05
@@ -86,6 +93,14 @@ class Metric(ABC):
     def scale_free(self) -> bool:
         """True when the unit of the proxy does not matter, so that a length can stand for it."""
         return "proxy_scale" in self.invariances
+
+    @property
+    def tells_direction(self) -> bool:
+        """True when golden itself has a better value than its reversal and than a constant.
+
+        A suite in which no metric does passes a reversed model, or one that has learned nothing.
+        """
+        return not self.invariances & BLIND
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -323,6 +323,11 @@ class DropFromPeak(CurveMetric):
         super().__post_init__()
         require_number("min_golden_gain", self.min_golden_gain, 0)
 
+    @property
+    def tells_direction(self) -> bool:
+        """False: a constant model gains nothing, and so never turns down."""
+        return False
+
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
         """(p, G + 3): the proxy's and golden's gain at the largest n, 1, and the proxy's curve."""
         gains = curve_gains(proxy, golden, self.grid)

@@ -19,7 +19,9 @@ from rmcheck.metrics.rewards import Block, Floats
 MIN_RELIABILITY = 0.4
 REPEAT = "repeat"
 
-NO_PROXY: frozenset[Invariance] = frozenset({"proxy_shift", "proxy_scale", "proxy_monotone"})
+NO_PROXY: frozenset[Invariance] = frozenset(
+    {"proxy_shift", "proxy_scale", "proxy_monotone", "proxy_reversal"}
+)
 
 
 @register

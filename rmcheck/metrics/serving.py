@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError, UsageError
-from rmcheck.metrics.metric import ColumnMetric, RatioMetric
+from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric, RatioMetric
 from rmcheck.metrics.parity import ROUNDING, flipped_pairs, map_between, map_sentence
 from rmcheck.metrics.registry import register
 from rmcheck.metrics.rewards import Block, Floats, Rewards
@@ -89,7 +89,7 @@ class RankFlips(ServingMetric, RatioMetric):
     name = "rank_flips"
     direction = "lower"
     range = (0.0, 1.0)
-    invariances = frozenset({"proxy_shift", "golden_shift", "golden_scale", "golden_monotone"})
+    invariances = NO_GOLDEN | {"proxy_shift"}
 
     tolerance: float = ROUNDING
 
@@ -131,7 +131,7 @@ class ScoreDrift(ServingMetric):
     name = "score_drift"
     direction = "lower"
     range = (0.0, np.inf)
-    invariances = frozenset({"golden_shift", "golden_scale", "golden_monotone"})
+    invariances = NO_GOLDEN
 
     percentile: float = 100.0
     drift: float = field(default=np.nan, init=False, repr=False, compare=False)

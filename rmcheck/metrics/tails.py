@@ -57,6 +57,11 @@ class TailExcess(Metric):
             require_whole_number("n", self.n, 3)
 
     @property
+    def tells_direction(self) -> bool:
+        """False: a reversed model errs everywhere alike, and has no excess."""
+        return False
+
+    @property
     def min_responses(self) -> int:
         """The n that is drawn; three where it is a quarter of them."""
         return self.n or 3

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 
 from rmcheck.errors import UndefinedMetricError
-from rmcheck.metrics.metric import Metric
+from rmcheck.metrics.metric import NO_GOLDEN, Metric
 from rmcheck.metrics.registry import register
 from rmcheck.metrics.rewards import Floats, Rewards
 
@@ -37,7 +37,7 @@ class RewardVariance(Metric):
 
     name = "reward_variance"
     range = (0.0, np.inf)
-    invariances = frozenset({"golden_shift", "golden_scale", "golden_monotone"})
+    invariances = NO_GOLDEN | {"proxy_reversal"}
 
     center: float = field(default=np.nan, init=False)
     low: float = field(default=np.nan, init=False)

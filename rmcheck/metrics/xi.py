@@ -36,7 +36,7 @@ class Xi(NormalizableMetric):
     """
 
     name = "xi"
-    invariances = ORDER_ONLY
+    invariances = ORDER_ONLY | {"proxy_reversal"}
 
     @property
     def range(self) -> tuple[float, float]:

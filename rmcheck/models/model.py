@@ -139,6 +139,7 @@ class RewardModel(ABC):
         largest_batch: Most samples of one call of `score`; None for as many as their tokens allow.
         given: Whether the user named it; False where a file does, such as a suite.
         conformance: The conformance page, filled by `prove`.
+        proved_on: Number of samples that the page rests on, set by whoever called `prove`.
     """
 
     scheme: ClassVar[str]
@@ -154,6 +155,7 @@ class RewardModel(ABC):
     largest_batch: int | None = None
     given: bool = True
     conformance: tuple[ConformanceItem, ...] = ()
+    proved_on: int = 0
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:

@@ -7,6 +7,8 @@ is a `malformed_row`.
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from unicodedata import normalize
 
 from rmcheck.pool.pool import Message
 from rmcheck.pool.row import Row, RowFault, malformed
@@ -18,6 +20,11 @@ HUMAN_ASSISTANT_ROLES: Mapping[str, str] = {"Human": "user", "Assistant": "assis
 # HelpSteer2: the first turn has no marker and is the user's.
 EXTRA_ID = re.compile(r"<extra_id_[01]>([^\n]*)\n?")
 EXTRA_ID_ROLES: Mapping[str, str] = {"User": "user", "Assistant": "assistant", "System": "system"}
+
+# What ends sentences and quotes words; signs that calculate are no such marks.
+MARKS = ".,;:!?…·¿¡'\"“”„‘’‚«»‹›`´、。，！？；：「」『』"
+INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+ENDS = MARKS + " -–—()[]{}*_~|/\\"
 
 
 def conversation(row: Row, name: str) -> tuple[Message, ...]:
@@ -147,6 +154,22 @@ def same_conversation(
         f"chosen and rejected differ at turn {turn + 1}: "
         f"{_excerpt(chosen, turn)} and {_excerpt(rejected, turn)}",
     )
+
+
+def unit_key(messages: Iterable[Message]) -> str:
+    """16 hex digits that conversations share which differ only in white space or punctuation.
+
+    Asked once more with a blank or three question marks at its end, a question is not a second
+    independent one. Marks inside a word or a formula stay, and so do signs between blanks: 3 * 2 is
+    another question than 3 - 2.
+    """
+    return content_key(replace(message, content=_bare(message.content)) for message in messages)
+
+
+def _bare(text: str) -> str:
+    """The words, without marks at their ends, and without any at the ends of the text."""
+    words = (word.strip(MARKS) for word in INVISIBLE.sub("", normalize("NFKC", text)).split())
+    return " ".join(filter(None, words)).strip(ENDS)
 
 
 def content_key(messages: Iterable[Message], responses: Iterable[str] = ()) -> str:

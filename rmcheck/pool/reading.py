@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rmcheck.errors import PoolError, Problem
 from rmcheck.pool.cells import with_numbers
-from rmcheck.pool.conversation import content_key
+from rmcheck.pool.conversation import content_key, unit_key
 from rmcheck.pool.detection import (
     FIRST_ROWS,
     NumberedRow,
@@ -308,9 +308,7 @@ def _named(prompts: Iterable[Prompt]) -> Iterator[Prompt]:
             times[name] = times.get(name, 0) + 1
             # The same content again is another prompt (and a duplicate_row): 3f2a…, 3f2a….2
             name += f".{times[name]}" if times[name] > 1 else ""
-        yield replace(
-            prompt, prompt_id=name, cluster=prompt.cluster or content_key(prompt.messages)
-        )
+        yield replace(prompt, prompt_id=name, cluster=prompt.cluster or unit_key(prompt.messages))
 
 
 def _labels_without_value(prompts: Iterable[Prompt]) -> list[Problem]:

@@ -18,7 +18,7 @@ from rmcheck.metrics.registry import metric_names
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.policies.registry import open_policy
 from rmcheck.policies.text_policy import TextPolicy
-from rmcheck.pytest_plugin import setting
+from rmcheck.pytest_plugin import ini_folder, setting
 from rmcheck.pytest_plugin.items import CheckItem, runner_key
 from rmcheck.pytest_plugin.representation import plain_failure
 from rmcheck.runner.loaded import LoadedSuite
@@ -113,7 +113,7 @@ def policy(request: pytest.FixtureRequest) -> Iterator[TextPolicy]:
                 "the policy fixture needs a policy: --rmcheck-policy=SCHEME:LOCATION, or "
                 "rmcheck_policy in the ini file"
             )
-        opened = open_policy(spec)
+        opened = open_policy(spec, base=ini_folder(request.config, "policy"))
     yield TextPolicy(opened)
     opened.close()
 

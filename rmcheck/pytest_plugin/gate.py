@@ -15,7 +15,7 @@ from rmcheck.errors import RmcheckError, UsageError, bug_text
 from rmcheck.metrics.registry import metric_names
 from rmcheck.models.fingerprint import known_digests, remember_digests
 from rmcheck.parsing import ParsingError, user_path
-from rmcheck.pytest_plugin import fixtures, setting
+from rmcheck.pytest_plugin import fixtures, ini_folder, setting
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
 from rmcheck.pytest_plugin.representation import BUG_SHOWN_BY, end_in_the_test, hides_bugs
 from rmcheck.pytest_plugin.workers import announce_worker, stop_workers
@@ -28,8 +28,9 @@ from rmcheck.reports.table import (
     table,
     taken_line,
     tally,
+    told_apart,
 )
-from rmcheck.runner.runner import Runner
+from rmcheck.runner.runner import OPTIONS, Runner
 from rmcheck.scoring.progress import telling
 from rmcheck.scoring.stopping import EXIT_TERMINATED, Terminated, sigterm_stops
 from rmcheck.store.lock import Waiting
@@ -59,7 +60,7 @@ def _report_folder(config: pytest.Config) -> Path | None:
     if folder is None or config.option.collectonly or is_worker(config):
         return None
     try:
-        return user_path(folder, config.invocation_params.dir)
+        return user_path(folder, ini_folder(config, "report") or config.invocation_params.dir)
     except ParsingError as error:
         raise pytest.UsageError(f"--rmcheck-report: {error}") from error
 
@@ -90,6 +91,7 @@ def _runner(config: pytest.Config) -> Runner:
         )
     if is_worker(config):
         remember_digests(config.workerinput["rmcheck"])  # type: ignore[attr-defined]
+    from_ini = {role: ini_folder(config, OPTIONS[role]) for role in OPTIONS}
     try:
         return Runner(
             waiting=_waiting(config),
@@ -97,6 +99,7 @@ def _runner(config: pytest.Config) -> Runner:
             baseline=setting(config, "baseline"),
             golden=setting(config, "golden"),
             serving=setting(config, "serving"),
+            bases={role: folder for role, folder in from_ini.items() if folder},
             store=Path(config.rootpath, setting(config, "store") or ".rmcheck"),
             session_folder=_session_folder(config),
             shown_relative_to=config.rootpath,
@@ -182,7 +185,7 @@ class Gate:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.records: list[CheckRecord] = []
+        self.found: dict[str, CheckRecord] = {}  # by node, so that a rerun counts once
         self.errors: list[dict[str, str]] = []
         self.suites: dict[str, dict[str, Any]] = {}
         self.judged = 0
@@ -252,7 +255,7 @@ class Gate:
             return
         self.judged += report.when == "call" or report.failed
         if data and report.when == "call":
-            self.records.append(CheckRecord.from_dict(data))
+            self.found[report.nodeid] = CheckRecord.from_dict(data)
         elif report.failed:
             self.errors.append({"node": report.nodeid, "message": str(report.longrepr)})
 
@@ -260,6 +263,13 @@ class Gate:
         """Gather suites that could not be read; with them the report never says passed."""
         if report.failed:
             self.errors.append({"node": report.nodeid, "message": str(report.longrepr)})
+
+    @pytest.hookimpl(optionalhook=True, wrapper=True)
+    def pytest_xdist_make_scheduler(self, config: Any, log: Any) -> Generator[None, Any, Any]:
+        """Keep the checks of a suite on one worker, however tests are spread."""
+        from rmcheck.pytest_plugin.scheduling import by_suite  # xdist need not be installed
+
+        return by_suite((yield), config, log)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -308,9 +318,8 @@ class Gate:
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table of all checks, last."""
-        if self.records:
+        if self.found:
             terminalreporter.section("reward-model checks")
-            self.records.sort(key=_file_order)
             with self._told():
                 for line in self._answer():
                     terminalreporter.write_line(printable(line))
@@ -337,11 +346,16 @@ class Gate:
     def _only_collects(self) -> bool:
         return bool(self.config.option.collectonly)
 
+    @property
+    def records(self) -> list[CheckRecord]:
+        """All checks, in the order of their files: workers finish in any order."""
+        return sorted(self.found.values(), key=lambda r: (r.path, r.line, r.slice))
+
     def _answer(self) -> list[str]:
-        suites = list(self.suites.values())
+        records, suites = told_apart(self.records, list(self.suites.values()))
         about = [line for suite in suites for line in (*suite_lines(suite), *model_lines(suite))]
-        remarks = [self._taken(), *notes(self.records), *about, *scoring_lines(suites)]
-        return [*table(self.records), tally(self.records), *(f"  {line}" for line in remarks)]
+        remarks = [self._taken(), *notes(records), *about, *scoring_lines(suites)]
+        return [*table(records), tally(records), *(f"  {line}" for line in remarks)]
 
     def _taken(self) -> str:
         """Which files were taken as suites; one that is not named here was not looked at."""
@@ -361,7 +375,6 @@ class Gate:
         folder = _report_folder(self.config)
         if folder is None:
             return
-        self.records.sort(key=_file_order)
         data = report_data(
             self.records, list(self.suites.values()), self.errors, rmcheck.__version__
         )
@@ -373,11 +386,6 @@ def _named(parent: pytest.Collector, path: Path) -> dict[str, Any]:
     root = parent.config.rootpath
     shown = str(path.relative_to(root) if path.is_relative_to(root) else path)
     return {} if shown == printable(shown) else {"nodeid": printable(shown)}
-
-
-def _file_order(record: CheckRecord) -> tuple[str, int, str]:
-    """Workers finish in any order; people read a suite from top to bottom."""
-    return record.path, record.line, record.slice
 
 
 def _told(model: dict[str, Any]) -> tuple[int, int]:

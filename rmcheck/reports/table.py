@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rmcheck.checks.record import CheckRecord
@@ -10,6 +11,23 @@ from rmcheck.wording import printable
 
 PAST = {"keep": "kept", "drop": "dropped", "fail": "refused"}
 HEADINGS = ("check", "n", "measured", "bounds", "required", "verdict")
+
+
+def told_apart(
+    records: Sequence[CheckRecord], suites: Sequence[Mapping[str, Any]]
+) -> tuple[list[CheckRecord], list[Mapping[str, Any]]]:
+    """Checks and suites by the names of their suites; where two have one name, by their files.
+
+    Args:
+        records: All checks.
+        suites: `SuiteRecord.as_dict()` of each suite.
+    """
+    pairs = {(s["name"], s["path"]) for s in suites} | {(r.suite, r.path) for r in records}
+    times = Counter(name for name, _ in pairs)
+    return (
+        [replace(r, suite=r.path) if times[r.suite] > 1 else r for r in records],
+        [{**s, "name": s["path"]} if times[s["name"]] > 1 else s for s in suites],
+    )
 
 
 def table(records: Sequence[CheckRecord]) -> list[str]:

@@ -21,7 +21,7 @@ import numpy as np
 from rmcheck.checks.bounds import one_sided_bounds
 from rmcheck.checks.measurement import Measurement
 from rmcheck.checks.verdict import Verdict
-from rmcheck.errors import UndefinedMetricError
+from rmcheck.errors import RmcheckError, UndefinedMetricError
 from rmcheck.models.model import RewardModel
 from rmcheck.runner.judge import Judged, decide_all
 from rmcheck.runner.loaded import LoadedSuite
@@ -128,7 +128,7 @@ class AdaptiveSuite:
     def __init__(self, loaded: LoadedSuite, seed: int | None = None) -> None:
         self.loaded = loaded
         self.looks = plan_looks(loaded, seed)
-        self.decisions: dict[Key, Decision | UndefinedMetricError] = {}
+        self.decisions: dict[Key, Decision | RmcheckError] = {}
         self._taken = 0
 
     @property
@@ -146,11 +146,11 @@ class AdaptiveSuite:
         """The look that was taken last, if any was."""
         return self.looks[self._taken - 1] if self._taken else None
 
-    def decide(self, found: Mapping[Key, Judged | UndefinedMetricError]) -> None:
+    def decide(self, found: Mapping[Key, Judged | RmcheckError]) -> None:
         """Take a look.
 
-        A check that cannot be measured yet stays open, and counts in Holm's correction all the
-        same: at a later look it could fail.
+        A check that is undefined yet stays open, and counts in Holm's correction all the same: at
+        a later look it could fail. One without its baseline is not open: nothing will bring it.
 
         Args:
             found: What `judge` found on the prompts of `next`, its bounds made `repeated`.
@@ -164,9 +164,13 @@ class AdaptiveSuite:
         for (key, one), verdict in zip(judged.items(), verdicts, strict=True):
             if verdict.outcome != "inconclusive" or look.is_last:
                 self.decisions.setdefault(key, Decision(one, verdict, look))
-        if look.is_last:
-            errors = {k: e for k, e in found.items() if isinstance(e, UndefinedMetricError)}
-            self.decisions = {**errors, **self.decisions}
+        errors = {
+            key: error
+            for key, error in found.items()
+            if isinstance(error, RmcheckError)
+            and (look.is_last or not isinstance(error, UndefinedMetricError))
+        }
+        self.decisions = {**errors, **self.decisions}
 
     def data(self) -> dict[str, Any]:
         """What was spared, for the report; nothing before the first look."""

@@ -26,7 +26,7 @@ from rmcheck.checks.record import (
 )
 from rmcheck.checks.verdict import Verdict, decide
 from rmcheck.checks.worst import worst_slice
-from rmcheck.errors import UndefinedMetricError
+from rmcheck.errors import BaselineError, RmcheckError, UndefinedMetricError
 from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
@@ -87,23 +87,24 @@ class Subject:
 def judge(
     loaded: LoadedSuite,
     candidate: Subject,
-    baseline: Subject | None,
+    baseline: Subject | RmcheckError | None,
     repeated: Callable[[Measurement], Measurement] | None = None,
-) -> dict[tuple[str, str], Judged | UndefinedMetricError]:
-    """Measure every check of a suite; one that is undefined does not keep the others back.
+) -> dict[tuple[str, str], Judged | RmcheckError]:
+    """Measure every check of a suite; one that cannot be measured does not stop the others.
 
     Args:
         loaded: The suite.
         candidate: The model under test.
-        baseline: What it is compared with, if anything.
+        baseline: What it is compared with, if anything, or why there are no rewards of it.
         repeated: Widens the bounds of what is measured more than once while scores come in.
     """
     parts: dict[tuple[str, str], list[_Part]] = {}
-    found: dict[tuple[str, str], Judged | UndefinedMetricError] = {}
+    found: dict[tuple[str, str], Judged | RmcheckError] = {}
     for planned in loaded.planned:
         try:
-            parts[planned.key] = _parts(planned, loaded, candidate, baseline)
-        except UndefinedMetricError as error:
+            compared = _compared(planned, baseline)
+            parts[planned.key] = _parts(planned, loaded, candidate, compared)
+        except RmcheckError as error:
             found[planned.key] = error
     values = [v for several in parts.values() for part in several for v in part.values()]
     measurements = measured(values)
@@ -114,6 +115,21 @@ def judge(
         if planned.key in parts:
             found[planned.key] = _judged(planned, parts[planned.key], known)
     return found
+
+
+def _compared(planned: PlannedCheck, baseline: Subject | RmcheckError | None) -> Subject | None:
+    """The baseline as the check meets it; a check that does not compare can do without.
+
+    Raises:
+        RmcheckError: The check compares, and there is none or its rewards could not be had.
+    """
+    if isinstance(baseline, Subject) or not planned.check.needs_baseline:
+        return baseline if isinstance(baseline, Subject) else None
+    raise baseline or BaselineError(
+        f"{planned.name} compares with a baseline, and none was given.\n"
+        "  Give one with --rmcheck-baseline=SCHEME:LOCATION, or set rmcheck_baseline in the ini "
+        "file."
+    )
 
 
 def decide_all(judged: Sequence[Judged], *, checks: int | None = None) -> list[Verdict]:
@@ -146,7 +162,6 @@ def _part(
     metric = planned.check.metric
     own = _pending(metric, candidate, where, sampling)
     if baseline is None:
-        assert not planned.check.needs_baseline  # the runner refused the suite otherwise
         return _Part(where, own, None, None)
     if not planned.check.needs_baseline:
         return _Part(where, own, _baseline_shown(metric, baseline, where, sampling), None)
@@ -211,7 +226,8 @@ def record(
     """
     check, e = judged.planned.check, judged.measurement.estimate
     suite = loaded.suite
-    tolerated = verdict.outcome == "inconclusive" and suite.inconclusive == "warn"
+    straddles = verdict.outcome == "inconclusive" and not e.concerns
+    tolerated = straddles and suite.inconclusive == "warn"
     where = ",".join(f"{k}={v}" for k, v in judged.conditions.items())
     shows = verdict.outcome != "pass"
     served = SERVING in check.metric.columns

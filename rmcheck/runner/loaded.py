@@ -277,6 +277,11 @@ class LoadedSuite:
             )
 
     @property
+    def compares(self) -> bool:
+        """Whether a check compares with a baseline."""
+        return any(check.needs_baseline for check in self.suite.checks)
+
+    @property
     def serving_checks(self) -> list[str]:
         """Names of the checks that compare with a serving engine."""
         return [check.name for check in self.suite.checks if SERVING in check.metric.columns]

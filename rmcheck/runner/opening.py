@@ -1,34 +1,14 @@
-"""Models that suites ask for: a baseline, their golden RM, the engine that training will ask."""
+"""Models that suites ask for: their golden RM, the engine that training will ask."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rmcheck.errors import BaselineError, RmcheckError, SuiteError, UsageError
+from rmcheck.errors import RmcheckError, SuiteError, UsageError
 from rmcheck.models.model import RewardModel
 from rmcheck.models.registry import open_model
 from rmcheck.runner.loaded import LoadedSuite
 from rmcheck.runner.serving import one_model, require_two_engines
 from rmcheck.suite.locate import suite_problem
-
-
-def require_baseline(loaded: LoadedSuite, *, shown: str) -> None:
-    """Refuse a suite that compares with a baseline where there is none.
-
-    Args:
-        loaded: The suite.
-        shown: The suite file as people see it.
-
-    Raises:
-        BaselineError: A check compares with one.
-    """
-    if names := [check.name for check in loaded.suite.checks if check.needs_baseline]:
-        raise BaselineError(
-            f"{shown}: {', '.join(names)} compare{'s' if len(names) == 1 else ''} with a baseline, "
-            "and none was given.\n"
-            "  Give one with --rmcheck-baseline=SCHEME:LOCATION, or set rmcheck_baseline in the "
-            "ini file."
-        )
-
 
 # What a role is for, where the candidate itself would fill it and always meet its checks.
 ANOTHER = {
@@ -61,10 +41,10 @@ def open_golden(loaded: LoadedSuite, spec: str, candidate: RewardModel | None) -
     """
     with _suite_errors(loaded, "golden", "model"):
         opened = open_model(spec, given=False)
-        if candidate is not None:
-            require_another(candidate, opened, "golden")
         if opened.reads_golden:
             raise UsageError(f"{spec} repeats the golden reward; it cannot give one")
+        if candidate is not None:
+            require_another(candidate, opened, "golden")
         return opened
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +22,6 @@ from rmcheck.runner.opening import (
     open_golden,
     open_serving,
     require_another,
-    require_baseline,
 )
 from rmcheck.runner.scorer import Scorer
 from rmcheck.runner.scores import Fill, Scores
@@ -54,11 +54,12 @@ class Runner:
         golden: Spec of the golden RM for tests that ask for one, or None. Suites name their own.
         serving: Spec of the engine that checks of serving parity compare with, in the place of
             what suites name; None where suites name their own.
+        bases: Role to the folder that relative paths in its spec start from, where that is the
+            folder of an ini file and not the current one.
         store: The `.rmcheck` folder.
         session_folder: Folder for scores that must not outlive this run, shared by its processes.
         shown_relative_to: Paths below this folder are shown relative to it.
-        compares: False where nothing is judged, so that a missing baseline is no error and no
-            serving engine is asked.
+        compares: False where nothing is judged, so that no serving engine is asked.
         waiting: How to wait for other processes that score the same models.
         fill: Scores the requests of one model, where suites are not adaptive.
         asks: False where no server is asked anything, because nothing is going to be scored.
@@ -74,6 +75,7 @@ class Runner:
         baseline: str | None = None,
         golden: str | None = None,
         serving: str | None = None,
+        bases: Mapping[str, Path] = MappingProxyType({}),
         store: Path,
         session_folder: Path,
         shown_relative_to: Path,
@@ -91,7 +93,9 @@ class Runner:
         recall_digests(store)
         with asking(asks):
             self.models: dict[str, RewardModel] = {
-                role: open_model(spec) for role, spec in given.items() if spec is not None
+                role: open_model(spec, base=bases.get(role))
+                for role, spec in given.items()
+                if spec is not None
             }
         self._asks = asks
         if "serving" in self.models:
@@ -100,6 +104,7 @@ class Runner:
             require_another(self.models["candidate"], self.models[role], role)
         self._scores = Scores(store, session_folder, waiting, self.models)
         self._root = shown_relative_to
+        self._bases = bases
         self._compares = compares
         self._fill = fill
         self._suites: dict[Path, LoadedSuite] = {}
@@ -116,14 +121,11 @@ class Runner:
         Raises:
             SuiteError, PoolError: A file is wrong, or the suite's golden RM or serving engine
                 cannot be opened.
-            BaselineError: A check compares with a baseline and none was given.
             UsageError: A check compares with a serving engine and none was given.
         """
         path = path.resolve()
         if path not in self._suites:
             loaded = load(path)
-            if self._compares and not self.has("baseline"):
-                require_baseline(loaded, shown=shown(path, self._root))
             with asking(self._asks):
                 self._open_golden(loaded)
                 self._open_serving(loaded)
@@ -171,8 +173,10 @@ class Runner:
         return loaded.suite.adaptive and self._compares
 
     def _score(self, suites: Sequence[LoadedSuite], fill: Fill) -> None:
-        roles = [self.models[role] for role in ("baseline", "candidate") if role in self.models]
-        self._scores.fill(roles, suites, fill)
+        """Score suites, or parts of them; with the baseline only where a check compares with it."""
+        candidate, baseline = self.models["candidate"], self.models.get("baseline")
+        compared = [(baseline, loaded) for loaded in suites if baseline and loaded.compares]
+        self._scores.fill([*compared, *((candidate, loaded) for loaded in suites)], suites, fill)
 
     def rewards(self, loaded: LoadedSuite, role: str) -> Rewards:
         """Rewards of the candidate or the baseline on the pool of a suite.
@@ -183,8 +187,10 @@ class Runner:
         known = self._subjects.known(loaded, role)
         if known is not None:
             return known
-        self._model(role)
+        model = self._model(role)
         self._complete(loaded)
+        if role == "baseline" and not loaded.compares:
+            self._scores.fill([(model, loaded)], [], self._fill)
         return self._subjects.rewards(loaded, role)
 
     def _complete(self, loaded: LoadedSuite) -> None:
@@ -234,6 +240,7 @@ class Runner:
 
         Raises:
             UndefinedMetricError: The check's metric is undefined on these rewards.
+            BaselineError: The check compares with a baseline and none was given.
             ModelError, StoreError: The scores could not be had.
         """
         loaded = self._suites[planned.suite.path.resolve()]
@@ -282,8 +289,9 @@ class Runner:
         return _names(self.models if serving is None else {**self.models, "serving": serving})
 
     def options(self) -> list[str]:
-        """Command-line options that name the models of this run."""
-        return [f"--rmcheck-{OPTIONS[role]}={model.spec}" for role, model in self.models.items()]
+        """Command-line options that name the models of this run; the ini file names its own."""
+        typed = {role: model for role, model in self.models.items() if role not in self._bases}
+        return [f"--rmcheck-{OPTIONS[role]}={model.spec}" for role, model in typed.items()]
 
     def suite_data(self) -> list[dict[str, Any]]:
         """`SuiteRecord` of every suite, as plain data."""

@@ -54,7 +54,10 @@ class Scores:
         self._requests: dict[tuple[str, LoadedSuite], Request] = {}
 
     def fill(
-        self, models: Sequence[RewardModel], suites: Sequence[LoadedSuite], fill: Fill
+        self,
+        judged: Sequence[tuple[RewardModel, LoadedSuite]],
+        suites: Sequence[LoadedSuite],
+        fill: Fill,
     ) -> None:
         """Score what is missing: golden RMs, the models in the order given, serving engines.
 
@@ -62,15 +65,15 @@ class Scores:
         come last. A model that fails is remembered; reading its scores raises its error.
 
         Args:
-            models: What is judged, the baseline before the candidate.
-            suites: Suites, or parts of them.
+            judged: What is judged on which suite or part of one, the baseline before the candidate.
+            suites: Those whose golden RM and serving engine are scored too.
             fill: Scores the requests of one model.
         """
         golden = [(self.goldens[s.suite.golden.model], s) for s in suites if s.suite.golden.model]
-        judged = [(model, loaded) for model in models for loaded in suites]
-        judged += [(self.serving[s.suite.path], s) for s in suites if s.suite.path in self.serving]
-        self._fill([*golden, *(use for use in judged if not use[0].reads_golden)], fill)
-        self._fill([use for use in judged if use[0].reads_golden], fill)
+        served = [(self.serving[s.suite.path], s) for s in suites if s.suite.path in self.serving]
+        uses = [*judged, *served]
+        self._fill([*golden, *(use for use in uses if not use[0].reads_golden)], fill)
+        self._fill([use for use in uses if use[0].reads_golden], fill)
 
     def _fill(self, uses: Sequence[tuple[RewardModel, LoadedSuite]], fill: Fill) -> None:
         requests = []
@@ -142,18 +145,19 @@ class Scores:
         return self.combined(self.goldens[spec], loaded).rewards
 
     def provenance(self, model: RewardModel) -> Provenance:
-        """Where the scores came from; the page of an ensemble is its members' pages."""
+        """Where the scores came from, with the page of most evidence, or pages of members."""
         if model.members != (model,):
             page = tuple(
                 replace(item, name=f"{member.name}: {item.name}")
                 for member in model.members
-                for item in member.conformance or self.provenance(member).conformance
+                for item in self.provenance(member).conformance
             )
             return replace(Provenance.of(model), conformance=page)
         try:
-            return self.store_of(model).open(model.fingerprint).provenance
+            kept = self.store_of(model).open(model.fingerprint).provenance
         except StoreError:  # told already, as the error of every check
-            return Provenance(model.fingerprint)
+            kept = Provenance(model.fingerprint)
+        return Provenance.of(model).or_stronger(kept) if model.conformance else kept
 
 
 def _with_kept(error: ScoringError, requests: Sequence[Request], store: Store) -> ScoringError:

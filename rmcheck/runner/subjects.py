@@ -6,6 +6,7 @@ Scores are read here, not made: whoever asks has filled them.
 from collections.abc import Mapping
 from dataclasses import replace
 
+from rmcheck.errors import RmcheckError
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import RewardModel
@@ -57,14 +58,24 @@ class Subjects:
             self._warnings[key] = combined.warning
         return self._rewards[key]
 
-    def pair(self, loaded: LoadedSuite, part: LoadedSuite) -> tuple[Subject, Subject | None]:
+    def pair(
+        self, loaded: LoadedSuite, part: LoadedSuite
+    ) -> tuple[Subject, Subject | RmcheckError | None]:
         """Candidate and baseline, as they are judged on a part of a suite.
 
+        The baseline is None where there is none or no check compares with it, and an error where
+        its scores could not be had: that is for the checks that compare.
+
         Raises:
-            ModelError, StoreError: The scores could not be had.
+            ModelError, StoreError: The candidate's or golden's scores could not be had.
         """
-        baseline = self.one(loaded, part, "baseline") if "baseline" in self._models else None
-        return self.one(loaded, part, "candidate"), baseline
+        candidate = self.one(loaded, part, "candidate")
+        if "baseline" not in self._models or not loaded.compares:
+            return candidate, None
+        try:
+            return candidate, self.one(loaded, part, "baseline")
+        except RmcheckError as error:
+            return candidate, error
 
     def one(self, loaded: LoadedSuite, part: LoadedSuite, role: str) -> Subject:
         """The candidate or the baseline on a part of a suite, which may be the whole.
@@ -94,11 +105,11 @@ class Subjects:
         return f"|serving:{self._scores.serving[planned.suite.path].fingerprint[:8]}"
 
     def models_of(self, loaded: LoadedSuite) -> dict[str, RewardModel]:
-        """Role to model: candidate, baseline and golden RM of a suite, as far as there are any."""
+        """Role to model: candidate, baseline and golden RM, as far as the suite asks for them."""
         spec = loaded.suite.golden.model
         golden = {"golden": self._scores.goldens[spec]} if spec is not None else {}
-        judged = {r: m for r, m in self._models.items() if r in ("candidate", "baseline")}
-        return judged | golden
+        roles = ("candidate", "baseline") if loaded.compares else ("candidate",)
+        return {r: m for r, m in self._models.items() if r in roles} | golden
 
 
 def golden_source(loaded: LoadedSuite) -> str:

@@ -79,13 +79,12 @@ def _model_records(
 def _model_record(role: str, model: RewardModel, scores: Scores) -> ModelRecord:
     provenance = scores.provenance(model)
     report = scores.reports.get(model.fingerprint)
-    page = model.conformance or provenance.conformance
     return ModelRecord(
         role=role,
         spec=model.spec,
         name=model.name,
         fingerprint=model.fingerprint,
         description=dict(model.description or provenance.description or {}),
-        conformance=tuple(asdict(item) for item in page),
+        conformance=tuple(asdict(item) for item in provenance.conformance),
         scoring=asdict(report) if report else {},
     )

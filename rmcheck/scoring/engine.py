@@ -178,7 +178,9 @@ def _prove(model: RewardModel, encoded: Sequence[Encoded]) -> None:
     chosen = [encoded[i] for i in spread([e.length for e in encoded], PROOF_SAMPLES)]
     while True:
         try:
-            return model.prove(chosen)
+            model.prove(chosen)
+            model.proved_on = len(chosen)
+            return
         except MemoryError as error:
             if len(chosen) == 1:
                 raise does_not_fit(model, chosen[0], error) from error

@@ -10,8 +10,8 @@ A part is written once, whole, and never changed. Its columns:
 * `too_long` string: the side that was cut, `left` or `right`; empty where nothing was cut.
 
 The schema's metadata: `rmcheck.format`, `rmcheck.fingerprint`, `rmcheck.spec`, as JSON
-`rmcheck.description` and `rmcheck.conformance`, and `rmcheck.digest` over all of it and the
-columns, which older parts lack.
+`rmcheck.description` and `rmcheck.conformance`; and, which older parts lack, `rmcheck.proved_on`
+and `rmcheck.digest` over all of it and the columns.
 """
 
 import json
@@ -49,17 +49,24 @@ class Provenance:
         spec: The model as the user named it then.
         description: Facts for the report: dtype, device, conventions.
         conformance: The conformance page of the session that scored.
+        proved_on: Number of samples that the page rests on.
     """
 
     fingerprint: str
     spec: str = ""
     description: Mapping[str, str] | None = None
     conformance: tuple[ConformanceItem, ...] = ()
+    proved_on: int = 0
 
     @classmethod
     def of(cls, model: RewardModel) -> "Provenance":
         """What the model says of itself; complete once it is loaded and proved."""
-        return cls(model.fingerprint, model.spec, dict(model.description), model.conformance)
+        told = dict(model.description)
+        return cls(model.fingerprint, model.spec, told, model.conformance, model.proved_on)
+
+    def or_stronger(self, other: "Provenance") -> "Provenance":
+        """The other one where its page rests on more samples, else this one."""
+        return other if other.proved_on > self.proved_on else self
 
     def metadata(self) -> dict[bytes, bytes]:
         """As Parquet schema metadata."""
@@ -68,6 +75,7 @@ class Provenance:
             b"rmcheck.spec": self.spec.encode(),
             b"rmcheck.description": json.dumps(dict(self.description or {})).encode(),
             b"rmcheck.conformance": json.dumps([asdict(c) for c in self.conformance]).encode(),
+            b"rmcheck.proved_on": str(self.proved_on).encode(),
         }
 
     @classmethod
@@ -82,6 +90,7 @@ class Provenance:
             metadata[b"rmcheck.spec"].decode(),
             json.loads(metadata[b"rmcheck.description"]),
             tuple(ConformanceItem(**c) for c in json.loads(metadata[b"rmcheck.conformance"])),
+            int(metadata.get(b"rmcheck.proved_on", b"0")),
         )
 
 

@@ -45,7 +45,7 @@ class ModelScores(Protocol):
 
     @property
     def provenance(self) -> Provenance:
-        """Where the latest of the stored scores came from."""
+        """Where the stored scores came from: the best proved of them, of equals the latest."""
 
     @property
     def conflicts(self) -> int:
@@ -111,13 +111,13 @@ class MemoryModelScores(ScoreTable):
 
     @property
     def provenance(self) -> Provenance:
-        """Where the latest scores came from."""
+        """Where the scores came from: the best proved of them, of equals the latest."""
         return self._provenance
 
     def append(self, rows: ScoreRows, provenance: Provenance) -> None:
         """Keep rows."""
         self.add(rows)
-        self._provenance = provenance
+        self._provenance = provenance.or_stronger(self._provenance)
 
     def compact(self) -> None:
         """Nothing to merge."""
@@ -204,7 +204,7 @@ class FolderModelScores:
 
     @property
     def provenance(self) -> Provenance:
-        """Where the latest of the stored scores came from."""
+        """Where the stored scores came from: the best proved of them, of equals the latest."""
         return self._provenance
 
     @property
@@ -245,7 +245,7 @@ class FolderModelScores:
         """
         self._write(new_part_name(), rows, provenance)
         self._table.add(rows)
-        self._provenance = provenance
+        self._provenance = provenance.or_stronger(self._provenance)
         if len(self._small_tail()) >= MANY_PARTS:
             self.compact()
 
@@ -325,7 +325,7 @@ class FolderModelScores:
             else:
                 self._parts[name] = rows
                 self._table.add(rows)
-                self._provenance = provenance
+                self._provenance = provenance.or_stronger(self._provenance)
         if faults:
             raise StoreError("\n".join(faults))
         return complete

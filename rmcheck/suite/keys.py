@@ -44,6 +44,7 @@ SUITE: Mapping[str, Kind | None] = {
     "confidence": CONFIDENCE,
     "too_long": one_of(*get_args(TooLong)),
     "adaptive": Boolean(),
+    "directionless": Boolean(),
     "min_prompts": Integer(2),
     "resamples": Integer(100),
     "seed": Integer(),

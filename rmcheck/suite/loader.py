@@ -71,11 +71,13 @@ def parse_suite(text: str, path: str | Path) -> Suite:
     serving = _serving(top, source)
     slices = pool.slices if pool else ()
     checks = _checks(top, slices, source)
+    if not found.get("directionless", False) and not source.problems:
+        _refuse_blind(top, checks, source)
     if pool is None or golden is None:
         raise source.error()
     name = found.pop("name", path.stem)
     if "history" in found:
-        found["history"] = path.parent.absolute() / found["history"]
+        found["history"] = _beside(path, found["history"])
     suite = Suite(
         path=path, name=name, pool=pool, golden=golden, checks=checks, serving=serving, **found
     )
@@ -150,8 +152,17 @@ def _pool(top: MapNode, path: Path, source: Source) -> PoolSource | None:
     found = read_keys(node, keys.POOL, place, source)
     if "path" not in found:
         return None
-    found["path"] = path.parent.absolute() / found["path"]
+    found["path"] = _beside(path, found["path"])
     return PoolSource(**found)
+
+
+def _beside(suite: Path, written: str) -> Path:
+    """A path in a suite: relative to its file, `~` expanded."""
+    try:
+        expanded = Path(written).expanduser()
+    except RuntimeError:  # nobody has this name, and a file may
+        expanded = Path(written)
+    return suite.parent.absolute() / expanded
 
 
 def _golden(top: MapNode, source: Source) -> GoldenSource | None:
@@ -211,6 +222,19 @@ def _checks(top: MapNode, slices: tuple[str, ...], source: Source) -> tuple[Chec
         if check is not None:
             checks.append(check)
     return tuple(checks)
+
+
+def _refuse_blind(top: MapNode, checks: tuple[Check, ...], source: Source) -> None:
+    """Note that no check tells a good model from a reversed one, or from a constant."""
+    if any(check.metric.tells_direction for check in checks):
+        return
+    span, _ = top.entries["checks"]
+    metrics = ", ".join(dict.fromkeys(check.metric.name for check in checks))
+    source.add(
+        span,
+        f"a reversed or a constant model would pass: {metrics} cannot tell it from a good one",
+        "Put a check of accuracy beside, or write `directionless: true` into the suite.",
+    )
 
 
 def _refuse_second_name(node: MapNode, names: dict[str, int], source: Source) -> None:

@@ -127,10 +127,11 @@ def _refuse_out_of_range(
             message = f"{metric.name} goes from {low:g} to {high:g}, so no drop exceeds {bound:g}"
             source.add(span, f"{label} cannot fail: {message}")
         return
-    if low <= bound <= high:
+    met_by_all = bound <= low if key == "at_least" else bound >= high
+    if low <= bound <= high and not met_by_all:
         return
-    side, end = ("above", high) if bound > high else ("below", low)
-    outcome = "pass" if (key == "at_least") == (bound > high) else "fail"
+    side, end = ("below", low) if met_by_all == (key == "at_least") else ("above", high)
+    outcome = "fail" if met_by_all else "pass"
     hint = percent_hint(bound) if high == 1 else ""
     message = f"{label} cannot {outcome} at {bound:g}: {metric.name} is never {side} {end:g}"
     source.add(span, message + hint)

@@ -114,11 +114,12 @@ def _metric(cls: type[Metric]) -> Schema:
 
 
 def _limits(cls: type[Metric]) -> Schema:
-    """The metric's range, where it does not depend on its settings."""
+    """The metric's range, where it does not depend on its settings; its bad end binds nothing."""
     limits: Any = cls.range
     if not isinstance(limits, tuple):  # a property
         return {}
-    ends = zip(("minimum", "maximum"), limits, strict=True)
+    words = {"higher": ("exclusiveMinimum", "maximum"), "lower": ("minimum", "exclusiveMaximum")}
+    ends = zip(words[cls.direction], limits, strict=True)
     return {word: end for word, end in ends if math.isfinite(end)}
 
 

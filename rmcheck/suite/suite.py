@@ -127,11 +127,14 @@ class Suite:
         serving: The engine that training will ask, for checks that compare with it.
         checks: The requirements, in file order.
         description: Free text.
-        inconclusive: What an inconclusive verdict does to the build.
+        inconclusive: What a verdict does to the build whose bounds straddle the requirement; where
+            the data cannot decide at all (too few prompts, no golden gain) the build fails.
         confidence: Level of each bound, in (0.5, 1).
         too_long: What to do with conversations longer than the model takes.
         adaptive: Score the prompts in random order, decide at a few looks with bounds that hold at
             all of them together, and stop when every check has passed or failed.
+        directionless: Take the suite although every check of it would pass a reversed model, or one
+            that gives all responses one reward.
         min_prompts: Fewest independent prompts on which anything is decided, save what is a
             statement about the rows themselves (`rank_flips`, `score_drift`).
         resamples: Bootstrap resamples.
@@ -151,6 +154,7 @@ class Suite:
     confidence: float = 0.95
     too_long: TooLong = "error"
     adaptive: bool = False
+    directionless: bool = False
     min_prompts: int = 30
     resamples: int = 10_000
     seed: int | None = None

@@ -254,6 +254,24 @@ def perfect_proxy(metric: Metric, rewards: Rewards, rng: np.random.Generator) ->
     )
 
 
+def direction_told(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """Where a metric tells direction, golden itself beats its reversal and a constant proxy."""
+    rows = [
+        row._replace(golden=rng.permutation(row.proxy.size).astype(float)) for row in _rows(rewards)
+    ]
+    best = evaluate(metric, _from_rows(row._replace(proxy=row.golden) for row in rows))
+    if not metric.tells_direction or np.isnan(best):
+        return
+    for name, sign in (("reversed", -1.0), ("constant", 0.0)):
+        other = evaluate(metric, _from_rows(row._replace(proxy=sign * row.golden) for row in rows))
+        gap = best - other if metric.direction == "higher" else other - best
+
+        assert np.isnan(other) or gap > TOLERANCE, (
+            f"{metric.name} of golden itself is {best!r}, and {other!r} of a {name} proxy: declare "
+            "proxy_reversal or golden_any, or let tells_direction be False"
+        )
+
+
 def gradient_is_derivative(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
     """The gradient, where there is one, is the numerical derivative of the value."""
     fitted = _fitted(metric, rewards)
@@ -373,6 +391,14 @@ def _stretch(values: Floats, rng: np.random.Generator) -> Floats:
     return np.cumsum(rng.integers(1, 50, size=levels.size)).astype(float)[place]
 
 
+def _reverse(values: Floats, rng: np.random.Generator) -> Floats:
+    return -values
+
+
+def _redraw(values: Floats, rng: np.random.Generator) -> Floats:
+    return rng.permutation(values) * rng.integers(1, 10)
+
+
 def _scale_golden(rewards: Rewards, rng: np.random.Generator) -> Rewards:
     factor = float(rng.integers(2, 10))  # one for the pool
     return _from_rows(row._replace(golden=row.golden * factor) for row in _rows(rewards))
@@ -400,6 +426,8 @@ CHANGES: Mapping[Invariance, Callable[[Rewards, np.random.Generator], Rewards]] 
     "golden_shift": _of_golden(_shift),
     "golden_scale": _scale_golden,
     "golden_monotone": _of_golden(_stretch),
+    "proxy_reversal": _of_proxy(_reverse),
+    "golden_any": _of_golden(_redraw),
 }
 
 LAWS: Mapping[str, Law] = {
@@ -415,6 +443,7 @@ LAWS: Mapping[str, Law] = {
         rewards_unchanged,
         float32_rewards,
         perfect_proxy,
+        direction_told,
         gradient_is_derivative,
         too_few_responses,
         ragged_pool_refused,

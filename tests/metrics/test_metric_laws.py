@@ -49,13 +49,16 @@ TRIED = {
         {"n": 4},
     ],
 }
-# Laws that a metric is not about. An excess is a difference of two qualities, and golden itself,
-# at 0, is not the lowest: a proxy that errs less in the tail is below it. A predicted regret that
-# is measured on one pool is pooled on another, and only the latter depends on the scale of prompts;
-# what small generated pools can pool is in tests/regret/test_pooled.py. A tolerance far below one
-# leaves the scale of the law's whole numbers without effect; the larger one is tried with it.
+# Laws that a metric is not about. An excess is a difference of two qualities, and golden itself, at
+# 0, is not the lowest: a proxy that errs less in the tail is below it; and at three of the law's
+# few responses it is the same for a reversed proxy, which at n = 4 it is not. A predicted regret
+# that is measured on one pool is pooled on another, and only the latter depends on the scale of
+# prompts; what small generated pools can pool is in tests/regret/test_pooled.py. A tolerance far
+# below one leaves the scale of the law's whole numbers without effect; the larger one is tried with
+# it.
 EXEMPT = {
     "rank_flips|tolerance:0.001": ("undeclared_invariances",),
+    "tail_excess|n:None": ("undeclared_invariances",),
     "tail_excess": ("perfect_proxy",),
     "predicted_regret|n:4|kl:None|predictor:auto": ("undeclared_invariances", "perfect_proxy"),
 }

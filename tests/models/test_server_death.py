@@ -19,7 +19,7 @@ resamples: 200
 min_prompts: 2
 pool: {path: pool.jsonl}
 checks:
-  - {name: accuracy, metric: accuracy, at_least: 0.0}
+  - {name: accuracy, metric: accuracy, at_least: 0.001}
 """
 TEXTS = 40
 

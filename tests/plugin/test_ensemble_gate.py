@@ -211,12 +211,11 @@ def test_an_ensemble_is_golden_too(run, judges):
     )
     suite.write_text(text)
 
-    result = run(
-        model="ensemble:three.yaml?scale=prompt", baseline="python:judges:length?version=1"
-    )
+    result = run(model="ensemble:three.yaml", baseline="python:judges:length?version=1")
+    accuracy = next(c for c in report(judges)["checks"] if c["name"] == "accuracy")
 
-    result.assert_outcomes(passed=6)
-    assert {c["candidate"]["value"] for c in report(judges)["checks"]} == {0.0, 1.0}
+    assert "errors" not in result.parseoutcomes()
+    assert 0.8 < accuracy["value"] < 1
     assert set(calls(judges).values()) == {RESPONSES}
 
 

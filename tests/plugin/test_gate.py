@@ -162,6 +162,17 @@ def test_inconclusive_warn_lets_the_build_pass_and_says_so(gate, bench):
     result.stdout.fnmatch_lines(["demo::accuracy*inconclusive (warn)", "1 check: 1 inconclusive."])
 
 
+def test_inconclusive_warn_is_not_for_data_that_decide_nothing(gate, bench):
+    """Too few prompts fail the build whatever the suite says: it warns where bounds straddle."""
+    suite = bench.path / "demo.yaml"
+    suite.write_text(suite.read_text() + "inconclusive: warn\nmin_prompts: 100\n")
+
+    result = gate("demo.yaml::accuracy", "demo.yaml::best-of-8", model="fake:reversed")
+
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*90 independent prompts, fewer than 100*"])
+
+
 def test_report_json_holds_every_check_and_what_it_was_judged_with(gate_both_ways, bench):
     """The same file plain and under xdist: checks, models, conformance, pool counts."""
     gate_both_ways("--rmcheck-report=out", model="fake:length_biased")
@@ -351,14 +362,52 @@ def test_the_candidate_is_refused_as_the_golden_model_of_a_suite(gate, bench):
     )
 
 
-def test_a_missing_baseline_stops_the_run_before_any_scoring(gate_both_ways, bench):
-    """The checks that need it are named, with the option to give."""
-    result = gate_both_ways(baseline=None)
+@pytest.mark.parametrize("adaptive", ["false", "true"])
+def test_a_check_without_its_baseline_is_an_error_alone(gate, bench, adaptive):
+    """The others are decided, the run is red, and the option to give is named."""
+    suite = bench.path / "demo.yaml"
+    suite.write_text(f"{suite.read_text()}adaptive: {adaptive}\n")
 
-    assert result.ret != 0
-    assert "--rmcheck-baseline=SCHEME:LOCATION" in result.stdout.str()
-    assert "no-regression" in result.stdout.str()
-    assert not (bench.path / ".rmcheck").exists()
+    result = gate("--rmcheck-report=out", baseline=None)
+    report = json.loads((bench.path / "out" / "report.json").read_text())
+
+    result.assert_outcomes(passed=CHECKS - 1, errors=1)
+    assert result.ret == 1
+    assert report["passed"] is False
+    result.stdout.fnmatch_lines(
+        [
+            "no-regression compares with a baseline, and none was given.",
+            "  Give one with --rmcheck-baseline=SCHEME:LOCATION, *",
+        ]
+    )
+
+
+@pytest.mark.parametrize("adaptive", ["false", "true"])
+def test_a_baseline_that_fails_stops_only_the_checks_that_compare(gate, bench, adaptive):
+    """Its error is the error of `max_drop` alone."""
+    suite = bench.path / "demo.yaml"
+    suite.write_text(f"{suite.read_text()}adaptive: {adaptive}\n")
+
+    result = gate(baseline="fake:nan")
+
+    result.assert_outcomes(passed=CHECKS - 1, errors=1)
+    result.stdout.fnmatch_lines(["*prompt 'p*response * is nan*"])
+
+
+def test_a_baseline_is_not_scored_where_no_check_compares_with_it(gate, bench):
+    """Its scores would cost as much as the candidate's, to be shown and no more."""
+    (bench.path / "rules.py").write_text(
+        "def forbidden(prompts, responses):\n    raise AssertionError('scored')\n"
+    )
+    bench.syspathinsert()
+    suite = bench.path / "demo.yaml"
+    lines = suite.read_text().splitlines(keepends=True)
+    suite.write_text("".join(line for line in lines if "max_drop" not in line))
+
+    result = gate(baseline="python:rules:forbidden")
+
+    result.assert_outcomes(passed=CHECKS - 1)
+    assert "rules:forbidden:" not in result.stdout.str()
 
 
 def test_a_wrong_suite_is_a_collection_error_that_names_the_line(gate_both_ways, bench):
@@ -465,7 +514,7 @@ def test_other_yaml_files_are_left_alone(gate, bench):
 def test_every_option_is_an_ini_key_too(gate, bench):
     """CI needs to name only the checkpoint; the command line wins."""
     bench.makeini(
-        "[pytest]\nrmcheck_model = fake:reversed\nrmcheck_baseline = fake:perfect\n"
+        "[pytest]\nrmcheck_model = fake:reversed\nrmcheck_baseline = fake:constant\n"
         "rmcheck_report = out\nrmcheck_store = kept\n"
     )
 
@@ -474,3 +523,77 @@ def test_every_option_is_an_ini_key_too(gate, bench):
     assert result.ret == 0
     assert (bench.path / "out" / "report.json").exists()
     result.stdout.fnmatch_lines(["rmcheck: candidate fake:perfect*", "rmcheck: store kept"])
+
+
+def test_models_in_an_ini_file_are_relative_to_it(bench, monkeypatch):
+    """A run starts in any folder; the command that repeats it leaves to the ini file its own."""
+    rows = [{"prompt_id": f"p{i}", "response": j, "score": j} for i in range(90) for j in range(10)]
+    (bench.path / "models").mkdir()
+    (bench.path / "models" / "s.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    bench.makeini(
+        "[pytest]\nrmcheck_model = scores:models/s.jsonl\nrmcheck_baseline = fake:perfect\n"
+        "rmcheck_report = out\n"
+    )
+    below = bench.mkdir("below")
+    monkeypatch.chdir(below)
+
+    result = bench.runpytest_inprocess("--rmcheck", "../demo.yaml")
+
+    assert "900 scored" in result.stdout.str() or "900 read" in result.stdout.str()
+    assert (bench.path / "out" / "report.json").exists()
+    result.stdout.fnmatch_lines(["  pytest demo.yaml::accuracy --rmcheck"])
+
+
+def test_two_suites_of_one_name_are_told_apart(gate, bench):
+    """In the table, the lines under it and the report each has its file."""
+    for folder in ("a", "b"):
+        (bench.path / folder).mkdir()
+        text = (bench.path / "demo.yaml").read_text().replace("pool.jsonl", "../pool.jsonl")
+        (bench.path / folder / "s.yaml").write_text(text.replace("name: demo", "name: s"))
+
+    result = gate("--rmcheck-report=out")
+    report = json.loads((bench.path / "out" / "report.json").read_text())
+
+    result.stdout.fnmatch_lines(
+        [
+            "a/s.yaml::accuracy *",
+            "b/s.yaml::accuracy *",
+            "demo::accuracy *",
+            "  a/s.yaml: pool *",
+            "  b/s.yaml: pool *",
+            "  demo: pool *",
+        ]
+    )
+    assert len({(c["path"], c["name"], c["slice"]) for c in report["checks"]}) == 3 * CHECKS
+
+
+def test_a_check_that_is_run_again_counts_once(gate, bench):
+    """As a plugin does that reruns what failed: one row, one record, one count."""
+    bench.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item, nextitem):
+            for last in (False, True):
+                for report in runtestprotocol(item, nextitem=nextitem, log=False):
+                    if report.when == "call" and not last:
+                        report.outcome = "rerun"
+                    item.ihook.pytest_runtest_logreport(report=report)
+            return True
+        """
+    )
+
+    result = gate("--rmcheck-report=out", model="fake:length_biased")
+    report = json.loads((bench.path / "out" / "report.json").read_text())
+
+    assert len(report["checks"]) == CHECKS
+    result.stdout.fnmatch_lines(["6 checks: *"])
+
+
+def test_the_home_folder_is_expanded_in_a_pool_path(gate, bench, monkeypatch):
+    """`~/pool.jsonl` in a suite is what it is in a shell."""
+    monkeypatch.setenv("HOME", str(bench.path))
+    suite = bench.path / "demo.yaml"
+    suite.write_text(suite.read_text().replace("path: pool.jsonl", "path: ~/pool.jsonl"))
+
+    gate("-k", "accuracy").assert_outcomes(passed=5)

@@ -27,7 +27,9 @@ def test_prompts_are_sampled_and_gated(gate, bench):
     sample = ["sample", "prompts.csv", "--policy=fake:yes|no|maybe%20so|it%20all%20depends"]
 
     status = main([*sample, "--responses=6", "--out=pool-of-policy.jsonl"])
-    result = gate("sampled.yaml", model="fake:length_biased", baseline=None)
+    bench.makepyfile(rules="def length(prompts, responses): return [len(r) for r in responses]")
+    bench.syspathinsert()
+    result = gate("sampled.yaml", model="python:rules:length", baseline=None)
 
     assert status == 0
     result.assert_outcomes(passed=3)

@@ -28,6 +28,7 @@ SUITE = """\
 rmcheck: 1
 name: demo
 resamples: 1000
+directionless: true
 pool: {path: pool.jsonl, slices: [category]}
 serving: {model: "python:serving_rules:rounded?version=1"}
 checks:
@@ -120,7 +121,7 @@ def test_a_suite_that_does_not_ask_is_not_sent(gate, engines):
     """An engine is asked only for suites that compare with it, whatever the command line says."""
     text = SUITE.replace('serving: {model: "python:serving_rules:rounded?version=1"}\n', "")
     head = text.partition("checks:")[0]
-    check = "checks:\n  - {name: accuracy, metric: accuracy, at_least: 0.0}\n"
+    check = "checks:\n  - {name: accuracy, metric: accuracy, at_least: 0.001}\n"
     (engines.path / "demo.yaml").write_text(head + check)
 
     result = gate("--rmcheck-serving=python:serving_rules:broken", model=GATED, baseline=None)
@@ -139,9 +140,9 @@ def test_a_suite_that_does_not_ask_is_not_sent(gate, engines):
         (
             "serving_rules:rounded",
             "serving_rules:gated",
-            "*demo.yaml:5:*are one model*parity compares two engines*",
+            "*demo.yaml:6:*are one model*parity compares two engines*",
         ),
-        ("serving_rules:rounded", "nowhere:rounded", "*demo.yaml:5:*there is no module 'nowhere'*"),
+        ("serving_rules:rounded", "nowhere:rounded", "*demo.yaml:6:*there is no module 'nowhere'*"),
         ("{model:", "{modle:", "*unknown key 'modle' in serving. Did you mean 'model'?*"),
         ("resamples: 1000", "adaptive: true", "*rank_flips is about every row*suite of its own*"),
         (
@@ -219,7 +220,7 @@ def test_the_report_enters_a_history_and_power_says_what_is_exact(
 
 def test_only_checks_that_compare_engines_have_the_engine_in_their_signature(gate, engines):
     """So that a history of the others goes on when a serving engine is named."""
-    text = SUITE + "  - {name: accuracy, metric: accuracy, at_least: 0.0}\n"
+    text = SUITE + "  - {name: accuracy, metric: accuracy, at_least: 0.001}\n"
     (engines.path / "demo.yaml").write_text(text)
 
     gate("--rmcheck-report=out", model=GATED, baseline=None)
@@ -233,7 +234,7 @@ def test_only_checks_that_compare_engines_have_the_engine_in_their_signature(gat
 def test_an_adaptive_suite_may_name_an_engine_that_no_check_needs(gate, engines):
     """Its other checks are decided in looks; the engine is there for test files."""
     head = SUITE.partition("checks:")[0].replace("resamples: 1000", "adaptive: true")
-    check = "checks:\n  - {name: accuracy, metric: accuracy, at_least: 0.0}\n"
+    check = "checks:\n  - {name: accuracy, metric: accuracy, at_least: 0.001}\n"
     (engines.path / "demo.yaml").write_text(head + check)
 
     assert gate(model=GATED, baseline=None).ret == 0

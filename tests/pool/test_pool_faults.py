@@ -146,6 +146,29 @@ def test_clusters_are_conversations_or_a_column(write):
     assert by_topic == ["t", "u", "t"]
 
 
+@pytest.mark.parametrize(
+    "asked", ["Why? ", "Why???", "why is it?", "  Why is  it", '"Why is it?"', "Why is it\u200b ."]
+)
+def test_prompts_that_differ_in_space_or_punctuation_are_one_unit(write, asked):
+    """A pool is not made surer by asking again with another mark at the end."""
+    first = "Why is it?" if "it" in asked else "Why?"
+    pool = read_pool(write([row(first), row(asked), row("When is it?")]))
+    units = [p.cluster for p in pool.prompts]
+
+    assert (units[0] == units[1]) == (asked != "why is it?")
+    assert units[2] not in units[:2]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("3 - 2", "3 * 2"), ("1.5", "15"), ("a<b", "a>b"), ("C", "C++"), ("C", "C#")]
+)
+def test_signs_of_a_formula_tell_prompts_apart(write, one, other):
+    """Marks inside words and signs between blanks are what is asked."""
+    first, second = read_pool(write([row(f"What is {one}?"), row(f"What is {other}?")])).prompts
+
+    assert first.cluster != second.cluster
+
+
 def test_a_cluster_column_that_is_not_there_shows_the_near_miss(write):
     """A wrong `cluster` is never read as one unit a row."""
     with pytest.raises(PoolError, match=r"field 'topics', which .*; did you mean 'topic'\?"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import unicodedata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -81,16 +82,25 @@ def test_what_is_written_is_read(written):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(prompts(), min_size=2, max_size=4))
-def test_clusters_are_equal_exactly_where_conversations_are(written):
-    """The default unit is the conversation, whatever is answered."""
+def test_clusters_are_equal_exactly_where_the_words_of_conversations_are(written):
+    """The default unit is the conversation, whatever is answered and however it is punctuated."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "pool.jsonl"
         path.write_text("\n".join(as_row(p, i) for i, p in enumerate(written)), encoding="utf-8")
         read = read_pool(path).prompts
 
-    same = [(a.messages == b.messages, a.cluster == b.cluster) for a in read for b in read]
+    pairs = [(a, b) for a in read for b in read]
 
-    assert all(messages == cluster for messages, cluster in same)
+    assert all(a.cluster == b.cluster for a, b in pairs if a.messages == b.messages)
+    assert all(words(a) == words(b) for a, b in pairs if a.cluster == b.cluster)
+
+
+def words(prompt):
+    """Letters and digits of each turn, in the one form that Unicode has for equal ones."""
+    return [
+        (m.role, [c for c in unicodedata.normalize("NFKC", m.content) if c.isalnum()])
+        for m in prompt.messages
+    ]
 
 
 @pytest.mark.parametrize("field", sorted(CHANGES))

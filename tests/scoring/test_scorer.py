@@ -152,6 +152,22 @@ def test_the_conformance_page_is_stored_with_the_scores(store):
     assert provenance.spec == "counting:model"
 
 
+def test_a_proof_on_few_texts_leaves_the_page_of_many(store):
+    """A test that scores one text of its own does not weaken what the report shows."""
+
+    class Proving(CountingModel):
+        def prove(self, encoded):
+            self.conformance = (ConformanceItem("proof", "pass", f"{len(encoded)} samples"),)
+
+    fill(Proving(), numbered_samples(20), store)
+    again = Proving()
+    fill(again, [sample("one text more")], store)
+    kept = store.open(again.fingerprint).provenance
+
+    assert again.conformance[0].detail == "1 samples"
+    assert (kept.conformance[0].detail, kept.proved_on) == ("8 samples", 8)
+
+
 def test_too_long_is_refused_before_any_forward_pass(store):
     """Encoding comes first for all samples, so an hour of scoring is not lost to the last one."""
 

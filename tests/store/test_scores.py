@@ -168,6 +168,23 @@ def test_provenance_is_kept_with_the_scores(scores, store):
     assert ScoreStore(store.folder).open(FINGERPRINT).provenance == written
 
 
+def test_the_page_that_rests_on_most_samples_is_kept(scores, store):
+    """A later proof on one text does not take the place of one on eight; of equals the later."""
+    pages = [
+        (n, (ConformanceItem("batch_invariance", "pass", f"{n} samples, {k}"),))
+        for k, n in enumerate((1, 8, 8, 1))
+    ]
+    for text, (proved_on, page) in enumerate(pages):
+        provenance = Provenance(FINGERPRINT, "hf:rm", {}, page, proved_on)
+        scores.append(rows_of([(text, "", 0.5)]), provenance)
+    reopened = ScoreStore(store.folder).open(FINGERPRINT)
+    reopened.compact()
+
+    assert scores.provenance.conformance == pages[2][1]
+    assert reopened.provenance.conformance == pages[2][1]
+    assert ScoreStore(store.folder).open(FINGERPRINT).provenance.conformance == pages[2][1]
+
+
 def test_merging_leaves_one_part(scores, store):
     """Many small parts become one with the same rows."""
     for text in range(5):

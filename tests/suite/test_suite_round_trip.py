@@ -22,7 +22,7 @@ texts = st.text(
     min_size=1,
     max_size=12,
 ).filter(lambda text: text == text.strip() and text and "::" not in text)
-shares = st.floats(0, 1, allow_subnormal=False)
+shares = st.floats(0, 1, exclude_min=True, exclude_max=True, allow_subnormal=False)
 quantiles = st.floats(0, 1, exclude_min=True, exclude_max=True, allow_subnormal=False)
 confidences = st.floats(0.5, 1, exclude_min=True, exclude_max=True)
 
@@ -125,6 +125,7 @@ def suites(draw) -> Suite:
         confidence=draw(confidences),
         too_long=draw(st.sampled_from(get_args(Suite.__annotations__["too_long"]))),
         adaptive=draw(st.booleans()),
+        directionless=True,
         min_prompts=draw(st.integers(2, 10**6)),
         resamples=draw(st.integers(100, 10**6)),
         seed=draw(st.none() | st.integers()),

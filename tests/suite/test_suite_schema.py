@@ -29,6 +29,7 @@ ONLY_THE_LOADER_SEES = {
     "over_is_no_slice": "compared with pool.slices",
     "setting_out_of_range": "said by the metric's own code",
     "drop_beyond_the_range": "max_drop compared with both ends of the range",
+    "suite_blind_to_direction": "said by the metrics' own code",
     "suite_seed_is_octal": "YAML 1.1 has read 0123 as the number 83",
     "text_alias_of_itself": "a value that contains itself",
     "text_with_an_escape": "stands in quotes as \\e",
