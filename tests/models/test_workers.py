@@ -14,7 +14,7 @@ import torch
 from rmcheck.models import cpu
 from rmcheck.models.registry import open_model
 from rmcheck.models.shared_context import SharedContext
-from rmcheck.models.workers import CpuWorkers, Workers
+from rmcheck.models.workers import CpuWorkers, Threads, Workers
 from rmcheck.scoring.request import scores_of
 from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore
@@ -197,8 +197,50 @@ def test_rewards_do_not_depend_on_the_number_of_workers(kind, folders, two_cores
     assert len(threads) == 3
 
 
-def test_a_model_on_an_accelerator_or_quantised_is_called_by_whoever_asks(llama_folder, two_cores):
-    """One device, one caller; what quantised layers do in threads nobody here knows."""
+def test_one_call_gets_ready_while_another_runs():
+    """With one ahead two calls are in their threads, and a third waits."""
+    begun = threading.Barrier(2)
+    with Threads(ahead=1) as workers:
+        both = [workers.submit(begun.wait, 20) for _ in range(2)]
+        last = workers.submit(threading.active_count)
+
+    assert (workers.count, workers.ahead) == (1, 1)
+    assert sorted(place.result() for place in both) == [0, 1]
+    assert last.done()
+
+
+def test_a_gpu_computes_one_batch_and_the_next_is_ready(llama_folder, monkeypatch):
+    """Of two calls in their threads one is in the model; all rewards are there."""
+    model = open_model(f"hf:{llama_folder}?device=cpu&prefix=off")
+    model.load()
+    encoded = model.encode(tiny_models.samples())
+    expected = model.score(encoded)
+    scorer, inside, most = model.scorer, [], []
+    monkeypatch.setattr(scorer, "_turn", threading.Lock())
+    body = scorer._body.forward
+
+    def counting(*args, **kwargs):
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.002)
+        found = body(*args, **kwargs)
+        inside.pop()
+        return found
+
+    monkeypatch.setattr(scorer._body, "forward", counting)
+    monkeypatch.setattr(model, "workers", lambda: Threads(ahead=1))
+    monkeypatch.setattr(model, "prove", lambda encoded: None)
+    store = MemoryStore()
+    report = fill(model, tiny_models.samples(), store, budget=64)
+
+    assert report.batches > 2
+    assert max(most) == 1
+    found = scores_of(open_model(model.spec), tiny_models.samples(), store).scores
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+
+
+def test_a_quantised_model_is_called_by_whoever_asks(llama_folder, two_cores):
+    """What quantised layers do in threads nobody here knows."""
     model = open_model(f"hf:{llama_folder}")
     model.load()
     of_two = model.workers().count
