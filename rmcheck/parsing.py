@@ -95,6 +95,8 @@ def user_path(text: str, base: Path | None = None) -> Path:
         ParsingError: No file can have it.
     """
     shown = f"{excerpt(text, 60)!r} is no path"
+    if "\0" in text:
+        raise ParsingError(f"{shown}: a zero byte stands in it")
     try:
         path = (base or Path()) / Path(text).expanduser()
         raw = os.fsencode(path)
@@ -102,8 +104,6 @@ def user_path(text: str, base: Path | None = None) -> Path:
         raise ParsingError(f"{shown}: there is no user of that name") from error
     except UnicodeEncodeError as error:
         raise ParsingError(f"{shown}: half a character stands in it") from error
-    if b"\0" in raw:
-        raise ParsingError(f"{shown}: a zero byte stands in it")
     if len(raw) > _LONGEST_PATH or any(len(part) > _LONGEST_NAME for part in raw.split(b"/")):
         raise ParsingError(f"{shown}: it is too long")
     return path

@@ -69,6 +69,7 @@ def test_numbers_beyond_floats_are_infinite():
     ("text", "message"),
     [
         ("a\x00b", "a zero byte"),
+        ("~\x00b", "a zero byte"),
         ("x" * 300, "too long"),
         ("x/" * 3000, "too long"),
         ("~nobody-has-this-name/x", "no user of that name"),
