@@ -280,8 +280,8 @@ class Gate:
     def pytest_testnodedown(self, node: Any) -> None:
         """Take over what a worker knows about its suites."""
         output = getattr(node, "workeroutput", {})
-        self.complaint = self.complaint or output.get("rmcheck_complaint", "")
-        self.bug = self.bug or bool(output.get("rmcheck_complaint"))
+        if complaint := output.get("rmcheck_complaint", ""):
+            self._note_bug(complaint)
         self._add_suites(output.get("rmcheck", []))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
@@ -340,8 +340,11 @@ class Gate:
         except Exception as error:
             if self.config.option.fulltrace:
                 raise
-            self.bug = True
-            self.complaint = bug_text(error, "`pytest --full-trace`")
+            self._note_bug(bug_text(error, "`pytest --full-trace`"))
+
+    def _note_bug(self, text: str) -> None:
+        self.bug, self.complaint = True, text
+        self.errors.append({"node": "", "message": text})
 
     def _only_collects(self) -> bool:
         return bool(self.config.option.collectonly)

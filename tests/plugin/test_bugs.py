@@ -55,13 +55,14 @@ def test_a_bug_in_the_table_fails_a_run_that_passed(gate, monkeypatch):
     assert_told(gate(), pytest.ExitCode.INTERNAL_ERROR)
 
 
-def test_a_bug_at_the_end_fails_a_run_that_passed(gate, monkeypatch):
-    """The table is shown all the same."""
+def test_a_bug_at_the_end_fails_a_run_that_passed(gate, bench, monkeypatch):
+    """The table is shown all the same, and the report does not say passed."""
     monkeypatch.setattr(Runner, "suite_data", fail)
 
-    result = gate()
+    result = gate("--rmcheck-report=out")
 
     assert_told(result, pytest.ExitCode.INTERNAL_ERROR)
+    assert json.loads((bench.path / "out" / "report.json").read_text())["passed"] is False
     result.stdout.fnmatch_lines(["*6 checks: 6 pass."])
 
 
