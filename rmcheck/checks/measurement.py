@@ -23,10 +23,11 @@ from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.regret.calibration import Calibration
 from rmcheck.regret.predicted_regret import PredictedRegret
 from rmcheck.stats.bootstrap import Distribution, Exact, Statistic, resample
+from rmcheck.stats.conformal import Hull
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
 from rmcheck.stats.student_t import influence_error, student_t
-from rmcheck.stats.unseen import Seen
+from rmcheck.stats.unseen import Seen, rule_of_three
 from rmcheck.stats.weights import ResampleWeights, draw_weights
 
 
@@ -125,6 +126,7 @@ class Pending:
         note: How the value came about.
         signature: The metric with its settings.
         calibration: Past reward models that correct the value, if any.
+        guessed: Reasons not to decide on the value where no calibration answers for it.
         exact: See `Metric.exact`.
     """
 
@@ -144,6 +146,7 @@ class Pending:
     note: str
     signature: str
     calibration: Calibration | None
+    guessed: tuple[str, ...]
     exact: bool
 
 
@@ -180,6 +183,7 @@ def pending(
         note=fitted.note,
         signature=fitted.signature,
         calibration=fitted.calibration if isinstance(fitted, PredictedRegret) else None,
+        guessed=fitted.guessed if isinstance(fitted, PredictedRegret) else (),
         exact=fitted.exact,
     )
 
@@ -270,12 +274,15 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
     if value.exact:  # other prompts would not change it
         return Exact(value.value, 0.0, 0.0, len(value.sums))
 
-    def resampled(smooth: bool) -> Distribution:
-        if smooth and isinstance(value.statistic, Difference):
-            error = influence_error(value.statistic, value.sums)
-            return student_t(value.value, error, len(value.sums), reach=value.reach)
+    whole = value.sums.sum(axis=0)
+
+    def resampled(smooth: bool, statistic: Statistic = value.statistic) -> Distribution:
+        if smooth and isinstance(statistic, Difference):
+            error = influence_error(statistic, value.sums)
+            center = float(statistic.value(whole))
+            return student_t(center, error, len(value.sums), reach=value.reach)
         return resample(
-            value.statistic,
+            statistic,
             value.sums,
             weights,
             units=value.units,
@@ -285,9 +292,15 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
             smooth=smooth,
         )
 
+    if bounding := value.statistic.bounded_by():
+        found = [resampled(True, statistic) for statistic in bounding]
+        if value.dissent is not None:
+            missed, units = value.dissent.missed, len(value.sums)
+            found += [rule_of_three(one, whole, missed, units=units) for one in bounding]
+        return Hull(tuple(found))
     return distribution(
         value.statistic,
-        value.sums.sum(axis=0),
+        whole,
         totals,
         resampled,
         dissent=value.dissent,
@@ -298,11 +311,13 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
 
 def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Measurement:
     found, sampling = _distribution(value, weights, totals), value.sampling
-    center, concerns, note = value.value, value.concerns, value.note
+    center, concerns, note = value.value, (*value.concerns, *value.guessed), value.note
     if value.calibration is not None:
         calibrated = value.calibration.applied(center, found, sampling.confidence)
         center, found = calibrated.value, calibrated.distribution
-        concerns, note = (*concerns, *calibrated.concerns), f"{note}; {calibrated.note}"
+        guessed = () if calibrated.answers else value.guessed
+        concerns = (*value.concerns, *calibrated.concerns, *guessed)
+        note = f"{note}; {calibrated.note}"
     estimate = estimated(
         center,
         found,

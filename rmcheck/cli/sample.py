@@ -22,7 +22,7 @@ _SCORED: dict[str, object] = {
 _WAYS: dict[str, dict[str, object]] = {
     "--policy": {"responses": None, "max_tokens": 512, "temperature": 1.0, "labels": None},
     "--design nested": {**_SCORED, "random": 5},
-    "--design weighted": {**_SCORED, "labels": 5},
+    "--design weighted": {**_SCORED, "labels": 8},
     "--design random": {"labels": 5},
 }
 _NEEDED: dict[str, tuple[str, ...]] = {
@@ -63,7 +63,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--labels",
         type=int,
         metavar="K",
-        help="responses a prompt to be labelled (default 5; with --policy none are marked unless "
+        help="responses a prompt to be labelled (default 5, by weight 8; with --policy none unless "
         "this says how many)",
     )
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="rows to write")

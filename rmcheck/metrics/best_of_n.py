@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from rmcheck.errors import UsageError
-from rmcheck.metrics.metric import Invariance, PromptMeanMetric, RatioMetric, ratio
+from rmcheck.metrics.metric import (
+    Invariance,
+    PromptMeanMetric,
+    RatioMetric,
+    ratio,
+    ratio_gradient,
+)
 from rmcheck.metrics.ranks import constant, order
 from rmcheck.metrics.registry import register
 from rmcheck.metrics.rewards import Floats
@@ -208,6 +214,40 @@ class DropRatio(GainRatio):
     def gradient(self, sums: Floats) -> Floats:
         """Derivative of `value` by every total."""
         return -super().gradient(sums)
+
+
+@dataclass(frozen=True)
+class DropOf:
+    """1 − one total over another: a drop ratio inside larger sums.
+
+    Attributes:
+        gain: Column of the proxy's gain.
+        best: Column of golden's.
+    """
+
+    gain: int
+    best: int
+
+    def value(self, sums: Floats, /) -> Floats:
+        """1 − proxy's gain over golden's; NaN where golden gains nothing."""
+        return 1 - ratio(sums[..., self.gain], sums[..., self.best])
+
+    def gradient(self, sums: Floats, /) -> Floats:
+        """Derivative of `value` by every total."""
+        out = np.zeros_like(sums)
+        part = [self.gain, self.best]
+        out[..., part] = ratio_gradient(sums[..., part], sign=-1.0)
+        return out
+
+    def parts(self, sums: Floats, /) -> None:
+        """None: it is no maximum."""
+
+    def terms(self, sums: Floats, /) -> None:
+        """None: it is no sum of absolute values."""
+
+    def bounded_by(self) -> tuple[()]:
+        """Nothing: its bounds are its own."""
+        return ()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.rewards import Block, Floats, Rewards
+from rmcheck.stats.bootstrap import Statistic
 from rmcheck.stats.unseen import Seen, Unseen
 
 Direction = Literal["higher", "lower"]
@@ -228,6 +229,21 @@ class Metric(ABC):
         """True for ratios of two random means, whose bounds need bootstrap-t on small pools."""
         return False
 
+    def bounded_by(self) -> tuple[Statistic, ...]:
+        """Statistics of the same sums whose bounds, the widest of them, are those of the value.
+
+        For a value that is a guess among several honest answers, or is moved towards a steadier
+        one. Empty where the bounds are the value's own.
+        """
+        return ()
+
+    def whole_sums(self, rewards: Rewards) -> tuple[Floats, NDArray[np.bool_]] | None:
+        """(P, K) sums of all prompts and the (P,) mask of those measured; None for most metrics.
+
+        For a metric that cannot be computed block by block.
+        """
+        return None
+
     def concerns(self, sums: Floats) -> tuple[str, ...]:
         """Reasons not to decide on the value, from (n, K) sums per independent unit."""
         return ()
@@ -329,6 +345,8 @@ def per_prompt_sums(metric: Metric, rewards: Rewards) -> tuple[Floats, NDArray[n
         UndefinedMetricError: See `Metric.require`; or a sum is not finite.
     """
     metric.require(rewards)
+    if (whole := metric.whole_sums(rewards)) is not None:
+        return whole
     out: Floats | None = None  # K is known once the first block is measured
     measured = np.zeros(len(rewards), dtype=bool)
     for block in rewards.blocks(metric.min_responses):

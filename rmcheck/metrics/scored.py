@@ -63,9 +63,20 @@ class Scored:
         """(P,) number of responses of each prompt, labelled or not."""
         return np.diff(self.offsets)
 
-    def blocks(self) -> Iterator[tuple[Ints, Floats]]:
-        """Positions of the prompts with N responses, and their (p, N) rewards, ascending in N."""
-        counts = self.counts
+    def blocks(self, rows: Ints, max_size: int) -> Iterator[tuple[Ints, Ints]]:
+        """Of some prompts, dense blocks of equal N, ascending in N.
+
+        Args:
+            rows: Positions of the prompts.
+            max_size: Most rewards in a block; one prompt is never cut.
+
+        Yields:
+            (p,) positions of prompts with N responses, and the (p, N) places of their responses.
+        """
+        counts = self.counts[rows]
         for n in np.unique(counts):
-            rows = np.flatnonzero(counts == n)
-            yield rows, self.proxy[self.offsets[rows][:, None] + np.arange(n)]
+            same = rows[counts == n]
+            height = max(1, max_size // int(n))
+            for first in range(0, same.size, height):
+                part = same[first : first + height]
+                yield part, self.offsets[part][:, None] + np.arange(n)

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
 from rmcheck.metrics.rewards import Floats, Ints
 from rmcheck.metrics.settings import require_whole_number
 from rmcheck.pool.labels import INCLUSION, TO_LABEL
 from rmcheck.pool.pool import Pool, Prompt
-from rmcheck.regret.drawing import drawn, inclusion_at_random, inclusion_by_weight
+from rmcheck.regret.drawing import Marks, draw_at_random, draw_by_weight
 from rmcheck.regret.nested import CHOSEN_AT, RANDOM, Chosen, choose
 from rmcheck.store.folder import write_whole
 
@@ -163,24 +162,27 @@ def draw_labels(pool: Pool, proxy: Floats | None, design: Draw) -> Annotation:
     rows = []
     for i in taken:
         prompt = pool.prompts[i]
-        chance = inclusion_at_random(len(prompt.responses), design.labels)
-        if proxy is not None and design.at:
-            scores = proxy[offsets[i] : offsets[i + 1]]
-            chance = inclusion_by_weight(scores, design.at, design.labels)
-        rows.append(_marked(prompt, chance, drawn(chance, generator)))
+        if proxy is None:
+            rows.append(
+                _marked(prompt, draw_at_random(len(prompt.responses), design.labels, generator))
+            )
+            continue
+        scores = proxy[offsets[i] : offsets[i + 1]]
+        marks = draw_by_weight(scores, design.at, design.labels, generator)
+        rows.append({**_marked(prompt, marks), RANDOM: marks.random.astype(int).tolist()})
     return Annotation(tuple(rows), _left_out(pool, design))
 
 
-def _marked(prompt: Prompt, chance: Floats, to_label: NDArray[np.bool_]) -> dict[str, Any]:
+def _marked(prompt: Prompt, marks: Marks) -> dict[str, Any]:
     """The row of a prompt with all its responses."""
     known = prompt.labels.get(GOLDEN, (None,) * len(prompt.responses))
     return {
         "prompt_id": prompt.prompt_id,
         "prompt": _messages(prompt),
         "responses": list(prompt.responses),
-        GOLDEN: [g if wanted else None for g, wanted in zip(known, to_label, strict=True)],
-        TO_LABEL: to_label.astype(int).tolist(),
-        INCLUSION: chance.tolist(),
+        GOLDEN: [g if wanted else None for g, wanted in zip(known, marks.to_label, strict=True)],
+        TO_LABEL: marks.to_label.astype(int).tolist(),
+        INCLUSION: marks.inclusion.tolist(),
         **prompt.slices,
     }
 

@@ -49,12 +49,14 @@ class Calibrated:
         distribution: Gives its bounds.
         concerns: Reasons not to decide on it.
         note: What it was calibrated on.
+        answers: Whether the bounds are those of past errors, so that a guess may be decided on.
     """
 
     value: float
     distribution: Distribution
     concerns: tuple[str, ...]
     note: str
+    answers: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,4 +99,4 @@ class Calibration:
         past = jackknife_plus(features, regrets, new)
         sampled = Line(inner, slope, past.prediction - slope * float(new[0]))
         outside = range_guard(features, new, ["the prediction before calibration"])
-        return Calibrated(past.prediction, Hull((past, sampled)), outside, note)
+        return Calibrated(past.prediction, Hull((past, sampled)), outside, note, answers=True)

@@ -16,8 +16,50 @@ from rmcheck.metrics.reliability import (
     repeat_moments,
 )
 from rmcheck.metrics.rewards import Block, Floats, Rewards
+from rmcheck.stats.bootstrap import Statistic
 
 MOMENTS = 3
+
+
+@dataclass(frozen=True)
+class _Corrected:
+    """A drop ratio over √reliability, from its sums and those of the reliability behind them.
+
+    Attributes:
+        inner: The drop ratio.
+    """
+
+    inner: Statistic
+
+    def value(self, sums: Floats, /) -> Floats:
+        """1 − NDR / √reliability; NaN where the reliability is not above 0."""
+        return np.asarray(1 - (1 - self.inner.value(sums[..., :-MOMENTS])) * _factor(sums))
+
+    def gradient(self, sums: Floats, /) -> Floats | None:
+        """Derivative of `value` by every total, or None where there is none before correction."""
+        own = self.inner.gradient(sums[..., :-MOMENTS])
+        if own is None:
+            return None
+        factor = _factor(sums)
+        kept = 1 - self.inner.value(sums[..., :-MOMENTS])
+        by_reliability = 0.5 * kept * factor**3
+        moments = reliability_gradient(sums[..., -MOMENTS:])
+        return np.concatenate([own * factor[..., None], by_reliability[..., None] * moments], -1)
+
+    def parts(self, sums: Floats, /) -> None:
+        """None: it is no maximum."""
+
+    def terms(self, sums: Floats, /) -> None:
+        """None: it is no sum of absolute values."""
+
+    def bounded_by(self) -> tuple[()]:
+        """Nothing: its bounds are its own."""
+        return ()
+
+
+def _factor(sums: Floats) -> Floats:
+    found = reliability(sums[..., -MOMENTS:])
+    return np.asarray(1 / np.sqrt(np.where(found > 0, found, np.nan)))
 
 
 @dataclass(frozen=True)
@@ -83,22 +125,27 @@ class Disattenuated(Metric):
         moments = repeat_moments(block.golden, block.columns[REPEAT])
         return np.hstack([self.base.block_sums(block), moments])
 
+    def whole_sums(self, rewards: Rewards) -> tuple[Floats, NDArray[np.bool_]] | None:
+        """The sums of what is corrected, where it has them of all prompts, and the moments."""
+        whole = self.base.whole_sums(rewards)
+        if whole is None:
+            return None
+        moments = np.zeros((len(rewards), MOMENTS))
+        for block in rewards.blocks(self.min_responses):
+            moments[block.rows] = repeat_moments(block.golden, block.columns[REPEAT])
+        return np.hstack([whole[0], moments * whole[1][:, None]]), whole[1]
+
     def value(self, sums: Floats) -> Floats:
         """1 − NDR / √reliability; NaN where the reliability is not above 0."""
-        return 1 - (1 - self.base.value(sums[..., :-MOMENTS])) * self._factor(sums)
+        return _Corrected(self.base).value(sums)
 
-    def gradient(self, sums: Floats) -> Floats:
+    def gradient(self, sums: Floats) -> Floats | None:
         """Derivative of `value` by every total."""
-        own = self.base.gradient(sums[..., :-MOMENTS])
-        factor = self._factor(sums)
-        kept = 1 - self.base.value(sums[..., :-MOMENTS])
-        by_reliability = 0.5 * kept * factor**3
-        moments = reliability_gradient(sums[..., -MOMENTS:])
-        return np.concatenate([own * factor[..., None], by_reliability[..., None] * moments], -1)
+        return _Corrected(self.base).gradient(sums)
 
-    def _factor(self, sums: Floats) -> Floats:
-        found = reliability(sums[..., -MOMENTS:])
-        return np.asarray(1 / np.sqrt(np.where(found > 0, found, np.nan)))
+    def bounded_by(self) -> tuple[Statistic, ...]:
+        """What bounds the value before correction, each corrected alike."""
+        return tuple(_Corrected(inner) for inner in self.base.bounded_by())
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:
         """Those of what is corrected, and reads that agree too little."""

@@ -2,10 +2,12 @@
 
 All responses stay in the pool, and each row says with which probability each of its responses
 could be drawn. With those, the labelled responses stand for all of them (Horvitz and Thompson
-1952), whatever reward model is judged later.
+1952), whatever reward model is judged later. Some are always drawn at random: they tell how golden
+is spread, and with them no response has a small chance, so that none counts for very many.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,56 +17,84 @@ from rmcheck.metrics.best_of_n import tied_bon_weights
 from rmcheck.metrics.rewards import Floats
 from rmcheck.metrics.settings import require_whole_number
 
-# Share of the draws that are made at random where the others go by weight. No response then has a
-# small chance, so none counts for very many others (defensive sampling, Hesterberg 1995).
-AT_RANDOM = 0.5
+Bools = NDArray[np.bool_]
 
 
-def inclusion_by_weight(proxy: Floats, at: Sequence[int], labels: int) -> Floats:
-    """(N,) probabilities with which responses are drawn: half at random, half by best-of-n.
+@dataclass(frozen=True)
+class Marks:
+    """What to label of one prompt.
 
-    Args:
-        proxy: (N,) rewards of a model whose picks are to be labelled often.
-        at: Each n of best-of-n; their weights count alike.
-        labels: Responses to draw; the probabilities add up to it.
-
-    Raises:
-        UsageError: N is smaller than `labels` or an n.
+    Attributes:
+        to_label: (N,) True for the responses to label.
+        inclusion: (N,) probability of each to be one of them.
+        random: (N,) True for those drawn at random.
     """
-    require_enough(proxy.size, labels)
-    weights = np.mean([tied_bon_weights(proxy[None], n)[0] for n in at], axis=0)
-    wanted = AT_RANDOM / proxy.size + (1 - AT_RANDOM) * weights
-    certain = np.zeros(proxy.size, dtype=bool)
-    while (
-        True
-    ):  # what would be drawn more than once is drawn for certain; the rest share what is left
-        rest = labels - certain.sum()
-        share = np.where(certain, 0.0, wanted)
-        chance = np.where(certain, 1.0, rest * share / max(share.sum(), 1e-300))
-        if (chance <= 1 + 1e-12).all():
-            return np.minimum(chance, 1.0)
-        certain |= chance > 1
+
+    to_label: Bools
+    inclusion: Floats
+    random: Bools
 
 
-def inclusion_at_random(size: int, labels: int) -> Floats:
-    """(N,) equal probabilities that add up to `labels`.
+def draw_at_random(size: int, labels: int, generator: np.random.Generator) -> Marks:
+    """Some of N responses, each with the same chance.
 
     Raises:
         UsageError: N is smaller than `labels`.
     """
     require_enough(size, labels)
-    return np.full(size, labels / size)
+    chance = np.full(size, labels / size)
+    found = systematic(chance, generator)
+    return Marks(found, chance, found)
 
 
-def drawn(inclusion: Floats, generator: np.random.Generator) -> NDArray[np.bool_]:
-    """(N,) which responses are drawn: as many as the probabilities add up to, each with its own.
+def draw_by_weight(
+    proxy: Floats, at: Sequence[int], labels: int, generator: np.random.Generator
+) -> Marks:
+    """Half at random (the larger half), and half by the weights of best-of-n.
 
-    Systematic sampling in random order (Madow 1949).
+    A response that is drawn both ways is labelled once, so there may be fewer labels.
+
+    Args:
+        proxy: (N,) rewards of a model whose picks are to be labelled often.
+        at: Each n of best-of-n; their weights count alike.
+        labels: Most responses to label, 3 or more.
+        generator: Of the draws.
+
+    Raises:
+        UsageError: N is smaller than `labels` or an n, or `labels` is below 3.
     """
-    order = generator.permutation(inclusion.size)
-    upto = np.round(np.cumsum(inclusion[order]), 9)
-    marks = generator.random() + np.arange(round(float(inclusion.sum())))
-    found = np.zeros(inclusion.size, dtype=bool)
+    require_whole_number("labels by weight", labels, 3)
+    by_weight = labels // 2
+    even = draw_at_random(proxy.size, labels - by_weight, generator)
+    weights = np.mean([tied_bon_weights(proxy[None], n)[0] for n in at], axis=0)
+    chance = in_proportion(weights, by_weight)
+    picked = systematic(chance, generator)
+    inclusion = 1 - (1 - even.inclusion) * (1 - chance)
+    return Marks(even.to_label | picked, inclusion, even.to_label)
+
+
+def in_proportion(weights: Floats, draws: int) -> Floats:
+    """(N,) probabilities in proportion to weights, none above 1, that add up to `draws`.
+
+    Where fewer weights than `draws` are above 0, they add up to as many.
+    """
+    certain = np.zeros(weights.size, dtype=bool)
+    while True:  # what would be drawn twice is drawn for certain, and leaves less for the others
+        share = np.where(certain, 0.0, weights)
+        if not share.any():
+            return certain.astype(np.float64)
+        chance = np.where(certain, 1.0, (draws - certain.sum()) * share / share.sum())
+        if (chance <= 1 + 1e-12).all():
+            return np.asarray(np.minimum(chance, 1.0))
+        certain |= chance > 1
+
+
+def systematic(chance: Floats, generator: np.random.Generator) -> Bools:
+    """(N,) as many draws as the probabilities add up to, each with its own (Madow 1949)."""
+    order = generator.permutation(chance.size)
+    upto = np.round(np.cumsum(chance[order]), 9)
+    marks = generator.random() + np.arange(round(float(chance.sum())))
+    found = np.zeros(chance.size, dtype=bool)
     found[order[np.searchsorted(upto, marks, side="right")]] = True
     return found
 

@@ -9,12 +9,14 @@ n₀, which every prompt can measure itself, and n:
     drop(n) = drop(n₀, inside prompts) + [drop(n, all together) − drop(n₀, all together)]
 
 What is assumed is that the prompts' answers spread alike, or that proxy and golden spread in
-proportion. Where the proxy's spread differs between prompts and golden's does not follow, the
-prediction is too high, never too low.
+proportion. Neither need be so, and a few labelled responses cannot tell: a proxy that is blind
+where it is unsure, or that likes one answer in each prompt too well, loses more; a golden that ends
+at a highest grade, less. So the bounds hold two other answers too: the drop at n = 2, right at any
+n in a Gaussian world, and the same tail after each prompt's proxy was scaled to unit spread. Beyond
+n₀ this alone decides nothing (`rmcheck.regret.method`).
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -22,9 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
-from rmcheck.metrics.best_of_n import DropRatio, best_of_n_gains
-from rmcheck.metrics.metric import Invariance, ratio, ratio_gradient
+from rmcheck.metrics.best_of_n import DropOf, DropRatio, best_of_n_gains
+from rmcheck.metrics.metric import Invariance
 from rmcheck.metrics.rewards import Block, Floats, Rewards
+from rmcheck.regret.tail import BestOf, TailDrop, best_of, reach
+from rmcheck.stats.bootstrap import Statistic
 
 # Drawing n₀ from N ≥ 4 n₀ responses is as precise as it gets; from fewer than 5, all are drawn.
 PRECISE_SHARE = 4
@@ -34,62 +38,14 @@ MIN_SHARE = 0.5
 # Responses, in effect, that must stand behind the best of n drawn from all together.
 MIN_TAIL = 40.0
 
-# (p, 7) sums: gains inside prompts at n₀, of all together at n₀ and at n; each the proxy's and
-# golden's; then 1.
-INSIDE, ANCHOR, TAIL, COUNT = 0, 2, 4, 6
+# (p, 11) sums: gains inside prompts at n₀, of all together at n₀ and at n; each the proxy's and
+# golden's; then 1; the gains of all together at n₀ and n by the proxy scaled to unit spread; and
+# gains inside prompts at n = 2, the proxy's and golden's.
+INSIDE, ANCHOR, TAIL, COUNT, UNIT_ANCHOR, UNIT_TAIL, PAIRS = 0, 2, 4, 6, 7, 8, 9
 
 
-@dataclass(frozen=True, eq=False)
-class BestOf:
-    """What each response of a pool adds to the best of n drawn from all of them.
-
-    The expected golden reward of the best of n is ∫ m(u) n uⁿ⁻¹ du over the ranks u. A response
-    counts for its own share of that, and it moves the rank of all that lie above it; with both,
-    the mean over responses is the value, and its spread is that of the value.
-
-    Attributes:
-        values: (V,) the selector's distinct values, ascending.
-        own: (V,) what golden of a response with this value is multiplied with.
-        above: (V,) what its rank does to the responses above it.
-    """
-
-    values: Floats
-    own: Floats
-    above: Floats
-
-    def influences(self, selector: Floats, golden: Floats) -> Floats:
-        """(p, N) influences; their mean over all responses is the expected golden reward.
-
-        Args:
-            selector: (p, N) values among `values`.
-            golden: (p, N) golden rewards above their prompt's mean.
-        """
-        # Prompts outside the slice that was ranked are measured and then left out.
-        place = np.minimum(np.searchsorted(self.values, selector), self.values.size - 1)
-        found: Floats = self.own[place] * golden + self.above[place]
-        return found
-
-
-def best_of(selector: Floats, golden: Floats, weights: Floats, at: Sequence[int]) -> list[BestOf]:
-    """The best of each n in `at`, drawn from (M,) responses with these weights.
-
-    Args:
-        selector: (M,) what the best is chosen by.
-        golden: (M,) golden rewards above their prompt's mean.
-        weights: (M,) shares of the responses; they sum to 1.
-        at: Each n.
-    """
-    values, place = np.unique(selector, return_inverse=True)
-    mass: Floats = np.bincount(place, weights).astype(np.float64)
-    upto: Floats = np.cumsum(mass)
-    below, mean = upto - mass, np.bincount(place, weights * golden) / mass
-    middle = (upto + below) / 2
-    found = []
-    for n in at:
-        push = mass * mean * n * (n - 1) * middle ** max(0, n - 2)
-        above = np.cumsum(push[::-1])[::-1] - push / 2
-        found.append(BestOf(values, (upto**n - below**n) / mass, above - mass @ above))
-    return found
+_POOLED = TailDrop((INSIDE, INSIDE + 1), (ANCHOR, ANCHOR + 1), (TAIL, TAIL + 1))
+_UNIT = TailDrop((INSIDE, INSIDE + 1), (UNIT_ANCHOR, ANCHOR + 1), (UNIT_TAIL, TAIL + 1))
 
 
 @dataclass(frozen=True)
@@ -147,15 +103,16 @@ class PooledDrop(DropRatio):
         rows = _centred(rewards, mask, self.min_responses)
         if rows is None:
             return self
-        proxy, golden, weights = rows
+        proxy, golden, weights, unit = rows
         seen = max(self.anchor, min(self.n, reach(proxy.size, self.min_tail)))
         by_proxy = best_of(proxy, golden, weights, (self.anchor, seen))
         by_golden = best_of(golden, golden, weights, (self.anchor, seen))
+        by_unit = best_of(unit, golden, weights, (self.anchor, seen))
         found = replace(self)
         for name, value in {
             "anchor": self.anchor,
             "reach": seen,
-            "tails": (by_proxy[0], by_golden[0], by_proxy[1], by_golden[1]),
+            "tails": (by_proxy[0], by_golden[0], by_proxy[1], by_golden[1], *by_unit),
         }.items():
             object.__setattr__(found, name, value)
         return found
@@ -177,7 +134,7 @@ class PooledDrop(DropRatio):
         return self.anchor
 
     def block_sums(self, block: Block) -> Floats:
-        """(p, 7): the proxy's and golden's gain, inside prompts and of all together, and 1.
+        """(p, 11): gains inside prompts and of all together, 1, and those of the other answers.
 
         Raises:
             UndefinedMetricError: The metric has not seen a pool yet.
@@ -186,29 +143,32 @@ class PooledDrop(DropRatio):
             raise UndefinedMetricError(f"{self.name} must first see the pool: call fitted(rewards)")
         proxy = block.proxy - block.proxy.mean(axis=1, keepdims=True)
         golden = block.golden - block.golden.mean(axis=1, keepdims=True)
+        unit = _to_unit_spread(proxy)
+        selectors = (proxy, golden, proxy, golden, unit, unit)
         columns = [
             tail.influences(selector, golden).mean(axis=1)
-            for tail, selector in zip(self.tails, (proxy, golden, proxy, golden), strict=True)
+            for tail, selector in zip(self.tails, selectors, strict=True)
         ]
         inside = best_of_n_gains(block.proxy, block.golden, self.anchor)
-        return np.column_stack([inside, *columns, np.ones(len(golden))])
+        pairs = best_of_n_gains(block.proxy, block.golden, 2)
+        return np.column_stack([inside, *columns[:4], np.ones(len(golden)), *columns[4:], pairs])
 
     def value(self, sums: Floats) -> Floats:
         """The drop inside prompts, and what the tail of all adds.
 
         A drop near 0 may come out below 0, by sampling error of the tail.
         """
-        inside, anchor, tail = (
-            ratio(sums[..., i], sums[..., i + 1]) for i in (INSIDE, ANCHOR, TAIL)
-        )
-        return 1 - inside + anchor - tail
+        return _POOLED.value(sums)
 
     def gradient(self, sums: Floats) -> Floats:
         """Derivative of `value` by every total."""
-        out = np.zeros_like(sums)
-        for i, sign in ((INSIDE, -1.0), (ANCHOR, 1.0), (TAIL, -1.0)):
-            out[..., i : i + 2] = ratio_gradient(sums[..., i : i + 2], sign=sign)
-        return out
+        return _POOLED.gradient(sums)
+
+    def bounded_by(self) -> tuple[Statistic, ...]:
+        """Three answers, one right in each of the worlds that few labels cannot tell apart."""
+        if self.anchor == self.n:
+            return ()
+        return (_POOLED, _UNIT, DropOf(PAIRS, PAIRS + 1))
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:
         """Golden gains nothing inside prompts, or the labels do not reach n."""
@@ -228,21 +188,13 @@ class PooledDrop(DropRatio):
         return inside | {f"drop_at_{self.anchor}": float(1 - sums[INSIDE] / sums[INSIDE + 1])}
 
 
-def reach(responses: int, min_tail: float) -> int:
-    """Largest n whose best is still the mean of `min_tail` responses in effect.
-
-    The weights n uⁿ⁻¹ / M of M responses have the effective size M (2n − 1) / n².
-    """
-    if min_tail <= 0:
-        return 2**62
-    room = responses * responses - responses * min_tail
-    return int((responses + math.sqrt(room)) / min_tail) if room > 0 else 1
-
-
 def _centred(
     rewards: Rewards, mask: NDArray[np.bool_], min_responses: int
-) -> tuple[Floats, Floats, Floats] | None:
-    """(M,) proxy and golden above the prompt's means, and weights equal for every prompt."""
+) -> tuple[Floats, Floats, Floats, Floats] | None:
+    """(M,) proxy, golden, weights that are equal for every prompt, and proxy of unit spread.
+
+    Proxy and golden are measured from their prompt's mean.
+    """
     parts = []
     for block in rewards.blocks(min_responses):
         rows = mask[block.rows]
@@ -250,14 +202,17 @@ def _centred(
             continue
         proxy, golden = block.proxy[rows], block.golden[rows]
         weights = np.full(proxy.shape, 1 / proxy.shape[1])
-        parts.append(
-            [
-                (proxy - proxy.mean(axis=1, keepdims=True)).ravel(),
-                (golden - golden.mean(axis=1, keepdims=True)).ravel(),
-                weights.ravel(),
-            ]
-        )
+        proxy = proxy - proxy.mean(axis=1, keepdims=True)
+        golden = golden - golden.mean(axis=1, keepdims=True)
+        columns = (proxy, golden, weights, _to_unit_spread(proxy))
+        parts.append([column.ravel() for column in columns])
     if not parts:
         return None
-    proxy, golden, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return proxy, golden, weights / weights.sum()
+    proxy, golden, weights, unit = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return proxy, golden, weights / weights.sum(), unit
+
+
+def _to_unit_spread(centred: Floats) -> Floats:
+    """(p, N) values above their prompt's mean, each prompt's with a standard deviation of 1."""
+    spread = centred.std(axis=1, keepdims=True)
+    return np.asarray(centred / np.where(spread == 0, 1.0, spread))

@@ -6,14 +6,13 @@ One metric with several ways to find it. Which one was used, and why, is in its 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError, UsageError
-from rmcheck.metrics.best_of_n import SELECTION, BonDropRatio, bon_kl
-from rmcheck.metrics.matched_kl import MIN_ESS, MatchedKlRegret, ess_refusal
+from rmcheck.metrics.best_of_n import SELECTION, BonDropRatio
 from rmcheck.metrics.metric import Invariance, Metric
 from rmcheck.metrics.registry import register
 from rmcheck.metrics.reliability import REPEAT
@@ -21,19 +20,15 @@ from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.metrics.settings import require_choice, require_number, require_whole_number
 from rmcheck.regret.calibration import Calibration, Past
 from rmcheck.regret.disattenuated import Disattenuated
-from rmcheck.regret.nested import CHOSEN_AT, RANDOM, NestedDrop
+from rmcheck.regret.method import MAX_KL, NAME, Predictor, Wanted, choose_method, guess
 from rmcheck.regret.ordinal import OrdinalDrop
 from rmcheck.regret.pooled import PooledDrop
+from rmcheck.regret.weighted import WeightedDrop
+from rmcheck.stats.bootstrap import Statistic
 from rmcheck.stats.unseen import Seen, Unseen
 
-Predictor = Literal["auto", "measured", "pooled", "gaussian", "ordinal", "nested", "calibrated"]
-
-# Share of the prompts that must have n responses for the regret to be measured on them.
-MIN_MEASURED_SHARE = 0.5
-# exp(30) responses: far more than anybody draws.
-MAX_KL = 30.0
 # Counts up when a change makes predictions incomparable with those in histories.
-DEFINITION = 1
+DEFINITION = 2
 
 
 @register
@@ -45,17 +40,22 @@ class PredictedRegret(Metric):
 
     * `measured`: 1 − NDR_n on the pool (`bon_drop_ratio`); at a KL, `matched_kl_regret`. Needs n
       responses on half of the prompts, or enough of them for the KL.
+    * `weighted`: from the scores of all responses of a prompt and the labels of a few, which are
+      weighted by what best-of-n would pick; for any shape of the proxy's errors.
     * `pooled`: measured inside prompts at the n that they allow, then followed into the tail that
       all prompts have together; sees hacked and heavy-tailed proxies that few responses a prompt
-      hide.
+      hide. Beyond those it is a guess.
     * `gaussian`: 1 − NDR_2, which is 1 − NDR_n at any n when proxy and golden are jointly Gaussian
-      inside a prompt. Too optimistic where the proxy's errors have heavy tails.
-    * `ordinal`: 1 − sin(π (accuracy − ½)), for a golden that only ranks.
+      inside a prompt. Too optimistic where the proxy's errors have heavy tails; a guess.
+    * `ordinal`: 1 − sin(π (accuracy − ½)), for a golden that only ranks; a guess.
     * `nested`: from labels of the proxy's own choices (`rmcheck sample --design nested`).
     * `calibrated`: `auto`, then corrected by the measured regrets of past reward models in the
       suite's `history`, with a bound that holds for any shape of their errors (jackknife+).
-    * `auto`: `nested` where the labels are such, else `measured` where the pool allows, else
-      `pooled`; calibrated where the history has enough reward models.
+    * `auto`: `nested` where the labels are such, `weighted` where responses without a label were
+      scored, else `measured` where the pool allows, else `pooled`; calibrated where the history has
+      enough reward models.
+
+    A guess depends on responses that nobody has scored. It decides nothing unless calibrated.
 
     A KL beyond what the pool allows is predicted at the n of best-of-n that has it. With a second
     golden read (`golden.repeat`) the noise of golden is taken out. The choice is made on a whole
@@ -73,7 +73,7 @@ class PredictedRegret(Metric):
         Wen et al. 2024, arXiv 2410.05584, eqs. 2, 3 and 22; Barber et al. 2021 (jackknife+).
     """
 
-    name = "predicted_regret"
+    name = NAME
     direction = "lower"
     range = (-np.inf, np.inf)
     alternatives = ("n", "kl")
@@ -112,8 +112,10 @@ class PredictedRegret(Metric):
                 f"{self.name} with `predictor: calibrated` needs the suite's `history`"
             )
         super().require(rewards)
-        method, reason = _choose(self, rewards)
-        if REPEAT in rewards.columns and isinstance(method, BonDropRatio | PooledDrop):
+        method, reason = choose_method(self._wanted, rewards)
+        if REPEAT in rewards.columns and isinstance(
+            method, BonDropRatio | PooledDrop | WeightedDrop
+        ):
             method = Disattenuated(method).fitted(rewards)
         return self._with(method=method, reason=reason)
 
@@ -213,6 +215,14 @@ class PredictedRegret(Metric):
         """The sums of the method."""
         return self._fitted.block_sums(block)
 
+    def whole_sums(self, rewards: Rewards) -> tuple[Floats, NDArray[np.bool_]] | None:
+        """The sums of the method, where it has them of all prompts at once."""
+        return self._fitted.whole_sums(rewards)
+
+    def bounded_by(self) -> tuple[Statistic, ...]:
+        """What bounds the value of the method."""
+        return self._fitted.bounded_by()
+
     def value(self, sums: Floats) -> Floats:
         """The value of the method."""
         return self._fitted.value(sums)
@@ -234,6 +244,18 @@ class PredictedRegret(Metric):
         """Those of the method."""
         return self._fitted.concerns(sums)
 
+    @property
+    def guessed(self) -> tuple[str, ...]:
+        """Why nothing is decided on this alone: it looks beyond the labels by assumption.
+
+        Past reward models that were measured answer for it; see `calibration`.
+        """
+        return guess(self._fitted, self._wanted)
+
+    @property
+    def _wanted(self) -> Wanted:
+        return Wanted(self.predictor, self.n, self.kl, self.min_golden_gain)
+
     def facts(self, sums: Floats) -> dict[str, float]:
         """Those of the method, and the prediction by the method's name, for histories."""
         value = float(self._fitted.value(sums))
@@ -251,62 +273,3 @@ def knowing_past(metric: Metric, where: Mapping[str, str], past: PastOf | None) 
     if past is None or not isinstance(metric, PredictedRegret):
         return metric
     return metric.knowing(past(metric, where))
-
-
-_GAUSSIAN = "extrapolated from best-of-2, as if proxy and golden were Gaussian"
-
-
-def n_at_kl(kl: float) -> int:
-    """Fewest responses from which best-of-n is at least this many nats from the initial policy.
-
-    Raises:
-        UsageError: kl is above `MAX_KL`.
-    """
-    if kl > MAX_KL:
-        raise UsageError(f"kl is {kl!r}; valid: {MAX_KL:g} nats at most.")
-    low, high = 1, 2 + math.ceil(math.exp(kl + 1))
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if bon_kl(middle) >= kl else (middle, high)
-    return high
-
-
-def _choose(metric: PredictedRegret, rewards: Rewards) -> tuple[Metric, str]:
-    """The fitted method and why it is this one."""
-    asked = metric.predictor
-    n = metric.n if metric.n is not None else n_at_kl(metric.kl or 0.0)
-    least = metric.min_golden_gain
-    at_kl = "" if metric.kl is None else f"best-of-{n} has the KL of {metric.kl:g} nats"
-    if asked == "nested" or (
-        asked in ("auto", "calibrated") and {RANDOM, CHOSEN_AT} <= set(rewards.columns)
-    ):
-        return NestedDrop(n, min_golden_gain=least).fitted(rewards), at_kl
-    if asked == "ordinal":
-        return OrdinalDrop().fitted(rewards), at_kl
-    if asked == "gaussian":
-        return BonDropRatio(n=2, min_golden_gain=least), _GAUSSIAN
-    measured = None if asked == "pooled" else _measured(metric, rewards)
-    if isinstance(measured, Metric):
-        return measured, "" if metric.kl is not None else f"measured at n={n} on the pool"
-    if asked == "measured":
-        raise UndefinedMetricError(f"{metric.name} cannot be measured: {measured}")
-    pooled = PooledDrop(n, min_golden_gain=least).fitted(rewards)
-    return pooled, "; ".join(filter(None, (measured, at_kl)))
-
-
-def _measured(metric: PredictedRegret, rewards: Rewards) -> Metric | str:
-    """The method that measures it on the pool, or why there is none."""
-    least = metric.min_golden_gain
-    if metric.kl is not None:
-        try:
-            found = MatchedKlRegret(metric.kl, min_golden_gain=least).fitted(rewards)
-        except UndefinedMetricError as error:
-            return str(error)
-        return found if found.ess >= MIN_ESS else ess_refusal(found.ess)
-    counts, n = rewards.counts[rewards.counts >= 2], metric.n or 2
-    most = int(counts.max()) if counts.size else 0
-    if most < n:
-        return f"the pool has N={most} < n={n}"
-    if np.mean(counts >= n) < MIN_MEASURED_SHARE:
-        return f"fewer than {MIN_MEASURED_SHARE:.0%} of the prompts have N >= n={n}"
-    return BonDropRatio(n=n, min_golden_gain=least)

@@ -39,6 +39,9 @@ class Statistic(Protocol):
     def terms(self, sums: Floats, /) -> Floats | None:
         """(…, M) numbers whose absolute values add up to the value, or None."""
 
+    def bounded_by(self) -> "tuple[Statistic, ...]":
+        """Statistics of the same sums whose bounds this one has, the widest; empty for its own."""
+
 
 class Distribution(ABC):
     """What resampling says about a value."""

@@ -1,6 +1,6 @@
 """The paired difference of two statistics on the same units."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,6 +54,11 @@ class Difference:
     def terms(self, sums: Floats, /) -> Floats | None:
         """None: a difference of two sums of absolute values is none."""
         return None
+
+    def bounded_by(self) -> "tuple[Difference, ...]":
+        """Differences of what bounds both, one by one; empty where their bounds are their own."""
+        pairs = zip(self.first.bounded_by(), self.second.bounded_by(), strict=True)
+        return tuple(replace(self, first=first, second=second) for first, second in pairs)
 
     def smooth(self, sums: Floats, /) -> bool:
         """False for a difference of two sums of absolute values, from (K,) totals."""

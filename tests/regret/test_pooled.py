@@ -9,7 +9,9 @@ from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.best_of_n import BonDropRatio
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.regret.pooled import PooledDrop, best_of, reach
+from rmcheck.regret.pooled import PooledDrop
+from rmcheck.regret.predicted_regret import PredictedRegret
+from rmcheck.regret.tail import best_of, reach
 from rmcheck.testing import LAWS, check_metric_laws
 
 
@@ -45,7 +47,27 @@ def test_best_of_two_does_not_see_that_tail(kind):
     assert found < true_drop(kind, 30) - 0.05
 
 
-def test_unlike_scales_err_on_the_safe_side():
+def test_a_blind_proxy_is_inside_the_bounds_and_decides_nothing():
+    """Good where it spreads, blind where it is unsure: too low a value, and bounds that hold it.
+
+    No label tells this world from one in which the value is right, so it stays a guess.
+    """
+    rng = np.random.default_rng(5)
+    golden = rng.standard_normal((300, 64))
+    good = 0.95 * golden + np.sqrt(1 - 0.95**2) * rng.standard_normal(golden.shape)
+    unsure = np.arange(300)[:, None] % 2 == 0
+    proxy = np.where(unsure, rng.standard_normal(golden.shape), 2 * good)
+    true = value(BonDropRatio(n=16), Rewards.from_arrays(proxy, golden))
+    few = Rewards.from_arrays(proxy[:, :5], golden[:, :5])
+
+    found = measure(PredictedRegret(n=16), few, sampling=Sampling(resamples=500)).estimate
+
+    assert found.value < true - 0.05
+    assert found.upper > true
+    assert "best of 16 loses" in " ".join(found.concerns)
+
+
+def test_unlike_scales_alone_make_it_too_high():
     """Where only the proxy's spread differs between prompts, the prediction is too high."""
     rng = np.random.default_rng(0)
     proxy, golden = world("gaussian", 600, 5, seed=3)
@@ -103,7 +125,7 @@ def test_influences_follow_a_change_of_the_sample():
 
 
 def test_bounds_cover_at_one_sided_95_percent():
-    """On 200 simulated pools both bounds hold in 95 % ± 4 % (Gaussian world, n = 20)."""
+    """On 200 simulated pools both bounds hold in 95 % or more (Gaussian world, n = 20)."""
     truth, covered = true_drop("gaussian", 20), []
     for seed in range(200):
         pool = Rewards.from_arrays(*world("gaussian", 200, 5, seed))
@@ -111,8 +133,7 @@ def test_bounds_cover_at_one_sided_95_percent():
         covered.append((found.estimate.lower <= truth, found.estimate.upper >= truth))
 
     lower, upper = np.mean(covered, axis=0)
-    assert 0.91 <= lower <= 0.99
-    assert 0.91 <= upper <= 0.99
+    assert min(lower, upper) >= 0.95
 
 
 @pytest.mark.parametrize(("responses", "expected"), [(1_500, 74), (300, 14), (40, 1), (10, 1)])

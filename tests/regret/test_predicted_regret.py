@@ -10,9 +10,10 @@ from rmcheck.metrics.best_of_n import BonDropRatio, bon_kl
 from rmcheck.metrics.matched_kl import MatchedKlRegret
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.regret.method import n_at_kl
 from rmcheck.regret.ordinal import OrdinalDrop
 from rmcheck.regret.pooled import PooledDrop
-from rmcheck.regret.predicted_regret import PredictedRegret, n_at_kl
+from rmcheck.regret.predicted_regret import PredictedRegret
 
 
 def pool_of(*counts, seed=0):
