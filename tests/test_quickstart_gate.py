@@ -125,3 +125,19 @@ def test_the_report_holds_the_conformance_page(gate, tmp_path, model):
         names = {item["name"] for item in candidate["conformance"]}
         assert {"head", "bos", "eos", "position", "batch_invariance"} <= names
         assert all(item["status"] != "fail" for item in candidate["conformance"])
+
+
+def test_the_try_without_a_checkpoint_ends_as_the_readme_says(tmp_path):
+    """Six checks fail; the one that compares asks for a baseline and stops no other."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^\$ \.venv/bin/(pytest .*)$", readme, re.MULTILINE)
+    command = [sys.executable, "-m", *line.split(), f"--rmcheck-store={tmp_path}"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (
+        "Six checks fail, and `no-regression` says that it needs a `--rmcheck-baseline`" in readme
+    )
+    assert done.stdout.splitlines()[-1].strip("= ").startswith("6 failed, 1 error")
+    assert "no-regression compares with a baseline, and none was given" in done.stdout
+    assert "--rmcheck-baseline=" in done.stdout
