@@ -247,17 +247,15 @@ class CheckpointProof(Proof):
         return ConformanceItem("precision", "pass" if exact else "note", detail)
 
     def _batch(self) -> slice:
-        """The samples of one padded batch: such as have more of their kind than of padding.
+        """The samples that are scored in one padded batch, for few tokens.
 
-        Where prompts are shared, all samples were in one packed row and batches are padded no more:
-        the shorter half. Elsewhere the shortest and the longest, which have all padding and masks.
+        Where prompts are shared all samples were in one packed row, and no batch is padded later:
+        the shorter half. Elsewhere the shortest and the longest, where padding is largest.
         """
         count = len(self._samples)
-        return (
-            slice(0, max(2, count // 2))
-            if self._shares_prefixes
-            else slice(0, None, count - 1 or 1)
-        )
+        if self._shares_prefixes:
+            return slice(0, max(2, count // 2))
+        return slice(0, None, max(1, count - 1))
 
     def _invariance(self, what: str, change: float, more: str = "") -> ConformanceItem:
         """A batch of one against a batch of many, which changed `what` by up to so much."""

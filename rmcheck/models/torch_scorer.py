@@ -103,13 +103,6 @@ class TorchScorer(LoadedModel, RewardPosition):
             states = self._packed_body.states(packed)
             return self._picked(self._last_layer(states))
 
-    def own_reward(self, row: Sequence[int], types: Sequence[int] = ()) -> float:
-        """The reward of one row by the model's own forward, padding and position its own."""
-        torch, _ = engine()
-        with torch.inference_mode():
-            inputs = self._padded([row], [types] if types else ())
-            return float(self._picked(self._model(**inputs).logits)[0])
-
     def read_once(
         self, row: Sequence[int], types: Sequence[int] = ()
     ) -> tuple[float, float, float]:

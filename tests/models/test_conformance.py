@@ -9,7 +9,7 @@ import torch
 from test_checkpoint import change_config
 
 from rmcheck.errors import ConformanceError, ScoringError
-from rmcheck.models.conformance import page, spread_of_lengths
+from rmcheck.models.conformance import grafted, page, spread_of_lengths
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.registry import open_model
 
@@ -21,6 +21,14 @@ def opened(folder, query="", change=None):
     if change:
         change(model)
     return model
+
+
+def own_reward(model, ids, types=()):
+    """The reward by the model's own forward, padding and position its own."""
+    scorer = model.scorer
+    with torch.inference_mode():
+        logits = scorer._model(**scorer._padded([ids], [types] if types else ())).logits
+    return float(scorer._picked(logits)[0])
 
 
 def proved(model, samples):
@@ -54,7 +62,7 @@ def test_sound_decoders_pass(kind, tmp_path, samples):
 
     assert [i.name for i in page_items.values() if i.status == "fail"] == []
     assert page_items["position"].status == "pass"
-    own = [model.scorer.own_reward(e.ids) for e in model.encode(samples)]
+    own = [own_reward(model, e.ids) for e in model.encode(samples)]
     np.testing.assert_allclose(model.score(model.encode(samples)), own, rtol=0, atol=2e-5)
 
 
@@ -124,7 +132,7 @@ def test_a_stated_position_is_read(pad_is_eos, samples, position, back):
     assert model.score([encoded])[0] == pytest.approx(expected, abs=1e-5)
     assert items["pad_eos"].status == "note"
     assert items["position"].status == ("note" if position == "last" else "pass")
-    own = model.scorer.own_reward(encoded.ids)
+    own = own_reward(model, encoded.ids)
     assert (abs(own - expected) < 1e-5) == (position == "transformers")
 
 
@@ -353,6 +361,27 @@ def test_a_proof_takes_few_samples_of_different_lengths(samples):
     assert [c.length for c in spread_of_lengths(rows[:3])] == [1, 2, 3]
 
 
+@pytest.mark.parametrize(
+    ("longest", "window", "most"), [(40, 0, 40), (900, 0, 512), (900, 150, 812)]
+)
+def test_rows_that_are_made_up_share_most_and_are_short(longest, window, most, samples):
+    """Three quarters are shared, more than a window; with one sample there is such a row too."""
+    lengths = (5, longest // 2, longest)
+    rows = [
+        Encoded(bytes([i]) * 16, n, tuple(range(1000 * i, 1000 * i + n)), (), 0, samples[0])
+        for i, n in enumerate(lengths)
+    ]
+
+    made_up = grafted(rows, window)
+
+    shared = most * 3 // 4
+    assert {row.ids[:shared] for row in made_up} == {rows[-1].ids[:shared]}
+    assert len({row.ids[shared:] for row in made_up}) == 3
+    assert max(row.length for row in made_up) == most
+    assert shared > window
+    assert [len(row.ids) for row in grafted(rows[-1:], window)] == [most]
+
+
 def test_failures_come_first_on_the_page():
     """The page is read from the top."""
     items = [ConformanceItem(f"n-{s}", s, "why") for s in ("pass", "note", "fail")]
@@ -402,9 +431,9 @@ def test_encoders_use_their_type_ids(tmp_path, samples):
 
     rewards = model.score(encoded)
 
-    own = [model.scorer.own_reward(e.ids, e.type_ids) for e in encoded]
+    own = [own_reward(model, e.ids, e.type_ids) for e in encoded]
     np.testing.assert_allclose(rewards, own, rtol=0, atol=2e-5)
-    without = [model.scorer.own_reward(e.ids) for e in encoded]
+    without = [own_reward(model, e.ids) for e in encoded]
     assert np.abs(rewards - without).max() > 1e-3
 
 
