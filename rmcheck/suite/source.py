@@ -12,6 +12,8 @@ from rmcheck.errors import Problem, SuiteError, near_miss
 LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 # Reading stops behind so many.
 MOST_PROBLEMS = 200
+# Characters of a line that are shown.
+WIDEST_LINE = 300
 # Width of the wrapped list of valid words under an excerpt.
 WIDTH = 88
 
@@ -79,15 +81,26 @@ class Source:
         """The line with the line before it, and carets under the characters."""
         if not 1 <= span.line <= len(self.lines):
             return ""
-        line = self.lines[span.line - 1]
+        line, column = _window(self.lines[span.line - 1], span.column)
         width = max(3, len(str(span.line)))
         drawn = []
         if span.line > 1 and self.lines[span.line - 2].strip():
-            drawn.append(f"    {span.line - 1:>{width}} | {self.lines[span.line - 2]}")
+            drawn.append(
+                f"    {span.line - 1:>{width}} | {_window(self.lines[span.line - 2], 1)[0]}"
+            )
         drawn.append(f"  > {span.line:>{width}} | {line}")
-        carets = "^" * max(1, _columns(line[span.column - 1 :][: span.width]))
-        drawn.append(f"    {'':>{width}} | {_blank(line[: span.column - 1])}{carets}")
+        carets = "^" * max(1, _columns(line[column - 1 :][: span.width]))
+        drawn.append(f"    {'':>{width}} | {_blank(line[: column - 1])}{carets}")
         return "\n".join(text.rstrip() for text in drawn)
+
+
+def _window(line: str, column: int) -> tuple[str, int]:
+    """The part of a line around a column, and the column in it; the whole of nearly all lines."""
+    if len(line) <= WIDEST_LINE:
+        return line, column
+    start = max(0, column - 1 - WIDEST_LINE // 2)
+    mark = "…" if start else ""
+    return f"{mark}{line[start : start + WIDEST_LINE]}…", column - start + len(mark)
 
 
 def did_you_mean(word: str, valid: Iterable[str]) -> str:

@@ -121,10 +121,13 @@ def test_no_old_report_stays_beside_a_newer_run_that_failed(gate, bench):
 def test_hundreds_of_wrong_checks_are_listed_up_to_fifty(bench, capsys):
     """The file is read once for all of them."""
     head = SUITE[: SUITE.index("checks:")]
-    checks = "".join(f"  - {{name: c{i}, metric: xi, at_leats: 1}}\n" for i in range(400))
+    checks = "".join(
+        f"  - {{name: c{i}, metric: xi, at_leats: 1}}{' ' * 999}# far\n" for i in range(400)
+    )
     (bench.path / "many.yaml").write_text(f"{head}checks:\n{checks}")
 
     assert main(["validate", "many.yaml"]) == 2
     said = capsys.readouterr().err
     assert said.count("unknown key 'at_leats'") == 50
+    assert max(map(len, said.splitlines())) < 400
     assert "problems in many.yaml; these are the first 50" in said
