@@ -44,16 +44,26 @@ def run(options: argparse.Namespace) -> int:
     from rmcheck.reports.table import PAST
     from rmcheck.runner.loaded import load
     from rmcheck.runner.opening import open_named
+    from rmcheck.runner.training import read_log, suite_of_logs
     from rmcheck.suite.detect import suite_files
 
     wrong = 0
     for path in suite_files(options.suites):
         try:
-            loaded = load(path)
-            open_named(loaded)
+            suite = suite_of_logs(path)
+            loaded = None if suite else load(path)
+            if loaded is not None:
+                suite = loaded.suite
+                open_named(loaded)
+            training = suite.training if suite else ()
+            logs = [read_log(check) for check in training]
         except RmcheckError as error:
             wrong += 1
             print(f"{error}\n", file=sys.stderr)
+            continue
+        for check, log in zip(training, logs, strict=True):
+            print(f"{path}: {check.name}: {log.steps.size} points of an RL run in {log.path}")
+        if loaded is None:
             continue
         print(
             f"{path}: {_checks(len(loaded.planned))} on {_prompts(loaded)}, "

@@ -18,6 +18,7 @@ from rmcheck.parsing import ParsingError, user_path
 from rmcheck.pytest_plugin import fixtures, ini_folder, setting
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
 from rmcheck.pytest_plugin.representation import BUG_SHOWN_BY, end_in_the_test, hides_bugs
+from rmcheck.pytest_plugin.training_item import only_logs
 from rmcheck.pytest_plugin.workers import announce_worker, stop_workers
 from rmcheck.reports.document import REPORT_NAME, report_data, write_json
 from rmcheck.reports.table import (
@@ -31,6 +32,7 @@ from rmcheck.reports.table import (
     told_apart,
 )
 from rmcheck.runner.runner import OPTIONS, Runner
+from rmcheck.runner.training import METRIC
 from rmcheck.scoring.progress import telling
 from rmcheck.scoring.stopping import EXIT_TERMINATED, Terminated, sigterm_stops
 from rmcheck.store.lock import Waiting
@@ -46,7 +48,7 @@ def install(config: pytest.Config) -> None:
     """
     if config.option.help or config.option.version:
         return
-    for name in metric_names():
+    for name in (*metric_names(), METRIC):
         config.addinivalue_line("markers", f"{name}: a check of this metric")
     _remove_old_report(config)
     config.stash[runner_key] = _runner(config)
@@ -82,7 +84,7 @@ def _remove_old_report(config: pytest.Config) -> None:
 
 def _runner(config: pytest.Config) -> Runner:
     spec = setting(config, "model")
-    if spec is None:
+    if spec is None and not only_logs(config):
         raise pytest.UsageError(
             "--rmcheck needs a reward model.\n"
             "  Give one with --rmcheck-model=SCHEME:LOCATION, or set rmcheck_model in the ini "
@@ -96,9 +98,9 @@ def _runner(config: pytest.Config) -> Runner:
         return Runner(
             waiting=_waiting(config),
             candidate=spec,
-            baseline=setting(config, "baseline"),
-            golden=setting(config, "golden"),
-            serving=setting(config, "serving"),
+            baseline=None if spec is None else setting(config, "baseline"),
+            golden=None if spec is None else setting(config, "golden"),
+            serving=None if spec is None else setting(config, "serving"),
             bases={role: folder for role, folder in from_ini.items() if folder},
             store=Path(config.rootpath, setting(config, "store") or ".rmcheck"),
             session_folder=_session_folder(config),
@@ -363,7 +365,8 @@ class Gate:
     def _taken(self) -> str:
         """Which files were taken as suites; one that is not named here was not looked at."""
         wrong = [error["node"] for error in self.errors if is_yaml(Path(error["node"]))]
-        return taken_line([*self.suites, *wrong])
+        # A suite of logs alone has no pool and no models to report.
+        return taken_line([*self.suites, *wrong, *(record.path for record in self.records)])
 
     def _add_suites(self, found: list[dict[str, Any]]) -> None:
         for suite in found:

@@ -13,15 +13,18 @@ from rmcheck.checks.record import CheckRecord
 from rmcheck.errors import FileError, RmcheckError, bug_text
 from rmcheck.pytest_plugin.representation import (
     BUG_SHOWN_BY,
+    CheckDidNotPass,
     bug_failure,
     hides_bugs,
     plain_failure,
     without_traceback,
 )
+from rmcheck.pytest_plugin.training_item import TrainingItem
 from rmcheck.reports.document import junit_properties
 from rmcheck.reports.failure import Look, failure_text, shows_picks
 from rmcheck.runner.loaded import PlannedCheck
 from rmcheck.runner.runner import Runner
+from rmcheck.runner.training import suite_of_logs
 from rmcheck.wording import excerpt, printable
 
 runner_key = pytest.StashKey[Runner]()
@@ -31,18 +34,17 @@ told_key = pytest.StashKey[dict[str, str]]()
 REPEATED = 72
 
 
-class CheckDidNotPass(Exception):
-    """The verdict of a check keeps the gate closed; the text is what a person should read."""
-
-
 class SuiteFile(pytest.File):
     """A suite file."""
 
     def collect(self) -> Iterator[pytest.Item]:
         """One item a check, and one a slice value where a check asks for all of them."""
-        runner = self.config.stash[runner_key]
-        suite = runner.add(self.path)
-        for planned in suite.planned:
+        alone = suite_of_logs(self.path)
+        loaded = None if alone else self.config.stash[runner_key].add(self.path)
+        suite = alone or loaded.suite  # type: ignore[union-attr]  # one of them is there
+        for check in suite.training:
+            yield TrainingItem.from_parent(self, name=check.name, check=check, suite=suite)
+        for planned in loaded.planned if loaded else ():
             # As text: pytest takes it apart as it does the keys that `--lf` looks for.
             nodeid = f"{self.nodeid}::{planned.name}"
             yield CheckItem.from_parent(self, name=planned.name, nodeid=nodeid, planned=planned)

@@ -22,6 +22,10 @@ from rmcheck.wording import printable_lines
 BUG_SHOWN_BY = "`pytest -v`"
 
 
+class CheckDidNotPass(Exception):
+    """The verdict of a check keeps the gate closed; the text is what a person should read."""
+
+
 def without_traceback(text: str, path: Path, line: int) -> ReprExceptionInfo:
     """A failure that shows only `text`; its first line is the headline of the short summary."""
     text = printable_lines(text)

@@ -10,7 +10,7 @@ from scipy.optimize import isotonic_regression
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.regret.rl_curve import RLCurve, rl_curve
 from rmcheck.regret.training_log import TrainingLog
-from rmcheck.regret.training_outcome import HALF, Onset, Outcome, Run, Transfer
+from rmcheck.regret.training_outcome import HALF, Onset, Outcome, Reason, Run, Transfer
 from rmcheck.regret.transfer import Gains, Interval
 from rmcheck.stats.weights import Floats
 
@@ -26,9 +26,10 @@ class TrainingAnalysis:
     """What a log says about the reward model that the run was trained on.
 
     Attributes:
-        outcome: `follows`, `stopped`, `falls` or `undecided`. The first three are wrong in 5 % of
-            runs at most, each.
-        sentence: The same in words, with the numbers that it rests on.
+        outcome: `follows`, `stopped`, `falls` or `undecided`. Each of the first three is a test at
+            the 5 % level.
+        reason: Why nothing was decided, in a word or two; empty where something was.
+        sentence: The outcome in words, with the numbers that it rests on.
         points: Points used, after averaging.
         axis: What the fall and the onset were looked for over, `step` or `kl`.
         transfer: Gain of golden per gain of proxy. 1 is all of it, higher is better.
@@ -49,6 +50,7 @@ class TrainingAnalysis:
     """
 
     outcome: Outcome
+    reason: Reason
     sentence: str
     points: int
     axis: Axis
@@ -64,6 +66,11 @@ class TrainingAnalysis:
     difficulty_correlation: float
     kl_reached: float | None
     curve: RLCurve | None
+
+    @property
+    def tolerable(self) -> bool:
+        """Whether nothing was decided because the interval lies on both sides, and no other way."""
+        return self.outcome == "undecided" and self.reason == "noise"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; null where a number is infinite or none."""
@@ -115,6 +122,7 @@ def analyse_training(
     onset = run.onset
     return TrainingAnalysis(
         outcome=run.outcome,
+        reason=run.reason,
         sentence=_sentence(run),
         points=log.steps.size,
         axis=axis,

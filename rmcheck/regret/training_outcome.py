@@ -20,6 +20,8 @@ HALF = 0.5
 # Share of the points of a reward that lie in [0, 1] where that is its scale.
 MOSTLY = 0.9
 LEVEL = 1 - CONFIDENCE
+# Draws of which the bounds of the onset take a quantile at every point.
+BOUND_DRAWS = 500
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ class Run:
         """The point from where golden gains too little or falls, and its bounds."""
         series, noise = self.gains.beyond(0.0) if self.outcome == "falls" else self._beyond
         turn = peak(series)
-        ends = peak_bounds(series, noise, self.x, CONFIDENCE)
+        ends = peak_bounds(series, noise[:BOUND_DRAWS], self.x, CONFIDENCE)
         # Neighbours at the nearest: between two points the log says nothing.
         last = self.steps.size - 1
         return turn, max(min(turn - 1, *ends), 0), min(max(turn + 1, *ends), last)

@@ -59,6 +59,27 @@ def failure_text(record: CheckRecord, look: Look) -> str:
     return between.join("\n".join(map(printable, lines)) for lines in parts if lines) + "\n"
 
 
+def training_text(record: CheckRecord, command: str) -> str:
+    """The body of a failed check of the log of an RL run.
+
+    Args:
+        record: The check.
+        command: The command that repeats this check.
+    """
+    facts = [f"    {name.replace('_', ' ')}: {value:.4g}" for name, value in record.facts.items()]
+    parts = [
+        [record.reason],
+        [
+            f"  {record.metric} ({record.settings['measure']}), {record.n} points",
+            f"    measured  {record.value:.3f}  [{record.lower:.3f}, {record.upper:.3f}]",
+            f"    required  {record.bound:.3f}",
+            *facts,
+        ],
+        [f"  {record.path}:{record.line}", f"  {record.signature}", f"  {command}"],
+    ]
+    return "\n".join("\n".join(map(printable, lines)) for lines in parts) + "\n"
+
+
 def _numbers(record: CheckRecord, look: Look) -> list[str]:
     where = f" where {record.slice.replace('=', ' is ')}" if record.slice else ""
     title = f"  {record.metric}{_settings(record)}{where}, {record.n} independent prompts"

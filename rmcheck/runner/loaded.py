@@ -153,7 +153,7 @@ class LoadedSuite:
             clusters=np.unique(np.asarray(clusters), return_inverse=True)[1].astype(np.int64),
             slices={
                 column: np.asarray([p.slices.get(column, "") for p in prompts], dtype=np.str_)
-                for column in self.suite.pool.slices or self.pool.slice_columns
+                for column in self.suite.source.slices or self.pool.slice_columns
             },
             columns={LENGTH: self.lengths[self.is_labelled]} | self._columns(),
             scored=self._scored(np.zeros(len(self.samples))),
@@ -250,7 +250,7 @@ class LoadedSuite:
         """What the suite asks of its pool that the pool cannot give."""
         unknown = [
             _unknown_column(self.suite, self.pool, column, "slice", "pool", "slices")
-            for column in self.suite.pool.slices
+            for column in self.suite.source.slices
             if column not in self.pool.slice_columns
         ]
         found = [self._problem(check) for check in self.suite.checks]
@@ -368,7 +368,7 @@ def _with_pool(suite: Suite) -> LoadedSuite:
     if problems:  # what else is wrong can be said without labels
         suite = replace(suite, golden=replace(suite.golden, column=None, repeat=None))
     elif column is not None:
-        whole = labelled(pool, column, suite.pool.faults.get("missing_label", "fail"))
+        whole = labelled(pool, column, suite.source.faults.get("missing_label", "fail"))
         pool = judged_alone(whole, column)
     loaded = LoadedSuite(suite, pool, _history(suite), whole if pool != whole else None)
     if problems := [*problems, *loaded.problems()]:
@@ -378,7 +378,7 @@ def _with_pool(suite: Suite) -> LoadedSuite:
 
 def _pool_of(suite: Suite) -> Pool:
     """The pool of a suite; a column that it has not is the suite's mistake, not the rows'."""
-    source = suite.pool
+    source = suite.source
     try:
         return read_pool(
             source.path, format=source.format, faults=source.faults, cluster=source.cluster

@@ -49,7 +49,7 @@ class Runner:
     check needs them.
 
     Args:
-        candidate: Spec of the model under test.
+        candidate: Spec of the model under test; None where only logs are judged.
         baseline: Spec of the model it is compared with, or None.
         golden: Spec of the golden RM for tests that ask for one, or None. Suites name their own.
         serving: Spec of the engine that checks of serving parity compare with, in the place of
@@ -71,7 +71,7 @@ class Runner:
     def __init__(
         self,
         *,
-        candidate: str,
+        candidate: str | None,
         baseline: str | None = None,
         golden: str | None = None,
         serving: str | None = None,
@@ -274,6 +274,8 @@ class Runner:
 
     def header(self) -> list[str]:
         """Which models are compared, and where scores are kept."""
+        if not self.models:
+            return ["rmcheck: no model; all checks are of logs of RL runs"]
         names = _names(self.models)
         named = [
             f"{role} {names[role]} ({m.fingerprint[:8].strip()})" for role, m in self.models.items()

@@ -52,9 +52,10 @@ def _acceleration(statistic: Statistic, center: Floats, totals: Floats) -> float
         gradient = _numerical_gradient(statistic, center)
     linear = (totals - center) @ gradient
     deviation = linear - linear.mean()
-    scale = float(np.mean(deviation**2)) ** 1.5
-    skewness = float(np.mean(deviation**3)) / scale if scale else 0.0
-    return skewness / 6 if np.isfinite(skewness) else 0.0
+    with np.errstate(over="ignore", invalid="ignore"):  # rewards beyond 1e100
+        scale = np.mean(deviation**2) ** 1.5
+        skewness = np.mean(deviation**3) / scale if scale else 0.0
+    return float(skewness) / 6 if np.isfinite(skewness) else 0.0
 
 
 def _numerical_gradient(statistic: Statistic, center: Floats) -> Floats:

@@ -72,8 +72,23 @@ CHECK: Mapping[str, Kind | None] = {
     "quantile": Number(0, 1, open=True),
     "confidence": CONFIDENCE,
 }
+# What only checks on the pool use.
+OF_POOL = ("pool", "golden", "serving", "history", "adaptive")
+# A check of the log of an RL run has these, and no metric.
+TRAINING_CHECK: Mapping[str, Kind | None] = {"name": CHECK["name"], "training": None}
+TRAINING: Mapping[str, Kind | None] = {
+    "log": Text(),
+    "transfer": None,
+    "axis": one_of("step", "kl"),
+    "unit": Number(0, open=True),
+    "columns": ColumnValues(),
+}
+TRANSFER: Mapping[str, Kind] = {"at_least": Number(0, open=True)}
 REQUIRED = {
-    "suite": ("rmcheck", "pool", "checks"),
+    "suite": ("rmcheck", "checks"),
+    "training_check": ("name", "training"),
+    "training": ("log", "transfer"),
+    "transfer": ("at_least",),
     "pool": ("path",),
     "serving": ("model",),
     "check": ("name", "metric"),

@@ -13,7 +13,15 @@ from rmcheck.suite.document import ListNode, MapNode, Node, ScalarNode, compose,
 from rmcheck.suite.requirement import read_check
 from rmcheck.suite.section import read_keys, refuse_unknown, require_keys, value_of
 from rmcheck.suite.source import Source, Span
-from rmcheck.suite.suite import Check, GoldenSource, PoolSource, ServingSource, Suite
+from rmcheck.suite.suite import (
+    Check,
+    GoldenSource,
+    PoolSource,
+    ServingSource,
+    Suite,
+    TrainingCheck,
+)
+from rmcheck.suite.training import only_logs, read_training_check, refuse_unused
 
 
 class PartlyReadError(SuiteError):
@@ -64,22 +72,33 @@ def parse_suite(text: str, path: str | Path) -> Suite:
     source = Source(str(path), text)
     top = _versioned_mapping(compose(source), source)
     refuse_unknown(top, keys.SUITE, "", source, f"A suite takes: {', '.join(keys.SUITE)}.")
-    require_keys(top, keys.REQUIRED["suite"], keys.SUITE, "the suite", source)
+    logs_only = only_logs(top)
+    required = keys.REQUIRED["suite"] if logs_only else ("rmcheck", "pool", "checks")
+    require_keys(top, required, keys.SUITE, "the suite", source)
     found = read_keys(top, keys.SUITE, "", source)
     pool = _pool(top, path, source)
     golden = _golden(top, source)
     serving = _serving(top, source)
     slices = pool.slices if pool else ()
-    checks = _checks(top, slices, source)
-    if not found.get("directionless", False) and not source.problems:
+    checks, training = _checks(top, slices, path, source)
+    if logs_only:
+        refuse_unused(top, source)
+    elif not found.get("directionless", False) and not source.problems:
         _refuse_blind(top, checks, source)
-    if pool is None or golden is None:
+    if golden is None or (pool is None and not logs_only):
         raise source.error()
     name = found.pop("name", path.stem)
     if "history" in found:
         found["history"] = _beside(path, found["history"])
     suite = Suite(
-        path=path, name=name, pool=pool, golden=golden, checks=checks, serving=serving, **found
+        path=path,
+        name=name,
+        pool=pool,
+        golden=golden,
+        checks=checks,
+        training=training,
+        serving=serving,
+        **found,
     )
     if source.problems:
         raise PartlyReadError(source.error().problems, suite)
@@ -200,16 +219,19 @@ def _serving(top: MapNode, source: Source) -> ServingSource | None:
     return ServingSource(**found) if "model" in found else None
 
 
-def _checks(top: MapNode, slices: tuple[str, ...], source: Source) -> tuple[Check, ...]:
+def _checks(
+    top: MapNode, slices: tuple[str, ...], path: Path, source: Source
+) -> tuple[tuple[Check, ...], tuple[TrainingCheck, ...]]:
     node = value_of(top, "checks", "", source)
     if node is None:
-        return ()
+        return (), ()
     if not isinstance(node, ListNode):
         source.add(node.span, f"'checks' must be a list of checks, not {describe(node)}")
-        return ()
+        return (), ()
     if not node.items:
         source.add(node.span, "no checks: this suite would pass whatever the model")
     checks: list[Check] = []
+    training: list[TrainingCheck] = []
     names: dict[str, int] = {}
     for number, item in enumerate(node.items, start=1):
         if not isinstance(item, MapNode):
@@ -218,10 +240,14 @@ def _checks(top: MapNode, slices: tuple[str, ...], source: Source) -> tuple[Chec
             source.add(item.span, message, example)
             continue
         _refuse_second_name(item, names, source)
+        if "training" in item.entries:
+            of_log = read_training_check(item, number, path, source)
+            training += [of_log] if of_log else []
+            continue
         check = read_check(item, number, slices, source)
         if check is not None:
             checks.append(check)
-    return tuple(checks)
+    return tuple(checks), tuple(training)
 
 
 def _refuse_blind(top: MapNode, checks: tuple[Check, ...], source: Source) -> None:

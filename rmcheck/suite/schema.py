@@ -16,7 +16,14 @@ from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import metric_class, metric_names
 from rmcheck.suite import keys
 from rmcheck.suite.kinds import Kind
-from rmcheck.suite.suite import Check, GoldenSource, PoolSource, ServingSource, Suite
+from rmcheck.suite.suite import (
+    Check,
+    GoldenSource,
+    PoolSource,
+    ServingSource,
+    Suite,
+    TrainingCheck,
+)
 
 SCHEMA_FILE = Path(__file__).with_name("suite.schema.json")
 Schema = dict[str, Any]
@@ -29,6 +36,10 @@ def suite_schema() -> Schema:
         "title": "rmcheck suite",
         "description": "What a reward-model checkpoint must meet before it is used.",
         **_section(keys.SUITE, Suite, keys.REQUIRED["suite"]),
+        # Only a suite whose checks are all of logs has no pool, and it uses none.
+        "if": {"properties": {"checks": {"items": {"required": ["training"]}}}},
+        "then": {"properties": dict.fromkeys(keys.OF_POOL, False)},
+        "else": {"required": ["pool"]},
     }
 
 
@@ -58,7 +69,14 @@ def _below(name: str) -> Schema:
         case "rmcheck":
             return {"const": keys.VERSION, "description": "Format of the file."}
         case "checks":
-            return {"type": "array", "minItems": 1, "items": _check()}
+            kinds = {
+                "if": {"required": ["training"]},
+                "then": _training_check(),
+                "else": _check(),
+            }
+            return {"type": "array", "minItems": 1, "items": {"type": "object", **kinds}}
+        case "training":
+            return {}  # `_training_check` fills it in
     raise AssertionError(f"no schema for {name!r}")
 
 
@@ -87,6 +105,26 @@ def _check() -> Schema:
         ],
         "unevaluatedProperties": False,
     }
+
+
+def _training_check() -> Schema:
+    """A check of the log of an RL run."""
+    out = _section(keys.TRAINING_CHECK, TrainingCheck, keys.REQUIRED["training_check"])
+    texts = keys.attribute_texts(TrainingCheck)
+    texts["transfer"] = texts["at_least"]
+    transfer = _section(keys.TRANSFER, TrainingCheck, keys.REQUIRED["transfer"])
+    properties = {
+        name: _described(kind.schema() if kind else transfer, texts.get(name, ""))
+        for name, kind in keys.TRAINING.items()
+    }
+    out["properties"]["training"] = {
+        "description": inspect.cleandoc(TrainingCheck.__doc__ or "").partition("\n")[0],
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        "required": list(keys.REQUIRED["training"]),
+    }
+    return out
 
 
 def _metric(cls: type[Metric]) -> Schema:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from rmcheck.checks.verdict import Criterion, Kind
+from rmcheck.errors import UsageError
 from rmcheck.metrics.metric import Metric
 from rmcheck.models.model import TooLong
 from rmcheck.pool.pool import FaultAction, FaultKind
@@ -116,16 +117,40 @@ class Check:
 
 
 @dataclass(frozen=True)
+class TrainingCheck:
+    """A requirement of the log of an RL run (`training:` in a check), see `rmcheck training`.
+
+    Attributes:
+        name: Unique in its suite.
+        log: The log; in the file relative to the suite file, here absolute.
+        at_least: Share of proxy's gain that golden must keep (`transfer: {at_least: …}`).
+        axis: What a fall of golden is looked for over.
+        unit: Golden that a unit of proxy is worth, on other scales than [0, 1].
+        columns: Names of the columns of step, kl, proxy and golden, where they are not known ones.
+        line: Line of the check in the suite file.
+    """
+
+    name: str
+    log: Path
+    at_least: float = 0.5
+    axis: Literal["step", "kl"] = "step"
+    unit: float | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    line: int = 0
+
+
+@dataclass(frozen=True)
 class Suite:
     """A suite file.
 
     Attributes:
         path: The file, as it was named.
         name: In tables; the file name without its ending where not given.
-        pool: Where the prompts and responses come from.
+        pool: Where the prompts and responses come from; None where all checks are of logs.
         golden: Where the golden reward comes from; the column `golden` where not given.
         serving: The engine that training will ask, for checks that compare with it.
-        checks: The requirements, in file order.
+        checks: The requirements on the pool, in file order.
+        training: The requirements on logs of RL runs, in file order.
         description: Free text.
         inconclusive: What a verdict does to the build whose bounds straddle the requirement; where
             the data cannot decide at all (too few prompts, no golden gain) the build fails.
@@ -145,9 +170,10 @@ class Suite:
 
     path: Path
     name: str
-    pool: PoolSource
+    pool: PoolSource | None
     golden: GoldenSource
     checks: tuple[Check, ...]
+    training: tuple[TrainingCheck, ...] = ()
     serving: ServingSource | None = None
     description: str = ""
     inconclusive: Literal["fail", "warn"] = "fail"
@@ -159,3 +185,16 @@ class Suite:
     resamples: int = 10_000
     seed: int | None = None
     history: Path | None = None
+
+    @property
+    def source(self) -> PoolSource:
+        """Where the prompts and responses come from, of a suite that has checks on a pool.
+
+        Raises:
+            UsageError: It has none.
+        """
+        if self.pool is None:
+            raise UsageError(
+                f"{self.path}: all checks are of logs of RL runs, so there is no pool to score"
+            )
+        return self.pool

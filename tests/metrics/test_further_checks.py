@@ -292,3 +292,9 @@ def test_length_bias_asks_for_the_lengths():
         value(LengthBias(), [[1, 2]], [[1, 2]])
     with pytest.raises(UndefinedMetricError, match="needs the column 'length': use block_sums"):
         LengthBias().per_prompt(np.ones((1, 2)), np.ones((1, 2)))
+
+
+def test_a_prompt_needs_a_response_a_bin_or_two():
+    """Pairs of two bins need one response in each; pairs inside one bin need two there."""
+    assert RankBinAccuracy(bins=3, chosen=1, rejected=2).min_responses == 3
+    assert RankBinAccuracy(bins=3, chosen=2, rejected=2).min_responses == 6

@@ -307,3 +307,19 @@ def test_expected_and_observed_need_responses_and_a_golden_that_varies():
         goodhart.expected_and_observed(short, 3)
     with pytest.raises(UndefinedMetricError, match="golden is constant on all 1 prompts"):
         goodhart.expected_and_observed(flat, 2)
+
+
+@pytest.mark.parametrize("size", goodhart.XI_TABLE)
+def test_the_table_of_xi_is_what_the_model_gives(size):
+    """Every entry is the mean of Chatterjee's formula over simulated prompts of that size."""
+    rng = np.random.default_rng(size)
+    prompts = 240_000 // size
+    golden, noise = rng.normal(size=(2, prompts, size))
+    for rho, mean in zip(goodhart.XI_TABLE_CORRELATIONS, goodhart.XI_TABLE[size], strict=True):
+        proxy = rho * golden + np.sqrt(1 - rho**2) * noise
+        by_proxy = np.take_along_axis(golden, np.argsort(proxy, axis=1), axis=1)
+        ranks = np.argsort(np.argsort(by_proxy, axis=1), axis=1)
+        xi = 1 - 3 * np.abs(np.diff(ranks, axis=1)).sum(axis=1) / (size**2 - 1)
+
+        # Four errors of this simulation, and the table's own.
+        assert xi.mean() == pytest.approx(mean, abs=4 * xi.std() / np.sqrt(prompts) + 0.003)

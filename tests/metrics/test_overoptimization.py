@@ -242,3 +242,19 @@ def test_drop_between_two_checkpoints_is_paired():
     assert (same.estimate.lower, same.estimate.value, same.estimate.upper) == (0, 0, 0)
     assert drop.estimate.lower <= drop.estimate.value <= drop.estimate.upper
     assert drop.distribution.between
+
+
+@pytest.mark.parametrize("kl", [1e-12, 1e-6, 0.01, 0.3, 1.0, 4.0, 50.0, 700.0])
+def test_the_n_of_a_kl_is_its_inverse(kl):
+    """Ln n − (n − 1) / n of the n that is found is the KL again, from tiny to huge."""
+    n = float(n_at_kl(np.array(kl)))
+
+    # Near n = 1 the difference cancels; by ln n = m it is m − 1 + e^−m = m²/2 − m³/6 + m⁴/24.
+    m = np.log1p(n - 1)
+    back = m + np.expm1(-m) if m > 1e-3 else m**2 / 2 - m**3 / 6 + m**4 / 24
+    assert back == pytest.approx(kl, rel=1e-4 if kl < 1e-10 else 1e-8)
+
+
+def test_the_n_of_no_kl_is_1_and_of_an_infinite_one_infinite():
+    """The ends, and what is beyond the largest number."""
+    assert n_at_kl(np.array([0.0, np.inf, 1e4])).tolist() == [1.0, np.inf, np.inf]

@@ -247,3 +247,16 @@ def test_diagnostics_say_that_they_must_not_gate():
     for name in names:
         with pytest.raises(UsageError):
             make_metric(name)
+
+
+def test_a_gain_near_zero_at_n_alone_is_a_concern():
+    """Where golden gains at 2 and not measurably at n, nothing is decided on the difference."""
+    metric = make_metric("tail_excess", n=4)
+    clear, none = np.full(40, 1.0) + 0.01 * np.arange(40), np.tile([1.0, -1.0], 20)
+    one = np.ones(40)
+
+    assert metric.concerns(np.stack([clear, clear, clear, clear, one], axis=1)) == ()
+    (at_n,) = metric.concerns(np.stack([clear, clear, clear, none, one], axis=1))
+    (at_two,) = metric.concerns(np.stack([clear, none, clear, clear, one], axis=1))
+    assert "golden gain near zero: 0.0 standard errors" in at_n
+    assert "golden gain near zero: 0.0 standard errors" in at_two

@@ -108,3 +108,12 @@ def test_units_of_one_cluster_count_once():
     twice = unit_sd(doubled, np.repeat(np.arange(200), 2)) / np.sqrt(400)
 
     assert twice == pytest.approx(once)
+
+
+def test_without_a_gradient_the_jackknife_gives_the_influences():
+    """Of a mean they are the distances from it, exactly."""
+    x = np.random.default_rng(8).normal(size=25)
+
+    found = influences(WithoutGradient(), np.stack([x, np.ones(25)], axis=1))
+
+    np.testing.assert_allclose(found, x - x.mean(), atol=1e-12)

@@ -115,3 +115,25 @@ def test_weights_of_a_name_never_change():
     golden = [[0, 2, 0, 0, 1, 0, 1, 0, 0], [0, 2, 2, 4, 2, 1, 1, 0, 1]]
 
     assert unit_weights(unit_keys(["p0", "naïve ☃"]), 9, seed=3).T.tolist() == golden
+
+
+class Total(Mean):
+    """The first total."""
+
+    def value(self, sums, /):
+        """The total."""
+        return sums[..., 0]
+
+    def gradient(self, sums, /):
+        """1 and 0."""
+        return np.array([1.0, 0.0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_skewness_beyond_the_numbers_is_none():
+    """Where the cubes of the totals overflow there is no correction, no NaN and no error."""
+    totals = 1e120 * np.random.default_rng(9).exponential(size=(200, 2))
+
+    found = resample_totals(Total(), totals.mean(axis=0), totals, units=200)
+
+    assert found.acceleration == 0

@@ -32,7 +32,7 @@ def render(suite: Suite) -> str:
     lines = ["rmcheck: 1"]
     for field in dataclasses.fields(suite):
         value = getattr(suite, field.name)
-        if field.name in ("path", "checks") or value is None:
+        if field.name in ("path", "checks", "training") or value is None:
             continue
         if dataclasses.is_dataclass(value):
             lines += [f"{field.name}:", *(f"  {line}" for line in rendered(value))]

@@ -15,7 +15,7 @@ from rmcheck.metrics.registry import metric_class, metric_names
 from rmcheck.pool.pool import FaultKind
 from rmcheck.suite import keys
 from rmcheck.suite.schema import SCHEMA_FILE, schema_text, suite_schema
-from rmcheck.suite.suite import Check, GoldenSource, PoolSource, Suite
+from rmcheck.suite.suite import Check, GoldenSource, PoolSource, Suite, TrainingCheck
 
 HERE = Path(__file__).parent
 VALID = sorted(path.stem for path in (HERE / "valid").glob("*.yaml"))
@@ -101,10 +101,16 @@ def test_the_list_of_exceptions_is_not_longer_than_it_must_be(validator, name):
 @pytest.mark.parametrize(
     ("table", "cls", "not_in_the_file", "not_in_the_class"),
     [
-        (keys.SUITE, Suite, {"path"}, {"rmcheck"}),
+        (keys.SUITE, Suite, {"path", "training"}, {"rmcheck"}),
         (keys.POOL, PoolSource, set(), set()),
         (keys.GOLDEN, GoldenSource, set(), set()),
         (keys.CHECK, Check, {"line"}, set()),
+        (
+            {**keys.TRAINING_CHECK, **keys.TRAINING, **keys.TRANSFER},
+            TrainingCheck,
+            {"line"},
+            {"training", "transfer"},
+        ),
     ],
 )
 def test_file_and_dataclass_name_the_same_things(table, cls, not_in_the_file, not_in_the_class):
@@ -117,7 +123,8 @@ def test_file_and_dataclass_name_the_same_things(table, cls, not_in_the_file, no
 def test_schema_and_loader_name_the_same_keys():
     """Every key and every setting of every metric is in the schema, nothing else."""
     schema = suite_schema()
-    check = schema["properties"]["checks"]["items"]
+    items = schema["properties"]["checks"]["items"]
+    check, training = items["else"], items["then"]["properties"]
     settings = {
         part["if"]["properties"]["metric"]["const"]: set(part["then"]["properties"])
         for part in check["allOf"]
@@ -129,6 +136,8 @@ def test_schema_and_loader_name_the_same_keys():
     assert set(schema["properties"]["golden"]["properties"]) == set(keys.GOLDEN)
     assert set(schema["properties"]["serving"]["properties"]) == set(keys.SERVING)
     assert set(check["properties"]) == set(keys.CHECK)
+    assert set(training) == set(keys.TRAINING_CHECK)
+    assert set(training["training"]["properties"]) == set(keys.TRAINING)
     assert {name: found - set(keys.CRITERIA) for name, found in settings.items()} == {
         name: set(keys.settings_of(metric_class(name))) for name in metric_names()
     }
@@ -147,7 +156,8 @@ def described(schema: dict, path: str = ""):
         if isinstance(value, dict) and "const" not in value:
             yield f"{path}{name}", value.get("description", "")
             yield from described(value, f"{path}{name}.")
-            yield from described(value.get("items", {}), f"{path}{name}.")
+            for kind in ("then", "else"):
+                yield from described(value.get("items", {}).get(kind, {}), f"{path}{name}.")
     for part in schema.get("allOf", []):
         name = part["if"]["properties"].get("metric", {}).get("const", "")
         settings = {
@@ -165,6 +175,6 @@ def test_every_key_and_setting_has_a_description():
 
 def test_every_metric_has_a_description():
     """The completion of `metric:` says what each one is."""
-    metric = suite_schema()["properties"]["checks"]["items"]["properties"]["metric"]
+    metric = suite_schema()["properties"]["checks"]["items"]["else"]["properties"]["metric"]
 
     assert [option["const"] for option in metric["oneOf"] if not option["description"]] == []

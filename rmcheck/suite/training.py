@@ -1,0 +1,86 @@
+"""Reads a check of the log of an RL run: `training: {log: …, transfer: {at_least: …}}`."""
+
+from pathlib import Path
+
+from rmcheck.regret.log_columns import ROLES
+from rmcheck.suite import keys
+from rmcheck.suite.document import ListNode, MapNode, ScalarNode, describe
+from rmcheck.suite.section import read_keys, refuse_unknown, require_keys, value_of
+from rmcheck.suite.source import Source, did_you_mean
+from rmcheck.suite.suite import TrainingCheck
+
+EXAMPLE = "Write training: {log: runs/42/trainer_state.json, transfer: {at_least: 0.5}}."
+
+
+def only_logs(top: MapNode) -> bool:
+    """Whether all checks of a suite are of logs, so that it needs no pool and no model."""
+    _, checks = top.entries.get("checks", (None, None))
+    items = checks.items if isinstance(checks, ListNode) else ()
+    return bool(items) and all(isinstance(i, MapNode) and "training" in i.entries for i in items)
+
+
+def refuse_unused(top: MapNode, source: Source) -> None:
+    """Note what only checks on a pool use, in a suite that has none of them."""
+    for key in keys.OF_POOL:
+        if key in top.entries:
+            span, _ = top.entries[key]
+            source.add(span, f"{key!r} is used by no check: all of them are of logs of RL runs")
+
+
+def read_training_check(
+    node: MapNode, number: int, path: Path, source: Source
+) -> TrainingCheck | None:
+    """The check, or None where something of it is missing or wrong; every problem is noted.
+
+    Args:
+        node: The check in the file.
+        number: Its position, counted from 1, for a check without a name.
+        path: The suite file, where the path of the log starts from.
+        source: Where problems are noted.
+    """
+    _, name = node.entries.get("name", (node.span, None))
+    label = f"check {name.text!r}" if isinstance(name, ScalarNode) else f"check {number}"
+    place = f" in {label}"
+    takes = f"A check of a log takes: {', '.join(keys.TRAINING_CHECK)}."
+    refuse_unknown(node, keys.TRAINING_CHECK, place, source, takes)
+    require_keys(node, keys.REQUIRED["training_check"], keys.TRAINING_CHECK, label, source)
+    found = read_keys(node, keys.TRAINING_CHECK, place, source)
+    log = _mapping(node, "training", place, source)
+    if log is None:
+        return None
+    place = f" in training of {label}"
+    refuse_unknown(
+        log, keys.TRAINING, place, source, f"training takes: {', '.join(keys.TRAINING)}."
+    )
+    require_keys(log, keys.REQUIRED["training"], keys.TRAINING, f"training of {label}", source)
+    found |= read_keys(log, keys.TRAINING, place, source)
+    if "columns" in found:
+        _refuse_unknown_roles(log, place, source)
+    transfer = _mapping(log, "transfer", place, source)
+    if transfer is not None:
+        refuse_unknown(
+            transfer, keys.TRANSFER, f" in transfer of {label}", source, "transfer takes: at_least."
+        )
+        required = keys.REQUIRED["transfer"]
+        require_keys(transfer, required, keys.TRANSFER, f"transfer of {label}", source)
+        found |= read_keys(transfer, keys.TRANSFER, f" in transfer of {label}", source)
+    if not {"name", "log", "at_least"} <= found.keys():
+        return None
+    found["log"] = path.parent.absolute() / found["log"]
+    return TrainingCheck(**found, line=node.span.line)
+
+
+def _mapping(node: MapNode, key: str, place: str, source: Source) -> MapNode | None:
+    value = value_of(node, key, place, source)
+    if value is None or isinstance(value, MapNode):
+        return value
+    source.add(value.span, f"{key!r}{place} must be a mapping, not {describe(value)}", EXAMPLE)
+    return None
+
+
+def _refuse_unknown_roles(log: MapNode, place: str, source: Source) -> None:
+    _, columns = log.entries["columns"]
+    for role, (span, _) in columns.entries.items() if isinstance(columns, MapNode) else ():
+        if role not in ROLES:
+            message = f"unknown column {role!r}{place}{did_you_mean(role, ROLES)}"
+            source.add(span, message, f"Columns: {', '.join(ROLES)}.")
