@@ -6,7 +6,8 @@
 The pool is native and has golden rewards for many responses a prompt. About forty proxies are put
 to it: rules, golden with noise of several strengths and shapes, proxies that something hacks, and
 linear heads on MiniLM embeddings, trained on prompts that are not judged. Each metric sees the
-proxy and golden on five random responses a prompt; the truth is the drop ratio measured on all.
+proxy and golden on five random responses a prompt, `weighted` the proxy on the others too; the
+truth is the drop ratio measured on all.
 
 Told are rank correlations between each number and the truth over the proxies, and the share of
 proxies whose measured regret lies below its upper bound: for bounds of the sampling error alone,
@@ -54,7 +55,7 @@ SINGLE: dict[str, dict[str, Any]] = {
     "ndr(n=2)": {"n": 2},
     "ndr(n=5)": {"n": 5},
 }
-PREDICTORS = ("gaussian", "ordinal", "pooled")
+PREDICTORS = ("gaussian", "ordinal", "pooled", "weighted")
 
 
 def rules(responses: Sequence[Sequence[str]], prompts: Sequence[str]) -> dict[str, Ragged]:
@@ -309,13 +310,13 @@ def _features(
 
 
 def rewards_of(proxy: Ragged, golden: Ragged, seen: Ragged | None = None) -> Rewards:
-    """Rewards of a proxy, on all responses or on those that are seen."""
+    """Rewards of a proxy; golden of all responses, or of those that are seen."""
     if seen is None:
         return Rewards.from_arrays(proxy, golden)
-    return Rewards.from_arrays(
-        [p[s] for p, s in zip(proxy, seen, strict=True)],
-        [g[s] for g, s in zip(golden, seen, strict=True)],
-    )
+    labels = [np.full(g.size, np.nan) for g in golden]
+    for label, g, s in zip(labels, golden, seen, strict=True):
+        label[s] = g[s]
+    return Rewards.partly_labelled(proxy, labels)
 
 
 def study(
@@ -338,7 +339,8 @@ def study(
         "# Predicted regret from five responses a prompt",
         "",
         f"{len(golden)} prompts with {min(sizes)} to {max(sizes)} golden rewards each, "
-        f"{len(proxies)} proxies, {draws} draws of {SEEN} responses a prompt.",
+        f"{len(proxies)} proxies, {draws} draws of {SEEN} responses a prompt. `weighted` knows the "
+        "proxy on the other responses too.",
         "",
         "## Rank correlation with the measured drop ratio",
         "",
