@@ -7,7 +7,8 @@ golden rewards of few values, heavy tails, and disasters on few prompts. Pools a
 again; the true value and the true drop are those of 400,000 prompts. Counted is how often the
 one-sided 95 % bounds hold; the median distance from the value to the deciding bound is beside it.
 The second part decides `at_most` on the true value, and on half of it, at every look of
-`adaptive: true`. Prints and writes benchmarks/results/dissent.md.
+`adaptive: true`. Prints and writes benchmarks/results/dissent_run.md; what
+it gave before and after the bounds were changed is kept in dissent.md.
 """
 
 import argparse
@@ -270,7 +271,7 @@ def main() -> None:
     parser.add_argument("--replications", type=int, default=300)
     parser.add_argument("--adaptive", type=int, default=200)
     parser.add_argument("--worlds", default=",".join(WORLDS))
-    parser.add_argument("--out", type=Path, default=RESULTS / "dissent.md")
+    parser.add_argument("--out", type=Path, default=RESULTS / "dissent_run.md")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     lines = []

@@ -20,19 +20,80 @@ from rmcheck.stats.estimate import Estimate
 from rmcheck.stats.simultaneous import largest
 from rmcheck.stats.unseen import Seen, one_more, rule_of_three
 
+# A value on fewer than this share of the prompts that were asked about is not theirs.
+MIN_MEASURED_SHARE = 0.5
 
-def defined_value(metric: Metric, totals: Floats, units: int) -> float:
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Prompts of a pool, or slice, that took no part.
+
+    Attributes:
+        short: They have too few responses.
+        constant: Their golden rewards are all equal, so that they say nothing of any model.
+        kept: Prompts that took part.
+    """
+
+    short: int
+    constant: int
+    kept: int
+
+    def plus(self, other: "LeftOut") -> "LeftOut":
+        """Those of two parts of a pool."""
+        return LeftOut(
+            self.short + other.short, self.constant + other.constant, self.kept + other.kept
+        )
+
+    def concerns(self, metric: Metric) -> tuple[str, ...]:
+        """That most prompts have too few responses."""
+        total = self.short + self.constant + self.kept
+        if self.short <= (1 - MIN_MEASURED_SHARE) * total:
+            return ()
+        return (
+            f"{self.short} of {total} prompts have fewer than {metric.min_responses} responses, "
+            "and take no part; put them into another pool, or give them more",
+        )
+
+    def require_some(self, metric: Metric) -> None:
+        """Refuse a pool on which nothing is left.
+
+        Raises:
+            UndefinedMetricError: Says why none is.
+        """
+        if self.kept:
+            return
+        if self.constant:
+            raise UndefinedMetricError(
+                f"{metric.name} is undefined: on all {self.constant} prompts the golden rewards "
+                "are all equal, so that no response is better than another; it needs a golden "
+                "reward that tells them apart"
+            )
+        raise UndefinedMetricError(
+            f"{metric.name}: no prompt has enough responses to be measured "
+            f"({metric.min_responses} or more)"
+        )
+
+
+def defined_value(metric: Metric, totals: Floats, units: int, *, flat: bool) -> float:
     """Value of (K,) totals of so many independent units.
+
+    Args:
+        metric: The metric.
+        totals: (K,) of the units.
+        units: Their number.
+        flat: Whether the model gives all responses of a prompt one reward, on every prompt.
 
     Raises:
         UndefinedMetricError: It is not finite.
     """
     value = float(metric.value(totals))
     if not np.isfinite(value):
-        raise UndefinedMetricError(
-            f"{metric.name} is undefined: on all {units} prompts the rewards that it divides by "
-            "are constant (or their sum is 0)"
+        reason = (
+            "the model gives all responses one reward"
+            if flat
+            else "what it divides by is 0 (rewards of the model or golden that hardly differ)"
         )
+        raise UndefinedMetricError(f"{metric.name} is undefined: on all {units} prompts {reason}")
     return value
 
 
@@ -68,19 +129,21 @@ class Dissent:
     """The worst and the best unit that may not have been seen; see `rmcheck.stats.unseen`.
 
     Attributes:
-        missed: (2, K) sums of the units that could have been missed.
+        missed: (2, K) sums of units of which many could have been missed.
+        rare: (2, K) sums of units of which few could have been missed.
         one_more: (2, K) sums of the unit that each resample has more; None for a drop, whose
             differences are as often positive as negative where both models are alike.
     """
 
     missed: Floats
+    rare: Floats
     one_more: Floats | None = None
 
 
 def dissent(metric: Metric, seen: Seen, *, flat: bool) -> Dissent | None:
     """Of a metric; None where it tells none, or where none can be (see `reach`)."""
     unseen = None if flat else metric.unseen(seen)
-    return None if unseen is None else Dissent(unseen.farthest, unseen.gravest)
+    return None if unseen is None else Dissent(unseen.weighty, unseen.farthest, unseen.gravest)
 
 
 def drop_dissent(
@@ -94,7 +157,8 @@ def drop_dissent(
     ours, theirs = first[0].unseen(first[1]), second[0].unseen(second[1])
     if ours is None or theirs is None or same_rewards:
         return None
-    return Dissent(np.hstack([ours.ordinary, theirs.ordinary[::-1]]))
+    rows = np.hstack([ours.ordinary, theirs.ordinary[::-1]])
+    return Dissent(rows, rows)
 
 
 def distribution(
@@ -120,7 +184,7 @@ def distribution(
         seed: Of the resampling.
     """
     if dissent is not None:
-        rare = rule_of_three(statistic, totals, dissent.missed, units=units)
+        rare = rule_of_three(statistic, totals, dissent.missed, dissent.rare, units=units)
         if dissent.one_more is None:
             return Hull((resampled(True), rare))
         return Hull((one_more(statistic, totals, drawn, dissent.one_more, seed=seed), rare))
@@ -143,10 +207,17 @@ def estimated(
     *,
     confidence: float,
     min_units: int,
+    constant: int = 0,
 ) -> Estimate:
-    """Value and bounds, with a concern where the independent units are fewer than `min_units`."""
+    """Value and bounds, with a concern where the independent units are fewer than `min_units`.
+
+    `constant` prompts are no units, as golden is constant there, and are named beside them.
+    """
     if units < min_units:
-        concerns = (f"{units} independent prompts, fewer than {min_units}", *concerns)
+        few = f"{units} independent prompts, fewer than {min_units}"
+        if constant:
+            few += f" (on {constant} more the golden rewards are all equal)"
+        concerns = (few, *concerns)
     bounds = one_sided_bounds(found, value, confidence)
     return Estimate(value, *bounds, units, confidence, concerns)
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from rmcheck.checks.bounds import (
     Dissent,
+    LeftOut,
     defined_value,
     dissent,
     distribution,
@@ -17,7 +18,6 @@ from rmcheck.checks.bounds import (
     estimated,
     reach,
 )
-from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.regret.calibration import Calibration
@@ -56,6 +56,7 @@ class Measurement:
         estimate: Value, bounds, number of independent units and concerns.
         distribution: What the bounds come from; gives p-values that agree with them.
         left_out: Prompts that had too few responses to take part.
+        constant: Prompts that took no part because their golden rewards are all equal.
         facts: Further numbers of the metric (noise floor, golden gain).
         note: How the value came about, where there is more than one way.
         signature: The metric with its settings, in one string.
@@ -65,6 +66,7 @@ class Measurement:
     estimate: Estimate
     distribution: Distribution = field(repr=False)
     left_out: int = 0
+    constant: int = 0
     facts: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     signature: str = ""
@@ -121,7 +123,7 @@ class Pending:
         reach: See `rmcheck.stats.bootstrap.resample`.
         dissent: Units that may not have been seen, where the metric tells them.
         concerns: Reasons not to decide on the value.
-        left_out: Prompts that had too few responses to take part.
+        left_out: Prompts that took no part.
         facts: Further numbers of the metric.
         note: How the value came about.
         signature: The metric with its settings.
@@ -141,7 +143,7 @@ class Pending:
     reach: tuple[float, float]
     dissent: Dissent | None
     concerns: tuple[str, ...]
-    left_out: int
+    left_out: LeftOut
     facts: Mapping[str, float]
     note: str
     signature: str
@@ -160,12 +162,14 @@ def pending(
     """`measure`, up to the resampling."""
     mask = rewards.matching(where or {})
     fitted, sums, took_part = _sums(metric, rewards, mask)
-    units, rows = _per_unit(sums, mask & took_part, rewards)
-    if not len(rows):
-        raise UndefinedMetricError(f"{fitted.name}: no prompt has enough responses to be measured")
-    totals = rows.sum(axis=0)
-    value = defined_value(fitted, totals, len(rows))
-    flat = not rewards.varies()[mask & took_part].any()
+    kept = mask & took_part
+    kept[kept] = fitted.compared(sums[kept])
+    short, count = int((mask & ~took_part).sum()), int(kept.sum())
+    left_out = LeftOut(short, int(mask.sum()) - short - count, count)
+    left_out.require_some(fitted)
+    units, rows = _per_unit(sums, kept, rewards)
+    totals, flat = rows.sum(axis=0), not rewards.varies()[kept].any()
+    value = defined_value(fitted, totals, len(rows), flat=flat)
     return Pending(
         metric=fitted,
         statistic=fitted,
@@ -177,8 +181,8 @@ def pending(
         studentised=fitted.studentised,
         reach=reach(fitted, value, flat=flat),
         dissent=dissent(fitted, Seen.of(rows), flat=flat),
-        concerns=fitted.concerns(rows),
-        left_out=int((mask & ~took_part).sum()),
+        concerns=(*left_out.concerns(fitted), *fitted.concerns(rows)),
+        left_out=left_out,
         facts=fitted.facts(totals),
         note=fitted.note,
         signature=fitted.signature,
@@ -295,8 +299,8 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
     if bounding := value.statistic.bounded_by():
         found = [resampled(True, statistic) for statistic in bounding]
         if value.dissent is not None:
-            missed, units = value.dissent.missed, len(value.sums)
-            found += [rule_of_three(one, whole, missed, units=units) for one in bounding]
+            many, rare, units = value.dissent.missed, value.dissent.rare, len(value.sums)
+            found += [rule_of_three(one, whole, many, rare, units=units) for one in bounding]
         return Hull(tuple(found))
     return distribution(
         value.statistic,
@@ -325,9 +329,17 @@ def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Me
         concerns,
         confidence=sampling.confidence,
         min_units=0 if value.exact else sampling.min_prompts,
+        constant=value.left_out.constant,
     )
     return Measurement(
-        estimate, found, value.left_out, value.facts, note, value.signature, value.exact
+        estimate,
+        found,
+        value.left_out.short,
+        value.left_out.constant,
+        value.facts,
+        note,
+        value.signature,
+        value.exact,
     )
 
 

@@ -70,6 +70,7 @@ class CheckRecord:
         confidence: Level of each bound.
         n: Independent prompts that it rests on.
         left_out: Prompts with too few responses to take part.
+        constant_golden: Prompts that take no part because their golden rewards are all equal.
         verdict: `pass`, `fail` or `inconclusive`.
         gate: What the build does: `passed` or `failed` (inconclusive may be either).
         required: The requirement, such as `>= 0.70`.
@@ -120,6 +121,7 @@ class CheckRecord:
     concerns: tuple[str, ...] = ()
     mistakes: tuple[MistakeRecord, ...] = ()
     exact: bool = False
+    constant_golden: int = 0
     drifts: tuple[DriftRecord, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from rmcheck.checks.bounds import LeftOut
 from rmcheck.checks.measurement import Sampling
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric, per_prompt_sums
@@ -38,7 +39,7 @@ class MetricTotals:
         largest: (K,) largest sums of a unit.
         flat: Whether the model gave all responses of a prompt one reward, on every prompt.
         units: Independent units that took part.
-        left_out: Prompts that had too few responses to take part.
+        left_out: Prompts that took no part, and the number of those that did.
         fewest: Fewest responses of a prompt that has enough; 0 where there is none.
         most: Most responses of a prompt.
     """
@@ -49,7 +50,7 @@ class MetricTotals:
     largest: Floats
     flat: bool
     units: int
-    left_out: int
+    left_out: LeftOut
     fewest: int
     most: int
 
@@ -75,7 +76,7 @@ class MetricTotals:
             largest,
             self.flat and other.flat,
             self.units + other.units,
-            self.left_out + other.left_out,
+            self.left_out.plus(other.left_out),
             min(filter(None, (self.fewest, other.fewest)), default=0),
             max(self.most, other.most),
         )
@@ -168,10 +169,10 @@ def shard_totals(
     keys = unit_keys(distinct.tolist())
     mask = _matching(shard, where)
     rows = [_unit_sums(metric, shard, mask, unit_of, distinct.size) for metric in metrics]
-    side_by_side = np.hstack([np.zeros((distinct.size, 0)), *(sums for sums, _ in rows)])
+    side_by_side = np.hstack([np.zeros((distinct.size, 0)), *(sums for sums, _, _ in rows)])
     totals = _totals(side_by_side, keys, sampling)
     found, start = [], 0
-    for metric, (sums, took_part) in zip(metrics, rows, strict=True):
+    for metric, (sums, took_part, left_out) in zip(metrics, rows, strict=True):
         stop = start + sums.shape[1]
         counts = shard.counts[shard.counts >= metric.min_responses]
         found.append(
@@ -181,7 +182,7 @@ def shard_totals(
                 *_ends(sums, np.unique(unit_of[took_part])),
                 not (shard.varies() & took_part).any(),
                 int(np.unique(unit_of[took_part]).size),
-                int((mask & ~took_part).sum()),
+                left_out,
                 int(counts.min()) if counts.size else 0,
                 int(counts.max()) if counts.size else 0,
             )
@@ -260,15 +261,23 @@ def _unit_sums(
     mask: NDArray[np.bool_],
     unit_of: NDArray[np.intp],
     units: int,
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """(units, K) sums of each unit, and the (P,) prompts that took part; K is 0 where none did."""
+) -> tuple[Floats, NDArray[np.bool_], LeftOut]:
+    """(units, K) sums of each unit, the (P,) prompts that took part, and how many did not.
+
+    K is 0 where no prompt has enough responses.
+    """
+    asked = int(mask.sum())
     if not (mask & (shard.counts >= metric.min_responses)).any():
-        return np.zeros((units, 0)), np.zeros(len(shard), dtype=bool)
+        nothing = np.zeros(len(shard), dtype=bool)
+        return np.zeros((units, 0)), nothing, LeftOut(asked, 0, 0)
     sums, took_part = per_prompt_sums(metric, shard)
     took_part &= mask
+    short = asked - int(took_part.sum())
+    took_part[took_part] = metric.compared(sums[took_part])
+    kept = int(took_part.sum())
     out = np.zeros((units, sums.shape[1]))
     np.add.at(out, unit_of[took_part], sums[took_part])
-    return out, took_part
+    return out, took_part, LeftOut(short, asked - short - kept, kept)
 
 
 def _ends(sums: Floats, units: NDArray[np.intp]) -> tuple[Floats, Floats]:

@@ -118,9 +118,10 @@ def _measurement(metric: Metric, found: MetricTotals, sampling: Sampling) -> Mea
     seed = sampling.seed
     bounds = _distribution(metric, value, found, apart, unseen, exact=metric.exact, seed=seed)
     return Measurement(
-        _estimate(metric, value, bounds, found.units, _concerns(metric, found), sampling),
+        _estimate(metric, value, bounds, found, _concerns(metric, found), sampling),
         bounds,
-        found.left_out,
+        found.left_out.short,
+        found.left_out.constant,
         metric.facts(found.totals[0]),
         metric.note,
         metric.signature,
@@ -148,9 +149,10 @@ def _drop(
     bounds = _distribution(statistic, value, both, apart, unseen, exact=metric.exact, seed=seed)
     concerns = tuple(dict.fromkeys(_concerns(metric, first) + _concerns(metric, second)))
     return Measurement(
-        _estimate(metric, value, bounds, first.units, concerns, sampling),
+        _estimate(metric, value, bounds, first, concerns, sampling),
         bounds,
-        first.left_out,
+        first.left_out.short,
+        first.left_out.constant,
         note=metric.note,
         signature=metric.signature,
         exact=metric.exact,
@@ -161,32 +163,34 @@ def _estimate(
     metric: Metric,
     value: float,
     bounds: Distribution,
-    units: int,
+    found: MetricTotals,
     concerns: tuple[str, ...],
     sampling: Sampling,
 ) -> Estimate:
     return estimated(
         value,
         bounds,
-        units,
+        found.units,
         concerns,
         confidence=sampling.confidence,
         min_units=0 if metric.exact else sampling.min_prompts,
+        constant=found.left_out.constant,
     )
 
 
 def _defined_value(metric: Metric, found: MetricTotals) -> float:
-    if not found.units:
+    if not found.units and not found.left_out.constant:
         raise UndefinedMetricError(
             f"{metric.name}: no prompt of any shard matches and has "
             f"{metric.min_responses} responses"
         )
+    found.left_out.require_some(metric)
     if metric.depends_on_n and found.most > N_SPREAD * found.fewest:
         raise UndefinedMetricError(
             f"{metric.name} depends on the number of responses, and the shards have {found.fewest} "
             f"to {found.most} a prompt; use shards of equal N"
         )
-    return defined_value(metric, found.totals[0], found.units)
+    return defined_value(metric, found.totals[0], found.units, flat=found.flat)
 
 
 def _concerns(metric: Metric, found: MetricTotals) -> tuple[str, ...]:
@@ -196,11 +200,11 @@ def _concerns(metric: Metric, found: MetricTotals) -> tuple[str, ...]:
     pool, and a mean as far from zero in standard errors as its units have.
     """
     total, n = found.totals[0], found.units
-    concerns: tuple[str, ...] = ()
+    concerns = found.left_out.concerns(metric)
     if n > 1:
         variance = np.maximum(found.squares - total**2 / n, 0.0) * n / (n - 1)
         half = np.sqrt(variance) / 2
-        concerns = metric.concerns(np.stack([total / 2 + half, total / 2 - half]))
+        concerns += metric.concerns(np.stack([total / 2 + half, total / 2 - half]))
     if metric.studentised and n < SMALL_SAMPLE and metric.unseen(found.seen()) is None:
         return (
             *concerns,

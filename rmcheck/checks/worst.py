@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rmcheck.checks.measurement import Measurement
 from rmcheck.metrics.metric import Direction
@@ -88,8 +88,4 @@ def worst_slice(
     )
     place = f"quantile {quantile:g}, from the worst," if quantile else "worst"
     note = f"{place} of {len(measurements)}: {name}"
-    exact = worst.exact
-    found = Measurement(
-        estimate, distribution, worst.left_out, worst.facts, note, worst.signature, exact
-    )
-    return name, found
+    return name, replace(worst, estimate=estimate, distribution=distribution, note=note)

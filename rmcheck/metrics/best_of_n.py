@@ -9,6 +9,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
 from rmcheck.metrics.metric import (
@@ -154,7 +155,8 @@ class GainRatio(RatioMetric):
     add nothing to either.
 
     Args:
-        min_golden_gain: Mean golden gain, in golden units, below which nothing is decided.
+        min_golden_gain: Mean golden gain of the prompts on which golden is not constant, in golden
+            units, below which nothing is decided.
     """
 
     invariances = SELECTION
@@ -283,6 +285,10 @@ class GainRatioOfN(GainRatio):
         worst = best_of_n_gains(-golden, golden, self.drawn(proxy.shape[1]))[:, :1]
         return np.concatenate([super().per_prompt(proxy, golden), worst], axis=1)
 
+    def compared(self, sums: Floats) -> NDArray[np.bool_]:
+        """(n,) where there is something to gain: golden is not constant."""
+        return np.asarray(sums[:, 1] > 0)
+
     def unseen(self, seen: Seen) -> Unseen:
         """Units on which the proxy chooses against golden, or as golden does.
 
@@ -300,7 +306,8 @@ class GainRatioOfN(GainRatio):
 
         gravest = of(max(gain, lost))
         gravest[1] = of(gain)[1]
-        return Unseen(of(gain), gravest, of(seen.most[1] + seen.sd[1]))
+        weighty = gain + seen.sd[1] ** 2 / gain if gain else 0.0
+        return Unseen(of(gain), of(weighty), gravest, of(seen.most[1] + seen.sd[1]))
 
 
 @register

@@ -173,6 +173,10 @@ class ECE(Metric):
             sums.append(found.reshape(height, self.bins))
         return np.asarray(np.stack(sums, axis=1) * chunk.weight, dtype=np.float64)
 
+    def compared(self, sums: Floats) -> NDArray[np.bool_]:
+        """(n,) where some pair counts."""
+        return np.asarray(self._split(sums)[0].sum(axis=-1) > 0)
+
     def value(self, sums: Floats) -> Floats:
         """Σ_b |agreement − confidence| over the pairs; NaN where there is none."""
         return np.asarray(np.abs(self.terms(sums)).sum(axis=-1))

@@ -39,7 +39,7 @@ NO_GOLDEN: frozenset[Invariance] = frozenset(
     {"golden_shift", "golden_scale", "golden_monotone", "golden_any"}
 )
 
-# A share above this of prompts on which a metric is undefined leaves its estimate undecidable.
+# A share above this of prompts on which the model leaves a metric undefined is undecidable.
 MAX_UNDEFINED_SHARE = 0.05
 # Values at numbers of responses further apart than this are not averaged where they depend on it.
 N_SPREAD = 1.1
@@ -213,6 +213,14 @@ class Metric(ABC):
         """
         return None
 
+    def compared(self, sums: Floats) -> NDArray[np.bool_]:
+        """(n,) which prompts golden allows to compare on, from (n, K) sums of each.
+
+        The others say nothing of any model (golden is constant there): they are left out and
+        counted, and are no reason not to decide.
+        """
+        return np.ones(len(sums), dtype=bool)
+
     def unseen(self, seen: Seen) -> Unseen | None:
         """Sums of the worst and the best unit that may not have been seen; None if none are told.
 
@@ -293,7 +301,9 @@ class RatioMetric(Metric):
 class PromptMeanMetric(RatioMetric):
     """A metric that has one value a prompt, averaged over the prompts on which it is defined.
 
-    The last two sums of every prompt are 1 where it is defined, and 1 for being measured at all.
+    The last two sums of every prompt are 1 where it is defined, and 1 where it is or would be with
+    another model: where it is undefined although the model tells the responses apart, golden is to
+    blame, and the prompt is left out.
     """
 
     @abstractmethod
@@ -301,22 +311,31 @@ class PromptMeanMetric(RatioMetric):
         """(p,) the value of each prompt; NaN where it is undefined."""
 
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
-        """(p, 3): the value, 1 where it is defined, and 1 for being measured at all."""
+        """(p, 3): the value, 1 where it is defined, and 1 where golden allows it to be."""
         values = self.prompt_values(proxy, golden)
         defined = np.isfinite(values)
+        allowed = defined | (_constant(proxy) & ~_constant(golden))
         return np.stack(
-            [np.where(defined, values, 0.0), defined.astype(float), np.ones(values.size)], axis=-1
+            [np.where(defined, values, 0.0), defined.astype(float), allowed.astype(float)], axis=-1
         )
 
+    def compared(self, sums: Floats) -> NDArray[np.bool_]:
+        """(n,) where golden allows a value."""
+        return np.asarray(sums[:, -1] > 0)
+
     def concerns(self, sums: Floats) -> tuple[str, ...]:
-        """Undefined on too many prompts."""
-        defined, measured = sums[:, -2].sum(), sums[:, -1].sum()
-        if measured and 1 - defined / measured > MAX_UNDEFINED_SHARE:
+        """Undefined on too many prompts, because the model gives all responses one reward."""
+        defined, allowed = sums[:, -2].sum(), sums[:, -1].sum()
+        if allowed and 1 - defined / allowed > MAX_UNDEFINED_SHARE:
             return (
-                f"undefined on {measured - defined:.0f} of {measured:.0f} prompts "
-                f"(more than {MAX_UNDEFINED_SHARE:.0%})",
+                f"undefined on {allowed - defined:.0f} of {allowed:.0f} prompts (more than "
+                f"{MAX_UNDEFINED_SHARE:.0%}), where all rewards of the model are equal",
             )
         return ()
+
+
+def _constant(rewards: Floats) -> NDArray[np.bool_]:
+    return np.asarray((rewards == rewards[:, :1]).all(axis=1))
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:

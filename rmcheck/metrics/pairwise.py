@@ -163,7 +163,8 @@ class Accuracy(PromptMeanMetric):
         if self.average == "prompts":
             return super().per_prompt(proxy, golden)
         credit, pairs = self.credit(proxy, golden)
-        return np.stack([credit, pairs, (pairs > 0).astype(float), np.ones(pairs.size)], axis=-1)
+        defined = (pairs > 0).astype(float)  # a model that ties all pairs has a value all the same
+        return np.stack([credit, pairs, defined, defined], axis=-1)
 
     def credit(self, proxy: Floats, golden: Floats) -> tuple[Floats, Floats]:
         """(p,) pairs ordered rightly, ties counted as asked, and (p,) pairs that count."""

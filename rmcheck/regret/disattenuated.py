@@ -147,6 +147,10 @@ class Disattenuated(Metric):
         """What bounds the value before correction, each corrected alike."""
         return tuple(_Corrected(inner) for inner in self.base.bounded_by())
 
+    def compared(self, sums: Floats) -> NDArray[np.bool_]:
+        """That of what is corrected."""
+        return self.base.compared(sums[:, :-MOMENTS])
+
     def concerns(self, sums: Floats) -> tuple[str, ...]:
         """Those of what is corrected, and reads that agree too little."""
         own = self.base.concerns(sums[:, :-MOMENTS])

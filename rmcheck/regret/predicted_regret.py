@@ -236,6 +236,10 @@ class PredictedRegret(Metric):
         """That of the method; as for a drop ratio where it is not known yet."""
         return self.method.attainable if self.method else (0.0, 2.0)
 
+    def compared(self, sums: Floats) -> NDArray[np.bool_]:
+        """That of the method."""
+        return self._fitted.compared(sums)
+
     def unseen(self, seen: Seen) -> Unseen | None:
         """That of the method."""
         return self._fitted.unseen(seen)

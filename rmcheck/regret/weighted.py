@@ -191,7 +191,7 @@ class WeightedDrop(DropRatio):
         rows = np.zeros((2, MODELLED + 1))
         rows[:, GAIN] = -own, own
         rows[:, [GAIN + 1, COUNT, MODELLED]] = own, 1.0, modelled
-        return Unseen(rows, rows, rows)
+        return Unseen(rows, rows, rows, rows)
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:
         """Golden gains nothing, few labels behind the best, or labels that were not random."""

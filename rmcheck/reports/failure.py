@@ -85,6 +85,8 @@ def _numbers(record: CheckRecord, look: Look) -> list[str]:
     title = f"  {record.metric}{_settings(record)}{where}, {record.n} independent prompts"
     if record.left_out:
         title += f" ({record.left_out} left out: too few responses)"
+    if record.constant_golden:
+        title += f" ({record.constant_golden} left out: all golden rewards equal)"
     title += f", {record.path}:{record.line}"
     if record.exact:
         return [title, *_exact_numbers(record, look.models), *_facts(record, look)]

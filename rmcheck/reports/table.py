@@ -110,9 +110,11 @@ def _by_length(record: CheckRecord) -> str:
 
 
 def _left_out(record: CheckRecord) -> str:
-    if not record.left_out:
-        return ""
-    return f"{record.left_out} prompts left out, they have too few responses"
+    reasons = (
+        (record.left_out, "they have too few responses"),
+        (record.constant_golden, "their golden rewards are all equal"),
+    )
+    return "; ".join(f"{count} prompts left out, {why}" for count, why in reasons if count)
 
 
 def suite_lines(suite: Mapping[str, Any]) -> list[str]:

@@ -247,6 +247,7 @@ def record(
         confidence=e.confidence,
         n=e.n,
         left_out=judged.measurement.left_out,
+        constant_golden=judged.measurement.constant,
         verdict=verdict.outcome,
         gate="passed" if verdict.outcome == "pass" or tolerated else "failed",
         required=str(check.criterion),

@@ -6,11 +6,13 @@ no resample errs. Two bounds allow for more:
 * one more unit, as grave as the gravest seen and an ordinary one at least, is added to every
   resample with a weight of Exp(1). Where all units have the same at stake and k of n erred this is
   the upper bound of Clopper and Pearson but for O(1 / n): −ln α of such units where none erred;
-* the rule of three: a share 1 − α^(1/n) of units could all have been missed with probability α,
-  and each of them may have more at stake than any unit seen.
+* the rule of three: a share 1 − α^(1/n) of units could all have been missed with probability α.
+  Where that share is `RARE` or more they may have more at stake than any unit seen. Where it is
+  less they are taken to have in proportion less, down to what a unit of stake is part of on
+  average: else no number of prompts in use would be enough for a small drop.
 
-What is not covered: units that are both too rare to be seen and have far more at stake than
-all that were seen.
+What is not covered: units that are rarer than `RARE`, or have far more at stake than all that
+were seen, and that were not seen.
 
 References:
     Gaffke 2005, Three test statistics for a nonparametric one-sided hypothesis on the mean of a
@@ -27,6 +29,8 @@ import numpy as np
 from rmcheck.stats.bootstrap import Distribution, SortedDraws, Statistic
 from rmcheck.stats.weights import Floats
 
+# Share of units with more at stake than any seen that small samples are guarded against.
+RARE = 0.03
 # Halvings after which a share that was missed is known to rounding.
 _HALVINGS = 60
 
@@ -63,11 +67,13 @@ class Unseen:
 
     Attributes:
         ordinary: (2, K) with as much at stake as a unit has on average.
+        weighty: (2, K) with as much as the unit has, on average, that a part of all stakes is from.
         gravest: (2, K) with as much as the gravest unit seen, and an ordinary one at least.
         farthest: (2, K) with more than any unit seen.
     """
 
     ordinary: Floats
+    weighty: Floats
     gravest: Floats
     farthest: Floats
 
@@ -101,8 +107,8 @@ class RuleOfThree(Distribution):
     Attributes:
         statistic: Gives the value from totals.
         mean: (K,) mean sums of the units seen.
-        lowering: (K,) sums of a unit that lowers the value.
-        raising: (K,) sums of a unit that raises it.
+        lowering: (2, K) sums of a unit that lowers the value: one of many, and a rare one.
+        raising: (2, K) sums of a unit that raises it, in the same way.
         units: Number of units seen.
     """
 
@@ -131,7 +137,8 @@ class RuleOfThree(Distribution):
             return float(1 - tail if sign > 0 else tail)
         return 0.5
 
-    def _value(self, missed: float, row: Floats) -> float:
+    def _value(self, missed: float, rows: Floats) -> float:
+        row = rows[0] + (rows[1] - rows[0]) * min(1.0, missed / RARE)
         return float(self.statistic.value((1 - missed) * self.mean + missed * row))
 
 
@@ -154,16 +161,20 @@ def one_more(
     )
 
 
-def rule_of_three(statistic: Statistic, totals: Floats, rows: Floats, *, units: int) -> RuleOfThree:
+def rule_of_three(
+    statistic: Statistic, totals: Floats, many: Floats, rare: Floats, *, units: int
+) -> RuleOfThree:
     """The rule of three for a ratio of totals, or a difference of two.
 
     Args:
         statistic: The ratio or the difference.
         totals: (K,) totals of the units as they are.
-        rows: (2, K) the worst and the best unit that could have been missed.
+        many: (2, K) the worst and the best unit of which many could have been missed.
+        rare: (2, K) the same where only few could.
         units: Number of units.
     """
-    lowering, raising = _by_effect(statistic, totals, rows)
+    pairs = (_by_effect(statistic, totals, rows) for rows in (many, rare))
+    lowering, raising = (np.stack(rows) for rows in zip(*pairs, strict=True))
     return RuleOfThree(statistic, totals / units, lowering, raising, units)
 
 

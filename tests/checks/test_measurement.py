@@ -150,7 +150,7 @@ def test_too_few_prompts_are_a_concern():
 def test_a_golden_gain_near_zero_is_a_concern_and_never_a_number_to_trust():
     """Golden that hardly differs inside prompts leaves the drop ratio undecidable."""
     rng = np.random.default_rng(0)
-    golden = np.zeros((60, 6))
+    golden = 1e-3 * rng.normal(size=(60, 6))
     golden[0] = rng.normal(size=6)
     rewards = Rewards.from_arrays(rng.normal(size=(60, 6)), golden)
 

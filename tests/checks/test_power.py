@@ -78,7 +78,7 @@ def test_pairing_needs_about_as_many_prompts_as_a_fixed_bound():
     assert paired.prompts_needed(0.02) == pytest.approx(fixed.prompts_needed(0.02), rel=0.2)
 
 
-@pytest.mark.parametrize(("metric", "least"), [(ACCURACY, 0.72), (NDR2, 0.5)], ids=str)
+@pytest.mark.parametrize(("metric", "least"), [(ACCURACY, 0.72), (NDR2, 0.3)], ids=str)
 def test_as_many_prompts_as_it_says_have_the_power_it_says(metric, least):
     """A bound 0.04 below the truth is met by the lower bound in 80 % of 500 pools (se 2 %).
 
@@ -228,8 +228,8 @@ def test_a_metric_that_needs_many_responses_is_not_tried_with_fewer():
 def test_reasons_not_to_decide_are_told_with_the_power():
     """No number of prompts helps where golden gains nothing."""
     candidate, _ = pools(40, 4)
-    golden = np.zeros((40, 4))
-    golden[:5, 0] = 1
+    golden = 1e-3 * candidate.golden.reshape(40, 4)
+    golden[:3, 0] = 1
     found = measure_power(NDR2, Rewards.from_arrays(candidate.proxy.reshape(40, 4), golden))
 
     assert "golden gain near zero" in found.concerns[0]

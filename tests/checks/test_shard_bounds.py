@@ -228,7 +228,9 @@ def test_a_resample_without_a_value_is_left_out():
     found = measure_totals(thirds(Rewards.from_arrays(proxy, golden)))[0]
 
     assert np.isfinite(bounds(found)).all()
-    assert any("undefined on 298 of 300 prompts" in c for c in found.estimate.concerns)
+    assert found.estimate.concerns[0] == (
+        "2 independent prompts, fewer than 30 (on 298 more the golden rewards are all equal)"
+    )
 
 
 def test_units_are_weighted_in_portions(monkeypatch):
@@ -242,12 +244,14 @@ def test_units_are_weighted_in_portions(monkeypatch):
 
 def test_a_concern_about_the_baseline_is_one_about_the_drop():
     """A drop from a number that is not to be trusted is not to be trusted."""
-    golden = np.zeros((300, 4))
-    golden[:200] = [0, 1, 2, 3]
     rng = np.random.default_rng(0)
-    candidate = Rewards.from_arrays(rng.normal(size=golden.shape), rng.normal(size=golden.shape))
-    baseline = Rewards.from_arrays(rng.normal(size=golden.shape), golden)
-    found = measure_totals_drop(thirds(candidate), thirds(baseline))[0]
+    golden, proxy, flat = rng.normal(size=(3, 300, 4))
+    flat[:100] = 0
+    kendall = [make_metric("kendall")]
+    candidate, baseline = (
+        thirds(Rewards.from_arrays(p, golden), metrics=kendall) for p in (proxy, flat)
+    )
+    found = measure_totals_drop(candidate, baseline)[0]
 
     assert any("undefined on 100 of 300 prompts" in c for c in found.estimate.concerns)
 

@@ -276,19 +276,20 @@ def test_ragged_pools_are_refused_with_the_remedy():
         per_prompt_sums(make_metric("mrr"), ragged)
 
 
-def test_undefined_prompts_are_counted_as_a_concern():
-    """More than one prompt in twenty without a value is a reason not to decide."""
+def test_prompts_that_the_model_leaves_undefined_are_a_concern():
+    """More than one prompt in twenty; those that golden leaves undefined are none."""
     golden = np.zeros((20, 3))
-    golden[2:, 0] = 1
-    sums, _ = per_prompt_sums(make_metric("accuracy"), Rewards.from_arrays(golden, golden))
+    golden[1:, 0] = 1
+    proxy = golden.copy()
+    proxy[2] = 0
+    metric = make_metric("kendall")
+    sums, _ = per_prompt_sums(metric, Rewards.from_arrays(proxy, golden))
 
-    assert make_metric("accuracy").concerns(sums) == (
-        "undefined on 2 of 20 prompts (more than 5%)",
+    assert metric.compared(sums).tolist() == [False] + [True] * 19
+    assert metric.concerns(sums) == (
+        "undefined on 1 of 19 prompts (more than 5%), where all rewards of the model are equal",
     )
-    assert make_metric("accuracy").concerns(sums[1:]) == (
-        "undefined on 1 of 19 prompts (more than 5%)",
-    )
-    assert make_metric("accuracy").concerns(np.vstack([sums[1:], sums[2:]])) == ()
+    assert metric.concerns(np.vstack([sums, sums[3:]])) == ()
 
 
 def test_sums_that_are_not_finite_are_refused():

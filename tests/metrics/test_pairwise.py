@@ -127,7 +127,8 @@ def test_constant_golden_is_undefined():
         Accuracy(), Rewards.from_arrays([[1, 2], [1, 2]], [[1, 1], [1, 2]])
     )
 
-    assert sums.tolist() == [[0, 0, 1], [1, 1, 1]]
+    assert sums.tolist() == [[0, 0, 0], [1, 1, 1]]
+    assert Accuracy().compared(sums).tolist() == [False, True]
     assert measured.tolist() == [True, True]
     assert Accuracy().value(sums.sum(axis=0)) == 1
 

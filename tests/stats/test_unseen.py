@@ -25,7 +25,7 @@ def bounds(sums, level):
     unseen, totals = DROP.unseen(Seen.of(sums)), sums.sum(axis=0)
     drawn = draw_weights(len(sums), 20_000, 0).totals(sums)
     more = one_more(DROP, totals, drawn, unseen.gravest, seed=0)
-    rare = rule_of_three(DROP, totals, unseen.farthest, units=len(sums))
+    rare = rule_of_three(DROP, totals, unseen.weighty, unseen.farthest, units=len(sums))
     return more.bound(level), rare.bound(level)
 
 
@@ -50,7 +50,7 @@ def test_what_was_missed_may_have_more_at_stake_than_what_was_seen():
     gaps = np.random.default_rng(0).exponential(1, 100)
     equal, unequal = bounds(rows(np.ones(100)), 0.95)[1], bounds(rows(np.ones(100), gaps), 0.95)[1]
 
-    assert unequal > 3 * equal
+    assert unequal > 2.5 * equal
 
 
 @given(
@@ -63,7 +63,8 @@ def test_bounds_are_attainable_and_levels_invert_them(right, level, upper):
     sums = rows(right)
     level = level if upper else 1 - level
     unseen = DROP.unseen(Seen.of(sums))
-    rare = rule_of_three(DROP, sums.sum(axis=0), unseen.farthest, units=len(sums))
+    totals = sums.sum(axis=0)
+    rare = rule_of_three(DROP, totals, unseen.weighty, unseen.farthest, units=len(sums))
     found = [*bounds(sums, level), rare.bound(level)]
 
     assert all(-1e-12 <= bound <= 2 + 1e-12 for bound in found)
@@ -79,3 +80,12 @@ def test_the_gravest_unit_seen_is_the_one_that_is_added():
     assert unseen.gravest[0].tolist() == pytest.approx([-4.0, 4.0, 1.0, -4.0])
     assert unseen.ordinary[0, 1] == pytest.approx(sums[:, 1].mean())
     assert unseen.farthest[0, 1] > 4.0
+
+
+def test_in_large_samples_what_was_missed_is_not_the_farthest():
+    """Stakes shrink with the share that could have been missed, so that small drops can be seen."""
+    few, many = (np.random.default_rng(0).exponential(1, n) for n in (60, 2000))
+    small, large = (bounds(rows(np.ones(g.size), g), 0.95)[1] for g in (few, many))
+
+    assert small > 0.05 * (few.max() + few.std())
+    assert large < 3.1 / 2000 * 2 * 3
