@@ -13,6 +13,7 @@ from contextlib import redirect_stdout
 
 import rmcheck
 from rmcheck.errors import RmcheckError, bug_text
+from rmcheck.models.trust import trusting
 from rmcheck.scoring.progress import telling
 from rmcheck.scoring.stopping import (
     EXIT_INTERRUPTED,
@@ -49,7 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser(arguments).parse_args(arguments)
     try:
-        with sigterm_stops(), telling(_say), redirect_stdout(PrintableStream(sys.stdout)):
+        with (
+            sigterm_stops(),
+            telling(_say),
+            redirect_stdout(PrintableStream(sys.stdout)),
+            trusting(getattr(options, "trust_suites", False)),
+        ):
             code = int(options.run(options))
             sys.stdout.flush()
             return code

@@ -17,6 +17,11 @@ def add_suites(command: argparse.ArgumentParser) -> None:
     """The suite files that a command works on."""
     text = "suite file, or a folder of them"
     command.add_argument("suites", nargs="+", type=Path, metavar="SUITE", help=text)
+    command.add_argument(
+        "--trust-suites",
+        action="store_true",
+        help="let suites and the files they name run code: python: and trust_remote_code=yes",
+    )
 
 
 def add_model(command: argparse.ArgumentParser, text: str) -> None:

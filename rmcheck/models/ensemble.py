@@ -13,6 +13,7 @@ from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.model import Combined, Encoded, RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.models.spec import ModelSpec, Setting, check_settings
+from rmcheck.models.trust import trusting
 
 Floats = NDArray[np.float64]
 Combine = Literal["mean", "worst", "uwo"]
@@ -263,9 +264,11 @@ def _opened(listed: Sequence[Member], spec: ModelSpec) -> list[RewardModel]:
             # Not opened: a file could name itself.
             if member.spec.partition(":")[0] == EnsembleRewardModel.scheme:
                 raise UsageError(_nested(member.spec))
-            opened.append(
-                open_model(member.spec, base=spec.base, given=spec.given and member.given)
-            )
+            # A file that the user named is the user's word about code, and not about the key.
+            with trusting(spec.given):
+                opened.append(
+                    open_model(member.spec, base=spec.base, given=spec.given and member.given)
+                )
         except (UsageError, ModelError) as error:
             errors.append(error)
             texts.append(f"{member.where}: {error}")

@@ -1,11 +1,11 @@
 """A user's own function as a reward model: `python:module:function`."""
 
 import importlib
-import importlib.util
+import importlib.machinery
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -156,11 +156,34 @@ class PythonRewardModel(RewardModel):
 
 
 def _find(module: str) -> importlib.machinery.ModuleSpec | None:
+    """Where a module is; unlike `importlib.util.find_spec` this imports no package around it."""
     importlib.invalidate_caches()
-    try:
-        return importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
+    found, name, path = None, "", None
+    for part in module.split("."):
+        name = f"{name}.{part}".lstrip(".")
+        found = _found_on(name, path)
+        path = _inside(found, part, path)
+    return found
+
+
+def _found_on(name: str, path: list[str] | None) -> importlib.machinery.ModuleSpec | None:
+    # Editable installations have finders of their own.
+    for finder in sys.meta_path:
+        # A folder without __init__.py in another looks for its parent among what is imported.
+        with suppress(ImportError, ValueError, KeyError):
+            if found := finder.find_spec(name, path, None):
+                return found
+    return None
+
+
+def _inside(
+    package: importlib.machinery.ModuleSpec | None, part: str, path: list[str] | None
+) -> list[str]:
+    """Folders of a package's modules, or those that may be a package without __init__.py."""
+    if package is not None and package.origin is not None:
+        return list(package.submodule_search_locations or ())
+    below = (Path(folder, part) for folder in (sys.path if path is None else path))
+    return [str(folder) for folder in below if folder.is_dir()]
 
 
 def _place(error: Exception) -> str:

@@ -13,6 +13,7 @@ from rmcheck.errors import UnknownModelError, UsageError, near_miss
 from rmcheck.models.model import RewardModel
 from rmcheck.models.servers.unasked import UnaskedError, UnaskedModel
 from rmcheck.models.spec import check_settings, parse_spec
+from rmcheck.models.trust import require_trust
 
 ENTRY_POINT_GROUP = "rmcheck.models"
 _BUILT_IN = {
@@ -46,12 +47,13 @@ def open_model(spec: str, *, base: Path | None = None, given: bool = True) -> Re
 
     Raises:
         UnknownModelError: No such scheme, or nothing of that kind at the location.
-        UsageError: A setting is unknown or has a value it cannot have.
+        UsageError: A setting is unknown or has a value it cannot have, or a file names code.
         ConformanceError: The checkpoint can be seen to be wrong without loading it.
     """
     parsed = parse_spec(spec, (base or Path.cwd()).absolute(), given=given)
     cls = model_class(parsed.scheme, spec)
     check_settings(parsed, cls.settings)
+    require_trust(parsed)
     try:
         model: RewardModel = cls.from_spec(parsed)
     except UnaskedError:

@@ -22,6 +22,16 @@ TABLES = (".csv", ".csv.gz")
 TEXTS = (".txt", ".txt.gz")
 GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"
+# What else stands where a pool was expected, by its first bytes.
+_KINDS = (
+    (b"version https://git-lfs", "a Git LFS pointer; fetch the file with git lfs pull"),
+    (b"<!doctype html", "an HTML page"),
+    (b"<html", "an HTML page"),
+    (b"pk\x03\x04", "a ZIP archive; unpack it"),
+    (b"\x28\xb5\x2f\xfd", "packed by Zstandard; unpack it"),
+    (b"\xfd7zxz", "packed by xz; unpack it"),
+    (b"bzh", "packed by bzip2; unpack it"),
+)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -87,11 +97,16 @@ def _text_rows(path: Path, file: Lines) -> Iterator[tuple[int, dict[str, Any] | 
                 (n, _parsed(each)) for n, each in enumerate(lines, number + 1) if each.strip()
             )
         else:
-            start = text.strip()[:30]
-            found = f"neither JSON Lines, a JSON list nor Parquet: it begins with {start!r}"
+            found = f"neither JSON Lines, a JSON list nor Parquet{_kind(text.lstrip())}"
             raise _error(path, found + _way_out(path), line=number)
         return
     raise _error(path, "the file has no row, only white space")
+
+
+def _kind(text: bytes) -> str:
+    """What a file begins like; its words are not shown, since a suite may name any file."""
+    start = text[:64].lower()
+    return next((f"; it is {kind}" for begins, kind in _KINDS if start.startswith(begins)), "")
 
 
 def _parsed(line: bytes) -> dict[str, Any] | RowFault:

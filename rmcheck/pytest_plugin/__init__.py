@@ -27,6 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--rmcheck`, its options, and an ini key for each."""
     group = parser.getgroup("rmcheck", "gate reward-model checkpoints")
     group.addoption("--rmcheck", action="store_true", help="Run reward-model suites")
+    # No ini key: a file of the repository must not say that files of the repository are trusted.
+    text = "Let suites and the files they name run code: python: and trust_remote_code=yes"
+    group.addoption("--rmcheck-trust-suites", action="store_true", help=text)
     for name, metavar, text in _SETTINGS:
         option = f"--rmcheck-{name}"
         group.addoption(option, metavar=metavar, default=None, help=text)

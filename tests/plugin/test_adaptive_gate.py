@@ -62,9 +62,9 @@ def large(pytester):
     return pytester
 
 
-def report_of(large, *how, model="fake:length_biased"):
+def report_of(large, *how, model="fake:length_biased", options=()):
     """The report of a gate, and what was printed."""
-    result = runs(large, *how)("--rmcheck-report=out", model=model)
+    result = runs(large, *how)("--rmcheck-report=out", *options, model=model)
     return json.loads((large.path / "out" / "report.json").read_text()), result
 
 
@@ -197,7 +197,9 @@ def test_golden_models_baselines_and_members_are_scored_on_the_same_prompts(larg
     )
     golden = 'golden: {model: "python:adaptive_rules:spaces?version=1"}\nchecks:\n'
     rewrite(large, ("checks:\n", golden), ("at_most: 0.05", "at_most: 0.5"))
-    report, _ = report_of(large, model="ensemble:two.yaml?scale=prompt")
+    report, _ = report_of(
+        large, options=["--rmcheck-trust-suites"], model="ensemble:two.yaml?scale=prompt"
+    )
     suite = report["suites"][0]
     scored = [m["scoring"]["requested"] for m in suite["models"] if m["scoring"]]
 

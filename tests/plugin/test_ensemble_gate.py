@@ -211,7 +211,11 @@ def test_an_ensemble_is_golden_too(run, judges):
     )
     suite.write_text(text)
 
-    result = run(model="ensemble:three.yaml", baseline="python:judges:length?version=1")
+    result = run(
+        "--rmcheck-trust-suites",
+        model="ensemble:three.yaml",
+        baseline="python:judges:length?version=1",
+    )
     accuracy = next(c for c in report(judges)["checks"] if c["name"] == "accuracy")
 
     assert "errors" not in result.parseoutcomes()

@@ -120,7 +120,7 @@ def test_the_golden_model_is_scored_for_suites_that_name_one(gate, rules):
     suite = rules.path / "demo.yaml"
     text = suite.read_text()
     suite.write_text(text + "golden: {model: 'python:rules:length'}\n")
-    assert gate(model=KEPT).ret == 0
+    assert gate("--rmcheck-trust-suites", model=KEPT).ret == 0
 
     suite.write_text(text + "golden: {model: 'fake:nan'}\n")
     assert gate(model=KEPT).parseoutcomes() == {"errors": 6}
@@ -146,7 +146,7 @@ def test_models_are_loaded_one_after_another(gate, rules, monkeypatch):
     suite = rules.path / "demo.yaml"
     suite.write_text(suite.read_text() + "golden: {model: 'python:rules:length?version=g'}\n")
 
-    result = gate(model=KEPT, baseline="python:rules:length?version=b")
+    result = gate("--rmcheck-trust-suites", model=KEPT, baseline="python:rules:length?version=b")
 
     assert result.ret == 0
     assert events == [

@@ -45,6 +45,7 @@ HALF = "--rmcheck-serving=python:serving_rules:half?version=1"
 def engines(bench):
     """The suite, and the engines beside it."""
     bench.makepyfile(serving_rules=RULES)
+    bench.makeini("[pytest]\naddopts = --rmcheck-trust-suites\n")
     bench.syspathinsert()
     (bench.path / "demo.yaml").write_text(SUITE)
     return bench

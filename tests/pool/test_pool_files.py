@@ -92,7 +92,12 @@ def test_a_folder_is_all_data_files_below_it_in_order(tmp_path):
         (b"", "the file is empty (0 bytes)"),
         (b" \n\n", "the file has no row, only white space"),
         (b"[]", "the file has no row: its list is empty"),
-        (b"prompt,response\nx,y\n", "neither JSON Lines, a JSON list nor Parquet: it begins with"),
+        (b"prompt,response\nx,y\n", r"neither JSON Lines, a JSON list nor Parquet"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "it is a Git LFS pointer; fetch",
+        ),
+        (b"\n<!DOCTYPE html>\n<html>", "it is an HTML page"),
         (b'[{"prompt": "x",\n "responses": [}]', ":2:16: not JSON: Expecting value"),
         (b'["a"]', "malformed"),
         (gzip.compress(lines(ROW) * 500)[:-12], "broken gzip: "),

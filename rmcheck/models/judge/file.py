@@ -19,6 +19,11 @@ KEYS = ("engine", "template", "prompt", "system", "read", "unparsed")
 _YES_NO = ("yes", "no", "top_logprobs", "censored_at_most")
 _SCORE = ("score", "range", "samples", "temperature", "max_tokens", "last")
 _UNPARSED = ("reward", "at_most")
+# What a file may hold that a stranger's judge names is not for messages.
+_OUTSIDE = (
+    "is no template that a judge can use; nothing of it is shown, since it stands outside of the "
+    "judge file's folder"
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,9 @@ class _Reader(NodeReader):
         try:
             return JudgeTemplate(source)
         except ValueError as error:
-            self.note(node, f"{where}: {error}")
+            inside = Path(where).resolve().is_relative_to(self.path.parent.resolve())
+            said = str(error) if where == given[0] or inside else _OUTSIDE
+            self.note(node, f"{where}: {said}")
             return None
 
     def read(self, node: "yaml.Node", top: Nodes) -> Read | None:
