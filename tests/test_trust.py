@@ -131,7 +131,7 @@ def test_what_the_user_names_may_run_code(world):
 def test_commands_have_the_option(world, capsys):
     """Those that read suites."""
     (world / "demo.yaml").write_text(SUITE.replace("MODEL", "python:trusted_pkg.rules:length"))
-    arguments = ["curve", "demo.yaml", "--model=fake:length_biased"]
+    arguments = ["curve", "demo.yaml", "--model=fake:random"]
 
     assert main(arguments) == 2
     assert "--trust-suites for a command" in capsys.readouterr().err
