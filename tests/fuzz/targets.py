@@ -176,7 +176,7 @@ SPECS = [
 def suite(path: Path) -> None:
     """A suite file."""
     found = load_suite(path)
-    names = [check.name for check in found.checks]
+    names = [check.name for check in (*found.checks, *found.training)]
     assert names
     assert len(set(names)) == len(names)
     assert all(math.isfinite(check.criterion.bound) for check in found.checks)

@@ -120,6 +120,7 @@ class Client:
         require_asking(self.url)
         answer = self._tried("GET", path, None, tries=2)
         if not answer.status or answer.status in _TRY_AGAIN | {401, 403}:
+            self.close()  # whoever looks has no model yet that could be closed
             raise self._unreachable(path, answer, "")
         try:
             return parse_json(answer.text) if answer.status == 200 else None
