@@ -223,7 +223,7 @@ def test_constant_golden_has_no_regret(predictor):
 def test_a_golden_gain_near_zero_is_not_decided_on():
     """A golden gain of a few standard errors is a concern, whatever the predictor."""
     rng = np.random.default_rng(0)
-    golden = np.zeros((400, 5))
+    golden = 1e-3 * rng.normal(size=(400, 5))
     golden[0] = rng.normal(size=5)
     pool = Rewards.from_arrays(rng.normal(size=(400, 5)), golden)
 
