@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MODELS = ROOT / "suites" / "quickstart" / "models"
 HEAVY = ("torch", "transformers", "tokenizers")
 REPORTER = """
 import sys
@@ -114,7 +113,7 @@ def test_workers_load_each_model_once_and_agree(gate, tmp_path):
     assert scored == [7680, 7680]
 
 
-@pytest.mark.parametrize("model", sorted(p.name for p in MODELS.iterdir()))
+@pytest.mark.parametrize("model", ["good", "length-lover"])
 def test_the_report_holds_the_conformance_page(gate, tmp_path, model):
     """Also when all scores came from the store, the proof of the scoring run is shown."""
     for _ in range(2):
