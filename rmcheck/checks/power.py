@@ -41,8 +41,8 @@ class Power:
     A difference is the distance between the true value and the bound of a check. "Sees" means: a
     true value this far on the good side passes, one this far on the bad side misses the bound,
     each with chance `power`. Holm's correction over a suite asks more of a fail. The bounds of
-    best-of-n ratios also allow for prompts that were not seen, which is not counted here: below
-    about 1,000 prompts they need up to twice as many as it says.
+    best-of-n ratios also allow for prompts that were not seen, which is not counted here: they need
+    more prompts than it says.
 
     Attributes:
         value: The metric's value, or its drop.
