@@ -23,6 +23,9 @@ from rmcheck.stats.weights import draw_weights
 
 # Fewer independent prompts than this decide nothing.
 MIN_PROMPTS = 30
+# Shares of golden's gain: all prompts lost or kept, where golden is symmetric.
+CAN_BE_LOST = (0.0, 2.0)
+CAN_BE_KEPT = (-1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class Curve:
             "fit": self.fit.as_dict(),
             "past_peak": {
                 "p_value": test.p_value,
-                "statistic": test.statistic,
+                "statistic": _plain(test.statistic),
                 "n": self.n[test.index],
                 "golden_lost_at_least": test.lower,
             },
@@ -188,8 +191,11 @@ def best_of_n_curve(
     totals = draw_weights(len(rows), resamples, seed).totals(rows)
     kl = np.asarray([bon_kl(n) for n in curve.grid])
 
-    def drawn(read: Callable[[Floats], Floats]) -> Band:
-        return band(read(whole), read(totals), confidence)
+    def drawn(
+        read: Callable[[Floats], Floats], attainable: tuple[float, float] | None = None
+    ) -> Band:
+        found = read(whole), read(totals)
+        return band(*found, confidence, attainable=attainable, units=len(rows))
 
     gains = rows[:, : len(curve.grid)]
     falls = (gains - gains[:, -1:])[:, :-1] / rows[:, -1:].mean()
@@ -202,8 +208,8 @@ def best_of_n_curve(
         golden=drawn(curve.golden_gain),
         best=drawn(curve.best_gain),
         proxy=drawn(curve.proxy_gain),
-        ndr=drawn(curve.ndr),
-        drop=drawn(curve.drop),
+        ndr=drawn(curve.ndr, CAN_BE_KEPT),
+        drop=drawn(curve.drop, CAN_BE_LOST),
         fit=_peak(kl, curve.golden_gain(whole), golden, confidence),
         past_peak=largest_mean(falls, resamples=resamples, seed=seed, confidence=confidence),
         gamma=_interval(*gamma, confidence),

@@ -19,7 +19,7 @@ from rmcheck.metrics.matched_kl import (
 )
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.metrics.tilting import Tilt, require_positive
-from rmcheck.regret.curve import about, few_prompts, per_unit
+from rmcheck.regret.curve import CAN_BE_KEPT, about, few_prompts, per_unit
 from rmcheck.stats.simultaneous import band
 from rmcheck.stats.weights import draw_weights
 
@@ -152,7 +152,7 @@ def tilted_curve(
         regret = [(MatchedKlRegret(s.kl), r) for s, r in zip(found, rows, strict=True)]
         value = np.asarray([1 - metric.value(r.sum(axis=0)) for metric, r in regret])
         drawn = np.stack([1 - metric.value(weights.totals(r)) for metric, r in regret], axis=1)
-        bounds = band(value, drawn, confidence)
+        bounds = band(value, drawn, confidence, attainable=CAN_BE_KEPT, units=units)
         points = tuple(
             s.point(float(value[i]), float(bounds.lower[i]), float(bounds.upper[i]))
             for i, s in enumerate(found)

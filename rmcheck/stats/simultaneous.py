@@ -8,6 +8,7 @@ Reference:
     Chernozhukov, Chetverikov and Kato 2013, Annals of Statistics 41:2786-2819.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,8 +36,19 @@ class Band:
     upper: Floats
 
 
-def band(values: Floats, draws: Floats, confidence: float) -> Band:
+def band(
+    values: Floats,
+    draws: Floats,
+    confidence: float,
+    *,
+    attainable: tuple[float, float] | None = None,
+    units: int = 1,
+) -> Band:
     """One-sided sup-t bands at `confidence`, each valid for all numbers at once.
+
+    Where no resample changes a number, no error seen is not no error: a share of units that could
+    all have been missed is taken to be as bad, or as good, as can be (the rule of three). They are
+    the same units for all numbers, so that this too holds for all at once.
 
     Args:
         values: (G,) the numbers.
@@ -44,6 +56,9 @@ def band(values: Floats, draws: Floats, confidence: float) -> Band:
             NaN in `values` gets NaN bounds.
         confidence: Level of each side, in (0.5, 1); both together are an interval of level
             2 * confidence − 1 at least.
+        attainable: The value if all units were as bad, or as good, as can be, for numbers that no
+            resample changes; None leaves these without width.
+        units: Number of independent units, with `attainable`.
     """
     lower, upper = values.astype(float), values.astype(float)
     defined = np.isfinite(values)
@@ -51,6 +66,11 @@ def band(values: Floats, draws: Floats, confidence: float) -> Band:
         found = _deviations(values[defined], draws[:, defined])
         lower[defined] -= max(0.0, found.over.quantile(confidence)) * found.errors
         upper[defined] += max(0.0, found.under.quantile(confidence)) * found.errors
+        if attainable is not None:
+            agree = np.flatnonzero(defined)[found.errors == 0]
+            missed = 1 - (1 - confidence) ** (1 / units)
+            lower[agree] -= missed * np.maximum(0.0, values[agree] - attainable[0])
+            upper[agree] += missed * np.maximum(0.0, attainable[1] - values[agree])
     return Band(values, lower, upper)
 
 
@@ -154,7 +174,7 @@ class LargestMean:
 
     Attributes:
         p_value: Of all means being 0 or below; valid whichever is looked at.
-        statistic: Largest mean in units of its standard error.
+        statistic: Largest mean in units of its standard error; infinite, or 0, where none varies.
         index: Which number that is.
         lower: Simultaneous lower bound on the largest mean, at `confidence`.
         confidence: Level of `lower`.
@@ -173,23 +193,30 @@ def largest_mean(
     """Test by a Gaussian multiplier bootstrap whether any column has a mean above zero.
 
     p = (1 + #{max_k Z_bk ≥ max_k t_k}) / (B + 1) with t_k = mean_k / se_k and
-    Z_bk = Σ_i e_bi (x_ik − mean_k) / (n se_k), e standard normal.
+    Z_bk = Σ_i e_bi (x_ik − mean_k) / (n se_k), e standard normal. Where no column varies all n
+    units agree, and p is that of the sign test: 2^−n if they are above zero, 1 if not.
 
     Args:
-        values: (n, K) one row an independent unit, n ≥ 2. Columns that do not vary take no part.
+        values: (n, K) one row an independent unit, n ≥ 2. Columns that do not vary take no part
+            unless none does.
         resamples: B.
         seed: Of the multipliers.
         confidence: Level of the lower bound.
 
     Raises:
-        ValueError: There is one unit, or no column varies.
+        ValueError: There is one unit.
     """
     n = values.shape[0]
     mean = values.mean(axis=0)
-    error = values.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.zeros(mean.size)
+    if n < 2:
+        raise ValueError("one unit has no test: nothing says how much others differ from it")
+    error = values.std(axis=0, ddof=1) / np.sqrt(n)
     vary = np.flatnonzero(error > 1e-12 * np.maximum(1.0, np.abs(mean)))
     if not vary.size:
-        raise ValueError(f"{n} units on which none of {mean.size} numbers varies have no test")
+        most = float(mean.max())
+        statistic = math.copysign(math.inf, most) if most else 0.0
+        p_value = 0.5**n if most > 0 else 1.0
+        return LargestMean(p_value, statistic, int(mean.argmax()), most, confidence)
     t = mean[vary] / error[vary]
     scaled = (values[:, vary] - mean[vary]) / (n * error[vary])
     draws = np.sort(_multiplied(scaled, resamples, seed).max(axis=1))

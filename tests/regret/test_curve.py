@@ -227,3 +227,19 @@ def test_wrong_kl_is_refused(kls, error, said):
     """No KL, and KL that is not above 0."""
     with pytest.raises(error, match=said):
         tilted_curve(world(0, 40, 8), kls)
+
+
+def test_a_proxy_that_is_golden_has_bands_and_no_peak():
+    """Where all 30 prompts are alike nothing falls, and a share of .19 could still be lost."""
+    rows = np.tile(np.arange(32.0), (30, 1))
+    pool = Rewards.from_arrays(rows, rows)
+    found = best_of_n_curve(pool, resamples=200)
+    tilted = tilted_curve(pool, [0.1], resamples=200).points[0]
+
+    assert found.past_peak.p_value == 1.0
+    assert found.drop.values[1:] == pytest.approx(0)
+    assert found.drop.lower[1:] == pytest.approx(0)
+    assert found.drop.upper[1:] == pytest.approx(0.19, abs=0.001)
+    assert found.ndr.lower[1:] == pytest.approx(0.81, abs=0.001)
+    assert tilted.lower == pytest.approx(0.81, abs=0.001)
+    json.dumps(found.as_dict(), allow_nan=False)

@@ -148,8 +148,36 @@ def test_mean_test_has_its_size_and_its_power():
     assert all(found.lower <= 0.5 + 0.3 for found in power)
 
 
-@pytest.mark.parametrize("values", [np.ones((1, 3)), np.ones((5, 3))])
-def test_mean_test_without_variation_is_refused(values):
-    """One unit, or numbers that do not vary, have no standard error."""
-    with pytest.raises(ValueError, match="none of 3 numbers varies"):
-        largest_mean(values, resamples=10, seed=0)
+@pytest.mark.parametrize(
+    ("mean", "p_value", "index"),
+    [([0.0, 0.0], 1.0, 0), ([-1.0, -2.0], 1.0, 0), ([-1.0, 3.0], 2**-5, 1)],
+)
+def test_mean_test_of_units_that_agree_is_the_sign_test(mean, p_value, index):
+    """Five units of one value: 2^−5 where it is above 0, and nothing where it is not."""
+    found = largest_mean(np.tile(mean, (5, 1)), resamples=10, seed=0)
+
+    assert (found.p_value, found.index, found.lower) == (p_value, index, max(mean))
+
+
+def test_mean_test_of_one_unit_is_refused():
+    """One unit has no standard error."""
+    with pytest.raises(ValueError, match="one unit has no test"):
+        largest_mean(np.ones((1, 3)), resamples=10, seed=0)
+
+
+def test_a_band_allows_for_units_that_were_not_seen():
+    """A number that no resample changes has the rule of three, 9.5 % of 30 units.
+
+    That is so if it is told what units can have. Others keep their band; undefined stays undefined.
+    """
+    rng = np.random.default_rng(0)
+    values = np.array([0.0, 0.5, np.nan])
+    draws = values + np.array([0.0, 0.1, 0.0]) * rng.standard_normal((500, 1))
+    told = band(values, draws, 0.95, attainable=(0.0, 2.0), units=30)
+    untold = band(values, draws, 0.95)
+
+    assert told.upper[0] == pytest.approx(2 * 0.0950, abs=1e-4)
+    assert told.lower[0] == 0.0
+    assert (untold.lower[0], untold.upper[0]) == (0.0, 0.0)
+    assert (told.lower[1], told.upper[1]) == (untold.lower[1], untold.upper[1])
+    assert np.isnan([told.lower[2], told.upper[2]]).all()
