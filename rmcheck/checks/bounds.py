@@ -13,7 +13,7 @@ from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.rewards import Floats
 from rmcheck.stats.absolute_sum import absolute_sum
-from rmcheck.stats.bootstrap import Distribution, Statistic
+from rmcheck.stats.bootstrap import Distribution, Exact, Statistic
 from rmcheck.stats.conformal import Hull
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
@@ -97,6 +97,16 @@ def defined_value(metric: Metric, totals: Floats, units: int, *, flat: bool) -> 
     return value
 
 
+def flat_concerns(metric: Metric, *, flat: bool) -> tuple[str, ...]:
+    """That the model is constant (`flat`), where the metric does not tell it from a good one."""
+    if not flat or metric.tells_direction or metric.exact:
+        return ()
+    return (
+        f"the model gives all responses of a prompt one reward, on every prompt, and {metric.name} "
+        "cannot tell that from a good model",
+    )
+
+
 def drop_sign(metric: Metric) -> float:
     """Sign of candidate minus baseline with which a drop is positive when the candidate is worse.
 
@@ -168,6 +178,7 @@ def distribution(
     resampled: Callable[[bool], Distribution],
     *,
     dissent: Dissent | None,
+    reach: tuple[float, float],
     units: int,
     seed: int,
 ) -> Distribution:
@@ -180,6 +191,7 @@ def distribution(
         resampled: Ordinary resampling, for what is neither a maximum nor a sum of absolute values;
             takes whether the statistic is smooth.
         dissent: Units that may not have been seen, where no error seen is not no error.
+        reach: See `rmcheck.stats.bootstrap.resample`.
         units: Number of independent units.
         seed: Of the resampling.
     """
@@ -190,13 +202,35 @@ def distribution(
         return Hull((one_more(statistic, totals, drawn, dissent.one_more, seed=seed), rare))
     parts, parts_drawn = statistic.parts(totals), statistic.parts(drawn)
     if parts is not None and parts_drawn is not None:
-        found = largest(parts, parts_drawn, between=isinstance(statistic, Difference))
-        if (found.errors > 0).any():
-            return found
+        return _largest(statistic, parts, parts_drawn, resampled, reach=reach, units=units)
     terms, terms_drawn = statistic.terms(totals), statistic.terms(drawn)
     if terms is not None and terms_drawn is not None and (sum_ := absolute_sum(terms, terms_drawn)):
         return sum_
     return resampled(not isinstance(statistic, Difference) or statistic.smooth(totals))
+
+
+def _largest(
+    statistic: Statistic,
+    parts: Floats,
+    drawn: Floats,
+    resampled: Callable[[bool], Distribution],
+    *,
+    reach: tuple[float, float],
+    units: int,
+) -> Distribution:
+    """Of a largest part, whose bounds pay for having chosen it.
+
+    A part that does not vary is the least that the value can be, such as golden's fall since n from
+    that n on. Where it is the largest, what could have been missed is allowed for.
+    """
+    paired = isinstance(statistic, Difference)
+    found = largest(parts, drawn, between=paired)
+    if not (found.errors > 0).any():
+        return resampled(True)
+    chosen = int(np.argmax(parts))
+    if paired or found.errors[chosen] > 0:
+        return found
+    return Hull((found, Exact(float(parts[chosen]), *reach, units)))
 
 
 def estimated(

@@ -16,6 +16,7 @@ from rmcheck.checks.bounds import (
     drop_reach,
     drop_sign,
     estimated,
+    flat_concerns,
     reach,
 )
 from rmcheck.metrics.metric import Metric, per_prompt_sums
@@ -181,7 +182,11 @@ def pending(
         studentised=fitted.studentised,
         reach=reach(fitted, value, flat=flat),
         dissent=dissent(fitted, Seen.of(rows), flat=flat),
-        concerns=(*left_out.concerns(fitted), *fitted.concerns(rows)),
+        concerns=(
+            *flat_concerns(fitted, flat=flat),
+            *left_out.concerns(fitted),
+            *fitted.concerns(rows),
+        ),
         left_out=left_out,
         facts=fitted.facts(totals),
         note=fitted.note,
@@ -308,6 +313,7 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
         totals,
         resampled,
         dissent=value.dissent,
+        reach=value.reach,
         units=len(value.sums),
         seed=weights.seed,
     )

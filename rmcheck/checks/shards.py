@@ -22,6 +22,7 @@ from rmcheck.checks.bounds import (
     drop_reach,
     drop_sign,
     estimated,
+    flat_concerns,
     reach,
 )
 from rmcheck.checks.measurement import Measurement, Sampling
@@ -200,7 +201,7 @@ def _concerns(metric: Metric, found: MetricTotals) -> tuple[str, ...]:
     pool, and a mean as far from zero in standard errors as its units have.
     """
     total, n = found.totals[0], found.units
-    concerns = found.left_out.concerns(metric)
+    concerns = flat_concerns(metric, flat=found.flat) + found.left_out.concerns(metric)
     if n > 1:
         variance = np.maximum(found.squares - total**2 / n, 0.0) * n / (n - 1)
         half = np.sqrt(variance) / 2
@@ -238,5 +239,12 @@ def _distribution(
         )
 
     return distribution(
-        statistic, center, drawn, resampled, dissent=unseen, units=found.units, seed=seed
+        statistic,
+        center,
+        drawn,
+        resampled,
+        dissent=unseen,
+        reach=reach,
+        units=found.units,
+        seed=seed,
     )

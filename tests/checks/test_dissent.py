@@ -25,6 +25,7 @@ RATIOS = [
     ("mrr", {"normalized": True}),
     ("ndcg", {"normalized": True}),
     ("one_vs_many_accuracy", {"normalized": True}),
+    ("drop_from_peak", {}),
 ]
 
 

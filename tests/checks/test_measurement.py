@@ -5,6 +5,7 @@ import pytest
 
 from rmcheck import BoundMetric, Rewards, Sampling, make_metric, measure, measure_drop
 from rmcheck.checks.measurement import measured, pending
+from rmcheck.checks.verdict import Criterion, decide
 from rmcheck.errors import BaselineError, UndefinedMetricError, UsageError
 
 SAMPLING = Sampling(resamples=1000)
@@ -212,3 +213,16 @@ def test_a_drop_of_calibration_error_is_bounded_by_percentiles(prompts):
         held.append((found.lower <= 0, found.upper >= 0))
 
     assert (np.mean(held, axis=0) >= 0.93).all()
+
+
+@pytest.mark.parametrize("name", ["ece", "drop_from_peak", "tail_excess"])
+def test_a_constant_model_is_not_decided_on_by_what_it_cannot_fail(name):
+    """Its calibration error and its fall from a peak are 0, which says nothing good of it."""
+    golden = np.random.default_rng(0).normal(size=(40, 8))
+    rewards = Rewards.from_arrays(np.zeros_like(golden), golden)
+    metric = make_metric(name, **({"n": 4} if name == "tail_excess" else {}))
+    found = measure(metric, rewards, sampling=Sampling(resamples=200))
+    [verdict] = decide([Criterion("at_most", 0.5)], [found])
+
+    assert verdict.outcome == "inconclusive"
+    assert f"{name} cannot tell that from a good model" in verdict.reason

@@ -7,6 +7,13 @@ import xml.etree.ElementTree as ET
 import pytest
 
 CHECKS = 6
+BLIND = """\
+rmcheck: 1
+directionless: true
+inconclusive: warn
+pool: {path: pool.jsonl}
+checks:
+"""
 
 
 def test_a_perfect_model_passes_every_check(gate_both_ways):
@@ -32,6 +39,17 @@ def test_every_faulty_model_fails_the_build(gate, fault):
 
     assert result.ret == 1
     assert result.parseoutcomes()["failed"] >= 1
+
+
+def test_a_constant_model_does_not_pass_a_suite_of_calibration_alone(gate, bench):
+    """`directionless: true` takes the suite, `inconclusive: warn` the doubt; neither takes this."""
+    text = "  - {name: calibration, metric: ece, at_most: 0.1}\n"
+    bench.path.joinpath("demo.yaml").write_text(f"{BLIND}{text}")
+    result = gate(model="fake:constant", baseline=None)
+
+    assert result.ret == 1
+    assert result.parseoutcomes() == {"failed": 1}
+    result.stdout.fnmatch_lines(["*the model gives all responses of a prompt one reward*"])
 
 
 def test_a_model_that_gives_nan_is_an_error_of_every_check(gate_both_ways):
