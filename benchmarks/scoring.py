@@ -38,7 +38,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import distributions
@@ -408,9 +408,6 @@ def torch_allocates(_: Race) -> Iterator[None]:
 ABLATIONS: dict[str, Callable[[Race], AbstractContextManager[Any]]] = {
     "rmcheck, memory given back": torch_allocates,
     "rmcheck, linears as torch": Race.plain,
-    "rmcheck, products by MKL": lambda _: patch.object(
-        shared_prefix, "float32_by_onednn", nullcontext
-    ),
     "rmcheck, last layer whole": lambda race: patch.object(
         race.model.scorer._packed_body, "_last", None
     ),

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmcheck.models.cpu import float32_by_onednn
 from rmcheck.models.last_layer import Asked, Queries, last_layer
 from rmcheck.models.packing import Packed, Segment
 from rmcheck.models.shared_context import SharedContext
@@ -101,10 +100,8 @@ class PackedBody:
             for array in (packed.ids, packed.positions, packed.read_at, read)
         )
         last = self._last
-        # Not where rows are padded: the attention kernel is slower with it.
-        products = float32_by_onednn() if self._device.type == "cpu" else nullcontext()
         spared = last.computed_at(read_once, len(ids)) if last else nullcontext()
-        with self._our_attention(), products, spared:
+        with self._our_attention(), spared:
             states: Tensor = self._body(
                 input_ids=ids[None],
                 position_ids=positions[None],

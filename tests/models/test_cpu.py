@@ -4,13 +4,11 @@ import platform
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 import torch
 
 from rmcheck.models import cpu
 from rmcheck.models.cpu import (
-    float32_by_onednn,
     keep_freed_memory,
     lay_out_linears,
     release_freed_memory,
@@ -22,71 +20,9 @@ IS_GLIBC = platform.libc_ver()[0] == "glibc"
 @pytest.fixture(autouse=True)
 def measured_anew():
     """Nothing remembered from another test, before or after."""
-    measured = (cpu._is_exact, cpu._computes_linears)
-    for one in measured:
-        one.cache_clear()
+    cpu._computes_linears.cache_clear()
     yield
-    for one in measured:
-        one.cache_clear()
-
-
-def product(rows=64):
-    """A product and the same in float64."""
-    random = torch.Generator().manual_seed(1)
-    left, right = torch.randn(rows, 300, generator=random), torch.randn(300, 200, generator=random)
-    return left @ right, left.double() @ right.double()
-
-
-def test_products_stay_float32_on_this_machine():
-    """Inside, a product is as exact as float32 is, whatever this processor can do."""
-    with float32_by_onednn():
-        found, exact = product()
-
-    assert float((found - exact).abs().max()) < 1e-3
-
-
-def test_the_setting_is_as_it_was_afterwards():
-    """Also when what runs inside fails; and the precision that users read is untouched."""
-    before = torch.backends.mkldnn.matmul.fp32_precision
-
-    with pytest.raises(KeyError), float32_by_onednn():
-        raise KeyError("stop")
-
-    assert torch.backends.mkldnn.matmul.fp32_precision == before
-    assert torch.get_float32_matmul_precision() == "highest"
-
-
-@pytest.mark.parametrize("error", [1e-1, 1e-6])
-def test_a_processor_that_rounds_to_bfloat16_is_left_with_torch_s_own_products(monkeypatch, error):
-    """The choice is made by a measurement: products off as bfloat16's are refused."""
-    matmul = torch.backends.mkldnn.matmul
-    exact = torch.nn.functional.linear
-
-    def rounding(left, right):
-        found = exact(left, right)
-        return found + error if matmul.fp32_precision == "bf16" else found
-
-    monkeypatch.setattr(torch.nn.functional, "linear", rounding)
-    before = matmul.fp32_precision
-    with float32_by_onednn():
-        inside = matmul.fp32_precision
-
-    assert (inside == "bf16") == (error < 1e-3 and torch.backends.mkldnn.is_available())
-    assert matmul.fp32_precision == before
-
-
-@pytest.mark.parametrize("missing", ["matmul", "onednn"])
-def test_a_torch_without_the_choice_is_left_alone(monkeypatch, missing):
-    """An older torch, or one that was built without oneDNN, computes as it always does."""
-    if missing == "matmul":
-        monkeypatch.setattr(torch.backends.mkldnn, "matmul", object(), raising=False)
-    else:
-        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-
-    with float32_by_onednn():
-        found, exact = product()
-
-    np.testing.assert_allclose(found, exact, atol=1e-3)
+    cpu._computes_linears.cache_clear()
 
 
 KEEPS = """
