@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rmcheck.checks.shards import measure_shards, measure_totals
     from rmcheck.errors import RmcheckError
     from rmcheck.metrics.metric import Metric, PromptMeanMetric
-    from rmcheck.metrics.registry import make_metric, metric_names, register
+    from rmcheck.metrics.registration import register
+    from rmcheck.metrics.registry import make_metric, metric_names
     from rmcheck.metrics.rewards import Rewards
     from rmcheck.models.model import RewardModel, Sample
     from rmcheck.models.registry import open_model
@@ -50,7 +51,7 @@ _HOMES = {
     "metric_names": "rmcheck.metrics.registry",
     "open_model": "rmcheck.models.registry",
     "read_pool": "rmcheck.pool.reading",
-    "register": "rmcheck.metrics.registry",
+    "register": "rmcheck.metrics.registration",
     "shard_totals": "rmcheck.checks.shard_totals",
 }
 

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,10 @@ MAY_IMPORT = {room: set(ROOMS[:i]) for i, room in enumerate(ROOMS)}
 # Public names are gathered at the door, lazily; the door itself belongs to no room.
 DOOR = "__init__"
 ONLY_IN_PLUGIN = {"pytest", "_pytest", "pluggy"}
+# A module or a class of it, as tables of lazy imports name them.
+NAMED = re.compile(r"rmcheck(?:\.\w+)+(?::\w+)?")
+# Names in strings that point down the list, each waiting for its room.
+POINTS_DOWN = {("metrics", "regret")}  # the predictors of regret are metrics, and live elsewhere
 # stats is arrays in, estimate out: it has never heard of rewards.
 BOTTOM = {"stats": {"numpy", "scipy", "threadpoolctl"}}
 
@@ -61,6 +66,52 @@ def imported_names(path: Path) -> list[tuple[int, str]]:
             assert node.level == 0, f"{path}:{node.lineno}: relative import hides its room"
             found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
     return found
+
+
+def named_modules(path: Path) -> list[tuple[int, str]]:
+    """(line, dotted name) of what a string names to be imported later."""
+    return [
+        (node.lineno, node.value.partition(":")[0])
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and NAMED.fullmatch(node.value)
+    ]
+
+
+def dotted(path: Path, package: Path) -> str:
+    """A file's name as an import writes it."""
+    parts = path.relative_to(package.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == DOOR else parts)
+
+
+def circles(package: Path) -> list[list[str]]:
+    """Modules that import each other: at the top, inside functions, for types, or by string."""
+    files = {dotted(path, package): path for path in package.rglob("*.py")}
+    imports: dict[str, set[str]] = {}
+    for module, path in files.items():
+        names = [name for _, name in imported_names(path) + named_modules(path)]
+        # `from a.b import c` imports the module a.b.c, or c of the module a.b.
+        found = {n if n in files else n.rpartition(".")[0] for n in names}
+        imports[module] = (found & files.keys()) - {module}
+    reached = {module: reachable(imports, module) for module in imports}
+    joined = {
+        tuple(sorted(other for other in near if module in reached[other]))
+        for module, near in reached.items()
+        if module in near
+    }
+    return [list(circle) for circle in sorted(joined)]
+
+
+def reachable(imports: dict[str, set[str]], module: str) -> set[str]:
+    """All modules that importing one leads to."""
+    seen: set[str] = set()
+    waiting = [module]
+    while waiting:
+        new = imports[waiting.pop()] - seen
+        seen |= new
+        waiting += new
+    return seen
 
 
 def test_the_table_names_every_room_that_exists():
@@ -91,6 +142,46 @@ def test_imports_only_point_up_the_list(path):
             assert room == "pytest_plugin", f"{path}:{line}: only pytest_plugin imports {parts[0]}"
         if room in BOTTOM and parts[0] not in sys.stdlib_module_names:
             assert parts[0] in BOTTOM[room] | {"rmcheck"}, f"{path}:{line}: {room} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_names_in_strings_only_point_up_the_list(path):
+    """What a module imports by its name in a table obeys the same list."""
+    room = room_of(path)
+    if room == DOOR:
+        return
+    for line, name in named_modules(path):
+        other = name.split(".")[1]
+        if other in ROOMS and (room, other) not in POINTS_DOWN:
+            assert other == room or other in MAY_IMPORT[room], (
+                f"{path}:{line}: {room} must not name {other}"
+            )
+
+
+def test_no_modules_import_each_other():
+    """No circle in the package: imports at the top, in functions, for types and by string."""
+    assert circles(PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("from rmcheck.b import x", "import rmcheck.a"),
+        ("from rmcheck import b", "def f():\n    from rmcheck.a import y"),
+        ("from rmcheck.b import x", "if TYPE_CHECKING:\n    from rmcheck.a import Y"),
+        ("TABLE = {'b': 'rmcheck.b:X'}", "from rmcheck.a import y"),
+        ("SHIPPED = ('rmcheck.b',)", "from rmcheck.a import y"),
+    ],
+    ids=["at the top", "in a function", "for types", "by a class's name", "by a module's name"],
+)
+def test_a_circle_is_found_however_it_is_written(first, second, tmp_path):
+    """Two modules that import each other are named, and a third beside them is not."""
+    package = tmp_path / "rmcheck"
+    package.mkdir()
+    for name, text in {"__init__": "", "a": first, "b": second, "c": "import rmcheck.a"}.items():
+        (package / f"{name}.py").write_text(f"{text}\n", encoding="utf-8")
+
+    assert circles(package) == [["rmcheck.a", "rmcheck.b"]]
 
 
 @pytest.mark.parametrize("module", ["rmcheck", "rmcheck.pytest_plugin"])

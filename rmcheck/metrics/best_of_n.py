@@ -20,7 +20,7 @@ from rmcheck.metrics.metric import (
     ratio_gradient,
 )
 from rmcheck.metrics.ranks import constant, order
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats
 from rmcheck.metrics.settings import require_number, require_whole_number
 from rmcheck.stats.unseen import Seen, Unseen

@@ -12,7 +12,7 @@ from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Invariance, Metric, per_prompt_sums, ratio
 from rmcheck.metrics.pairs import PairChunk, pair_chunks, pair_limit
 from rmcheck.metrics.pairwise import ORDER_ONLY
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.metrics.settings import require_choice, require_whole_number
 

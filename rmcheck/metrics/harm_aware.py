@@ -6,7 +6,7 @@ import numpy as np
 
 from rmcheck.metrics.metric import Invariance
 from rmcheck.metrics.pairwise import Accuracy, pair_counts_among
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats
 
 # The prompt's mean reward decides which mistakes count, so that the proxy's shape matters.

@@ -6,7 +6,7 @@ import numpy as np
 
 from rmcheck.metrics.metric import ColumnMetric
 from rmcheck.metrics.moments import within_moments
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Block, Floats
 
 LENGTH = "length"

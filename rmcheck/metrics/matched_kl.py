@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.best_of_n import golden_gain_concerns
 from rmcheck.metrics.metric import Invariance, Metric, ratio
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.metrics.settings import require_number
 from rmcheck.metrics.tilting import GAIN_SLOPE, OWN_GAIN, Tilt, require_positive, tilt_sums

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rmcheck.metrics.metric import Invariance, PromptMeanMetric, ratio
 from rmcheck.metrics.ranks import order, tie_bounds
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Ints
 from rmcheck.metrics.settings import require_choice
 

@@ -7,7 +7,7 @@ import numpy as np
 from rmcheck.errors import UsageError
 from rmcheck.metrics.pairwise import ORDER_ONLY, Accuracy, pair_counts_among
 from rmcheck.metrics.ranks import order
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Ints
 from rmcheck.metrics.settings import require_whole_number
 

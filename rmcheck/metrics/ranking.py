@@ -8,7 +8,7 @@ from rmcheck.metrics.metric import Invariance, PromptMeanMetric, ratio
 from rmcheck.metrics.normalizable import NormalizableMetric
 from rmcheck.metrics.pairwise import ORDER_ONLY, pair_counts
 from rmcheck.metrics.ranks import average_ranks, constant, order
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats
 
 LINEAR: frozenset[Invariance] = frozenset(

@@ -1,6 +1,6 @@
 """Every metric by name.
 
-A metric is registered with its class; suites, fixtures, markers, the JSON Schema, the
+A metric is registered with its class (`register`); suites, fixtures, markers, the JSON Schema, the
 documentation test and the law battery all read this one table, so a metric cannot be half there.
 Other packages add theirs through the entry point group `rmcheck.metrics`.
 """
@@ -9,10 +9,11 @@ import functools
 import importlib
 from dataclasses import MISSING, fields
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from typing import Any
 
 from rmcheck.errors import UsageError, near_miss
 from rmcheck.metrics.metric import Metric
+from rmcheck.metrics.registration import METRICS, register
 
 # Modules that register the metrics of rmcheck. They are named, not imported, because some stand in
 # rooms below this one.
@@ -36,22 +37,11 @@ SHIPPED = (
     "rmcheck.regret.predicted_regret",
 )
 
-_METRICS: dict[str, type[Metric]] = {}
-M = TypeVar("M", bound=type[Metric])
-
-
-def register(cls: M) -> M:
-    """Class decorator that makes a metric known by its `name`."""
-    if cls.name in _METRICS and _METRICS[cls.name] is not cls:
-        raise UsageError(f"two metrics are named {cls.name!r}: {_METRICS[cls.name]} and {cls}")
-    _METRICS[cls.name] = cls
-    return cls
-
 
 def metric_names() -> tuple[str, ...]:
     """Names of all metrics, in order of registration."""
     _load_all()
-    return tuple(_METRICS)
+    return tuple(METRICS)
 
 
 def metric_class(name: str) -> type[Metric]:
@@ -61,10 +51,10 @@ def metric_class(name: str) -> type[Metric]:
         UsageError: No metric has this name; near misses are named.
     """
     _load_all()
-    if name not in _METRICS:
-        hint = near_miss(name, _METRICS)
-        raise UsageError(f"unknown metric {name!r}.{hint} Metrics: {', '.join(sorted(_METRICS))}.")
-    return _METRICS[name]
+    if name not in METRICS:
+        hint = near_miss(name, METRICS)
+        raise UsageError(f"unknown metric {name!r}.{hint} Metrics: {', '.join(sorted(METRICS))}.")
+    return METRICS[name]
 
 
 def make_metric(name: str, **settings: Any) -> Metric:
@@ -97,5 +87,5 @@ def _load_all() -> None:
     for module in SHIPPED:
         importlib.import_module(module)
     for entry in entry_points(group="rmcheck.metrics"):
-        if entry.name not in _METRICS:
+        if entry.name not in METRICS:
             register(entry.load())

@@ -12,7 +12,7 @@ import numpy as np
 
 from rmcheck.metrics.metric import ColumnMetric, Invariance, ratio
 from rmcheck.metrics.moments import within_moments
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Block, Floats
 
 # Below this the correction more than halves the distance to 0 and rests on noise.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric, RatioMetric
 from rmcheck.metrics.parity import ROUNDING, flipped_pairs, map_between, map_sentence
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.metrics.settings import require_number
 

@@ -11,7 +11,7 @@ import numpy as np
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.best_of_n import NDR, SELECTION, golden_gain_concerns
 from rmcheck.metrics.metric import Metric
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.metrics.settings import require_whole_number
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import NO_GOLDEN, Metric
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Rewards
 
 # A prompt whose rewards vary by less than this share of the pool's variance teaches nothing.

@@ -8,7 +8,7 @@ from rmcheck.metrics.metric import ratio
 from rmcheck.metrics.normalizable import NormalizableMetric
 from rmcheck.metrics.pairwise import ORDER_ONLY
 from rmcheck.metrics.ranks import Order, order, tie_bounds
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Ints
 
 

@@ -8,20 +8,21 @@ Here stand the page and the checks that several kinds of model share.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ConformanceError, ScoringError
+from rmcheck.models.checkpoint_settings import Dtype, PrefixRule
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.torch_engine import brief
 
 if TYPE_CHECKING:
     from rmcheck.models.checkpoint import Checkpoint
-    from rmcheck.models.checkpoint_model import CheckpointModel
     from rmcheck.models.tokenization import ConversationTokenizer
 
+TokenizerT = TypeVar("TokenizerT", bound="ConversationTokenizer", covariant=True)
 Floats = NDArray[np.float64]
 Status = Literal["pass", "fail", "note"]
 # Enough lengths to see padding, few enough to cost one batch.
@@ -143,19 +144,41 @@ def spread_of_lengths(encoded: Sequence[Encoded], most: int = MOST_SAMPLES) -> t
     return tuple(different[i] for i in at)
 
 
-class Provable(Protocol):
-    """What is asked of every model that reads token ids made here."""
-
-    spec: str
+class Provable(Protocol[TokenizerT]):
+    """What a proof asks of every model that reads token ids made here."""
 
     @property
-    def tokenizer(self) -> "ConversationTokenizer":
+    def spec(self) -> str:
+        """The model as the user named it."""
+        ...
+
+    @property
+    def tokenizer(self) -> TokenizerT:
         """The loaded tokenizer."""
         ...
 
     @property
     def template_source(self) -> str:
         """Where the chat template comes from."""
+        ...
+
+    @property
+    def max_length(self) -> int | None:
+        """Most tokens of a conversation."""
+        ...
+
+
+class ProvableCheckpoint(Provable[TokenizerT], Protocol[TokenizerT]):
+    """What a proof asks of a model in this process."""
+
+    @property
+    def dtype(self) -> Dtype:
+        """Type of weights and activations."""
+        ...
+
+    @property
+    def prefix(self) -> PrefixRule:
+        """The `prefix` setting."""
         ...
 
 
@@ -171,7 +194,9 @@ class Proof(ABC):
         MemoryError: A sample does not fit.
     """
 
-    def __init__(self, model: Provable, encoded: Sequence[Encoded]) -> None:
+    def __init__(
+        self, model: "Provable[ConversationTokenizer]", encoded: Sequence[Encoded]
+    ) -> None:
         self._model = model
         self._samples: Sequence[Encoded] = spread_of_lengths(encoded)
         if not self._samples:
@@ -222,7 +247,7 @@ class CheckpointProof(Proof):
 
     # What is cut where a conversation is too long.
     cut_texts: ClassVar[str] = "samples"
-    _model: "CheckpointModel[Any]"
+    _model: "ProvableCheckpoint[ConversationTokenizer]"
     _tolerance: float
 
     def length(self) -> ConformanceItem:

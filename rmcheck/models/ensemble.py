@@ -11,7 +11,6 @@ from rmcheck.metrics.ensemble import DISAGREEMENT
 from rmcheck.models.ensemble_file import Member, read_ensemble_file
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.model import Combined, Encoded, RewardModel, Sample
-from rmcheck.models.registry import open_model
 from rmcheck.models.spec import ModelSpec, Setting, check_settings
 from rmcheck.models.trust import trusting
 
@@ -267,7 +266,7 @@ def _opened(listed: Sequence[Member], spec: ModelSpec) -> list[RewardModel]:
             # A file that the user named is the user's word about code, and not about the key.
             with trusting(spec.given):
                 opened.append(
-                    open_model(member.spec, base=spec.base, given=spec.given and member.given)
+                    spec.open(member.spec, base=spec.base, given=spec.given and member.given)
                 )
         except (UsageError, ModelError) as error:
             errors.append(error)

@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import ClassVar, Self, cast
 from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import (
-    ConformanceError,
     PartialScoringError,
     ScoringError,
     UnknownModelError,
     UsageError,
-    near_miss,
 )
 from rmcheck.models import checkpoint_settings as known
 from rmcheck.models.checkpoint import Checkpoint
@@ -28,14 +26,15 @@ from rmcheck.models.checkpoint_tokenizer import (
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong, named_prompts
 from rmcheck.models.servers.address import address, api_key
-from rmcheck.models.servers.asking import Outcome, ask, complaint
+from rmcheck.models.servers.asking import complaint
 from rmcheck.models.servers.client import Client, Patience, UnreachableError
 from rmcheck.models.servers.families import FAMILY_NAMES, identified
 from rmcheck.models.servers.proof import ServerProof
-from rmcheck.models.servers.server import Input, Server
+from rmcheck.models.servers.scorer import ServerScorer
+from rmcheck.models.servers.server import Server
 from rmcheck.models.servers.wording import Wording
 from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
-from rmcheck.models.tokenization import ConversationTokenizer, EosRule, pair_texts
+from rmcheck.models.tokenization import ConversationTokenizer, EosRule
 
 
 class HttpRewardModel(RewardModel):
@@ -92,9 +91,8 @@ class HttpRewardModel(RewardModel):
         self.max_length = self._max_length()
         self.kept = bool(self._set["version"])
         self.fingerprint = self._fingerprint()
-        self._plain: Any = None
         self._tokenizer: ConversationTokenizer | None = None
-        self._wording: Wording | None = None
+        self._scorer: ServerScorer | None = None
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -129,14 +127,14 @@ class HttpRewardModel(RewardModel):
         }
 
     @property
-    def client(self) -> Client:
-        """The server's address, with what is sent along."""
-        return self._client
-
-    @property
     def head(self) -> str:
         """Name or index of the logit that is the reward; empty where there is one logit only."""
         return self._set["head"]
+
+    @property
+    def scorer(self) -> ServerScorer:
+        """The server with the loaded tokenizer."""
+        return loaded(self._scorer, self.spec)
 
     @property
     def template_source(self) -> str:
@@ -157,15 +155,24 @@ class HttpRewardModel(RewardModel):
         """
         if self._tokenizer is not None:
             return
-        self._plain = load_tokenizer(self._checkpoint)
+        plain = load_tokenizer(self._checkpoint)
         self._tokenizer = ConversationTokenizer(
-            self._plain,
+            plain,
             template=self._template,
             eos=cast(EosRule, self._set["eos"]),
             max_length=self.max_length,
             type_ids=False,
         )
-        self._wording = Wording(self._plain)
+        self._scorer = ServerScorer(
+            self._spec,
+            self._client,
+            self.server,
+            plain,
+            Wording(plain),
+            self.head,
+            batch=self._number("batch"),
+            concurrency=self._number("concurrency"),
+        )
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
         """Token ids of each sample; see `ConversationTokenizer.encode`.
@@ -184,7 +191,14 @@ class HttpRewardModel(RewardModel):
 
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """Fill the conformance page; see `rmcheck.models.servers.proof`."""
-        self.conformance = ServerProof(self, encoded).proven().items
+        proof = ServerProof(
+            self,
+            self.scorer,
+            encoded,
+            version=self.description["version"],
+            takes_types=self.takes_types,
+        )
+        self.conformance = proof.proven().items
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
         """(len(batch),) raw logits.
@@ -194,8 +208,8 @@ class HttpRewardModel(RewardModel):
         """
         if not batch:
             return np.zeros(0)
-        outcome = self.asked(batch)
-        rewards = {place: self.reward(logits) for place, logits in outcome.logits.items()}
+        outcome = self.scorer.asked(batch)
+        rewards = {place: self.scorer.reward(logits) for place, logits in outcome.logits.items()}
         if len(rewards) < len(batch):
             raise PartialScoringError(
                 complaint(self.spec, outcome, batch), rewards, goes_on=not outcome.stopped
@@ -205,75 +219,13 @@ class HttpRewardModel(RewardModel):
     def close(self) -> None:
         """Release the tokenizer and the connections; the model can be loaded again."""
         self._client.close()
-        self._plain = self._tokenizer = self._wording = None
-
-    def asked(
-        self,
-        batch: Sequence[Encoded],
-        *,
-        raw: bool = True,
-        size: int | None = None,
-        server: Server | None = None,
-    ) -> Outcome:
-        """What the server says about these samples.
-
-        Args:
-            batch: Any number.
-            raw: Raw logits; False asks for probabilities, where the server has that choice.
-            size: Texts in a request; None means the setting `batch`.
-            server: How to ask, where it is not the way that rewards come from.
-        """
-        most = self.server.identity.max_batch or self._number("batch")
-        return ask(
-            self._client,
-            server or self.server,
-            [self._input(item) for item in batch],
-            raw=raw,
-            size=size or min(most, self._number("batch")),
-            concurrency=self._number("concurrency"),
-        )
-
-    def reward(self, logits: Mapping[str, float]) -> float:
-        """The logit that is the reward.
-
-        Raises:
-            ConformanceError: There are several and none is named, or none has that name.
-        """
-        if not self.head and len(logits) == 1:
-            return next(iter(logits.values()))
-        if self.head in logits:
-            return logits[self.head]
-        names = ", ".join(logits)
-        if not self.head:
-            raise ConformanceError(
-                f"{self.spec}: the server gives {len(logits)} logits ({names}); say which one is "
-                f"the reward: {self._spec.with_setting('head', next(iter(logits)))!r}"
-            )
-        raise ConformanceError(
-            f"{self.spec}: no head {self.head!r}.{near_miss(self.head, logits)} Heads: {names}."
-        )
+        self._tokenizer = self._scorer = None
 
     @property
     def takes_types(self) -> bool | None:
         """Whether the model tells a pair's texts apart by type ids; None if nothing here says."""
         has_config = (self._checkpoint.path / "config.json").is_file()
         return self._checkpoint.takes_type_ids if has_config else None
-
-    def read_by_server(self, encoded: Encoded) -> list[int]:
-        """Token ids that a server which tokenises makes of its text, by the local tokenizer."""
-        if encoded_pair := self._input(encoded).pair:
-            ids: list[int] = self._plain(*encoded_pair)["input_ids"]
-            return ids
-        return self.server.read_as(self._input(encoded).text, self._plain)
-
-    def _input(self, encoded: Encoded) -> Input:
-        if self.server.pair:
-            (prompt,), (response,) = pair_texts([encoded.sample])
-            return Input(encoded.ids, pair=(prompt, response))
-        if self.server.takes == "ids":
-            return Input(encoded.ids)
-        assert self._wording is not None  # ids come from `encode`, which needs the tokenizer
-        return Input(encoded.ids, self._wording.text(encoded.ids))
 
     def _number(self, name: str) -> int:
         return whole_number(self._spec, name, self._set[name], least=1)

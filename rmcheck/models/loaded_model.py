@@ -49,6 +49,7 @@ class LoadedModel:
         attention: `auto`, `sdpa` or `eager`; `auto` is eager where attention is soft-capped.
 
     Attributes:
+        checkpoint: The folder that it was read from.
         device: What it runs on.
         attention: The attention that runs, as transformers names it.
         pad_id: Id of the padding token, if there is one.
@@ -75,6 +76,7 @@ class LoadedModel:
         device: str,
         attention: str = "auto",
     ) -> None:
+        self.checkpoint = checkpoint
         self.device = chosen_device(device)
         if self.device.type == "cpu":
             keep_freed_memory()

@@ -5,6 +5,7 @@ Other packages add a scheme through the entry point group `rmcheck.models`: the 
 the scheme and its object a `RewardModel` class with `settings` and `from_spec`.
 """
 
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -55,7 +56,7 @@ def open_model(spec: str, *, base: Path | None = None, given: bool = True) -> Re
     check_settings(parsed, cls.settings)
     require_trust(parsed)
     try:
-        model: RewardModel = cls.from_spec(parsed)
+        model: RewardModel = cls.from_spec(replace(parsed, open=open_model))
     except UnaskedError:
         model = UnaskedModel(spec)
     model.given = given

@@ -1,8 +1,9 @@
 """How a model is named: `scheme:location?setting=value&setting=value`."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from rmcheck.errors import UnknownModelError, UsageError, near_miss
@@ -36,6 +37,10 @@ class Setting:
         return f"{self.name}={'|'.join(self.values)}{default}"
 
 
+def _opens_nothing(spec: str, **_: object) -> None:
+    raise UsageError(f"{spec}: opened by nobody; a model that is made of others needs open_model")
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """A model as the user named it, taken apart.
@@ -48,6 +53,7 @@ class ModelSpec:
         base: Folder that relative paths are relative to.
         given: Whether the user named it, on the command line, in an ini file or in code; False
             where a suite, a judge or an ensemble file does.
+        open: `open_model`, for models that are made of others.
     """
 
     text: str
@@ -56,6 +62,7 @@ class ModelSpec:
     settings: Mapping[str, str]
     base: Path
     given: bool = True
+    open: Callable[..., Any] = field(default=_opens_nothing, compare=False, repr=False)
 
     @property
     def path(self) -> Path:

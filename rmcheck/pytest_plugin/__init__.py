@@ -6,7 +6,6 @@ imports nothing that pytest has not loaded already.
 
 import importlib
 import os
-from pathlib import Path
 
 import pytest
 
@@ -75,15 +74,3 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("rmcheck"):
                 item.add_marker(skip)
-
-
-def setting(config: pytest.Config, name: str) -> str | None:
-    """Value of a setting: the command line first, then the ini file."""
-    given = config.getoption(f"rmcheck_{name}")
-    return given if given is not None else (config.getini(f"rmcheck_{name}") or None)
-
-
-def ini_folder(config: pytest.Config, name: str) -> Path | None:
-    """Folder that the paths of a setting from the ini file start from; None for any other."""
-    typed = config.getoption(f"rmcheck_{name}") is not None
-    return None if typed or config.inipath is None else config.inipath.parent

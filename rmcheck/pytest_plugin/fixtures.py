@@ -18,9 +18,9 @@ from rmcheck.metrics.registry import metric_names
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.policies.registry import open_policy
 from rmcheck.policies.text_policy import TextPolicy
-from rmcheck.pytest_plugin import ini_folder, setting
 from rmcheck.pytest_plugin.items import CheckItem, runner_key
 from rmcheck.pytest_plugin.representation import plain_failure
+from rmcheck.pytest_plugin.settings import ini_folder, setting
 from rmcheck.runner.loaded import LoadedSuite
 from rmcheck.runner.runner import Runner
 from rmcheck.runner.scorer import Scorer

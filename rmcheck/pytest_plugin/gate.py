@@ -16,9 +16,10 @@ from rmcheck.metrics.registry import metric_names
 from rmcheck.models.fingerprint import known_digests, remember_digests
 from rmcheck.models.trust import trusting
 from rmcheck.parsing import ParsingError, user_path
-from rmcheck.pytest_plugin import fixtures, ini_folder, setting
+from rmcheck.pytest_plugin import fixtures
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
 from rmcheck.pytest_plugin.representation import BUG_SHOWN_BY, end_in_the_test, hides_bugs
+from rmcheck.pytest_plugin.settings import ini_folder, setting
 from rmcheck.pytest_plugin.training_item import only_logs
 from rmcheck.pytest_plugin.workers import announce_worker, stop_workers
 from rmcheck.reports.document import REPORT_NAME, report_data, write_json

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import SELECTION, BonDropRatio
 from rmcheck.metrics.metric import Invariance, Metric
-from rmcheck.metrics.registry import register
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.reliability import REPEAT
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.metrics.settings import require_choice, require_number, require_whole_number

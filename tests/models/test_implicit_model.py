@@ -171,7 +171,7 @@ def test_a_prompt_is_computed_once_by_each_model(pair, samples):
     model = loaded(pair, "?prefix=shared")
     encoded = model.encode(answers_to_two_prompts(samples))
     seen = []
-    for scorer in model.scorers:
+    for scorer in model.scorer.models:
         scorer._body.register_forward_pre_hook(
             lambda _, args, named: seen.append(tuple(named["input_ids"].shape)), with_kwargs=True
         )
@@ -224,7 +224,7 @@ def test_few_logits_at_once_change_nothing(pair, samples, way):
     model = loaded(pair)
     encoded = model.encode(samples)
     rows, marks = [e.ids for e in encoded], [e.type_ids for e in encoded]
-    found = getattr(model.scorers[0], way)
+    found = getattr(model.scorer.models[0], way)
 
     np.testing.assert_allclose(
         found(rows, marks, most_logits=1), found(rows, marks), rtol=0, atol=1e-4
@@ -236,7 +236,7 @@ def test_logits_are_made_at_response_tokens_only(pair, samples):
     model = loaded(pair)
     encoded = model.encode(samples)
     rows, marks = [e.ids for e in encoded], [e.type_ids for e in encoded]
-    scorer, seen = model.scorers[0], []
+    scorer, seen = model.scorer.models[0], []
     scorer._output.register_forward_hook(lambda m, i, o: seen.append(len(o)))
 
     scorer.log_probabilities(rows, marks, most_logits=10 * 320)
@@ -248,7 +248,7 @@ def test_logits_are_made_at_response_tokens_only(pair, samples):
 def test_closing_gives_the_memory_back(pair):
     """After close no weights of either model are alive."""
     model = loaded(pair)
-    alive = [weakref.ref(scorer._model) for scorer in model.scorers]
+    alive = [weakref.ref(scorer._model) for scorer in model.scorer.models]
 
     model.close()
     gc.collect()
@@ -303,7 +303,7 @@ def test_a_prompt_that_is_no_beginning_is_refused(pair, samples):
 def test_an_output_layer_that_is_not_all_is_seen(pair, samples):
     """Logits that a model's own forward scales fail the page (Granite, Cohere)."""
     model = loaded(pair)
-    model.scorers[1]._soft_cap = 0.5
+    model.scorer.models[1]._soft_cap = 0.5
 
     with pytest.raises(ConformanceError, match=r"fail  log_probabilities .*LlamaForCausalLM"):
         model.prove(model.encode(samples))

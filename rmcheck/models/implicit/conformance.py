@@ -1,27 +1,44 @@
 """What a policy and its reference must prove before their implicit rewards count."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmcheck.models.conformance import CheckpointProof, grafted, tolerated
-from rmcheck.models.model import ConformanceItem, Encoded
-
-if TYPE_CHECKING:
-    from rmcheck.models.implicit.model import ImplicitRewardModel
+from rmcheck.models.conformance import (
+    CheckpointProof,
+    Floats,
+    ProvableCheckpoint,
+    grafted,
+    tolerated,
+)
+from rmcheck.models.implicit.scorer import ImplicitScorer
+from rmcheck.models.model import ConformanceItem, Encoded, checked_rewards
+from rmcheck.models.tokenization import ConversationTokenizer
 
 
 class ImplicitProof(CheckpointProof):
-    """The checks, over one set of samples and the rewards they get one at a time."""
+    """The checks, over one set of samples and the rewards they get one at a time.
 
-    _model: "ImplicitRewardModel"
+    Args:
+        model: Loaded.
+        scorer: Its weights.
+        formula: The reward as a person writes it.
+        encoded: Samples of the run; at most 8 of different lengths are scored.
+    """
 
-    def __init__(self, model: "ImplicitRewardModel", encoded: Sequence[Encoded]) -> None:
+    def __init__(
+        self,
+        model: ProvableCheckpoint[ConversationTokenizer],
+        scorer: ImplicitScorer,
+        formula: str,
+        encoded: Sequence[Encoded],
+    ) -> None:
         super().__init__(model, encoded)
-        self._alone = np.concatenate([model.padded_rewards([sample]) for sample in self._samples])
+        self._scorer = scorer
+        self._formula = formula
+        self._alone = np.concatenate([self._padded([sample]) for sample in self._samples])
         # A reward's unit is beta nats, so a share of that is what a small spread may move.
-        self._tolerance = tolerated(model.dtype) * max(model.beta, float(self._alone.std()))
+        self._tolerance = tolerated(model.dtype) * max(scorer.beta, float(self._alone.std()))
 
     def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
         """In the order of the page."""
@@ -44,7 +61,7 @@ class ImplicitProof(CheckpointProof):
 
     def reward(self) -> ConformanceItem:
         """The formula."""
-        return ConformanceItem("reward", "note", self._model.formula)
+        return ConformanceItem("reward", "note", self._formula)
 
     def lm_head(self) -> ConformanceItem:
         """Loaded or tied, not random; loading has refused what is not."""
@@ -53,27 +70,26 @@ class ImplicitProof(CheckpointProof):
 
     def vocabulary(self) -> ConformanceItem:
         """Policy and reference give probabilities to the same tokens."""
-        policy, reference = (scorer.vocabulary_size for scorer in self._model.scorers)
+        policy, reference = (one.vocabulary_size for one in self._scorer.models)
         detail = f"same tokenizer entries; {policy} and {reference} probabilities a token"
         return ConformanceItem("vocabulary", "pass" if policy == reference else "fail", detail)
 
     def precision(self) -> ConformanceItem:
         """Type, device and quantisation."""
-        model = self._model
-        return self._precision(model.scorers[0].device, [model.policy, model.reference])
+        checkpoints = [one.checkpoint for one in self._scorer.models]
+        return self._precision(self._scorer.policy.device, checkpoints)
 
     def attention(self) -> ConformanceItem:
         """Which attention runs, and whether it drops soft-capping."""
-        model = self._model
-        for checkpoint, scorer in zip((model.policy, model.reference), model.scorers, strict=True):
-            if checkpoint.soft_caps_attention and scorer.attention != "eager":
+        for one in self._scorer.models:
+            if one.checkpoint.soft_caps_attention and one.attention != "eager":
                 return ConformanceItem(
                     "attention",
                     "fail",
-                    f"{checkpoint.path} soft-caps attention and {scorer.attention} leaves that "
+                    f"{one.checkpoint.path} soft-caps attention and {one.attention} leaves that "
                     "out; use attention=eager",
                 )
-        used = ", ".join(scorer.attention + scorer.rope.note for scorer in model.scorers)
+        used = ", ".join(one.attention + one.rope.note for one in self._scorer.models)
         return ConformanceItem("attention", "pass", used)
 
     def response_tokens(self) -> ConformanceItem:
@@ -114,13 +130,13 @@ class ImplicitProof(CheckpointProof):
         row, marks = shortest.ids, shortest.type_ids
         gaps = [
             abs(one.own_log_probability(row, marks) - one.log_probabilities([row], [marks])[0])
-            for one in self._model.scorers
+            for one in self._scorer.models
         ]
         share = tolerated(self._model.dtype)
         detail = f"{max(gaps):.2g} nats from the models' own forward"
         if max(gaps) <= share:
             return ConformanceItem("log_probabilities", "pass", detail)
-        named = (self._model.policy, self._model.reference)[int(np.argmax(gaps))].architecture
+        named = self._scorer.models[int(np.argmax(gaps))].checkpoint.architecture
         return ConformanceItem(
             "log_probabilities",
             "fail",
@@ -131,18 +147,19 @@ class ImplicitProof(CheckpointProof):
     def batch_invariance(self) -> ConformanceItem:
         """A batch of one against a batch of many."""
         at = self._batch()
-        change = np.abs(self._model.padded_rewards(self._samples[at]) - self._alone[at]).max()
+        change = np.abs(self._padded(self._samples[at]) - self._alone[at]).max()
         return self._invariance("rewards", float(change))
 
     def shared_prefix(self) -> ConformanceItem:
         """Prompts computed once for all of their responses, against one row at a time."""
         if off := self._unshared(reads_forwards=True):
             return off
-        behind = grafted(self._samples, max(one.window for one in self._model.scorers))
-        alone = np.concatenate([self._alone, *(self._model.padded_rewards([s]) for s in behind)])
-        rows = [*self._samples, *behind]
+        behind = grafted(self._samples, max(one.window for one in self._scorer.models))
+        alone = np.concatenate([self._alone, *(self._padded([s]) for s in behind)])
+        together = [*self._samples, *behind]
+        rows, marks = [s.ids for s in together], [s.type_ids for s in together]
         return self._sharing(
-            "rewards", alone, lambda: self._model.packed_rewards(rows, least=1), len(rows)
+            "rewards", alone, lambda: self._scorer.packed_rewards(rows, marks, 1), len(rows)
         )
 
     def difference(self) -> ConformanceItem:
@@ -154,6 +171,11 @@ class ImplicitProof(CheckpointProof):
         return ConformanceItem(
             "difference", "fail", f"{detail}: policy and reference give the same probabilities"
         )
+
+    def _padded(self, samples: Sequence[Encoded]) -> Floats:
+        rows, marks = [s.ids for s in samples], [s.type_ids for s in samples]
+        rewards = self._scorer.padded_rewards(rows, marks)
+        return checked_rewards(rewards, samples, self._model.spec)
 
     def _counted(self, sample: Encoded) -> str:
         marked = zip(sample.ids, sample.type_ids, strict=True)

@@ -20,8 +20,8 @@ from rmcheck.models.checkpoint_tokenizer import (
 )
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.implicit.conformance import ImplicitProof
+from rmcheck.models.implicit.scorer import ImplicitScorer
 from rmcheck.models.model import Encoded, checked_rewards
-from rmcheck.models.packing import LEAST_PREFIX
 from rmcheck.models.response_tokenizer import ResponseTokenizer
 from rmcheck.models.spec import ModelSpec, Setting, check_device
 from rmcheck.models.tokenization import EosRule
@@ -90,7 +90,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
             beta=self.beta,
             reference=_weights(self.reference),
         )
-        self._scorers: tuple[CausalScorer, CausalScorer] | None = None
+        self._scorer: ImplicitScorer | None = None
 
     @property
     def name(self) -> str:
@@ -100,14 +100,14 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
     @property
     def description(self) -> Mapping[str, str]:
         """Both folders, beta, dtype, device, conventions; the device is `auto` until loaded."""
-        scorers = self._scorers
+        policy = self._scorer.policy if self._scorer else None
         return {
             "policy": f"{self.policy.path} ({self.policy.architecture})",
             "reference": f"{self.reference.path} ({self.reference.architecture})",
             "reward": self.formula,
             "dtype": self._set["dtype"],
-            "device": str(scorers[0].device) if scorers else self._set["device"],
-            "attention": scorers[0].attention if scorers else self._set["attention"],
+            "device": str(policy.device) if policy else self._set["device"],
+            "attention": policy.attention if policy else self._set["attention"],
             "prefix": self.prefix_in_use,
             "quantisation": f"{self.policy.quantisation}, {self.reference.quantisation}",
             "max_length": str(self.max_length or "no limit"),
@@ -123,9 +123,9 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
         return f"{self.beta:g} * (log policy - log reference), {over}"
 
     @property
-    def scorers(self) -> tuple[CausalScorer, CausalScorer]:
+    def scorer(self) -> ImplicitScorer:
         """The loaded policy and reference."""
-        return loaded(self._scorers, self.spec)
+        return loaded(self._scorer, self.spec)
 
     def load(self) -> None:
         """Read tokenizer and weights. Does nothing when they are loaded.
@@ -136,16 +136,17 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
             ConformanceError: The tokenizers give other ids, or a tensor that a model needs is not
                 among its weights.
         """
-        if self._scorers is not None:
+        if self._scorer is not None:
             return
         words = load_tokenizer(self.policy)
         self._check_vocabulary(words.get_vocab(), load_tokenizer(self.reference).get_vocab())
-        policy = self._scorer(self.policy)
+        policy = self._loaded(self.policy)
         try:
-            self._scorers = policy, self._scorer(self.reference)
+            reference = self._loaded(self.reference)
         except BaseException:
             policy.close()
             raise
+        self._scorer = ImplicitScorer(policy, reference, self.beta, self.length_normalised)
         self._tokenizer = ResponseTokenizer(
             words,
             template=self._template,
@@ -159,7 +160,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
 
         See `rmcheck.models.implicit.conformance`.
         """
-        self._accept(ImplicitProof(self, encoded).proven())
+        self._accept(ImplicitProof(self, self.scorer, self.formula, encoded).proven())
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
         """(len(batch),) rewards in units of beta nats.
@@ -172,54 +173,22 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
         """
         if not batch:
             return np.zeros(0)
-        return self.packed_rewards(batch) if self.shares_prefixes else self.padded_rewards(batch)
-
-    def padded_rewards(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """As `score`, of at least one sample, every one with its whole prompt."""
+        rewards = self.scorer.packed_rewards if self.shares_prefixes else self.scorer.padded_rewards
         rows, marks = [e.ids for e in batch], [e.type_ids for e in batch]
-        policy, reference = (one.log_probabilities(rows, marks) for one in self.scorers)
-        return checked_rewards(self.rewards(policy, reference, batch), batch, self.spec)
-
-    def packed_rewards(
-        self, batch: Sequence[Encoded], least: int = LEAST_PREFIX
-    ) -> NDArray[np.float64]:
-        """As `score`, of at least one sample, without padding and common beginnings once.
-
-        Args:
-            batch: At least one sample.
-            least: Tokens below which a common beginning is not shared.
-        """
-        rows, marks = [e.ids for e in batch], [e.type_ids for e in batch]
-        policy, reference = (
-            one.packed_log_probabilities(rows, marks, least) for one in self.scorers
-        )
-        return checked_rewards(self.rewards(policy, reference, batch), batch, self.spec)
-
-    def rewards(
-        self,
-        policy: NDArray[np.float64],
-        reference: NDArray[np.float64],
-        batch: Sequence[Encoded],
-    ) -> NDArray[np.float64]:
-        """(len(batch),) rewards from both log-probabilities of the responses, in nats."""
-        rewards = self.beta * (policy - reference)
-        if self.length_normalised:
-            rewards = rewards / [sum(e.type_ids) for e in batch]
-        return rewards
+        return checked_rewards(rewards(rows, marks), batch, self.spec)
 
     def workers(self) -> Workers:
         """On a CPU a thread for each core, while memory allows."""
-        policy, reference = self.scorers
-        return policy.workers() if reference.for_threads else Workers()
+        return self.scorer.workers()
 
     def close(self) -> None:
         """Release both models and the tokenizer; the model can be loaded again."""
-        for scorer in self._scorers or ():
-            scorer.close()
-        self._scorers = None
+        if self._scorer is not None:
+            self._scorer.close()
+        self._scorer = None
         super().close()
 
-    def _scorer(self, checkpoint: CausalCheckpoint) -> CausalScorer:
+    def _loaded(self, checkpoint: CausalCheckpoint) -> CausalScorer:
         return CausalScorer(
             checkpoint,
             dtype=self.dtype,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,9 @@ from rmcheck.models.conformance import (
     require_passed,
     spread_of_lengths,
 )
-from rmcheck.models.judge.engine import Answer, Judged
+from rmcheck.models.judge.engine import Answer, Judged, JudgeEngine
 from rmcheck.models.judge.read import Score, Verdict, YesNo, listed_tokens
 from rmcheck.models.model import ConformanceItem, Encoded
-
-if TYPE_CHECKING:
-    from rmcheck.models.judge.model import JudgeRewardModel
 
 _T = TypeVar("_T")
 Floats = NDArray[np.float64]
@@ -32,11 +29,13 @@ _TOP = 5
 _SHOWN = 80
 
 
-def prove(model: "JudgeRewardModel", encoded: Sequence[Encoded]) -> Items:
+def prove(spec: str, engine: JudgeEngine, read: YesNo | Score, encoded: Sequence[Encoded]) -> Items:
     """The conformance page of a loaded judge.
 
     Args:
-        model: Loaded.
+        spec: The model as the user named it.
+        engine: Loaded.
+        read: How answers become rewards.
         encoded: Samples of the run; at most 8 of different lengths are judged, twice.
 
     Returns:
@@ -49,32 +48,32 @@ def prove(model: "JudgeRewardModel", encoded: Sequence[Encoded]) -> Items:
     """
     samples = spread_of_lengths(encoded)
     if not samples:
-        raise ScoringError(f"{model.spec}: no samples to prove the judge on")
-    read = model.judge.read
+        raise ScoringError(f"{spec}: no samples to prove the judge on")
     reward = ConformanceItem("reward", "note", read.formula)
     more = (
-        _yes_no(model, read, samples) if isinstance(read, YesNo) else _score(model, read, samples)
+        _yes_no(spec, engine, read, samples)
+        if isinstance(read, YesNo)
+        else _score(spec, engine, read, samples)
     )
-    items = (reward, *model.engine.items(samples), *more)
-    require_passed(model.spec, items)
+    items = (reward, *engine.items(samples), *more)
+    require_passed(spec, items)
     return items
 
 
-def _yes_no(model: "JudgeRewardModel", read: YesNo, samples: Sequence[Encoded]) -> Items:
-    engine = model.engine
+def _yes_no(spec: str, engine: JudgeEngine, read: YesNo, samples: Sequence[Encoded]) -> Items:
     engine.shares_prefixes = False
-    alone = [_first(model, engine.verdicts([sample], read)) for sample in samples]
+    alone = [_first(spec, engine.verdicts([sample], read)) for sample in samples]
     if None in alone:
         # A side that is never shown has no log-odds at all: the tokens say why.
-        return (_silent(model, samples),)
+        return (_silent(engine, samples),)
     known = [verdict for verdict in alone if verdict is not None]
     together = engine.verdicts(samples, read)
     if len(together.found) < len(samples):
-        raise ScoringError(f"{model.spec}: {together.stopped or together.faults}")
+        raise ScoringError(f"{spec}: {together.stopped or together.faults}")
     rewards = np.array([verdict.reward for verdict in known])
     again = np.array([together.found[i].reward for i in range(len(samples))])
     return (
-        _mass(model, known, samples),
+        _mass(engine, known, samples),
         *_censored(known, read),
         _invariance(rewards, again, engine.tolerance),
         *engine.sharing(samples, _allowed(rewards, engine.tolerance)),
@@ -83,7 +82,7 @@ def _yes_no(model: "JudgeRewardModel", read: YesNo, samples: Sequence[Encoded]) 
 
 
 def _mass(
-    model: "JudgeRewardModel", verdicts: Sequence[Verdict], samples: Sequence[Encoded]
+    engine: JudgeEngine, verdicts: Sequence[Verdict], samples: Sequence[Encoded]
 ) -> ConformanceItem:
     """How much of the judge's next token the words are."""
     masses = np.array([verdict.mass for verdict in verdicts])
@@ -94,7 +93,7 @@ def _mass(
     if np.median(masses) >= LEAST_MASS:
         return ConformanceItem("mass", "pass", detail)
     least = samples[int(masses.argmin())]
-    shown = listed_tokens(model.engine.likeliest([least], _TOP)[0], _TOP)
+    shown = listed_tokens(engine.likeliest([least], _TOP)[0], _TOP)
     return ConformanceItem(
         "mass",
         "note",
@@ -121,8 +120,8 @@ def _censored(verdicts: Sequence[Verdict], read: YesNo) -> Items:
     )
 
 
-def _silent(model: "JudgeRewardModel", samples: Sequence[Encoded]) -> ConformanceItem:
-    shown = listed_tokens(model.engine.likeliest(samples[:1], _TOP)[0], _TOP)
+def _silent(engine: JudgeEngine, samples: Sequence[Encoded]) -> ConformanceItem:
+    shown = listed_tokens(engine.likeliest(samples[:1], _TOP)[0], _TOP)
     return ConformanceItem(
         "words",
         "fail",
@@ -132,12 +131,11 @@ def _silent(model: "JudgeRewardModel", samples: Sequence[Encoded]) -> Conformanc
     )
 
 
-def _score(model: "JudgeRewardModel", read: Score, samples: Sequence[Encoded]) -> Items:
-    engine = model.engine
-    alone = [_first(model, engine.answers([sample], read)) or () for sample in samples]
+def _score(spec: str, engine: JudgeEngine, read: Score, samples: Sequence[Encoded]) -> Items:
+    alone = [_first(spec, engine.answers([sample], read)) or () for sample in samples]
     together = engine.answers(samples, read)
     if len(together.found) < len(samples) or not all(alone):
-        raise ScoringError(f"{model.spec}: {together.stopped or together.faults or 'no answers'}")
+        raise ScoringError(f"{spec}: {together.stopped or together.faults or 'no answers'}")
     means = np.array([_mean(answers, read) for answers in alone])
     again = np.array([_mean(together.found[i], read) for i in range(len(samples))])
     return (
@@ -221,12 +219,12 @@ def _depends(rewards: Floats, samples: Sequence[Encoded], otherwise: Status) -> 
     )
 
 
-def _first(model: "JudgeRewardModel", judged: Judged[_T]) -> _T | None:
+def _first(spec: str, judged: Judged[_T]) -> _T | None:
     """What is known of the only text; None where it has no verdict.
 
     Raises:
         ScoringError: The engine answers nothing more.
     """
     if judged.stopped:
-        raise ScoringError(f"{model.spec}: {judged.stopped}")
+        raise ScoringError(f"{spec}: {judged.stopped}")
     return judged.found.get(0)

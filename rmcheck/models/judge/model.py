@@ -132,7 +132,7 @@ class JudgeRewardModel(RewardModel):
 
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """Fill the conformance page; see `rmcheck.models.judge.conformance`."""
-        self.conformance = prove(self, encoded)
+        self.conformance = prove(self.spec, self.engine, self.judge.read, encoded)
         self.shares_prefixes = self.engine.shares_prefixes
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:

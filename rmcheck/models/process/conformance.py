@@ -1,28 +1,46 @@
 """What a process reward model must prove before its rewards count."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.conformance import LEAST_MASS, CheckpointProof, Floats, grafted, tolerated
+from rmcheck.models.conformance import (
+    LEAST_MASS,
+    CheckpointProof,
+    Floats,
+    ProvableCheckpoint,
+    grafted,
+    tolerated,
+)
 from rmcheck.models.model import ConformanceItem, Encoded
-from rmcheck.models.process.tokenizer import TAG
-
-if TYPE_CHECKING:
-    from rmcheck.models.process.model import ProcessRewardModel
+from rmcheck.models.process.scorer import ProcessScorer
+from rmcheck.models.process.tokenizer import TAG, ProcessTokenizer
 
 
 class ProcessProof(CheckpointProof):
-    """The checks, over one set of samples and the log-odds of their steps one at a time."""
+    """The checks, over one set of samples and the log-odds of their steps one at a time.
+
+    Args:
+        model: Loaded.
+        scorer: Its weights.
+        formula: The reward as a person writes it.
+        encoded: Samples of the run; at most 8 of different lengths are scored.
+    """
 
     cut_texts = "prompts"
-    _model: "ProcessRewardModel"
+    _model: ProvableCheckpoint[ProcessTokenizer]
 
-    def __init__(self, model: "ProcessRewardModel", encoded: Sequence[Encoded]) -> None:
+    def __init__(
+        self,
+        model: ProvableCheckpoint[ProcessTokenizer],
+        scorer: ProcessScorer,
+        formula: str,
+        encoded: Sequence[Encoded],
+    ) -> None:
         super().__init__(model, encoded)
-        self._scorer = model.scorer
+        self._scorer = scorer
+        self._formula = formula
         self._steps = self._one_by_one(self._samples)
         self._alone = np.concatenate(self._steps)
         if not np.isfinite(self._alone).all():
@@ -51,18 +69,18 @@ class ProcessProof(CheckpointProof):
 
     def reward(self) -> ConformanceItem:
         """The formula."""
-        return ConformanceItem("reward", "note", self._model.formula)
+        return ConformanceItem("reward", "note", self._formula)
 
     def head(self) -> ConformanceItem:
         """Loaded, not random; loading has refused what is not."""
-        what = "labels" if self._model.checkpoint.kind == "head" else "output layer"
+        what = "labels" if self._scorer.checkpoint.kind == "head" else "output layer"
         return ConformanceItem("head", "pass", f"{what} read from the weights; float32")
 
     def answers(self) -> ConformanceItem:
         """Which two logits a step's log-odds are the difference of."""
         good, bad = self._scorer.answers
-        if self._model.checkpoint.kind == "head":
-            labels = self._model.checkpoint.labels
+        if self._scorer.checkpoint.kind == "head":
+            labels = self._scorer.checkpoint.labels
             detail = f"right step {labels[good]!r} ({good}), wrong step {labels[bad]!r} ({bad})"
         else:
             detail = f"right step {self._token(good)}, wrong step {self._token(bad)}"
@@ -79,12 +97,12 @@ class ProcessProof(CheckpointProof):
 
     def precision(self) -> ConformanceItem:
         """Type, device and quantisation."""
-        return self._precision(self._scorer.device, [self._model.checkpoint])
+        return self._precision(self._scorer.device, [self._scorer.checkpoint])
 
     def attention(self) -> ConformanceItem:
         """Which attention runs, and whether it drops soft-capping."""
         used = self._scorer.attention
-        if self._model.checkpoint.soft_caps_attention and used != "eager":
+        if self._scorer.checkpoint.soft_caps_attention and used != "eager":
             return ConformanceItem(
                 "attention",
                 "fail",
@@ -98,8 +116,9 @@ class ProcessProof(CheckpointProof):
         pieces = ", ".join(map(self._token, ids))
         if len(ids) == 1:
             return ConformanceItem("tag", "pass", f"one token, {pieces}")
+        tag = self._model.tokenizer.tag
         return ConformanceItem(
-            "tag", "note", f"{self._model.tag!r} is {len(ids)} tokens ({pieces}); read at the last"
+            "tag", "note", f"{tag!r} is {len(ids)} tokens ({pieces}); read at the last"
         )
 
     def tags(self) -> ConformanceItem:
@@ -149,7 +168,7 @@ class ProcessProof(CheckpointProof):
             "logits",
             "fail",
             f"{detail} (allowed {self._tolerance:.2g}); more than its last layer makes its logits, "
-            f"and rmcheck cannot read this architecture ({self._model.checkpoint.architecture})",
+            f"and rmcheck cannot read this architecture ({self._scorer.checkpoint.architecture})",
         )
 
     def batch_invariance(self) -> ConformanceItem:

@@ -208,7 +208,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
 
         See `rmcheck.models.process.conformance`.
         """
-        self._accept(ProcessProof(self, encoded).proven())
+        self._accept(ProcessProof(self, self.scorer, self.formula, encoded).proven())
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
         """(len(batch),) log-odds, from one padded batch or with shared prompts.

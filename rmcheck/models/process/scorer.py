@@ -35,6 +35,8 @@ class ProcessScorer(LoadedModel):
         bad: Label or token that says that it is wrong.
     """
 
+    checkpoint: ProcessCheckpoint
+
     def __init__(
         self,
         checkpoint: ProcessCheckpoint,

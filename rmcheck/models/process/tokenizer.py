@@ -64,7 +64,8 @@ class ProcessTokenizer(ConversationTokenizer):
         super().__init__(
             tokenizer, template=template, eos="keep", max_length=max_length, type_ids=False
         )
-        self._step, self._tag, self._between, self._join = step, tag, between, join
+        self.tag = tag
+        self._step, self._between, self._join = step, between, join
         self.tag_ids = self.ids(tag)
         if not self.tag_ids or tokenizer.unk_token_id in self.tag_ids:
             raise ConformanceError(
@@ -111,7 +112,7 @@ class ProcessTokenizer(ConversationTokenizer):
 
     def _refuse_tags_in(self, samples: Sequence[Sample]) -> None:
         # A tag of blanks is text like any other: models that have one saw it inside steps too.
-        tag = self._tag.strip()
+        tag = self.tag.strip()
         held = [s for s in samples if tag and any(tag in step for step in self.steps(s))]
         if held:
             raise ScoringError(
@@ -172,7 +173,7 @@ class ProcessTokenizer(ConversationTokenizer):
     def _whole(
         self, samples: Sequence[Sample], texts: Sequence[tuple[str, list[str]]]
     ) -> list[tuple[list[int], list[int]]]:
-        written = [opening + "".join(p + self._tag for p in pieces) for opening, pieces in texts]
+        written = [opening + "".join(p + self.tag for p in pieces) for opening, pieces in texts]
         out = self._tokens(written, add_special_tokens=False, return_offsets_mapping=True)
         found = []
         for sample, (opening, pieces), ids, offsets in zip(
@@ -182,11 +183,11 @@ class ProcessTokenizer(ConversationTokenizer):
             start, at = len(opening), 0
             for number, piece in enumerate(pieces, start=1):
                 start += len(piece)
-                first, at = _tokens_between(offsets, start, start + len(self._tag), at)
+                first, at = _tokens_between(offsets, start, start + len(self.tag), at)
                 if first == at:
                     raise ScoringError(self._merged(sample, number, offsets, ids, start))
                 marks[at - 1] = TAG
-                start += len(self._tag)
+                start += len(self.tag)
             found.append((ids, marks))
         return found
 
@@ -198,11 +199,11 @@ class ProcessTokenizer(ConversationTokenizer):
         ids: Sequence[int],
         start: int,
     ) -> str:
-        end = start + len(self._tag)
+        end = start + len(self.tag)
         held = [i for i, (a, b) in zip(ids, offsets, strict=True) if a < end and b > start]
         return (
             f"prompt {sample.prompt_id!r}, response {sample.index}, step {step}: the tag "
-            f"{self._tag!r} has no token of its own; the text around it is in its tokens, "
+            f"{self.tag!r} has no token of its own; the text around it is in its tokens, "
             f"{self.text(held)!r}. Write the tag with the blanks that belong to its token, or use "
             "join=tokens if the model was trained so"
         )

@@ -3,19 +3,23 @@
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from math import exp
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.conformance import FLOAT32_TOLERANCE, HALF_TOLERANCE, Proof, Status
+from rmcheck.models.conformance import (
+    FLOAT32_TOLERANCE,
+    HALF_TOLERANCE,
+    Proof,
+    Provable,
+    Status,
+)
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.servers.asking import complaint
-
-if TYPE_CHECKING:
-    from rmcheck.models.http_model import HttpRewardModel
+from rmcheck.models.servers.scorer import ServerScorer
+from rmcheck.models.tokenization import ConversationTokenizer
 
 Logits = Mapping[str, float]
 # Two answers about one text differ by the rounding of the server's type; a probability less so.
@@ -25,23 +29,38 @@ _SAME_PROBABILITY = 0.05
 class ServerProof(Proof):
     """The checks, over the samples that the server scores one at a time.
 
+    Args:
+        model: Loaded.
+        scorer: The server with its tokenizer.
+        encoded: Samples of the run; at most 8 of different lengths are scored.
+        version: What the user says of the weights.
+        takes_types: Whether the model tells a pair's texts apart by type ids; None if nothing says.
+
     Raises:
         ScoringError: There are no samples, or the server scores none of them.
     """
 
-    _model: "HttpRewardModel"
-
-    def __init__(self, model: "HttpRewardModel", encoded: Sequence[Encoded]) -> None:
+    def __init__(
+        self,
+        model: Provable[ConversationTokenizer],
+        scorer: ServerScorer,
+        encoded: Sequence[Encoded],
+        *,
+        version: str,
+        takes_types: bool | None,
+    ) -> None:
         super().__init__(model, encoded)
         samples = self._samples
-        self._client = model.client
-        outcome = model.asked(samples, size=1)
+        self._scorer = scorer
+        self._client = scorer.client
+        self._version, self._takes_types = version, takes_types
+        outcome = scorer.asked(samples, size=1)
         if outcome.stopped or not outcome.logits:
             raise ScoringError(complaint(model.spec, outcome, samples))
         self._refused = len(samples) - len(outcome.logits)
         self._samples = [samples[i] for i in sorted(outcome.logits)]
         self._logits = [outcome.logits[i] for i in sorted(outcome.logits)]
-        self._alone = np.array([model.reward(logits) for logits in self._logits])
+        self._alone = np.array([scorer.reward(logits) for logits in self._logits])
 
     def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
         """In the order of the page."""
@@ -62,8 +81,9 @@ class ServerProof(Proof):
 
     def server(self) -> ConformanceItem:
         """Which family answers, and how many samples it refused."""
-        told = self._model.description
-        detail = f"{told['server']} at {self._client.url}, endpoint /{told['endpoint']}"
+        server = self._scorer.server
+        name = f"{server.name} {server.identity.version}".strip()
+        detail = f"{name} at {self._client.url}, endpoint /{server.endpoint}"
         if self._refused:
             total = self._refused + len(self._samples)
             return _item("server", "note", f"{detail}; it refused {self._refused} of {total} texts")
@@ -71,12 +91,13 @@ class ServerProof(Proof):
 
     def identity(self) -> ConformanceItem:
         """Which weights are served, as far as anyone can tell from here."""
-        identity, version = self._model.server.identity, self._model.description["version"]
+        identity = self._scorer.server.identity
         known = f"model {identity.model or 'not told'}, from {identity.root or 'nowhere told'}"
         return _item(
             "identity",
             "note",
-            f"{known}; version: {version}. dtype and weights of a server cannot be seen from here",
+            f"{known}; version: {self._version}. dtype and weights of a server cannot be seen from "
+            "here",
         )
 
     def key(self) -> ConformanceItem:
@@ -93,14 +114,16 @@ class ServerProof(Proof):
         if len(names) == 1:
             return _item("head", "pass", "the server gives one logit")
         return _item(
-            "head", "pass", f"{len(names)} logits ({', '.join(names)}); reward {self._model.head!r}"
+            "head",
+            "pass",
+            f"{len(names)} logits ({', '.join(names)}); reward {self._scorer.head!r}",
         )
 
     def tokens(self) -> ConformanceItem:
         """Who tokenises, and whether the server reads what rmcheck reads."""
-        if self._model.server.takes == "ids":
+        if self._scorer.server.takes == "ids":
             return _item("tokens", "pass", "rmcheck tokenises; the server gets token ids")
-        read = [self._model.read_by_server(sample) for sample in self._samples]
+        read = [self._scorer.read_by_server(sample) for sample in self._samples]
         pairs = list(zip(self._samples, read, strict=True))
         differing = [(s, ids) for s, ids in pairs if list(s.ids) != ids]
         if not differing:
@@ -129,16 +152,16 @@ class ServerProof(Proof):
 
     def types(self) -> ConformanceItem:
         """Whether the server tells the texts of a pair apart as the model was trained to."""
-        takes = self._model.takes_types
-        if not self._model.server.pair or takes is False:
+        takes = self._takes_types
+        if not self._scorer.server.pair or takes is False:
             return _item("types", "pass", "all tokens have one type")
-        untyped = self._model.server.untyped()
+        untyped = self._scorer.server.untyped()
         if untyped is None:
             return _item("types", "note", "the server makes the token type ids; nothing shows them")
-        outcome = self._model.asked(self._samples, server=untyped)
+        outcome = self._scorer.asked(self._samples, server=untyped)
         if len(outcome.logits) < len(self._samples):
             raise ScoringError(complaint(self._model.spec, outcome, self._samples))
-        plain = np.array([self._model.reward(outcome.logits[i]) for i in range(len(self._alone))])
+        plain = np.array([self._scorer.reward(outcome.logits[i]) for i in range(len(self._alone))])
         change = float(np.abs(plain - self._alone).max())
         if change > _tolerance(self._alone, FLOAT32_TOLERANCE):
             return _item(
@@ -169,7 +192,7 @@ class ServerProof(Proof):
 
     def activation(self) -> ConformanceItem:
         """Raw logits, not probabilities: asked both ways where the server has the choice."""
-        server = self._model.server
+        server = self._scorer.server
         values = np.array([value for logits in self._logits for value in logits.values()])
         shown = f"{values.min():.3g} to {values.max():.3g}"
         inside = bool((values >= 0).all() and (values <= 1).all())
@@ -178,7 +201,7 @@ class ServerProof(Proof):
             if inside:
                 return _item("activation", "note", f"{detail}; all lie in [0, 1], as probabilities")
             return _item("activation", "note", detail)
-        outcome = self._model.asked(self._samples, raw=False)
+        outcome = self._scorer.asked(self._samples, raw=False)
         if len(outcome.logits) < len(self._samples):
             raise ScoringError(complaint(self._model.spec, outcome, self._samples))
         given = [outcome.logits[i] for i in range(len(self._samples))]
@@ -209,11 +232,11 @@ class ServerProof(Proof):
 
     def batch_invariance(self) -> ConformanceItem:
         """A request of one text against a request of many."""
-        outcome = self._model.asked(self._samples)
+        outcome = self._scorer.asked(self._samples)
         if len(outcome.logits) < len(self._samples):
             raise ScoringError(complaint(self._model.spec, outcome, self._samples))
         together = np.array(
-            [self._model.reward(outcome.logits[i]) for i in range(len(self._alone))]
+            [self._scorer.reward(outcome.logits[i]) for i in range(len(self._alone))]
         )
         change = float(np.abs(together - self._alone).max())
         exact = _tolerance(self._alone, FLOAT32_TOLERANCE)

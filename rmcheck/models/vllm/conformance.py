@@ -7,7 +7,7 @@ that its prefix cache changes no reward.
 
 from collections.abc import Callable, Sequence
 from itertools import cycle, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.torch_engine import brief
 
 if TYPE_CHECKING:
-    from rmcheck.models.vllm.model import VllmRewardModel
+    from rmcheck.models.checkpoint_model import ClassifierModel
     from rmcheck.models.vllm.pooling import VllmPooling
 
 # Rows that begin alike in the check of the prefix cache, and blocks of their common beginning.
@@ -26,11 +26,15 @@ _ROWS = 4
 _SHARED_BLOCKS = 2
 
 
-def prove(model: "VllmRewardModel", encoded: Sequence[Encoded]) -> Proven:
+CacheRule = Literal["auto", "on", "off"]
+
+
+def prove(model: "ClassifierModel", cache: CacheRule, encoded: Sequence[Encoded]) -> Proven:
     """The conformance page of a loaded model; decides whether its prefix cache is read.
 
     Args:
-        model: Loaded.
+        model: Loaded; its scorer is a `VllmPooling`.
+        cache: The `prefix_cache` setting.
         encoded: Samples of the run; at most 8 of different lengths are scored.
 
     Raises:
@@ -38,9 +42,8 @@ def prove(model: "VllmRewardModel", encoded: Sequence[Encoded]) -> Proven:
         ScoringError: A reward is NaN or infinite, there are no samples, or vLLM fails on them.
         MemoryError: They do not fit in one batch; the caller tries fewer.
     """
-    model.scorer.reads_cache = False
     try:
-        return VllmProof(model, encoded).proven()
+        return VllmProof(model, cache, encoded).proven()
     except (MemoryError, RmcheckError):
         raise
     # What an engine raises is any error of vLLM, torch or a kernel.
@@ -51,8 +54,14 @@ def prove(model: "VllmRewardModel", encoded: Sequence[Encoded]) -> Proven:
 class VllmProof(ClassifierProof):
     """The checks; the rewards one at a time come without the prefix cache."""
 
-    _model: "VllmRewardModel"
     _scorer: "VllmPooling"
+
+    def __init__(
+        self, model: "ClassifierModel", cache: CacheRule, encoded: Sequence[Encoded]
+    ) -> None:
+        cast("VllmPooling", model.scorer).reads_cache = False
+        super().__init__(model, encoded)
+        self._wanted = cache
 
     def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
         """In the order of the page; the prefix cache before the batches that may use it."""
@@ -101,7 +110,7 @@ class VllmProof(ClassifierProof):
 
     def prefix_cache(self) -> ConformanceItem:
         """Rewards of texts with a common beginning, with that beginning from the cache or not."""
-        engine, wanted = self._scorer, self._model.prefix_cache
+        engine, wanted = self._scorer, self._wanted
         if wanted == "off":
             return ConformanceItem("prefix_cache", "pass", "off")
         if not engine.keeps_cache:

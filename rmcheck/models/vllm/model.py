@@ -1,7 +1,7 @@
 """Reward models that vLLM runs in this process: `vllm:DIR`."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from rmcheck.models.checkpoint_tokenizer import installed_version
 from rmcheck.models.model import Encoded, Sample, TooLong, checked_rewards, named_prompts
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.torch_engine import brief
-from rmcheck.models.vllm.conformance import prove
+from rmcheck.models.vllm.conformance import CacheRule, prove
 from rmcheck.models.vllm.engine import running, share_of_memory, vllm_version
 from rmcheck.models.vllm.pooling import VllmPooling
 
@@ -84,9 +84,9 @@ class VllmRewardModel(ClassifierModel):
         return self._engine.max_length if self._engine else self._limit
 
     @property
-    def prefix_cache(self) -> Literal["auto", "on", "off"]:
+    def prefix_cache(self) -> CacheRule:
         """The `prefix_cache` setting."""
-        return cast(Literal["auto", "on", "off"], self._set["prefix_cache"])
+        return cast(CacheRule, self._set["prefix_cache"])
 
     @property
     def scorer(self) -> VllmPooling:
@@ -136,7 +136,7 @@ class VllmRewardModel(ClassifierModel):
 
         See `rmcheck.models.vllm.conformance`.
         """
-        self._accept(prove(self, encoded))
+        self._accept(prove(self, self.prefix_cache, encoded))
         self.shares_prefixes = self.scorer.reads_cache
         self.prefix_block = self.scorer.block_size
 
