@@ -204,7 +204,7 @@ def random_llama(shape: str, vocabulary: int) -> Any:
     return model.eval()
 
 
-def loaded_model(
+def torch_model(
     folder: Path, tokenizer: Any, shape: str, device: str, dtype: str
 ) -> TransformersRewardModel:
     """The model as rmcheck loads one; a large one's weights are made in place, never on disk."""
@@ -788,7 +788,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as place:
         tokenizer = pool_tokenizer(pools.values()) if pools else word_tokenizer()
-        model = loaded_model(Path(place), tokenizer, chosen.shape, chosen.device, chosen.dtype)
+        model = torch_model(Path(place), tokenizer, chosen.shape, chosen.device, chosen.dtype)
         cores = os.sched_getaffinity(0)
         engine = vllm_engine(model)
         os.sched_setaffinity(0, cores)  # vLLM binds this thread to one of them

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
-from rmcheck.reports.failure import Look, failure_text
+from rmcheck.reports.failure import FailureView, failure_text
 
 RECORD = CheckRecord(
     suite="demo",
@@ -38,7 +38,9 @@ RECORD = CheckRecord(
     note="worst of 4: shops",
     mistakes=tuple(MistakeRecord(f"p{i}", 2.0, 1.0, "Why?", "So.", "Because.") for i in range(3)),
 )
-LOOK = Look({"candidate": "models/new", "baseline": "models/old"}, ["--rmcheck-model=hf:new"])
+LOOK = FailureView(
+    {"candidate": "models/new", "baseline": "models/old"}, ["--rmcheck-model=hf:new"]
+)
 
 
 @pytest.mark.parametrize("kind", ["at_least", "at_most", "max_drop"])

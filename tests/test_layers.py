@@ -42,6 +42,8 @@ ONLY_IN_PLUGIN = {"pytest", "_pytest", "pluggy"}
 NAMED = re.compile(r"rmcheck(?:\.\w+)+(?::\w+)?")
 # Names in strings that point down the list, each waiting for its room.
 POINTS_DOWN = {("metrics", "regret")}  # the predictors of regret are metrics, and live elsewhere
+# Names that two public classes still have, each waiting to become the name of one thing.
+SHARED_NAMES = {"Block", "Calibration", "Design", "Fault", "Interval", "Lines", "Subject", "Text"}
 # stats is arrays in, estimate out: it has never heard of rewards.
 BOTTOM = {"stats": {"numpy", "scipy", "threadpoolctl"}}
 
@@ -182,6 +184,18 @@ def test_a_circle_is_found_however_it_is_written(first, second, tmp_path):
         (package / f"{name}.py").write_text(f"{text}\n", encoding="utf-8")
 
     assert circles(package) == [["rmcheck.a", "rmcheck.b"]]
+
+
+def test_no_two_public_classes_share_a_name():
+    """One word, one meaning: also for classes of different rooms."""
+    names = [
+        node.name
+        for path in modules()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+
+    assert {name for name in names if names.count(name) > 1} == SHARED_NAMES
 
 
 @pytest.mark.parametrize("module", ["rmcheck", "rmcheck.pytest_plugin"])

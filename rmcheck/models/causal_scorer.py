@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
-from rmcheck.models.loaded_model import LoadedModel
 from rmcheck.models.packing import LEAST_PREFIX, packed_reads, packed_rows
 from rmcheck.models.rope import rows_apart
 from rmcheck.models.torch_engine import engine
+from rmcheck.models.torch_model import TorchModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,8 +21,8 @@ MOST_LOGITS = 1 << 26
 _Read = TypeVar("_Read")
 
 
-class CausalScorer(LoadedModel):
-    """A loaded language model; see `LoadedModel` for its arguments and what it raises."""
+class CausalScorer(TorchModel):
+    """A loaded language model; see `TorchModel` for its arguments and what it raises."""
 
     scratch = 8 * MOST_LOGITS  # logits and their log-softmax
 

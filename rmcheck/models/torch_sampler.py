@@ -11,9 +11,9 @@ import numpy as np
 
 from rmcheck.errors import ConformanceError, ModelError
 from rmcheck.models.checkpoint import Checkpoint
-from rmcheck.models.loaded_model import LoadedModel
 from rmcheck.models.rope import rows_apart
 from rmcheck.models.torch_engine import engine, memory_errors, quiet_transformers
+from rmcheck.models.torch_model import TorchModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _UNFIT = ("missing_keys", "mismatched_keys")
 
 
-class TorchSampler(LoadedModel):
-    """A loaded language model; see `LoadedModel` for what it raises.
+class TorchSampler(TorchModel):
+    """A loaded language model; see `TorchModel` for what it raises.
 
     Args:
         checkpoint: The folder, already checked.
-        dtype: See `LoadedModel`, as for `device`.
+        dtype: See `TorchModel`, as for `device`.
         device: What it runs on.
         eos_ids: Tokens that end a response.
     """

@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.head import Head
-from rmcheck.models.loaded_model import LoadedModel
 from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.reward_position import PositionRule, RewardPosition
 from rmcheck.models.rope import rows_apart
 from rmcheck.models.torch_engine import engine
+from rmcheck.models.torch_model import TorchModel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class TorchScorer(LoadedModel, RewardPosition):
-    """A loaded reward model; see `LoadedModel` for what it raises.
+class TorchScorer(TorchModel, RewardPosition):
+    """A loaded reward model; see `TorchModel` for what it raises.
 
     Args:
         checkpoint: The folder, already checked.
-        dtype: See `LoadedModel`, as for `device` and `attention`.
+        dtype: See `TorchModel`, as for `device` and `attention`.
         device: What it runs on.
         attention: Which attention runs.
         head: The logits that are the reward.

@@ -21,7 +21,7 @@ from rmcheck.pytest_plugin.representation import (
 )
 from rmcheck.pytest_plugin.training_item import TrainingItem
 from rmcheck.reports.document import junit_properties
-from rmcheck.reports.failure import Look, failure_text, shows_picks
+from rmcheck.reports.failure import FailureView, failure_text, shows_picks
 from rmcheck.runner.loaded import PlannedCheck
 from rmcheck.runner.runner import Runner
 from rmcheck.runner.training import suite_of_logs
@@ -94,9 +94,9 @@ class CheckItem(pytest.Item):
         if self.record.gate == "failed":
             raise CheckDidNotPass(failure_text(self.record, self._look(self.record)))
 
-    def _look(self, record: CheckRecord) -> Look:
+    def _look(self, record: CheckRecord) -> FailureView:
         runner = self.config.stash[runner_key]
-        look = Look(
+        look = FailureView(
             runner.model_names(self.planned),
             runner.options(),
             width=get_terminal_size((100, 24)).columns,

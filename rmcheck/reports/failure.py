@@ -27,7 +27,7 @@ FACTS = {
 
 
 @dataclass(frozen=True)
-class Look:
+class FailureView:
     """How a failure is shown.
 
     Attributes:
@@ -45,7 +45,7 @@ class Look:
     same_picks: str = ""
 
 
-def failure_text(record: CheckRecord, look: Look) -> str:
+def failure_text(record: CheckRecord, look: FailureView) -> str:
     """The body of a failed check."""
     parts = [
         [record.reason],
@@ -80,7 +80,7 @@ def training_text(record: CheckRecord, command: str) -> str:
     return "\n".join("\n".join(map(printable, lines)) for lines in parts) + "\n"
 
 
-def _numbers(record: CheckRecord, look: Look) -> list[str]:
+def _numbers(record: CheckRecord, look: FailureView) -> list[str]:
     where = f" where {record.slice.replace('=', ' is ')}" if record.slice else ""
     title = f"  {record.metric}{_settings(record)}{where}, {record.n} independent prompts"
     if record.left_out:
@@ -128,7 +128,7 @@ def _estimate(e: EstimateRecord) -> str:
     return f"{e.value:6.3f}  [{e.lower:.3f}, {e.upper:.3f}]"
 
 
-def _facts(record: CheckRecord, look: Look) -> list[str]:
+def _facts(record: CheckRecord, look: FailureView) -> list[str]:
     """Further numbers and how the value came about; the few that are always shown in one line."""
     form = ".6g" if record.exact else ".3f"
     whole = look.verbose or record.exact
@@ -168,12 +168,12 @@ def _upside_down(record: CheckRecord) -> list[str]:
     ]
 
 
-def shows_picks(record: CheckRecord, look: Look) -> bool:
+def shows_picks(record: CheckRecord, look: FailureView) -> bool:
     """Whether the worst picks belong into the text: they say why a check failed."""
     return bool(record.mistakes) and (record.verdict == "fail" or look.verbose)
 
 
-def _mistakes(record: CheckRecord, look: Look) -> list[str]:
+def _mistakes(record: CheckRecord, look: FailureView) -> list[str]:
     if not shows_picks(record, look):
         return []
     if look.same_picks:
@@ -196,6 +196,6 @@ def _mistake(mistake: MistakeRecord, width: int) -> list[str]:
     ]
 
 
-def _origin(record: CheckRecord, look: Look) -> list[str]:
+def _origin(record: CheckRecord, look: FailureView) -> list[str]:
     command = f"  {shlex.join(['pytest', record.node, '--rmcheck', *look.options])}"
     return [f"  {record.signature}", command] if look.verbose else [command]

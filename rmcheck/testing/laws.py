@@ -96,19 +96,19 @@ def _assert_same(found: float, expected: float, law: str) -> None:
     assert close, f"{law}: {found!r}, but {expected!r} before"
 
 
-class Row(NamedTuple):
+class PromptRewards(NamedTuple):
     """The rewards of one prompt, and the further numbers of its responses by name."""
 
     proxy: Floats
     golden: Floats
     columns: Mapping[str, Floats]
 
-    def map(self, change: Callable[[Floats], Floats]) -> "Row":
+    def map(self, change: Callable[[Floats], Floats]) -> "PromptRewards":
         """The same change of everything."""
         columns = {name: change(values) for name, values in self.columns.items()}
-        return Row(change(self.proxy), change(self.golden), columns)
+        return PromptRewards(change(self.proxy), change(self.golden), columns)
 
-    def taken(self, positions: slice | Ints) -> "Row":
+    def taken(self, positions: slice | Ints) -> "PromptRewards":
         """The responses at these positions."""
         return self.map(lambda values: values[positions])
 
@@ -117,12 +117,12 @@ class Row(NamedTuple):
         return ", ".join(f"{name} {values.tolist()}" for name, values in everything.items())
 
 
-def _rows(rewards: Rewards) -> list[Row]:
-    whole = Row(rewards.proxy, rewards.golden, rewards.columns)
+def _rows(rewards: Rewards) -> list[PromptRewards]:
+    whole = PromptRewards(rewards.proxy, rewards.golden, rewards.columns)
     return [whole.taken(slice(a, b)) for a, b in itertools.pairwise(rewards.offsets)]
 
 
-def _from_rows(rows: Iterable[Row]) -> Rewards:
+def _from_rows(rows: Iterable[PromptRewards]) -> Rewards:
     given = list(rows)
     columns = given[0].columns if given else {}
     return Rewards.from_arrays(
@@ -132,9 +132,9 @@ def _from_rows(rows: Iterable[Row]) -> Rewards:
     )
 
 
-def _alike(metric: Metric, values: Floats) -> Row:
+def _alike(metric: Metric, values: Floats) -> PromptRewards:
     """A prompt that has the same numbers in everything that the metric reads."""
-    return Row(values, values, dict.fromkeys(metric.columns, values))
+    return PromptRewards(values, values, dict.fromkeys(metric.columns, values))
 
 
 def value_in_range(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:

@@ -16,7 +16,7 @@ from rmcheck.errors import ConformanceError, PartialScoringError, ScoringError, 
 from rmcheck.models.causal_scorer import CausalScorer
 from rmcheck.models.chat_template import ChatTemplate
 from rmcheck.models.judge.engine import answer_seed
-from rmcheck.models.judge.read import Verdict, YesNo, shown_verdict
+from rmcheck.models.judge.read import Odds, YesNo, shown_odds
 from rmcheck.models.judge.template import JudgeTemplate
 from rmcheck.models.judge.tokenizer import JudgeTokenizer
 from rmcheck.models.model import Sample
@@ -213,12 +213,12 @@ def test_logits_that_are_not_the_output_layers_fail_the_proof(opened, samples, m
 def test_a_judge_that_does_not_depend_on_the_response_fails_its_proof(opened, samples, monkeypatch):
     """One reward for different questions is no reward."""
     model = opened()
-    verdicts = model.engine.verdicts
+    verdicts = model.engine.odds
     monkeypatch.setattr(
         model.engine,
-        "verdicts",
+        "odds",
         lambda batch, read: replace(
-            verdicts(batch, read), found={i: Verdict(-1.0, -2.0) for i in range(len(batch))}
+            verdicts(batch, read), found={i: Odds(-1.0, -2.0) for i in range(len(batch))}
         ),
     )
 
@@ -557,18 +557,18 @@ def test_an_unseen_word_of_a_seen_side_is_left_out():
     read = YesNo(("Y", "y"), ("N", "n"))
     logs = {"Y": np.log(0.5), "N": np.log(0.2), "x": np.log(0.1)}
 
-    both = shown_verdict(read, logs)
-    one = shown_verdict(read, {"y": np.log(0.5), "x": np.log(0.1)})
+    both = shown_odds(read, logs)
+    one = shown_odds(read, {"y": np.log(0.5), "x": np.log(0.1)})
 
     assert both.reward == pytest.approx(np.log(0.5 / 0.2))
     assert both.mass == pytest.approx(0.7)
     assert not both.censored
-    assert one == Verdict(np.log(0.5), np.log(0.1), True)
+    assert one == Odds(np.log(0.5), np.log(0.1), True)
 
 
 @pytest.mark.parametrize("value", [0.7, float("nan"), float("-inf")])
 def test_log_probabilities_above_zero_or_not_finite_are_refused(value):
     """A server that shows probabilities, or nothing, cannot be read."""
-    message = refusal(ScoringError, shown_verdict, YesNo(("Y",), ("N",)), {"Y": value, "N": -1.0})
+    message = refusal(ScoringError, shown_odds, YesNo(("Y",), ("N",)), {"Y": value, "N": -1.0})
 
     assert "log-probabilities that cannot be" in message

@@ -14,8 +14,8 @@ from rmcheck.models.conformance import (
     require_passed,
     spread_of_lengths,
 )
-from rmcheck.models.judge.engine import Answer, Judged, JudgeEngine
-from rmcheck.models.judge.read import Score, Verdict, YesNo, listed_tokens
+from rmcheck.models.judge.engine import Answer, JudgeEngine, Replies
+from rmcheck.models.judge.read import Odds, Score, YesNo, listed_tokens
 from rmcheck.models.model import ConformanceItem, Encoded
 
 _T = TypeVar("_T")
@@ -62,12 +62,12 @@ def prove(spec: str, engine: JudgeEngine, read: YesNo | Score, encoded: Sequence
 
 def _yes_no(spec: str, engine: JudgeEngine, read: YesNo, samples: Sequence[Encoded]) -> Items:
     engine.shares_prefixes = False
-    alone = [_first(spec, engine.verdicts([sample], read)) for sample in samples]
+    alone = [_first(spec, engine.odds([sample], read)) for sample in samples]
     if None in alone:
         # A side that is never shown has no log-odds at all: the tokens say why.
         return (_silent(engine, samples),)
     known = [verdict for verdict in alone if verdict is not None]
-    together = engine.verdicts(samples, read)
+    together = engine.odds(samples, read)
     if len(together.found) < len(samples):
         raise ScoringError(f"{spec}: {together.stopped or together.faults}")
     rewards = np.array([verdict.reward for verdict in known])
@@ -82,7 +82,7 @@ def _yes_no(spec: str, engine: JudgeEngine, read: YesNo, samples: Sequence[Encod
 
 
 def _mass(
-    engine: JudgeEngine, verdicts: Sequence[Verdict], samples: Sequence[Encoded]
+    engine: JudgeEngine, verdicts: Sequence[Odds], samples: Sequence[Encoded]
 ) -> ConformanceItem:
     """How much of the judge's next token the words are."""
     masses = np.array([verdict.mass for verdict in verdicts])
@@ -103,7 +103,7 @@ def _mass(
     )
 
 
-def _censored(verdicts: Sequence[Verdict], read: YesNo) -> Items:
+def _censored(verdicts: Sequence[Odds], read: YesNo) -> Items:
     """Texts of which a server shows one side only."""
     count = sum(verdict.censored for verdict in verdicts)
     if not count:
@@ -219,7 +219,7 @@ def _depends(rewards: Floats, samples: Sequence[Encoded], otherwise: Status) -> 
     )
 
 
-def _first(spec: str, judged: Judged[_T]) -> _T | None:
+def _first(spec: str, judged: Replies[_T]) -> _T | None:
     """What is known of the only text; None where it has no verdict.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
-from rmcheck.models.judge.read import Score, Verdict, YesNo
+from rmcheck.models.judge.read import Odds, Score, YesNo
 from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong
 from rmcheck.models.spec import Setting
 from rmcheck.models.workers import Workers
@@ -30,7 +30,7 @@ class Answer:
 
 
 @dataclass
-class Judged(Generic[_T]):
+class Replies(Generic[_T]):
     """What is known about each text of a batch, by its position.
 
     Attributes:
@@ -108,7 +108,7 @@ class JudgeEngine(ABC):
         return ()
 
     @abstractmethod
-    def verdicts(self, batch: Sequence[Encoded], read: YesNo) -> Judged[Verdict]:
+    def odds(self, batch: Sequence[Encoded], read: YesNo) -> Replies[Odds]:
         """Log-probabilities of both sides for each question.
 
         Raises:
@@ -116,7 +116,7 @@ class JudgeEngine(ABC):
         """
 
     @abstractmethod
-    def answers(self, batch: Sequence[Encoded], read: Score) -> Judged[tuple[Answer, ...]]:
+    def answers(self, batch: Sequence[Encoded], read: Score) -> Replies[tuple[Answer, ...]]:
         """`read.samples` answers to each question, the i-th drawn with `answer_seed(key, i)`.
 
         Raises:

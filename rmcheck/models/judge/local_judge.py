@@ -18,9 +18,9 @@ from rmcheck.models.checkpoint_tokenizer import (
     token_limit,
 )
 from rmcheck.models.conformance import tolerated
-from rmcheck.models.judge.engine import Answer, Judged, JudgeEngine, answer_seed
+from rmcheck.models.judge.engine import Answer, JudgeEngine, Replies, answer_seed
 from rmcheck.models.judge.file import JudgeFile
-from rmcheck.models.judge.read import Score, Verdict, YesNo
+from rmcheck.models.judge.read import Odds, Score, YesNo
 from rmcheck.models.judge.tokenizer import JudgeTokenizer
 from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.spec import ModelSpec, check_settings
@@ -143,13 +143,13 @@ class LocalJudge(JudgeEngine):
             )
         return encoded
 
-    def verdicts(self, batch: Sequence[Encoded], read: YesNo) -> Judged[Verdict]:
-        """See `JudgeEngine.verdicts`; log-probabilities from float32 logits at the last id."""
+    def odds(self, batch: Sequence[Encoded], read: YesNo) -> Replies[Odds]:
+        """See `JudgeEngine.odds`; log-probabilities from float32 logits at the last id."""
         found = self._probabilities(batch)
         pairs = zip(*self._sides(found), strict=True)
-        return Judged({i: Verdict(float(yes), float(no)) for i, (yes, no) in enumerate(pairs)})
+        return Replies({i: Odds(float(yes), float(no)) for i, (yes, no) in enumerate(pairs)})
 
-    def answers(self, batch: Sequence[Encoded], read: Score) -> Judged[tuple[Answer, ...]]:
+    def answers(self, batch: Sequence[Encoded], read: Score) -> Replies[tuple[Answer, ...]]:
         """See `JudgeEngine.answers`."""
         rows = [e.ids for e in batch for _ in range(read.samples)]
         seeds = [answer_seed(e.key, i) for e in batch for i in range(read.samples)]
@@ -158,7 +158,7 @@ class LocalJudge(JudgeEngine):
             for ids in self._sampled(rows, seeds, read)
         ]
         n = read.samples
-        return Judged({i: tuple(found[i * n : (i + 1) * n]) for i in range(len(batch))})
+        return Replies({i: tuple(found[i * n : (i + 1) * n]) for i in range(len(batch))})
 
     def likeliest(self, batch: Sequence[Encoded], count: int) -> list[dict[str, float]]:
         """See `JudgeEngine.likeliest`."""

@@ -18,7 +18,7 @@ from rmcheck.errors import (
 )
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.judge.conformance import WARNING, prove
-from rmcheck.models.judge.engine import Answer, Judged, JudgeEngine
+from rmcheck.models.judge.engine import Answer, JudgeEngine, Replies
 from rmcheck.models.judge.file import JudgeFile, read_judge_file
 from rmcheck.models.judge.read import Score, YesNo
 from rmcheck.models.judge.server_judge import ServerJudge
@@ -198,14 +198,14 @@ class JudgeRewardModel(RewardModel):
         """Release the engine; the model can be loaded again."""
         self.engine.close()
 
-    def _log_odds(self, batch: Sequence[Encoded], read: YesNo) -> Judged[float]:
-        judged = self.engine.verdicts(batch, read)
+    def _log_odds(self, batch: Sequence[Encoded], read: YesNo) -> Replies[float]:
+        judged = self.engine.odds(batch, read)
         with self._counting:
             self._asked += len(judged.found)
             self._doubtful += sum(verdict.censored for verdict in judged.found.values())
         self._check_censored(read)
         rewards = {place: verdict.reward for place, verdict in judged.found.items()}
-        return Judged(rewards, judged.faults, judged.stopped, judged.stopped_at)
+        return Replies(rewards, judged.faults, judged.stopped, judged.stopped_at)
 
     def _check_censored(self, read: YesNo) -> None:
         """Refuse rewards of which too many are bounds; one is allowed unless the share is 0."""
@@ -232,9 +232,9 @@ class JudgeRewardModel(RewardModel):
                 f"parsed answer; {_remedy(read)}"
             )
 
-    def _means(self, batch: Sequence[Encoded], read: Score) -> Judged[float]:
+    def _means(self, batch: Sequence[Encoded], read: Score) -> Replies[float]:
         judged = self.engine.answers(batch, read)
-        means: Judged[float] = Judged({}, dict(judged.faults), judged.stopped, judged.stopped_at)
+        means: Replies[float] = Replies({}, dict(judged.faults), judged.stopped, judged.stopped_at)
         for place, answers in judged.found.items():
             numbers = [read.parsed(answer.text) for answer in answers]
             parsed = [number for number in numbers if number is not None]

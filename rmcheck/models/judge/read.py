@@ -101,7 +101,7 @@ Read = YesNo | Score
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Odds:
     """The next token of a judge.
 
     Attributes:
@@ -127,7 +127,7 @@ class Verdict:
         return math.exp(self.yes) + math.exp(self.no)
 
 
-def shown_verdict(read: YesNo, shown: Mapping[str, float]) -> Verdict:
+def shown_odds(read: YesNo, shown: Mapping[str, float]) -> Odds:
     """The verdict from the likeliest tokens that a server shows.
 
     A word that is not shown has at most the least probability that is, and is left out of its
@@ -149,7 +149,7 @@ def shown_verdict(read: YesNo, shown: Mapping[str, float]) -> Verdict:
             f"{listed_tokens(shown)}"
         )
     least = min(shown.values())
-    return Verdict(log_sum(yes) if yes else least, log_sum(no) if no else least, not (yes and no))
+    return Odds(log_sum(yes) if yes else least, log_sum(no) if no else least, not (yes and no))
 
 
 def log_sum(values: list[float]) -> float:

@@ -19,9 +19,9 @@ from rmcheck.models.checkpoint_tokenizer import (
     tokenizer_folder,
 )
 from rmcheck.models.fingerprint import fingerprint
-from rmcheck.models.judge.engine import Answer, Judged, JudgeEngine, answer_seed
+from rmcheck.models.judge.engine import Answer, JudgeEngine, Replies, answer_seed
 from rmcheck.models.judge.file import JudgeFile
-from rmcheck.models.judge.read import Score, Verdict, YesNo, log_sum, shown_verdict
+from rmcheck.models.judge.read import Odds, Score, YesNo, log_sum, shown_odds
 from rmcheck.models.judge.tokenizer import JudgeTokenizer
 from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong
 from rmcheck.models.servers.chat import CHAT, COMPLETIONS, PATIENCE, ChatServer, chat_client
@@ -135,17 +135,17 @@ class ServerJudge(JudgeEngine):
         texts = self._judge.question.texts(samples)
         return [_encoded(sample, text) for sample, text in zip(samples, texts, strict=True)]
 
-    def verdicts(self, batch: Sequence[Encoded], read: YesNo) -> Judged[Verdict]:
-        """See `JudgeEngine.verdicts`; sides that are not shown are bounded (`shown_verdict`)."""
-        return self._asked(batch, lambda one: shown_verdict(read, self._shown(one)))
+    def odds(self, batch: Sequence[Encoded], read: YesNo) -> Replies[Odds]:
+        """See `JudgeEngine.odds`; sides that are not shown are bounded (`shown_odds`)."""
+        return self._asked(batch, lambda one: shown_odds(read, self._shown(one)))
 
-    def answers(self, batch: Sequence[Encoded], read: Score) -> Judged[tuple[Answer, ...]]:
+    def answers(self, batch: Sequence[Encoded], read: Score) -> Replies[tuple[Answer, ...]]:
         """See `JudgeEngine.answers`: each answer is a request of its own."""
         asked = [one for one in batch for _ in range(read.samples)]
         numbers = [i for _ in batch for i in range(read.samples)]
         each = self._asked(asked, self._answer, numbers)
         n = read.samples
-        found: Judged[tuple[Answer, ...]] = Judged(
+        found: Replies[tuple[Answer, ...]] = Replies(
             faults={place // n: fault for place, fault in each.faults.items()},
             stopped=each.stopped,
             stopped_at=tuple(place // n for place in each.stopped_at),
@@ -206,13 +206,13 @@ class ServerJudge(JudgeEngine):
         batch: Sequence[Encoded],
         one: Callable[..., _T],
         numbers: Sequence[int] | None = None,
-    ) -> Judged[_T]:
+    ) -> Replies[_T]:
         """One request each, side by side.
 
         Where the server cannot be reached, or answers what is no answer, the requests on their way
         are waited for and no other is begun.
         """
-        judged: Judged[_T] = Judged()
+        judged: Replies[_T] = Replies()
         further = [(n,) for n in numbers] if numbers is not None else [()] * len(batch)
 
         def ask(place: int) -> None:

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from rmcheck.errors import RmcheckError, ScoringError, UsageError
 from rmcheck.models import checkpoint_settings as known
-from rmcheck.models.judge.engine import Answer, Judged
+from rmcheck.models.judge.engine import Answer, Replies
 from rmcheck.models.judge.file import JudgeFile
 from rmcheck.models.judge.local_judge import LocalJudge
-from rmcheck.models.judge.read import Score, Verdict, YesNo
+from rmcheck.models.judge.read import Odds, Score, YesNo
 from rmcheck.models.model import Encoded
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.torch_engine import brief
@@ -65,16 +65,16 @@ class VllmJudge(LocalJudge):
         )
         self._watch = LogitsWatch(self._generator)
 
-    def verdicts(self, batch: Sequence[Encoded], read: YesNo) -> Judged[Verdict]:
-        """See `JudgeEngine.verdicts`.
+    def odds(self, batch: Sequence[Encoded], read: YesNo) -> Replies[Odds]:
+        """See `JudgeEngine.odds`.
 
         Raises:
             ScoringError: vLLM fails, which closes it.
         """
         with self._closed_by_failure():
-            return super().verdicts(batch, read)
+            return super().odds(batch, read)
 
-    def answers(self, batch: Sequence[Encoded], read: Score) -> Judged[tuple[Answer, ...]]:
+    def answers(self, batch: Sequence[Encoded], read: Score) -> Replies[tuple[Answer, ...]]:
         """See `JudgeEngine.answers`.
 
         Raises:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.models.loaded_model import LoadedModel, Rows
 from rmcheck.models.packing import LEAST_PREFIX, packed_reads
 from rmcheck.models.process.checkpoint import QWEN2_PROCESS, ProcessCheckpoint
 from rmcheck.models.process.tokenizer import TAG
 from rmcheck.models.rope import rows_apart
 from rmcheck.models.torch_engine import engine
+from rmcheck.models.torch_model import Rows, TorchModel
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
-class ProcessScorer(LoadedModel):
-    """A loaded process reward model; see `LoadedModel` for what it raises.
+class ProcessScorer(TorchModel):
+    """A loaded process reward model; see `TorchModel` for what it raises.
 
     Logits are made at the tags only, and of the two answers only, in float32 whatever the rest
     runs in: two rows of the head, or of the output layer of a language model.
 
     Args:
         checkpoint: The folder, already checked.
-        dtype: See `LoadedModel`, as for `device` and `attention`.
+        dtype: See `TorchModel`, as for `device` and `attention`.
         device: What it runs on.
         attention: Which attention runs.
         good: Label or token that says that a step is right.

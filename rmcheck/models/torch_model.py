@@ -38,7 +38,7 @@ _UNREAD = ("lm_head.", "cls.")
 _BUFFERS = ("inv_freq", "position_ids")
 
 
-class LoadedModel:
+class TorchModel:
     """Weights on their device, ready to infer.
 
     Args:

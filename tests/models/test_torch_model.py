@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rmcheck.errors import ConformanceError
-from rmcheck.models import loaded_model, torch_engine
+from rmcheck.models import torch_engine, torch_model
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
 from rmcheck.models.causal_scorer import CausalScorer
 from rmcheck.models.checkpoint import Checkpoint
@@ -53,7 +53,7 @@ def build(request):
 def test_a_model_on_a_cpu_keeps_freed_memory_until_it_is_closed(build, tmp_path, monkeypatch):
     """Freed pages stay with the process while a model is loaded, and go when it is closed."""
     said = []
-    monkeypatch.setattr(loaded_model, "keep_freed_memory", lambda: said.append("keep"))
+    monkeypatch.setattr(torch_model, "keep_freed_memory", lambda: said.append("keep"))
     monkeypatch.setattr(torch_engine, "release_freed_memory", lambda: said.append("release"))
 
     model = build(tmp_path)
