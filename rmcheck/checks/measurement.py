@@ -117,6 +117,7 @@ class Pending:
         statistic: Gives the value from totals.
         sums: (n, K) sums, one row an independent unit.
         units: (n,) numbers of these units in the pool.
+        effective: Units that carry the value: all n, or fewer (`Metric.effective_units`).
         pool_units: Number of units of the whole pool, which are resampled.
         sampling: How.
         value: The value.
@@ -137,6 +138,7 @@ class Pending:
     statistic: Statistic
     sums: Floats
     units: NDArray[np.int64]
+    effective: float
     pool_units: int
     sampling: Sampling
     value: float
@@ -176,6 +178,7 @@ def pending(
         statistic=fitted,
         sums=rows,
         units=units,
+        effective=min(float(len(rows)), max(2.0, fitted.effective_units)),
         pool_units=rewards.units,
         sampling=sampling or Sampling(),
         value=value,
@@ -215,6 +218,7 @@ def pending_drop(
         first,
         statistic=Difference(first.statistic, second.statistic, first.sums.shape[1], sign),
         sums=np.hstack([first.sums, second.sums]),
+        effective=min(first.effective, second.effective),
         value=sign * (first.value - second.value),
         reach=drop_reach(metric, same_rewards=same),
         dissent=drop_dissent(*halves, same_rewards=same),
@@ -289,12 +293,13 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
         if smooth and isinstance(statistic, Difference):
             error = influence_error(statistic, value.sums)
             center = float(statistic.value(whole))
-            return student_t(center, error, len(value.sums), reach=value.reach)
+            return student_t(center, error, value.effective, reach=value.reach)
         return resample(
             statistic,
             value.sums,
             weights,
             units=value.units,
+            effective=value.effective,
             totals=totals,
             studentised=value.studentised,
             reach=value.reach,
@@ -304,8 +309,12 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
     if bounding := value.statistic.bounded_by():
         found = [resampled(True, statistic) for statistic in bounding]
         if value.dissent is not None:
-            many, rare, units = value.dissent.missed, value.dissent.rare, len(value.sums)
-            found += [rule_of_three(one, whole, many, rare, units=units) for one in bounding]
+            many, rare = value.dissent.missed, value.dissent.rare
+            units, carried = len(value.sums), value.effective
+            found += [
+                rule_of_three(one, whole, many, rare, units=units, effective=carried)
+                for one in bounding
+            ]
         return Hull(tuple(found))
     return distribution(
         value.statistic,

@@ -10,6 +10,7 @@ The settings of a metric are the fields of its frozen dataclass, so `Accuracy(ti
 the metric with its settings, and `rmcheck.metrics.registry` finds it by name.
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Self
@@ -244,6 +245,11 @@ class Metric(ABC):
         one. Empty where the bounds are the value's own.
         """
         return ()
+
+    @property
+    def effective_units(self) -> float:
+        """Units that carry the value, in effect, where they are fewer than those that took part."""
+        return math.inf
 
     def whole_sums(self, rewards: Rewards) -> tuple[Floats, NDArray[np.bool_]] | None:
         """(P, K) sums of all prompts and the (P,) mask of those measured; None for most metrics.

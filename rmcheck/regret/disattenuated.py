@@ -104,6 +104,11 @@ class Disattenuated(Metric):
         return self.base.studentised
 
     @property
+    def effective_units(self) -> float:
+        """Those of what is corrected."""
+        return self.base.effective_units
+
+    @property
     def note(self) -> str:
         """That of what is corrected, and that it was."""
         return "; ".join(filter(None, (self.base.note, "golden's noise taken out")))

@@ -219,6 +219,11 @@ class PredictedRegret(Metric):
         """The sums of the method, where it has them of all prompts at once."""
         return self._fitted.whole_sums(rewards)
 
+    @property
+    def effective_units(self) -> float:
+        """Those of the method."""
+        return self.method.effective_units if self.method else math.inf
+
     def bounded_by(self) -> tuple[Statistic, ...]:
         """What bounds the value of the method."""
         return self._fitted.bounded_by()

@@ -12,6 +12,11 @@ is regular, so that the sampled part is only what is left (the difference estima
 Särndal and Wretman 1976, prediction-powered inference of Angelopoulos et al. 2023). `rest` is the
 mean of g − m over the prompt's other labelled responses.
 
+The nearer n is to N, the fewer labels stand behind the best of n: of 300 prompts with 5 labels of
+64, some 23 have a label on the very best. The bounds are those of as many units (Kish's effective
+number): Student's t with their degrees of freedom, and the rule of three, since 23 labels without a
+fooled proxy do not say that it is never fooled.
+
 What golden itself would gain is `rmcheck.regret.golden_gain`.
 """
 
@@ -133,6 +138,11 @@ class WeightedDrop(DropRatio):
     def note(self) -> str:
         """How many labels of how many responses carry the value, and golden's model."""
         return self.how
+
+    @property
+    def effective_units(self) -> float:
+        """Labelled responses, in effect, that the best of n is measured by."""
+        return self.behind
 
     def drawn(self, size: int) -> int:
         """N."""

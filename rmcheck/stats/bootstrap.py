@@ -91,7 +91,7 @@ class BCa(Distribution):
     draws: SortedDraws
     bias: float
     acceleration: float
-    units: int
+    units: float
 
     def bound(self, level: float) -> float:
         """The adjusted percentile of the draws."""
@@ -138,7 +138,7 @@ class Exact(Distribution):
     center: float
     below: float
     above: float
-    units: int
+    units: float
 
     def bound(self, level: float) -> float:
         """The value, less or more by what could have been missed."""
@@ -162,6 +162,7 @@ def resample(
     weights: ResampleWeights,
     *,
     units: np.ndarray | None = None,
+    effective: float | None = None,
     totals: Floats | None = None,
     studentised: bool = False,
     reach: tuple[float, float] = (0.0, 0.0),
@@ -174,6 +175,7 @@ def resample(
         sums: (n, K) sums, one row an independent unit; n >= 2.
         weights: Shared by everything that must be compared or corrected together.
         units: (n,) columns of the weights these rows are; None means all.
+        effective: Units that carry the value, where they are fewer than n.
         totals: (B, K) `weights.totals(sums, units)`, where it is known already.
         studentised: Whether the statistic is a ratio of two random means.
         reach: How far one unit could move the value down and up if it did not agree with all
@@ -192,12 +194,13 @@ def resample(
     if studentised and sums.shape[0] < SMALL_SAMPLE:
         return _studentised(statistic, sums, weights, units, totals, center)
     bias, acceleration = _bias(draws, center), _acceleration(statistic, sums)
+    carried = effective or sums.shape[0]
     if not smooth:
-        return BCa(SortedDraws(draws), 0.0, 0.0, sums.shape[0])
-    return BCa(SortedDraws(draws), bias, acceleration, sums.shape[0])
+        return BCa(SortedDraws(draws), 0.0, 0.0, carried)
+    return BCa(SortedDraws(draws), bias, acceleration, carried)
 
 
-def _widened(z: float, units: int) -> float:
+def _widened(z: float, units: float) -> float:
     """√(n / (n − 1)) t, where t is the quantile of Student's t at the level of the normal's z.
 
     t = z + (z³ + z) / (4 ν) + (5 z⁵ + 16 z³ + 3 z) / (96 ν²), ν = n − 1 (Fisher and Cornish 1960).
@@ -208,7 +211,7 @@ def _widened(z: float, units: int) -> float:
     return math.sqrt(units / freedom) * (z + first + second)
 
 
-def _narrowed(wide: float, units: int) -> float:
+def _narrowed(wide: float, units: float) -> float:
     """`_widened` solved for z, by Newton's method; it is odd, and convex above 0."""
     z, freedom = wide, units - 1
     for _ in range(100):

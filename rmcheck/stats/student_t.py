@@ -27,7 +27,7 @@ class StudentT(Distribution):
 
     center: float
     error: float
-    freedom: int
+    freedom: float
 
     def bound(self, level: float) -> float:
         """The value plus the quantile of t, in standard errors."""
@@ -54,14 +54,14 @@ def influence_error(statistic: Statistic, sums: Floats) -> float:
 
 
 def student_t(
-    center: float, error: float, units: int, *, reach: tuple[float, float]
+    center: float, error: float, units: float, *, reach: tuple[float, float]
 ) -> Distribution:
     """Bounds of a value with this standard error.
 
     Args:
         center: The value.
         error: Its standard error.
-        units: n, independent units.
+        units: n, independent units; those that carry the value, where these are fewer.
         reach: See `rmcheck.stats.bootstrap.resample`: used only where no unit moves the value.
     """
     if not error > 1e-12 * max(1.0, abs(center)):

@@ -109,14 +109,14 @@ class RuleOfThree(Distribution):
         mean: (K,) mean sums of the units seen.
         lowering: (2, K) sums of a unit that lowers the value: one of many, and a rare one.
         raising: (2, K) sums of a unit that raises it, in the same way.
-        units: Number of units seen.
+        units: Number of units seen; of those that carry the value, where these are fewer.
     """
 
     statistic: Statistic
     mean: Floats
     lowering: Floats
     raising: Floats
-    units: int
+    units: float
 
     def bound(self, level: float) -> float:
         """The value if as many units as could have been missed are there."""
@@ -162,7 +162,13 @@ def one_more(
 
 
 def rule_of_three(
-    statistic: Statistic, totals: Floats, many: Floats, rare: Floats, *, units: int
+    statistic: Statistic,
+    totals: Floats,
+    many: Floats,
+    rare: Floats,
+    *,
+    units: int,
+    effective: float | None = None,
 ) -> RuleOfThree:
     """The rule of three for a ratio of totals, or a difference of two.
 
@@ -172,10 +178,11 @@ def rule_of_three(
         many: (2, K) the worst and the best unit of which many could have been missed.
         rare: (2, K) the same where only few could.
         units: Number of units.
+        effective: Units that carry the value, where they are fewer.
     """
     pairs = (_by_effect(statistic, totals, rows) for rows in (many, rare))
     lowering, raising = (np.stack(rows) for rows in zip(*pairs, strict=True))
-    return RuleOfThree(statistic, totals / units, lowering, raising, units)
+    return RuleOfThree(statistic, totals / units, lowering, raising, effective or units)
 
 
 def _by_effect(statistic: Statistic, totals: Floats, rows: Floats) -> Floats:

@@ -6,7 +6,8 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmcheck.stats.bootstrap import BCa, SortedDraws
+from rmcheck.stats.bootstrap import BCa, SortedDraws, resample
+from rmcheck.stats.weights import draw_weights
 
 NORMAL = scipy.stats.norm
 
@@ -44,3 +45,22 @@ def test_level_undoes_bound_for_any_number_of_units(units, level, bias, accelera
     bound = distribution.bound(level)
     if abs(bound) < 3.5:
         assert distribution.level(bound) == pytest.approx(level, abs=2e-3)
+
+
+def test_a_value_that_few_units_carry_is_as_unsure_as_they_are():
+    """Of 400 units ten carry the value: its bounds are widened as those of ten."""
+
+    class Total:
+        def value(self, sums):
+            return sums[..., 0]
+
+        def parts(self, sums):
+            return None
+
+    sums = np.random.default_rng(1).normal(size=(400, 1))
+    weights = draw_weights(400, 5_000, seed=0)
+    all_, few = (resample(Total(), sums, weights, effective=k).bound(0.95) for k in (None, 10.0))
+
+    own = resample(Total(), sums, weights)
+    assert few == BCa(own.draws, own.bias, own.acceleration, 10.0).bound(0.95)
+    assert few > all_

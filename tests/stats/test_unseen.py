@@ -45,6 +45,17 @@ def test_the_rule_of_three_is_exact_where_no_pair_is_wrong():
     assert found == pytest.approx(2 * (1 - 0.05 ** (1 / 30)))
 
 
+def test_what_few_carry_may_have_missed_as_much_as_what_few_are():
+    """300 pairs of which 30, in effect, carry the value have the bound of 30 pairs."""
+    sums = rows(np.ones(300))
+    unseen, totals = DROP.unseen(Seen.of(sums)), sums.sum(axis=0)
+    found = rule_of_three(
+        DROP, totals, unseen.weighty, unseen.farthest, units=300, effective=30.0
+    ).bound(0.95)
+
+    assert found == pytest.approx(2 * (1 - 0.05 ** (1 / 30)))
+
+
 def test_what_was_missed_may_have_more_at_stake_than_what_was_seen():
     """Unequal stakes give a wider bound than equal ones of the same mean."""
     gaps = np.random.default_rng(0).exponential(1, 100)
