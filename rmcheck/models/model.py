@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import PartialScoringError, ScoringError, UsageError
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.workers import Workers
-from rmcheck.pool.pool import Message
+from rmcheck.pool.pool import Message, Prompt, text_keys
 from rmcheck.wording import listed
 
 # What to do with a conversation longer than the model takes: refuse it, or cut tokens from the
@@ -41,6 +41,20 @@ class Sample:
     messages: tuple[Message, ...]
     response: str
     golden: float | None = None
+    # No argument, so that no changed copy takes it over.
+    _text_key: bytes = field(default=b"", init=False, repr=False, compare=False)
+
+    @classmethod
+    def all_of(cls, prompt: Prompt) -> "list[Sample]":
+        """One for each response of a prompt."""
+        samples = []
+        for index, response, key in zip(
+            prompt.indices, prompt.responses, prompt.text_keys, strict=True
+        ):
+            sample = cls(prompt.prompt_id, index, prompt.messages, response)
+            object.__setattr__(sample, "_text_key", key)
+            samples.append(sample)
+        return samples
 
     @property
     def row_key(self) -> bytes:
@@ -50,16 +64,8 @@ class Sample:
 
     @property
     def text_key(self) -> bytes:
-        """16 bytes that name the conversation and response, whatever pool they stand in."""
-        digest = hashlib.blake2b(digest_size=16)
-        for message in self.messages:
-            digest.update(f"{len(message.role)}:{message.role}".encode())
-            content = message.content.encode("utf-8", "surrogatepass")
-            digest.update(b"%d:" % len(content))
-            digest.update(content)
-        digest.update(b"\x00response\x00")
-        digest.update(self.response.encode("utf-8", "surrogatepass"))
-        return digest.digest()
+        """16 bytes that name the conversation and response: `rmcheck.pool.pool.text_keys`."""
+        return self._text_key or text_keys(self.messages, (self.response,))[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """A pool: prompts, each with its responses, labels and slices."""
 
 import hashlib
-from collections.abc import Mapping
+import math
+import struct
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -47,6 +49,8 @@ class Prompt:
     line: int = 0
     path: str = ""
     indices: tuple[int, ...] = ()
+    # No argument, so that no changed copy takes them over.
+    _text_keys: tuple[bytes, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.indices:
@@ -57,6 +61,37 @@ class Prompt:
                     f"prompt {self.prompt_id!r} has {len(self.responses)} responses "
                     f"and {len(values)} {column}"
                 )
+
+    @property
+    def text_keys(self) -> tuple[bytes, ...]:
+        """`text_keys` of the conversation with each response, hashed once."""
+        if not self._text_keys:
+            self.set_text_keys(text_keys(self.messages, self.responses))
+        return self._text_keys
+
+    def set_text_keys(self, keys: Sequence[bytes]) -> None:
+        """Take over keys that were hashed before."""
+        object.__setattr__(self, "_text_keys", tuple(keys))
+
+
+def text_keys(messages: Sequence[Message], responses: Iterable[str]) -> list[bytes]:
+    """16 bytes for each response, which name it and its conversation, whatever pool it stands in.
+
+    Scores are stored under them.
+    """
+    asked = hashlib.blake2b(digest_size=16)
+    for message in messages:
+        asked.update(f"{len(message.role)}:{message.role}".encode())
+        content = message.content.encode("utf-8", "surrogatepass")
+        asked.update(b"%d:" % len(content))
+        asked.update(content)
+    asked.update(b"\x00response\x00")
+    keys = []
+    for response in responses:
+        digest = asked.copy()
+        digest.update(response.encode("utf-8", "surrogatepass"))
+        keys.append(digest.digest())
+    return keys
 
 
 FaultKind = Literal[
@@ -127,15 +162,16 @@ class Pool:
 
     def fingerprint(self) -> str:
         """SHA-256 of ids, conversations, responses, labels and slices: same data, same string."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(b"2")  # of how it is made
         for prompt in self.prompts:
-            fields = (
-                prompt.prompt_id,
-                [(m.role, m.content) for m in prompt.messages],
-                prompt.responses,
-                sorted(prompt.labels.items()),
-                sorted(prompt.slices.items()),
-                prompt.cluster,
-            )
-            digest.update(repr(fields).encode("utf-8", "surrogatepass"))
+            texts = prompt.text_keys or text_keys(prompt.messages, [""])
+            names = [prompt.prompt_id, prompt.cluster]
+            names += [word for item in sorted(prompt.slices.items()) for word in item]
+            parts = [b"".join(texts), *(name.encode("utf-8", "surrogatepass") for name in names)]
+            for column, values in sorted(prompt.labels.items()):
+                numbers = [math.nan if value is None else value for value in values]
+                parts += [column.encode(), struct.pack(f"<{len(numbers)}d", *numbers)]
+            lengths = [len(prompt.slices), *map(len, parts)]
+            digest.update(struct.pack(f"<{len(lengths) + 1}q", len(lengths), *lengths))
+            digest.update(b"".join(parts))
         return digest.hexdigest()

@@ -1,7 +1,7 @@
 """A suite with its pool: everything that can be known before a model is opened."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import compress
@@ -30,6 +30,9 @@ from rmcheck.suite.loader import PartlyReadError, load_suite
 from rmcheck.suite.locate import check_problem, suite_problem
 from rmcheck.suite.suite import Check, Suite
 from rmcheck.wording import printable
+
+# `read_pool`, or what reads as it does.
+ReadPool = Callable[..., Pool]
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ class LoadedSuite:
     @cached_property
     def lengths(self) -> NDArray[np.float64]:
         """(M',) characters of each sample: the proxy that every benchmark should beat."""
-        return np.asarray([len(sample.response) for sample in self.samples], dtype=np.float64)
+        responses = (response for prompt in self.scored.prompts for response in prompt.responses)
+        return np.fromiter(map(len, responses), dtype=np.float64)
 
     @cached_property
     def _frame(self) -> Rewards:
@@ -331,8 +335,12 @@ def _history(suite: Suite) -> HistoryContents | None:
     return HistoryContents(history.runs(), history.regrets(), ())
 
 
-def load(path: Path) -> LoadedSuite:
+def load(path: Path, read: ReadPool = read_pool) -> LoadedSuite:
     """Read a suite, its pool and its history, and check what one asks of the other.
+
+    Args:
+        path: The suite file.
+        read: Reads its pool.
 
     Raises:
         SuiteError: The file is wrong, or asks for what its pool does not have.
@@ -340,24 +348,24 @@ def load(path: Path) -> LoadedSuite:
         FileError: The history is wrong.
     """
     try:
-        return _with_pool(load_suite(path))
+        return _with_pool(load_suite(path), read)
     except PartlyReadError as error:
-        raise SuiteError(_with_those_of_the_pool(error)) from error
+        raise SuiteError(_with_those_of_the_pool(error, read)) from error
 
 
-def _with_those_of_the_pool(error: PartlyReadError) -> list[Problem]:
+def _with_those_of_the_pool(error: PartlyReadError, read: ReadPool) -> list[Problem]:
     """The problems of a suite file, and what its pool has to say to the rest of it."""
     places = {(problem.line, problem.column) for problem in error.problems}
     try:
-        _with_pool(error.suite)
+        _with_pool(error.suite, read)
     except FileError as further:
         new = [p for p in further.problems if (p.line, p.column) not in places]
         return [*error.problems, *new]
     return list(error.problems)
 
 
-def _with_pool(suite: Suite) -> LoadedSuite:
-    pool = whole = _pool_of(suite)
+def _with_pool(suite: Suite, read: ReadPool) -> LoadedSuite:
+    pool = whole = _pool_of(suite, read)
     column = suite.golden.column
     named = {"column": column, "repeat": suite.golden.repeat}
     problems = [
@@ -376,13 +384,11 @@ def _with_pool(suite: Suite) -> LoadedSuite:
     return loaded
 
 
-def _pool_of(suite: Suite) -> Pool:
+def _pool_of(suite: Suite, read: ReadPool) -> Pool:
     """The pool of a suite; a column that it has not is the suite's mistake, not the rows'."""
     source = suite.source
     try:
-        return read_pool(
-            source.path, format=source.format, faults=source.faults, cluster=source.cluster
-        )
+        return read(source.path, format=source.format, faults=source.faults, cluster=source.cluster)
     except NoSuchClusterError as error:
         message = error.problems[0].message
         raise SuiteError([suite_problem(suite, message, "pool", "cluster")]) from error

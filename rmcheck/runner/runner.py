@@ -32,6 +32,7 @@ from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.digests import keep_digests, recall_digests
 from rmcheck.store.lock import Waiting
 from rmcheck.store.parts import Provenance
+from rmcheck.store.pools import KeptPools
 
 Role = Literal["candidate", "baseline", "golden", "serving"]
 OPTIONS = {
@@ -91,6 +92,7 @@ class Runner:
             "serving": serving,
         }
         recall_digests(store)
+        self._pools = KeptPools(store)
         with asking(asks):
             self.models: dict[str, RewardModel] = {
                 role: open_model(spec, base=bases.get(role))
@@ -125,7 +127,7 @@ class Runner:
         """
         path = path.resolve()
         if path not in self._suites:
-            loaded = load(path)
+            loaded = load(path, self._pools.read)
             with asking(self._asks):
                 self._open_golden(loaded)
                 self._open_serving(loaded)
@@ -307,8 +309,9 @@ class Runner:
         return suite_record(loaded, seen, self._subjects, self._scores, self._root).as_dict()
 
     def close(self) -> None:
-        """Release models that tests kept loaded, and keep what was found out about their files."""
+        """Release models that tests kept loaded, and keep what was found out about files."""
         keep_digests(self._scores.kept.folder)
+        self._pools.keep()
         for scorer in self._scorers.values():
             scorer.close()
 

@@ -50,11 +50,7 @@ class Request:
 
 def samples_of(prompts: Iterable[Prompt]) -> list[Sample]:
     """(M,) every response of every prompt, prompt by prompt."""
-    return [
-        Sample(prompt.prompt_id, index, prompt.messages, response)
-        for prompt in prompts
-        for index, response in zip(prompt.indices, prompt.responses, strict=True)
-    ]
+    return [sample for prompt in prompts for sample in Sample.all_of(prompt)]
 
 
 def golden_key(key: bytes, golden: float | None) -> bytes:
