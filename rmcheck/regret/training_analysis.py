@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.regret.rl_curve import RLCurve, rl_curve
@@ -192,6 +191,8 @@ def _smooth_kl(log: TrainingLog) -> Floats | None:
 
     None where it was measured at too few of them.
     """
+    from scipy.optimize import isotonic_regression
+
     if not log.kl_known:
         return None
     known = np.flatnonzero(np.isfinite(log.kl))

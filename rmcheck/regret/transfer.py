@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Self
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from rmcheck.stats.series_noise import SeriesNoise
 from rmcheck.stats.weights import Floats
@@ -163,6 +162,8 @@ def _climb(golden: Floats, proxy: Floats) -> Floats:
 
 
 def _rising(series: Floats) -> Floats:
+    from scipy.optimize import isotonic_regression
+
     return np.asarray(isotonic_regression(series).x)
 
 

@@ -6,7 +6,6 @@ draws of its noise give (`rmcheck.stats.series_noise`).
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from rmcheck.stats.weights import Floats
 
@@ -124,6 +123,8 @@ def _spread(size: int) -> Ints:
 
 
 def _monotone(series: Floats, *, rises: bool) -> Floats:
+    from scipy.optimize import isotonic_regression
+
     if not series.size:
         return series
     return np.asarray(isotonic_regression(series, increasing=rises).x)

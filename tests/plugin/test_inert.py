@@ -39,6 +39,20 @@ def test_nothing_heavy_is_imported(bench):
     assert done.returncode == 0, done.stdout
 
 
+def test_the_gate_waits_for_what_only_some_checks_need():
+    """Each run and each worker pays for its imports: scipy alone is a third of a second."""
+    later = ("scipy", "pyarrow", "torch", "jinja2")
+    code = (
+        f"import sys, rmcheck.pytest_plugin.gate; print([m for m in {later} if m in sys.modules])"
+    )
+
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert found.strip() == "set()"
+
+
 def test_marked_tests_are_skipped_with_the_option_that_runs_them(bench):
     """A test that judges a model waits for `--rmcheck` and says so."""
     bench.makepyfile(
