@@ -1,9 +1,12 @@
 # make gate    install, then gate the quickstart's candidate against its baseline (CPU, offline)
 # make test    install, then pass the tests
 # make check   lint and types
+# make mutants change the mathematics in 300 places and count what the tests notice: 20 minutes
 VENV ?= .venv
 MODEL ?= hf:suites/quickstart/models/good
 BASELINE ?= hf:suites/quickstart/models/baseline
+MUTANTS ?= 300
+SEED ?= 0
 PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 TEST := pytest --numprocesses 2 --dist worksteal
@@ -12,7 +15,7 @@ TEST := pytest --numprocesses 2 --dist worksteal
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: gate test check wheel-test models schema clean
+.PHONY: gate test check wheel-test mutants models schema clean
 
 gate: $(VENV)/gate
 	$(VENV)/bin/pytest suites/quickstart --rmcheck --rmcheck-model=$(MODEL) --rmcheck-baseline=$(BASELINE)
@@ -34,6 +37,10 @@ wheel-test: $(VENV)/dev
 	if [ -d ../shared ]; then ln -s "$$(realpath ../shared)" build/wheel/shared; fi
 	cd build/wheel/checkout && $(abspath $(VENV))/bin/$(TEST)
 	rm -f $(VENV)/dev $(VENV)/gate
+
+mutants: $(VENV)/dev
+	$(PIP) --editable ".[mutation]"
+	$(VENV)/bin/python -m tests.mutation --mutants $(MUTANTS) --seed $(SEED)
 
 # Rebuilds the quickstart's pool and models from nothing.
 models: $(VENV)/gate

@@ -1,0 +1,62 @@
+"""`python -m tests.mutation --mutants 300`: which share of wrong mathematics the tests notice."""
+
+import argparse
+import math
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from mutants import equivalent, sampled, unchanged
+from processes import OUTPUT, survives
+from reached import Reached
+
+FOLDERS = ("tests/metrics", "tests/stats")
+
+
+def main() -> int:
+    """Try a sample of mutants; 1 when fewer are killed than asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("tests", nargs="*", type=Path, help=f"files; default: {FOLDERS}")
+    parser.add_argument("--mutants", type=int, default=300, help="about so many (default: 300)")
+    parser.add_argument("--seed", type=int, default=0, help="another one draws other mutants")
+    parser.add_argument("--only", default="", help="part of a path, to mutate one module")
+    parser.add_argument("--seconds", type=float, default=15, help="of CPU for the tests of one")
+    parser.add_argument("--at-least", type=float, default=0.9, help="the share to be killed")
+    options = parser.parse_args()
+    files = options.tests or sorted(f for name in FOLDERS for f in Path(name).glob("test_*.py"))
+    reached = Reached(files)
+    known, counts = set(equivalent()), defaultdict(Counter)
+    mutants = sampled(options.mutants, options.seed, options.only)
+    first = unchanged(mutants[0].path)
+    if not survives(first, reached.tests(first.path, "", options.seconds), seconds=60):
+        raise SystemExit(f"{first.path} fails as it is; see {OUTPUT}")
+    for number, mutant in enumerate(mutants, 1):
+        names = reached.tests(mutant.path, mutant.before, options.seconds)
+        if (mutant.path, mutant.before, mutant.after) in known:
+            found = "equivalent"
+        elif not names or survives(mutant, names, seconds=10 + 5 * options.seconds):
+            found = "survived"
+            print(f"{number}/{len(mutants)} {mutant.path}:{mutant.line}: {len(names)} tests pass")
+            print(f"    - {mutant.before}\n    + {mutant.after}", flush=True)
+        else:
+            found = "killed"
+        counts[mutant.path][found] += 1
+    return report(counts, options.at_least)
+
+
+def report(counts: dict[str, Counter[str]], at_least: float) -> int:
+    """Print the score of every module and of all; 1 when it is too low."""
+    total = sum(counts.values(), Counter())
+    for path, found in {**counts, "all": total}.items():
+        print(f"{path:36} " + "  ".join(f"{n} {name}" for name, n in sorted(found.items())))
+    tried = total["killed"] + total["survived"]
+    score = total["killed"] / tried
+    error = math.sqrt(score * (1 - score) / tried)
+    print(f"killed {score:.1%} of {tried} (standard error {error:.1%}), {at_least:.0%} wanted")
+    return int(score < at_least)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

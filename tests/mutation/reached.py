@@ -1,0 +1,119 @@
+"""Which tests reach a line of the rooms, and how long each takes; remembered in build/mutants."""
+
+import hashlib
+import json
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from coverage import Coverage
+from mutants import ROOMS
+from processes import MEMORY, OPTIONS, OUTPUT, run_pytest
+
+SLOW = 3.0  # CPU seconds under coverage, after which a test is not asked about mutants
+
+
+class TooSlow(BaseException):  # no Exception, which Hypothesis would take for a finding
+    """A test took longer than a mutant is worth."""
+
+
+class Recorder:
+    """A pytest plugin that tells coverage which test runs, and skips those that run long."""
+
+    def __init__(self, coverage: Coverage):
+        self.coverage = coverage
+        self.seconds: dict[str, float] = {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Runs one test as coverage's context."""
+        self.coverage.switch_context(item.nodeid)
+        began = time.process_time()
+        result = yield
+        self.seconds[item.nodeid] = time.process_time() - began
+        self.coverage.switch_context("")
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        """Stops a test after `SLOW` CPU seconds."""
+        began = time.process_time()
+        signal.signal(signal.SIGVTALRM, too_slow)
+        signal.setitimer(signal.ITIMER_VIRTUAL, SLOW)
+        try:
+            return (yield)
+        except BaseException:
+            if time.process_time() - began < SLOW:
+                raise
+            pytest.skip("too slow")  # whatever Hypothesis made of it
+        finally:
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+
+def too_slow(number: int, frame: object) -> None:
+    """What the timer calls."""
+    raise TooSlow
+
+
+class Reached:
+    """The tests of every line. A line is known by its text, so that it may move.
+
+    A test file is run once, and again when it changes. Delete build/mutants to run all again.
+    """
+
+    def __init__(self, tests: list[Path]):
+        self.seconds: dict[str, float] = {}
+        self.lines: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for file in tests:
+            known = remembered(file)
+            self.seconds |= known["seconds"]
+            for path, lines in known["lines"].items():
+                for text, names in lines.items():
+                    self.lines[path][text] |= set(names)
+
+    def tests(self, path: str, line: str, seconds: float) -> list[str]:
+        """The tests of a line, the module's own first, then the fastest, in so many CPU seconds.
+
+        What runs at import has no test of its own, so all tests of the module are asked.
+        """
+        module = self.lines[path]
+        names = module.get(line) or set().union(*module.values())
+        own = f"test_{Path(path).stem}.py"
+        order = sorted(names, key=lambda name: (own not in name, self.seconds[name], name))
+        chosen, left = [], seconds
+        for name in order:
+            if self.seconds[name] < min(SLOW, left):
+                chosen.append(name)
+                left -= self.seconds[name]
+        return chosen
+
+
+def remembered(file: Path) -> dict:
+    """What a test file reaches: run now, or when it was last as it is."""
+    known = MEMORY / f"{file.stem}-{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}.json"
+    if not known.exists() and run_pytest(lambda: record(file, known), seconds=900):
+        raise SystemExit(f"{file} fails without any mutant; see {OUTPUT}")
+    return json.loads(known.read_text())
+
+
+def record(file: Path, known: Path) -> int:
+    """Runs a test file under coverage and writes what it reaches; pytest's exit status."""
+    coverage = Coverage(data_file=None, source=list(ROOMS), config_file=False)
+    recorder = Recorder(coverage)
+    coverage.start()
+    status = pytest.main([*OPTIONS, str(file)], plugins=[recorder])
+    coverage.stop()
+    data = coverage.get_data()
+    lines: dict[str, dict[str, list[str]]] = {}
+    for measured in data.measured_files():
+        path = str(Path(measured).relative_to(Path.cwd()))
+        texts = Path(path).read_text().splitlines()
+        for number, contexts in data.contexts_by_lineno(measured).items():
+            names = [name for name in contexts if name]
+            lines.setdefault(path, {}).setdefault(texts[number - 1].strip(), []).extend(names)
+    if not status:
+        known.write_text(json.dumps({"seconds": recorder.seconds, "lines": lines}))
+    return status
