@@ -93,6 +93,21 @@ def test_plain_http_carries_no_key_to_another_machine(host, monkeypatch):
     assert f"readable on the way to {host}; use https://" in found.withheld
 
 
+def test_plain_http_carries_the_key_where_the_environment_names_it_with_its_scheme(monkeypatch):
+    """Inside a cluster; the name alone is no leave, and another host or port gets nothing."""
+    found = {}
+    for bound in ("rm.cluster:8000", "http://rm.cluster", "http://rm.cluster:8000", "http://x"):
+        monkeypatch.setenv(HOST_VARIABLE, bound)
+        found[bound] = key_for("http://rm.cluster:8000", given=False).text
+
+    assert found == {
+        "rm.cluster:8000": "",
+        "http://rm.cluster": KEY,
+        "http://rm.cluster:8000": KEY,
+        "http://x": "",
+    }
+
+
 def test_a_server_that_a_file_names_is_sent_the_key_where_the_environment_says_so(monkeypatch):
     """By host, or by host and port; any other host is not sent it then, whoever names it."""
     assert "a file names this server" in key_for("https://rm.example.org", given=False).withheld

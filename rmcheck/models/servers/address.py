@@ -10,7 +10,8 @@ from rmcheck.models.spec import ModelSpec
 
 # Environment variable that holds the API key: never a spec, which stands in logs and reports.
 KEY_VARIABLE = "RMCHECK_API_KEY"
-# Hosts that are sent it: `HOST` or `HOST:PORT`, with commas between.
+# Hosts that are sent it: `HOST` or `HOST:PORT`, with commas between; `http://HOST:PORT` where it
+# may be sent in the open.
 HOST_VARIABLE = "RMCHECK_API_KEY_HOST"
 _SHAPE = "http:http://HOST:PORT or http:https://HOST"
 
@@ -32,8 +33,8 @@ def api_key(spec: ModelSpec) -> ApiKey:
     """The API key of the environment, as far as the server of a spec is sent it.
 
     A suite, a judge or an ensemble file may name any server; the key goes to those alone that the
-    command line, the ini file or `RMCHECK_API_KEY_HOST` names, and in plain http nowhere but to
-    this machine.
+    command line, the ini file or `RMCHECK_API_KEY_HOST` names, and in plain http to this machine
+    and those that the variable names with `http://`.
 
     Raises:
         UsageError: The key has characters that no header may have; they are not shown.
@@ -48,14 +49,16 @@ def api_key(spec: ModelSpec) -> ApiKey:
     host = parts.hostname or ""
     if not key:
         return ApiKey()
-    if parts.scheme != "https" and not _is_loopback(host):
-        return ApiKey(
-            withheld=f"over http:// it would be readable on the way to {host}; use https://, or a "
-            "tunnel to localhost"
-        )
     bound = os.environ.get(HOST_VARIABLE, "").lower().replace(",", " ").split()
+    names = {host, f"{host}:{_port(parts)}"}
+    in_the_open = {f"{parts.scheme}://{name}" for name in names} & set(bound)
+    if parts.scheme != "https" and not _is_loopback(host) and not in_the_open:
+        return ApiKey(
+            withheld=f"over http:// it would be readable on the way to {host}; use https://, a "
+            f"tunnel to localhost, or, in a network that you trust, {HOST_VARIABLE}=http://{host}"
+        )
     if bound:
-        if {host, f"{host}:{_port(parts)}"} & set(bound):
+        if in_the_open or names & set(bound):
             return ApiKey(key)
         return ApiKey(withheld=f"{HOST_VARIABLE} does not name {host}; add it there")
     if spec.given:
