@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from rmcheck.errors import UsageError
+from rmcheck.models.asked import Way
 from rmcheck.models.chat_template import ChatTemplate
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.checkpoint_settings import Dtype, PrefixRule, chosen_dtype
@@ -15,8 +16,8 @@ from rmcheck.models.checkpoint_tokenizer import (
     token_limit,
 )
 from rmcheck.models.conformance import Proven
+from rmcheck.models.last_token import PositionRule
 from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong
-from rmcheck.models.reward_position import PositionRule
 from rmcheck.models.spec import ModelSpec, check_settings
 from rmcheck.models.tokenization import ConversationTokenizer, EosRule
 
@@ -88,6 +89,11 @@ class CheckpointModel(RewardModel, Generic[TokenizerT]):
         if self.shares_prefixes:
             return "shared"
         return "off" if self.conformance else self.prefix
+
+    @property
+    def way(self) -> Way:
+        """How batches are computed."""
+        return "packed" if self.shares_prefixes else "padded"
 
     @property
     def template_source(self) -> str:

@@ -1,13 +1,15 @@
 """What a sequence classification model must prove, whichever engine runs it."""
 
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rmcheck.models.conformance import CheckpointProof, Floats, tolerated
-from rmcheck.models.model import ConformanceItem, Encoded, checked_rewards
+from rmcheck.models.asked import Floats, Way
+from rmcheck.models.checkpoint_proof import CheckpointProof
+from rmcheck.models.model import ConformanceItem, Encoded
 
 if TYPE_CHECKING:
     from rmcheck.models.checkpoint_model import ClassifierModel
@@ -19,13 +21,37 @@ class ClassifierProof(CheckpointProof):
     _model: "ClassifierModel"
 
     def __init__(self, model: "ClassifierModel", encoded: Sequence[Encoded]) -> None:
-        super().__init__(model, encoded)
         self._scorer = model.scorer
-        self._alone = self._read_alone()
-        self._spread = float(self._alone.std())
-        # A tolerance is a share of how far rewards lie apart, so a scaled head changes nothing;
-        # below a spread of 1 it stays, since rounding does not shrink with the head's output.
-        self._tolerance = tolerated(model.dtype) * max(1.0, self._spread)
+        self._checkpoint = model.checkpoint
+        super().__init__(model, [model.scorer], encoded)
+
+    def checks(self) -> tuple[Callable[[], ConformanceItem | None], ...]:
+        """In the order of the page; sharing before the batches that may use it."""
+        return (
+            self.head,
+            self.precision,
+            self.attention,
+            self.template,
+            self.response_kept,
+            self.tokenizer_file,
+            self.bos,
+            self.eos,
+            self.position,
+            self.pad_eos,
+            self.sharing,
+            self.batch_invariance,
+            self.activation,
+            self.length,
+            self.normalisation,
+        )
+
+    @abstractmethod
+    def position(self) -> ConformanceItem:
+        """The token at which the reward is read, against the one transformers reads."""
+
+    @abstractmethod
+    def activation(self) -> ConformanceItem:
+        """Raw logits, not probabilities."""
 
     def head(self) -> ConformanceItem:
         """Loaded, not random; one logit, or named ones; in float32."""
@@ -37,10 +63,9 @@ class ClassifierProof(CheckpointProof):
 
     def precision(self) -> ConformanceItem:
         """Type, device and quantisation."""
-        device = self._scorer.device
-        slow = self._model.dtype == "float16" and device.type == "cpu"
+        slow = self._model.dtype == "float16" and self._scorer.device.type == "cpu"
         more = "; float16 on a CPU is slow and overflows at 65504" if slow else ""
-        return self._precision(device, [self._model.checkpoint], more)
+        return self._precision(more)
 
     def response_kept(self) -> ConformanceItem:
         """Whether templates that rewrite turns (dropping a thinking part) changed a response."""
@@ -106,19 +131,6 @@ class ClassifierProof(CheckpointProof):
             "for padding and reads the reward before it (see position)",
         )
 
-    def batch_invariance(self) -> ConformanceItem:
-        """A batch of one against a batch of many."""
-        at = self._batch()
-        alone = self._alone[at]
-        together = self._together(self._samples[at])
-        flips = sum(
-            (alone[i] - alone[j]) * (together[i] - together[j]) < 0
-            for i, j in combinations(range(len(alone)), 2)
-        )
-        pairs = len(alone) * (len(alone) - 1) // 2
-        change = float(np.abs(together - alone).max())
-        return self._invariance("rewards", change, f"; {flips} of {pairs} pairs flip")
-
     def normalisation(self) -> ConformanceItem:
         """Whether training normalised rewards by a mean and a standard deviation."""
         config = self._model.checkpoint.config
@@ -142,10 +154,6 @@ class ClassifierProof(CheckpointProof):
             "position=transformers (trained with transformers or TRL)",
         )
 
-    def _read_alone(self) -> Floats:
-        """(n,) rewards of the samples, one at a time."""
-        return np.concatenate([self._together([sample]) for sample in self._samples])
-
     def _without_last(self) -> Floats:
         """(n,) rewards of the samples without their last token."""
         return self._rewards_alone([s.ids[:-1] or s.ids for s in self._samples])
@@ -156,12 +164,21 @@ class ClassifierProof(CheckpointProof):
         rows = [(s.ids[:-1] or s.ids) if s.ids[-1] == eos else (*s.ids, eos) for s in some]
         return self._rewards_alone(rows)
 
-    def _together(self, samples: Sequence[Encoded]) -> Floats:
-        rewards = self._scorer.rewards([s.ids for s in samples], [s.type_ids for s in samples])
-        return checked_rewards(rewards, samples, self._model.spec)
+    def _read(
+        self, samples: Sequence[Encoded], way: Way = "padded", **how: int
+    ) -> Sequence[Floats]:
+        rows, types = [s.ids for s in samples], [s.type_ids for s in samples]
+        return list(self._scorer.rewards(rows, types, way, **how)[:, None])
 
     def _rewards_alone(self, rows: Sequence[Sequence[int]]) -> Floats:
         return np.concatenate([self._scorer.rewards([row]) for row in rows])
+
+    def _flips(self, alone: Floats, together: Floats) -> str:
+        flips = sum(
+            (alone[i] - alone[j]) * (together[i] - together[j]) < 0
+            for i, j in combinations(range(len(alone)), 2)
+        )
+        return f"; {flips} of {len(alone) * (len(alone) - 1) // 2} pairs flip"
 
     def _holds_response(self, encoded: Encoded) -> bool:
         words = "".join(encoded.sample.response.split())

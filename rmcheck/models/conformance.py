@@ -8,7 +8,7 @@ Here stand the page and the checks that several kinds of model share.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.torch_engine import brief
 
 if TYPE_CHECKING:
-    from rmcheck.models.checkpoint import Checkpoint
     from rmcheck.models.tokenization import ConversationTokenizer
 
 TokenizerT = TypeVar("TokenizerT", bound="ConversationTokenizer", covariant=True)
@@ -205,8 +204,8 @@ class Proof(ABC):
         self._warnings: list[str] = []
 
     @abstractmethod
-    def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
-        """In the order of the page."""
+    def checks(self) -> tuple[Callable[[], ConformanceItem | None], ...]:
+        """In the order of the page; None where there is nothing to say."""
 
     def proven(self) -> Proven:
         """All items, none of which is a `fail`, and what follows from them.
@@ -216,7 +215,7 @@ class Proof(ABC):
             ScoringError: A reward is NaN or infinite.
             MemoryError: The samples do not fit in one batch; the caller tries fewer.
         """
-        items = tuple(check() for check in self.checks())
+        items = tuple(item for check in self.checks() if (item := check()) is not None)
         require_passed(self._model.spec, items)
         return Proven(items, self._shares_prefixes, "; ".join(self._warnings))
 
@@ -237,97 +236,6 @@ class Proof(ABC):
 
     def _token(self, token: int) -> str:
         return f"{self._model.tokenizer.text([token])!r} (id {token})"
-
-
-class CheckpointProof(Proof):
-    """The checks that models in this process share.
-
-    Subclasses set `_tolerance`, the largest change that is still rounding.
-    """
-
-    # What is cut where a conversation is too long.
-    cut_texts: ClassVar[str] = "samples"
-    _model: "ProvableCheckpoint[ConversationTokenizer]"
-    _tolerance: float
-
-    def length(self) -> ConformanceItem:
-        """The limit, and how many of these samples were cut."""
-        limit, cut = self._model.max_length, sum(s.cut > 0 for s in self._samples)
-        detail = f"at most {limit or 'any number of'} tokens"
-        if cut:
-            detail += f"; {cut} of {len(self._samples)} of these {self.cut_texts} were cut"
-        return ConformanceItem("max_length", "note" if cut or limit is None else "pass", detail)
-
-    def _precision(
-        self, device: object, checkpoints: Sequence["Checkpoint"], more: str = ""
-    ) -> ConformanceItem:
-        """Type, that of the weights as stored, device and quantisation."""
-        dtype = self._model.dtype
-        stored, quantised = ([c.dtype for c in checkpoints], [c.quantisation for c in checkpoints])
-        detail = (
-            f"{dtype} on {device}, weights stored as {', '.join(stored)}, "
-            f"quantisation {', '.join(quantised)}{more}"
-        )
-        exact = dtype == "float32" and set(quantised) == {"none"}
-        return ConformanceItem("precision", "pass" if exact else "note", detail)
-
-    def _batch(self) -> slice:
-        """The samples that are scored in one padded batch, for few tokens.
-
-        Where prompts are shared all samples were in one packed row, and no batch is padded later:
-        the shorter half. Elsewhere the shortest and the longest, where padding is largest.
-        """
-        count = len(self._samples)
-        if self._shares_prefixes:
-            return slice(0, max(2, count // 2))
-        return slice(0, None, max(1, count - 1))
-
-    def _invariance(self, what: str, change: float, more: str = "") -> ConformanceItem:
-        """A batch of one against a batch of many, which changed `what` by up to so much."""
-        detail = (
-            f"{len(self._samples[self._batch()])} samples alone and in one batch: {what} change by "
-            f"up to {change:.2g} (allowed {self._tolerance:.2g}){more}"
-        )
-        status: Status = "pass" if change <= self._tolerance else "fail"
-        return ConformanceItem("batch_invariance", status, detail)
-
-    def _unshared(self, reads_forwards: bool) -> ConformanceItem | None:
-        """Why prompts are not to be shared; None where that is to be found out."""
-        if not reads_forwards:
-            return ConformanceItem(
-                "shared_prefix", "pass", "off: the model reads a text in both directions"
-            )
-        if self._model.prefix == "off":
-            return ConformanceItem("shared_prefix", "pass", "off, as prefix=off says")
-        return None
-
-    def _sharing(
-        self, what: str, alone: Floats, together: Callable[[], Floats], rows: int
-    ) -> ConformanceItem:
-        """Prompts computed once for all of their responses, against one row at a time.
-
-        Args:
-            what: The word for these numbers, such as `rewards`.
-            alone: (K,) numbers of the rows, one row at a time.
-            together: The same numbers of one packed row.
-            rows: How many rows.
-        """
-        agrees, said = packed_agrees(what, alone, together, rows, self._tolerance)
-        if not agrees:
-            return self._not_shared(said)
-        self._shares_prefixes = True
-        detail = f"a prompt is computed once for all of its responses; {said}"
-        return ConformanceItem("shared_prefix", "pass", detail)
-
-    def _not_shared(self, why: str) -> ConformanceItem:
-        if self._model.prefix == "shared":
-            return ConformanceItem(
-                "shared_prefix", "fail", f"prefix=shared, but {why}; use prefix=off"
-            )
-        return self._warned(
-            "shared_prefix",
-            f"prompts are not shared, every response is computed with its whole prompt: {why}",
-        )
 
     def _warned(self, name: str, warning: str) -> ConformanceItem:
         """An item that does not stop the run, and that the report says beside every number."""

@@ -90,7 +90,7 @@ def last_layer(body: Any) -> LastLayer | None:
     return None if None in tokenwise else LastLayer(attention, tokenwise)
 
 
-class Asked:
+class LayerQueries:
     """The tokens of a packed row whose attention is computed, by layer.
 
     Args:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmcheck.models.last_layer import Asked, Queries, last_layer
+from rmcheck.models.last_layer import LayerQueries, Queries, last_layer
 from rmcheck.models.packing import Packed, Segment
 from rmcheck.models.shared_context import SharedContext
 from rmcheck.models.variable_length import KernelRow, kernel
@@ -106,7 +106,7 @@ class PackedBody:
                 input_ids=ids[None],
                 position_ids=positions[None],
                 use_cache=False,
-                asked=Asked(packed.segments, last, read),
+                asked=LayerQueries(packed.segments, last, read),
                 masks=Masks(packed.segments, _TILE),
                 kernel_row=_kernel_row(packed, self._device),
             ).last_hidden_state
@@ -125,7 +125,7 @@ def attention(
     value: "Tensor",
     attention_mask: "Tensor | None",
     *,
-    asked: Asked,
+    asked: LayerQueries,
     masks: Masks,
     kernel_row: KernelRow | None,
     scaling: float | None = None,

@@ -1,6 +1,11 @@
-"""A checkpoint that transformers has in memory, whatever is read from it."""
+"""A checkpoint that transformers has in memory: hidden states at positions of token rows.
 
-from collections.abc import Iterator, Mapping, Sequence
+There are three ways to them, each written once: rows padded on the right to the longest; rows end
+to end without padding, common beginnings once; and the logits of the model's own forward, which
+the proof compares both with. What is read from a state is up to the head (`_numbers`).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -9,6 +14,7 @@ import numpy as np
 
 from rmcheck.errors import ConformanceError, ModelError
 from rmcheck.models.accelerator import fuse_norms
+from rmcheck.models.asked import Asked, Floats, Way, read_at, split
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.cpu import (
     heed_quota,
@@ -17,7 +23,8 @@ from rmcheck.models.cpu import (
     usable_cores,
     worker_count,
 )
-from rmcheck.models.rope import Rope
+from rmcheck.models.packing import LEAST_PREFIX, packed_reads
+from rmcheck.models.rope import Rope, rows_apart
 from rmcheck.models.shared_prefix import PackedBody
 from rmcheck.models.torch_engine import (
     brief,
@@ -56,6 +63,7 @@ class TorchModel:
         rope: Its rotary embeddings.
         window: Tokens that attention sees where it slides; 0 where it does not.
         for_threads: Whether several may compute at the same time.
+        is_decoder: Whether it reads forwards only, so that beginnings can be shared.
         scratch: Bytes that a call needs beside the layers' activations.
 
     Raises:
@@ -66,6 +74,7 @@ class TorchModel:
     """
 
     scratch: ClassVar[int] = 0
+    is_decoder: bool = True
 
     def __init__(
         self,
@@ -112,6 +121,79 @@ class TorchModel:
             return Threads(ahead=1)
         count = worker_count(self._config, self.scratch) if self.for_threads else 1
         return CpuWorkers(count, usable_cores()) if count > 1 else Workers()
+
+    @property
+    def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:
+        """See `ModelEngine`."""
+        return {"padded": self.padded, "packed": self.packed}
+
+    def padded(self, rows: Sequence[Asked]) -> list[Floats]:
+        """Numbers of each row, rows padded on the right to the longest.
+
+        Raises:
+            MemoryError: The rows do not fit.
+        """
+        return self._computed(rows, self._padded_numbers)
+
+    def packed(self, rows: Sequence[Asked], least: int = LEAST_PREFIX) -> list[Floats]:
+        """Numbers of each row, without padding and common beginnings once.
+
+        Args:
+            rows: What is asked, at one position of each row or more.
+            least: Tokens below which a common beginning is not shared.
+
+        Raises:
+            MemoryError: The rows do not fit.
+        """
+
+        def numbers(rows: Sequence[Asked]) -> Floats:
+            at = [np.asarray(row.at) for row in rows]
+            packed = packed_reads([row.ids for row in rows], at, least)
+            return self._numbers(self._packed_body.states(packed), rows)
+
+        return self._computed(rows, numbers)
+
+    def whole(self, row: Asked) -> Floats:
+        """Numbers of one row from the logits of the model's own forward.
+
+        Raises:
+            MemoryError: It does not fit.
+        """
+        with self._inferring():
+            return self._picked(self._own_logits(row), row.columns, row.chosen)
+
+    @rows_apart(per_row=1)
+    def _computed(
+        self, rows: Sequence[Asked], numbers: Callable[[Sequence[Asked]], Floats]
+    ) -> list[Floats]:
+        with self._inferring():
+            return split(numbers(rows), rows)
+
+    def _padded_numbers(self, rows: Sequence[Asked]) -> Floats:
+        return self._numbers(self._padded_states(rows), rows)
+
+    def _padded_states(self, rows: Sequence[Asked]) -> "Tensor":
+        torch, _ = engine()
+        states: Tensor = self._body(**self._inputs(rows)).last_hidden_state
+        line, at = (torch.from_numpy(a).to(states.device) for a in read_at(rows))
+        return states[line, at]
+
+    def _own_logits(self, row: Asked) -> "Tensor":
+        """(positions, vocabulary) float32 logits of the model's own forward."""
+        logits: Tensor = self._model(**self._inputs([row])).logits[0, list(row.at)].float()
+        return logits
+
+    def _inputs(self, rows: Sequence[Asked]) -> dict[str, Any]:
+        inputs = self._padded([row.ids for row in rows], [row.types for row in rows])
+        return inputs | ({"use_cache": False} if self.is_decoder else {})
+
+    def _numbers(self, states: "Tensor", rows: Sequence[Asked]) -> Floats:
+        """What a head reads of (n, hidden) states at the positions of the rows, in order."""
+        raise NotImplementedError
+
+    def _picked(self, logits: "Tensor", columns: Sequence[int], chosen: Sequence[int]) -> Floats:
+        """The same of (n, all) float32 logits."""
+        raise NotImplementedError
 
     @contextmanager
     def _inferring(self) -> Iterator[None]:
@@ -198,3 +280,9 @@ def _load(
             f"{checkpoint.path}: transformers cannot load it. {brief(error)}"
         ) from error
     return model, info
+
+
+def float64(tensor: "Tensor") -> Floats:
+    """A tensor's numbers in this process's memory."""
+    found: Floats = tensor.float().cpu().numpy().astype(np.float64)
+    return found

@@ -10,21 +10,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rmcheck.models.asked import Asked, Floats
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.head import Head
-from rmcheck.models.packing import LEAST_PREFIX, packed_rows
-from rmcheck.models.reward_position import PositionRule, RewardPosition
-from rmcheck.models.rope import rows_apart
+from rmcheck.models.last_token import LastTokenReward, PositionRule
 from rmcheck.models.torch_engine import engine
-from rmcheck.models.torch_model import TorchModel
+from rmcheck.models.torch_model import Rows, TorchModel, float64
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class TorchScorer(TorchModel, RewardPosition):
+class TorchScorer(TorchModel, LastTokenReward):
     """A loaded reward model; see `TorchModel` for what it raises.
 
     Args:
@@ -33,7 +31,7 @@ class TorchScorer(TorchModel, RewardPosition):
         device: What it runs on.
         attention: Which attention runs.
         head: The logits that are the reward.
-        position: Where a decoder's reward is read; see `RewardPosition`.
+        position: Where a decoder's reward is read; see `LastTokenReward`.
     """
 
     def __init__(
@@ -61,47 +59,20 @@ class TorchScorer(TorchModel, RewardPosition):
         self.reads_last_token = self._body is not None and self._last_layer is getattr(
             self._model, "score", None
         )
+        self.is_decoder = self.reads_last_token
 
-    @rows_apart(per_row=2)
-    def rewards(
-        self, rows: Sequence[Sequence[int]], types: Sequence[Sequence[int]] = ()
-    ) -> NDArray[np.float64]:
-        """(len(rows),) raw logits of the head, rows padded on the right to the longest.
+    def _padded_numbers(self, rows: Sequence[Asked]) -> Floats:
+        if self.reads_last_token:
+            return super()._padded_numbers(rows)
+        return float64(self._pooled_logits([row.ids for row in rows], [row.types for row in rows]))
 
-        Args:
-            rows: Token ids.
-            types: Token type ids of each row; empty when the model takes none.
+    def _numbers(self, states: "Tensor", rows: Sequence[Asked]) -> Floats:
+        return float64(self._last_layer(states))
 
-        Raises:
-            MemoryError: The batch does not fit.
-        """
-        torch, _ = engine()
-        with self._inferring():
-            inputs = self._padded(rows, types)
-            if not self.reads_last_token:
-                return self._picked(self._model(**inputs).logits)
-            hidden = self._body(**inputs, use_cache=False).last_hidden_state
-            at = torch.tensor([self.reward_position(row) for row in rows], device=hidden.device)
-            here = torch.arange(len(rows), device=hidden.device)
-            return self._picked(self._last_layer(hidden[here, at]))
-
-    @rows_apart(per_row=1)
-    def packed_rewards(
-        self, rows: Sequence[Sequence[int]], least: int = LEAST_PREFIX
-    ) -> NDArray[np.float64]:
-        """(len(rows),) raw logits of the head, without padding and common beginnings once.
-
-        Args:
-            rows: Token ids.
-            least: Tokens below which a common beginning is not shared.
-
-        Raises:
-            MemoryError: The rows do not fit.
-        """
-        packed = packed_rows(rows, [self.reward_position(row) for row in rows], least)
-        with self._inferring():
-            states = self._packed_body.states(packed)
-            return self._picked(self._last_layer(states))
+    def _pooled_logits(self, rows: Rows, types: Rows) -> "Tensor":
+        """(rows, labels) logits of the model's own forward."""
+        logits: Tensor = self._model(**self._padded(rows, types)).logits
+        return logits
 
     def read_once(
         self, row: Sequence[int], types: Sequence[int] = ()
@@ -114,11 +85,12 @@ class TorchScorer(TorchModel, RewardPosition):
         Raises:
             MemoryError: It does not fit.
         """
+        at = [self.reward_position(row), self.reward_position(row[:-1] or row)]
         with self._inferring(), self._last_states() as seen:
-            logits = self._model(**self._padded([row], [types] if types else ())).logits
-            at = [self.reward_position(row), self.reward_position(row[:-1] or row)]
-            here, before = self._picked(self._last_layer(seen[-1][0, at])).tolist()
-            return here, before, float(self._picked(logits)[0])
+            logits = self._pooled_logits([row], [types])
+            read = self._numbers(seen[-1][0, at], ())
+        here, before, own = self.head.rewards(np.concatenate([read, float64(logits)])).tolist()
+        return here, before, own
 
     def pooled_positions(self, row: Sequence[int], types: Sequence[int] = ()) -> tuple[int, ...]:
         """The tokens whose last hidden states the model's own head reads, by the gradient.
@@ -128,7 +100,7 @@ class TorchScorer(TorchModel, RewardPosition):
         """
         torch, _ = engine()
         with torch.enable_grad(), self._last_states() as seen:
-            logits = self._model(**self._padded([row], [types] if types else ())).logits
+            logits = self._pooled_logits([row], [types])
             reward = sum(weight * logits[0, index] for index, weight in self.head.terms)
             (gradient,) = torch.autograd.grad(reward, seen[-1])
         return tuple(gradient[0].abs().sum(-1).nonzero()[:, 0].tolist())
@@ -149,9 +121,6 @@ class TorchScorer(TorchModel, RewardPosition):
         """Give the memory back."""
         self._last_layer = None
         super().close()
-
-    def _picked(self, logits: "Tensor") -> NDArray[np.float64]:
-        return self.head.rewards(logits.float().cpu().numpy())
 
 
 def _last_layer(model: Any, body: Any) -> str:

@@ -1,58 +1,36 @@
 """What a model that transformers runs must prove before its rewards count."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rmcheck.models.asked import Floats
+from rmcheck.models.checkpoint_proof import TorchProof
 from rmcheck.models.classifier_conformance import ClassifierProof
-from rmcheck.models.conformance import Floats, grafted
-from rmcheck.models.model import ConformanceItem, checked_rewards
+from rmcheck.models.model import ConformanceItem
 from rmcheck.models.torch_engine import brief
 
 if TYPE_CHECKING:
     from rmcheck.models.torch_scorer import TorchScorer
 
 
-class TransformersProof(ClassifierProof):
+class TransformersProof(TorchProof, ClassifierProof):
     """The checks; decides whether prompts are computed once for all of their responses."""
 
+    of_attention = "config.json"
     _scorer: "TorchScorer"
     _before: Floats
     _own: Floats
 
-    def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
-        """In the order of the page."""
-        return (
-            self.head,
-            self.precision,
-            self.attention,
-            self.template,
-            self.response_kept,
-            self.tokenizer_file,
-            self.bos,
-            self.eos,
-            self.position,
-            self.pad_eos,
-            self.shared_prefix,
-            self.batch_invariance,
-            self.activation,
-            self.length,
-            self.normalisation,
-        )
-
     def attention(self) -> ConformanceItem:
         """Which attention runs, and whether it drops soft-capping."""
-        used = self._scorer.attention
-        if self._model.checkpoint.soft_caps_attention and used != "eager":
-            return ConformanceItem(
-                "attention",
-                "fail",
-                f"config.json soft-caps attention and {used} leaves that out; use attention=eager",
-            )
-        if self._model.checkpoint.soft_caps_attention:
-            used += ", since config.json soft-caps attention and sdpa would leave that out"
-        return ConformanceItem("attention", "pass", used + self._scorer.rope.note)
+        item = super().attention()
+        if item.status == "fail" or not self._checkpoint.soft_caps_attention:
+            return item
+        more = ", since config.json soft-caps attention and sdpa would leave that out"
+        used = self._scorer.attention + more + self._scorer.rope.note
+        return ConformanceItem("attention", "pass", used)
 
     def position(self) -> ConformanceItem:
         """The token at which the reward is read, against the one transformers reads."""
@@ -78,17 +56,17 @@ class TransformersProof(ClassifierProof):
                 "position",
                 "fail",
                 f"{detail}. The head is not applied to the last token alone; rmcheck cannot read "
-                f"this architecture ({self._model.checkpoint.architecture})",
+                f"this architecture ({self._checkpoint.architecture})",
             )
         return self._undecided(detail)
 
-    def _read_alone(self) -> Floats:
+    def _read_alone(self) -> Sequence[Floats]:
         """From the model's own forward: the reward, without the last token, and the model's own."""
         if not self._scorer.reads_last_token:
             return super()._read_alone()
         read = [self._scorer.read_once(sample.ids, sample.type_ids) for sample in self._samples]
         alone, self._before, self._own = np.array(read).T
-        return checked_rewards(alone, self._samples, self._model.spec)
+        return list(alone[:, None])
 
     def _without_last(self) -> Floats:
         """What the tokens before the last one read, which see nothing of it."""
@@ -126,25 +104,11 @@ class TransformersProof(ClassifierProof):
             "tokenizer and config.json another padding token",
         )
 
-    def shared_prefix(self) -> ConformanceItem:
-        """Prompts computed once for all of their responses, against one row at a time."""
-        if off := self._unshared(self._scorer.reads_last_token):
-            return off
-        behind = [graft.ids for graft in grafted(self._samples, self._scorer.window)]
-        alone = np.concatenate([self._alone, self._rewards_alone(behind)])
-        together = [*(sample.ids for sample in self._samples), *behind]
-        return self._sharing(
-            "rewards",
-            alone,
-            lambda: self._scorer.packed_rewards(together, least=1),
-            len(together),
-        )
-
     def activation(self) -> ConformanceItem:
         """Raw logits, not probabilities."""
         low, high = self._alone.min(), self._alone.max()
         detail = f"raw logits from {low:.3g} to {high:.3g}"
-        problem_type = self._model.checkpoint.config.get("problem_type")
+        problem_type = self._checkpoint.config.get("problem_type")
         if problem_type:
             detail += f"; problem_type {problem_type}"
         if len(self._alone) > 1 and low > 0 and high < 1:

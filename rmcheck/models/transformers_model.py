@@ -120,12 +120,8 @@ class TransformersRewardModel(ClassifierModel):
         """
         if not batch:
             return np.zeros(0)
-        rows = [e.ids for e in batch]
-        if self.shares_prefixes:
-            rewards = self.scorer.packed_rewards(rows)
-        else:
-            rewards = self.scorer.rewards(rows, [e.type_ids for e in batch])
-        return checked_rewards(rewards, batch, self.spec)
+        rows, types = [e.ids for e in batch], [e.type_ids for e in batch]
+        return checked_rewards(self.scorer.rewards(rows, types, self.way), batch, self.spec)
 
     def workers(self) -> Workers:
         """On a CPU a thread for each core, while memory allows."""

@@ -28,7 +28,7 @@ def own_reward(model, ids, types=()):
     scorer = model.scorer
     with torch.inference_mode():
         logits = scorer._model(**scorer._padded([ids], [types] if types else ())).logits
-    return float(scorer._picked(logits)[0])
+    return float(scorer.head.rewards(logits.float().numpy())[0])
 
 
 def proved(model, samples):
@@ -155,10 +155,10 @@ def test_left_padding_would_be_noticed(tmp_path, samples):
         scorer._padded = left
         rewards = scorer.rewards
 
-        def last_column(rows, types=()):
+        def last_column(rows, types=(), *way, **how):
             longest = max(map(len, rows))
             scorer.reward_position = lambda row: longest - 1
-            return rewards(rows, types)
+            return rewards(rows, types, *way, **how)
 
         scorer.rewards = last_column
 
@@ -190,8 +190,8 @@ def test_batch_invariance_reports_the_largest_change(llama_folder, samples):
 
     def drifting(model):
         rewards = model.scorer.rewards
-        model.scorer.rewards = lambda rows, types=(): (
-            -rewards(rows, types) if len(rows) > 1 else rewards(rows, types)
+        model.scorer.rewards = lambda rows, types=(), way="padded", **how: (
+            rewards(rows, types, way, **how) * (-1 if way == "padded" and len(rows) > 1 else 1)
         )
 
     message = failure(opened(llama_folder, change=drifting), samples)
@@ -254,8 +254,7 @@ def test_probabilities_are_suspicious(llama_folder, samples):
     """Rewards that all lie in (0, 1) are noted: a squashed logit cannot rank (trap 4.8)."""
 
     def squashed(model):
-        picked = model.scorer._picked
-        model.scorer._picked = lambda logits: 1 / (1 + np.exp(-picked(logits)))
+        model.scorer._last_layer.register_forward_hook(lambda *passed: passed[-1].sigmoid())
 
     item = proved(opened(llama_folder, change=squashed), samples)["activation"]
 

@@ -71,7 +71,7 @@ def test_a_gpu_gives_the_rewards_of_a_cpu(kind, dtype, folders, many):
     found = {
         "one by one": np.concatenate([scorer.rewards([row]) for row in rows]),
         "padded": scorer.rewards(rows),
-        "packed": scorer.packed_rewards(rows, least=1),
+        "packed": scorer.rewards(rows, way="packed", least=1),
     }
     apart = {name: np.abs(one - expected).max() / expected.std() for name, one in found.items()}
 
@@ -95,11 +95,11 @@ def test_no_forward_waits_for_the_gpu(folders, many):
     assert kernel() is not None
     scorer = loaded(f"hf:{folders('llama')}?device=cuda&dtype=bfloat16").scorer
     rows = [e.ids for e in loaded(f"hf:{folders('llama')}?device=cpu").encode(many)]
-    scorer.packed_rewards(rows)
+    scorer.rewards(rows, way="packed")
     scorer._body.register_forward_pre_hook(lambda *_: torch.cuda.set_sync_debug_mode("error"))
     scorer._body.register_forward_hook(lambda *_: torch.cuda.set_sync_debug_mode("default"))
 
-    assert np.isfinite(scorer.packed_rewards(rows)).all()
+    assert np.isfinite(scorer.rewards(rows, way="packed")).all()
 
 
 def test_kinds_of_models_give_what_they_give_on_a_cpu(policy_pair, many, tmp_path):

@@ -203,9 +203,9 @@ def test_sharing_can_be_turned_off(pair, samples, query, shares):
 
 def test_sharing_that_disagrees_falls_back_loudly(pair, samples, monkeypatch):
     """What a wrong packed row gives is never used: a warning, and rows with their whole prompts."""
-    own = CausalScorer.packed_log_probabilities
+    own = CausalScorer.packed
     monkeypatch.setattr(
-        CausalScorer, "packed_log_probabilities", lambda *args: own(*args) * 1.5 + 1
+        CausalScorer, "packed", lambda *args, **how: [n * 1.5 + 1 for n in own(*args, **how)]
     )
     model = loaded(pair, "?beta=1")
     encoded = model.encode(samples)
@@ -218,17 +218,19 @@ def test_sharing_that_disagrees_falls_back_loudly(pair, samples, monkeypatch):
         loaded(pair, "?beta=1&prefix=shared").prove(encoded)
 
 
-@pytest.mark.parametrize("way", ["log_probabilities", "packed_log_probabilities"])
+@pytest.mark.parametrize("way", ["padded", "packed"])
 def test_few_logits_at_once_change_nothing(pair, samples, way):
     """Logits made one token at a time give the log-probabilities that all at once give."""
     model = loaded(pair)
     encoded = model.encode(samples)
     rows, marks = [e.ids for e in encoded], [e.type_ids for e in encoded]
-    found = getattr(model.scorer.models[0], way)
+    policy = model.scorer.policy
+    at_once = policy.log_probabilities(rows, marks, way)
 
-    np.testing.assert_allclose(
-        found(rows, marks, most_logits=1), found(rows, marks), rtol=0, atol=1e-4
-    )
+    policy.most_logits = 1
+
+    found = policy.log_probabilities(rows, marks, way)
+    np.testing.assert_allclose(found, at_once, rtol=0, atol=1e-4)
 
 
 def test_logits_are_made_at_response_tokens_only(pair, samples):
@@ -239,7 +241,9 @@ def test_logits_are_made_at_response_tokens_only(pair, samples):
     scorer, seen = model.scorer.models[0], []
     scorer._output.register_forward_hook(lambda m, i, o: seen.append(len(o)))
 
-    scorer.log_probabilities(rows, marks, most_logits=10 * 320)
+    scorer.most_logits = 10 * 320
+
+    scorer.log_probabilities(rows, marks)
 
     assert sum(seen) == sum(map(sum, marks))
     assert max(seen) == 10

@@ -138,8 +138,10 @@ def test_what_questions_begin_with_is_computed_once(opened, samples, settings, s
 
 def test_a_judge_whose_packed_questions_disagree_computes_them_whole(opened, samples, monkeypatch):
     """It says so where its rewards are read; `prefix=shared` refuses to go on."""
-    own = CausalScorer.packed_next_token
-    monkeypatch.setattr(CausalScorer, "packed_next_token", lambda *args: own(*args) * 2 + 1)
+    own = CausalScorer.packed
+    monkeypatch.setattr(
+        CausalScorer, "packed", lambda *args, **how: [n * 2 + 1 for n in own(*args, **how)]
+    )
     model, insisting = opened(), opened(settings="?prefix=shared")
 
     page = items(model, samples)
@@ -199,10 +201,8 @@ def test_gemma_caps_its_logits(opened, tmp_path, samples):
 
 def test_logits_that_are_not_the_output_layers_fail_the_proof(opened, samples, monkeypatch):
     """An architecture that does more after its output layer cannot be read, and is refused."""
-    own = CausalScorer.own_next_token
-    monkeypatch.setattr(
-        CausalScorer, "own_next_token", lambda self, row, tokens: own(self, row, tokens) + 0.01
-    )
+    own = CausalScorer.whole
+    monkeypatch.setattr(CausalScorer, "whole", lambda self, row: own(self, row) + 0.01)
 
     message = refusal(ConformanceError, items, opened(), samples)
 

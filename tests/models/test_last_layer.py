@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmcheck.models import shared_prefix
-from rmcheck.models.last_layer import Asked, LastLayer, last_layer
+from rmcheck.models.last_layer import LastLayer, LayerQueries, last_layer
 from rmcheck.models.packing import Segment, packed_rows
 from rmcheck.models.shared_prefix import PackedBody
 
@@ -149,13 +149,13 @@ def test_the_last_mlp_and_projection_see_only_what_is_read(body_of):
 def test_the_last_attention_computes_only_the_queries_that_are_read(body_of, monkeypatch):
     """On a CPU: one query a response there, all 78 in the layers before."""
     body, found = body_of("llama"), {}
-    of = Asked.of
+    of = LayerQueries.of
 
     def noting(asked, attention):
         found[attention.layer_idx] = [q.stop - q.start for q in of(asked, attention)]
         return of(asked, attention)
 
-    monkeypatch.setattr(Asked, "of", noting)
+    monkeypatch.setattr(LayerQueries, "of", noting)
     states(body, read_at())
 
     last = body.config.num_hidden_layers - 1
@@ -206,7 +206,7 @@ def test_queries_reach_from_the_first_to_the_last_that_is_read(lengths, data):
     tokens = st.integers(0, ends[-1] - 1)
     read = sorted(data.draw(st.sets(tokens, min_size=1)))
     attention = object()
-    asked = Asked(segments, LastLayer(attention, ()), np.array(read))
+    asked = LayerQueries(segments, LastLayer(attention, ()), np.array(read))
 
     expected = [
         (segment, inside[0], inside[-1] + 1)

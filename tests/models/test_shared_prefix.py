@@ -9,7 +9,7 @@ import torch
 
 from rmcheck.errors import ConformanceError, ScoringError, UsageError
 from rmcheck.models import shared_prefix
-from rmcheck.models.last_layer import Asked
+from rmcheck.models.last_layer import LayerQueries
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
@@ -184,7 +184,7 @@ def segments(kwargs):
 
 def asking(changed):
     """All tokens of these segments, in every layer."""
-    return Asked(changed, None, np.zeros(0))
+    return LayerQueries(changed, None, np.zeros(0))
 
 
 def without_prefixes(kwargs):
@@ -319,7 +319,7 @@ def test_rows_longer_than_a_tile_agree(tmp_path):
     prompt = rng.integers(3, 300, 400).tolist()
     rows = [prompt + rng.integers(3, 300, n).tolist() for n in (1, 300, 600)]
 
-    shared = model.scorer.packed_rewards(rows)
+    shared = model.scorer.rewards(rows, way="packed")
 
     one_by_one = [float(model.scorer.rewards([row])[0]) for row in rows]
     np.testing.assert_allclose(shared, one_by_one, rtol=0, atol=EXACT)
@@ -336,7 +336,7 @@ def test_products_of_any_size_give_the_same_rewards(kind, queries, small, folder
     model = opened(folders(kind))
     encoded = model.encode(conversations())
 
-    together = model.scorer.packed_rewards([e.ids for e in encoded])
+    together = model.scorer.rewards([e.ids for e in encoded], way="packed")
 
     np.testing.assert_allclose(together, alone(model, encoded), rtol=0, atol=EXACT)
 
@@ -349,7 +349,7 @@ def test_the_model_is_left_as_it_was(folders):
     after = config._attn_implementation
 
     with pytest.raises(IndexError):
-        model.scorer.packed_rewards([[1, 2, 100_000]])
+        model.scorer.rewards([[1, 2, 100_000]], way="packed")
 
     assert (after, config._attn_implementation) == ("sdpa", "sdpa")
 
@@ -466,14 +466,14 @@ def test_scoring_shares_prompts_from_end_to_end(folders):
 def test_what_does_not_fit_is_halved_with_shared_prompts_too(folders, monkeypatch):
     """A packed batch that does not fit in memory is cut and goes on with a smaller budget."""
     model = opened(folders("llama"), "?prefix=shared")
-    packed = model.scorer.packed_rewards
+    packed = model.scorer.packed
 
-    def crowded(rows, least=16):
+    def crowded(rows):
         if len(rows) > 3:
             raise MemoryError("no room")
-        return packed(rows, least)
+        return packed(rows)
 
-    monkeypatch.setattr(model.scorer, "packed_rewards", crowded)
+    monkeypatch.setattr(model.scorer, "packed", crowded)
     monkeypatch.setattr(model, "prove", lambda encoded: None)
     store, samples = MemoryStore(), conversations()
     expected = alone(model, model.encode(samples))

@@ -92,7 +92,7 @@ def test_the_rewards_are_those_of_one_row_at_a_time(model, rows, on_an_accelerat
     """Whatever the architecture; soft-capped attention, which no kernel has, by products."""
     alone = [float(model.scorer.rewards([row])[0]) for row in rows]
 
-    together = model.scorer.packed_rewards(rows)
+    together = model.scorer.rewards(rows, way="packed")
 
     assert np.std(alone) > 0.1
     np.testing.assert_allclose(together, alone, rtol=0, atol=EXACT)

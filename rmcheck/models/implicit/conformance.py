@@ -4,19 +4,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rmcheck.models.conformance import (
-    CheckpointProof,
-    Floats,
-    ProvableCheckpoint,
-    grafted,
-    tolerated,
-)
+from rmcheck.models.asked import Floats, Way
+from rmcheck.models.checkpoint_proof import TorchProof
+from rmcheck.models.conformance import ProvableCheckpoint, tolerated
 from rmcheck.models.implicit.scorer import ImplicitScorer
-from rmcheck.models.model import ConformanceItem, Encoded, checked_rewards
+from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.token_probabilities import response_tokens
 from rmcheck.models.tokenization import ConversationTokenizer
+from rmcheck.models.torch_model import TorchModel
 
 
-class ImplicitProof(CheckpointProof):
+class ImplicitProof(TorchProof):
     """The checks, over one set of samples and the rewards they get one at a time.
 
     Args:
@@ -26,6 +24,8 @@ class ImplicitProof(CheckpointProof):
         encoded: Samples of the run; at most 8 of different lengths are scored.
     """
 
+    _model: ProvableCheckpoint[ConversationTokenizer]
+
     def __init__(
         self,
         model: ProvableCheckpoint[ConversationTokenizer],
@@ -33,14 +33,12 @@ class ImplicitProof(CheckpointProof):
         formula: str,
         encoded: Sequence[Encoded],
     ) -> None:
-        super().__init__(model, encoded)
         self._scorer = scorer
         self._formula = formula
-        self._alone = np.concatenate([self._padded([sample]) for sample in self._samples])
         # A reward's unit is beta nats, so a share of that is what a small spread may move.
-        self._tolerance = tolerated(model.dtype) * max(scorer.beta, float(self._alone.std()))
+        super().__init__(model, scorer.models, encoded, unit=scorer.beta)
 
-    def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
+    def checks(self) -> tuple[Callable[[], ConformanceItem | None], ...]:
         """In the order of the page."""
         return (
             self.reward,
@@ -53,7 +51,7 @@ class ImplicitProof(CheckpointProof):
             self.bos,
             self.eos,
             self.log_probabilities,
-            self.shared_prefix,
+            self.sharing,
             self.batch_invariance,
             self.difference,
             self.length,
@@ -73,24 +71,6 @@ class ImplicitProof(CheckpointProof):
         policy, reference = (one.vocabulary_size for one in self._scorer.models)
         detail = f"same tokenizer entries; {policy} and {reference} probabilities a token"
         return ConformanceItem("vocabulary", "pass" if policy == reference else "fail", detail)
-
-    def precision(self) -> ConformanceItem:
-        """Type, device and quantisation."""
-        checkpoints = [one.checkpoint for one in self._scorer.models]
-        return self._precision(self._scorer.policy.device, checkpoints)
-
-    def attention(self) -> ConformanceItem:
-        """Which attention runs, and whether it drops soft-capping."""
-        for one in self._scorer.models:
-            if one.checkpoint.soft_caps_attention and one.attention != "eager":
-                return ConformanceItem(
-                    "attention",
-                    "fail",
-                    f"{one.checkpoint.path} soft-caps attention and {one.attention} leaves that "
-                    "out; use attention=eager",
-                )
-        used = ", ".join(one.attention + one.rope.note for one in self._scorer.models)
-        return ConformanceItem("attention", "pass", used)
 
     def response_tokens(self) -> ConformanceItem:
         """Where responses begin and end, and whether more than the response counts."""
@@ -127,9 +107,9 @@ class ImplicitProof(CheckpointProof):
     def log_probabilities(self) -> ConformanceItem:
         """Logits made at response tokens only, against each model's own forward."""
         shortest = self._samples[0]
-        row, marks = shortest.ids, shortest.type_ids
+        row = response_tokens(shortest.ids, shortest.type_ids)
         gaps = [
-            abs(one.own_log_probability(row, marks) - one.log_probabilities([row], [marks])[0])
+            abs(float(one.whole(row).sum() - one.padded([row])[0].sum()))
             for one in self._scorer.models
         ]
         share = tolerated(self._model.dtype)
@@ -144,24 +124,6 @@ class ImplicitProof(CheckpointProof):
             f"rmcheck cannot read this architecture ({named})",
         )
 
-    def batch_invariance(self) -> ConformanceItem:
-        """A batch of one against a batch of many."""
-        at = self._batch()
-        change = np.abs(self._padded(self._samples[at]) - self._alone[at]).max()
-        return self._invariance("rewards", float(change))
-
-    def shared_prefix(self) -> ConformanceItem:
-        """Prompts computed once for all of their responses, against one row at a time."""
-        if off := self._unshared(reads_forwards=True):
-            return off
-        behind = grafted(self._samples, max(one.window for one in self._scorer.models))
-        alone = np.concatenate([self._alone, *(self._padded([s]) for s in behind)])
-        together = [*self._samples, *behind]
-        rows, marks = [s.ids for s in together], [s.type_ids for s in together]
-        return self._sharing(
-            "rewards", alone, lambda: self._scorer.packed_rewards(rows, marks, 1), len(rows)
-        )
-
     def difference(self) -> ConformanceItem:
         """Policy and reference are not the same model under two names."""
         low, high = self._alone.min(), self._alone.max()
@@ -172,10 +134,14 @@ class ImplicitProof(CheckpointProof):
             "difference", "fail", f"{detail}: policy and reference give the same probabilities"
         )
 
-    def _padded(self, samples: Sequence[Encoded]) -> Floats:
+    def _read(
+        self, samples: Sequence[Encoded], way: Way = "padded", **how: int
+    ) -> Sequence[Floats]:
         rows, marks = [s.ids for s in samples], [s.type_ids for s in samples]
-        rewards = self._scorer.padded_rewards(rows, marks)
-        return checked_rewards(rewards, samples, self._model.spec)
+        return list(self._scorer.rewards(rows, marks, way, **how)[:, None])
+
+    def _of_attention(self, engine: TorchModel) -> str:
+        return f"{engine.checkpoint.path}"
 
     def _counted(self, sample: Encoded) -> str:
         marked = zip(sample.ids, sample.type_ids, strict=True)

@@ -173,9 +173,8 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
         """
         if not batch:
             return np.zeros(0)
-        rewards = self.scorer.packed_rewards if self.shares_prefixes else self.scorer.padded_rewards
         rows, marks = [e.ids for e in batch], [e.type_ids for e in batch]
-        return checked_rewards(rewards(rows, marks), batch, self.spec)
+        return checked_rewards(self.scorer.rewards(rows, marks, self.way), batch, self.spec)
 
     def workers(self) -> Workers:
         """On a CPU a thread for each core, while memory allows."""

@@ -3,14 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from rmcheck.models.asked import Floats, Way
 from rmcheck.models.causal_scorer import CausalScorer
-from rmcheck.models.packing import LEAST_PREFIX
 from rmcheck.models.workers import Workers
 
-Floats = NDArray[np.float64]
 Rows = Sequence[Sequence[int]]
 
 
@@ -35,31 +31,11 @@ class ImplicitScorer:
         """Policy and reference."""
         return self.policy, self.reference
 
-    def padded_rewards(self, rows: Rows, marks: Rows) -> Floats:
-        """(len(rows),) rewards, every row with its whole prompt.
-
-        Args:
-            rows: Token ids.
-            marks: 1 at each token of a row that counts, else 0.
-
-        Raises:
-            MemoryError: The batch does not fit.
-        """
-        policy, reference = (one.log_probabilities(rows, marks) for one in self.models)
-        return self._rewards(policy, reference, marks)
-
-    def packed_rewards(self, rows: Rows, marks: Rows, least: int = LEAST_PREFIX) -> Floats:
-        """As `padded_rewards`, without padding and common beginnings once.
-
-        Args:
-            rows: Token ids.
-            marks: See `padded_rewards`.
-            least: Tokens below which a common beginning is not shared.
-        """
-        policy, reference = (
-            one.packed_log_probabilities(rows, marks, least) for one in self.models
-        )
-        return self._rewards(policy, reference, marks)
+    def rewards(self, rows: Rows, marks: Rows, way: Way = "padded", **how: int) -> Floats:
+        """(len(rows),) rewards; see `TokenProbabilities.log_probabilities`."""
+        policy, reference = (one.log_probabilities(rows, marks, way, **how) for one in self.models)
+        rewards = self.beta * (policy - reference)
+        return rewards / [sum(row) for row in marks] if self.length_normalised else rewards
 
     def workers(self) -> Workers:
         """On a CPU a thread for each core, while memory allows."""
@@ -69,7 +45,3 @@ class ImplicitScorer:
         """Give the memory back."""
         for one in self.models:
             one.close()
-
-    def _rewards(self, policy: Floats, reference: Floats, marks: Rows) -> Floats:
-        rewards = self.beta * (policy - reference)
-        return rewards / [sum(row) for row in marks] if self.length_normalised else rewards

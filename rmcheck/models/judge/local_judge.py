@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError, UsageError
+from rmcheck.models.asked import Floats, Way
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
 from rmcheck.models.checkpoint_model import loaded
 from rmcheck.models.checkpoint_settings import chosen_dtype
@@ -26,12 +26,16 @@ from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong, name
 from rmcheck.models.spec import ModelSpec, check_settings
 
 
-class NextTokens(Protocol):
-    """Anything that gives the next token's log-probabilities."""
+class LanguageModel(Protocol):
+    """What a judge asks of a loaded model."""
 
     def next_token(
-        self, rows: Sequence[Sequence[int]], tokens: Sequence[int]
-    ) -> NDArray[np.float64]:
+        self,
+        rows: Sequence[Sequence[int]],
+        tokens: Sequence[int],
+        way: Way = "padded",
+        **how: int,
+    ) -> Floats:
         """(len(rows), len(tokens)) log-probabilities in nats."""
         ...
 
@@ -145,7 +149,7 @@ class LocalJudge(JudgeEngine):
 
     def odds(self, batch: Sequence[Encoded], read: YesNo) -> Replies[Odds]:
         """See `JudgeEngine.odds`; log-probabilities from float32 logits at the last id."""
-        found = self._probabilities(batch)
+        found = self._probabilities(batch, "packed" if self.shares_prefixes else "padded")
         pairs = zip(*self._sides(found), strict=True)
         return Replies({i: Odds(float(yes), float(no)) for i, (yes, no) in enumerate(pairs)})
 
@@ -186,18 +190,19 @@ class LocalJudge(JudgeEngine):
         """Read the weights."""
 
     @abstractmethod
-    def _next(self) -> NextTokens: ...
+    def _next(self) -> LanguageModel: ...
 
-    def _probabilities(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+    def _probabilities(self, batch: Sequence[Encoded], way: Way = "padded", **how: int) -> Floats:
         """(len(batch), words) log-probabilities of the words of both sides."""
-        return self._next().next_token([e.ids for e in batch], [*self._words[0], *self._words[1]])
+        rows, words = [e.ids for e in batch], [*self._words[0], *self._words[1]]
+        return self._next().next_token(rows, words, way, **how)
 
     @abstractmethod
     def _sampled(
         self, rows: Sequence[Sequence[int]], seeds: Sequence[int], read: Score
     ) -> list[list[int]]: ...
 
-    def _sides(self, found: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+    def _sides(self, found: Floats) -> tuple[Floats, ...]:
         """(len(rows),) log-sums of the words on each side."""
         middle = len(self._words[0])
         sides = found[:, :middle], found[:, middle:]

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
 from rmcheck.models import checkpoint_settings as known
+from rmcheck.models.asked import Floats
 from rmcheck.models.causal_scorer import CausalScorer
 from rmcheck.models.checkpoint_model import loaded
 from rmcheck.models.conformance import grafted, packed_agrees
@@ -16,8 +16,8 @@ from rmcheck.models.judge.file import JudgeFile
 from rmcheck.models.judge.local_judge import LocalJudge
 from rmcheck.models.judge.read import Score, YesNo
 from rmcheck.models.model import ConformanceItem, Encoded
-from rmcheck.models.packing import LEAST_PREFIX
 from rmcheck.models.spec import ModelSpec, Setting, check_device
+from rmcheck.models.token_probabilities import next_token
 from rmcheck.models.torch_sampler import TorchSampler
 from rmcheck.models.workers import Workers
 
@@ -95,7 +95,7 @@ class TransformersJudge(LocalJudge):
         agrees, said = packed_agrees(
             "log-odds",
             alone,
-            lambda: self._log_odds(self._packed(rows, least=1)),
+            lambda: self._log_odds(self._probabilities(rows, "packed", least=1)),
             len(rows),
             allowed,
         )
@@ -112,23 +112,17 @@ class TransformersJudge(LocalJudge):
         said = f"{WARNING}every question is computed whole: {why}"
         return ConformanceItem("shared_prefix", "note", said)
 
-    def _log_odds(self, found: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _log_odds(self, found: Floats) -> Floats:
         yes, no = self._sides(found)
         return yes - no
-
-    def _probabilities(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        return self._packed(batch) if self.shares_prefixes else super()._probabilities(batch)
-
-    def _packed(self, batch: Sequence[Encoded], least: int = LEAST_PREFIX) -> NDArray[np.float64]:
-        words = [*self._words[0], *self._words[1]]
-        return self._next().packed_next_token([e.ids for e in batch], words, least)
 
     def _position(self) -> tuple[ConformanceItem, ...]:
         """Logits made at the last id only, against the model's own forward."""
         row = self.tokenizer.opening
         words = [*self._words[0], *self._words[1]]
         scorer = self._next()
-        gap = np.abs(scorer.next_token([row], words)[0] - scorer.own_next_token(row, words)).max()
+        own = scorer.whole(next_token(row, words))
+        gap = np.abs(scorer.next_token([row], words) - own).max()
         detail = f"the last token; {gap:.2g} nats from the model's own forward"
         if gap <= self.tolerance:
             return (ConformanceItem("position", "pass", detail),)

@@ -5,20 +5,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.conformance import (
-    LEAST_MASS,
-    CheckpointProof,
-    Floats,
-    ProvableCheckpoint,
-    grafted,
-    tolerated,
-)
+from rmcheck.models.asked import Floats, Way
+from rmcheck.models.checkpoint_proof import TorchProof
+from rmcheck.models.conformance import LEAST_MASS, ProvableCheckpoint
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.process.scorer import ProcessScorer
+from rmcheck.models.process.step_odds import odds
 from rmcheck.models.process.tokenizer import TAG, ProcessTokenizer
 
 
-class ProcessProof(CheckpointProof):
+class ProcessProof(TorchProof):
     """The checks, over one set of samples and the log-odds of their steps one at a time.
 
     Args:
@@ -29,6 +25,7 @@ class ProcessProof(CheckpointProof):
     """
 
     cut_texts = "prompts"
+    numbers = "log-odds"
     _model: ProvableCheckpoint[ProcessTokenizer]
 
     def __init__(
@@ -38,17 +35,11 @@ class ProcessProof(CheckpointProof):
         formula: str,
         encoded: Sequence[Encoded],
     ) -> None:
-        super().__init__(model, encoded)
         self._scorer = scorer
         self._formula = formula
-        self._steps = self._one_by_one(self._samples)
-        self._alone = np.concatenate(self._steps)
-        if not np.isfinite(self._alone).all():
-            raise ScoringError(f"{model.spec}: log-odds of steps are NaN or infinite")
-        # A share of how far log-odds lie apart, so a scaled head changes nothing.
-        self._tolerance = tolerated(model.dtype) * max(1.0, float(self._alone.std()))
+        super().__init__(model, [scorer], encoded)
 
-    def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
+    def checks(self) -> tuple[Callable[[], ConformanceItem | None], ...]:
         """In the order of the page."""
         return (
             self.reward,
@@ -62,7 +53,7 @@ class ProcessProof(CheckpointProof):
             self.tags,
             self.steps,
             self.logits,
-            self.shared_prefix,
+            self.sharing,
             self.batch_invariance,
             self.length,
         )
@@ -85,7 +76,9 @@ class ProcessProof(CheckpointProof):
         else:
             detail = f"right step {self._token(good)}, wrong step {self._token(bad)}"
         shortest = self._samples[0]
-        mass = float(np.median(self._scorer.answer_mass(shortest.ids, shortest.type_ids)))
+        mass = float(
+            np.median(self._scorer.answer_mass(self._scorer.asked(shortest.ids, shortest.type_ids)))
+        )
         detail += f"; together {mass:.2g} of the probability at a tag (median)"
         if mass >= LEAST_MASS:
             return ConformanceItem("answers", "pass", detail)
@@ -94,21 +87,6 @@ class ProcessProof(CheckpointProof):
             f"{detail}. The model would rather say something else, and its log-odds may mean "
             "little; is it a process reward model, and are `tag`, `good` and `bad` its own?",
         )
-
-    def precision(self) -> ConformanceItem:
-        """Type, device and quantisation."""
-        return self._precision(self._scorer.device, [self._scorer.checkpoint])
-
-    def attention(self) -> ConformanceItem:
-        """Which attention runs, and whether it drops soft-capping."""
-        used = self._scorer.attention
-        if self._scorer.checkpoint.soft_caps_attention and used != "eager":
-            return ConformanceItem(
-                "attention",
-                "fail",
-                f"the model soft-caps attention and {used} leaves that out; use attention=eager",
-            )
-        return ConformanceItem("attention", "pass", used + self._scorer.rope.note)
 
     def tag(self) -> ConformanceItem:
         """The tokens of the tag; of several the last is read."""
@@ -142,12 +120,12 @@ class ProcessProof(CheckpointProof):
 
     def steps(self) -> ConformanceItem:
         """How many steps responses have, and the worst of one."""
-        counts = [len(steps) for steps in self._steps]
+        counts = [len(steps) for steps in self._parts]
         if max(counts) == 1:
             detail = "every response has one step: is `step` right?"
             return ConformanceItem("steps", "note", f"{detail} ({len(counts)} responses)")
         longest = int(np.argmax(counts))
-        values = self._steps[longest]
+        values = self._parts[longest]
         text = self._model.tokenizer.steps(self._samples[longest].sample)[int(values.argmin())]
         return ConformanceItem(
             "steps",
@@ -159,8 +137,8 @@ class ProcessProof(CheckpointProof):
     def logits(self) -> ConformanceItem:
         """Two logits made at the tags only, against the model's own forward."""
         shortest = self._samples[0]
-        own = self._scorer.own_log_odds(shortest.ids, shortest.type_ids)
-        gap = float(np.abs(own - self._steps[0]).max())
+        own = odds(self._scorer.whole(self._scorer.asked(shortest.ids, shortest.type_ids)))
+        gap = float(np.abs(own - self._parts[0]).max())
         detail = f"{gap:.2g} from the model's own forward"
         if gap <= self._tolerance:
             return ConformanceItem("logits", "pass", detail)
@@ -171,33 +149,16 @@ class ProcessProof(CheckpointProof):
             f"and rmcheck cannot read this architecture ({self._scorer.checkpoint.architecture})",
         )
 
-    def batch_invariance(self) -> ConformanceItem:
-        """A batch of one against a batch of many."""
-        at = self._batch()
-        together = np.concatenate(self._scorer.log_odds(*_rows(self._samples[at])))
-        change = np.abs(together - np.concatenate(self._steps[at])).max()
-        return self._invariance("log-odds", float(change))
+    def _read(
+        self, samples: Sequence[Encoded], way: Way = "padded", **how: int
+    ) -> Sequence[Floats]:
+        rows, marks = [s.ids for s in samples], [s.type_ids for s in samples]
+        return self._scorer.log_odds(rows, marks, way, **how)
 
-    def shared_prefix(self) -> ConformanceItem:
-        """Prompts computed once for all of their responses, against one row at a time."""
-        if off := self._unshared(self._scorer.is_decoder):
-            return off
-        behind = grafted(self._samples, self._scorer.window)
-        alone = np.concatenate([self._alone, *self._one_by_one(behind)])
-        rows, marks = _rows([*self._samples, *behind])
-
-        def together() -> Floats:
-            return np.concatenate(self._scorer.packed_log_odds(rows, marks, least=1))
-
-        return self._sharing("log-odds", alone, together, len(rows))
-
-    def _one_by_one(self, samples: Sequence[Encoded]) -> list[Floats]:
-        return [self._scorer.log_odds([s.ids], [s.type_ids])[0] for s in samples]
+    def _check(self, numbers: Floats, samples: Sequence[Encoded]) -> None:
+        if not np.isfinite(numbers).all():
+            raise ScoringError(f"{self._model.spec}: log-odds of steps are NaN or infinite")
 
     def _read_tokens(self, encoded: Encoded) -> list[int]:
         marked = zip(encoded.ids, encoded.type_ids, strict=True)
         return [token for token, mark in marked if mark == TAG]
-
-
-def _rows(samples: Sequence[Encoded]) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-    return [s.ids for s in samples], [s.type_ids for s in samples]

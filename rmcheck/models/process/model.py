@@ -229,9 +229,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
         if not batch:
             return []
         rows, marks = [e.ids for e in batch], [e.type_ids for e in batch]
-        if self.shares_prefixes:
-            return self.scorer.packed_log_odds(rows, marks)
-        return self.scorer.log_odds(rows, marks)
+        return self.scorer.log_odds(rows, marks, self.way)
 
     def step_rewards(
         self, samples: Sequence[Sample], too_long: TooLong = "error"

@@ -1,26 +1,20 @@
-"""A process reward model in memory: token ids in, log-odds of each step out."""
+"""A process reward model in memory: token ids in, logits of both answers at each step out."""
 
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rmcheck.models.packing import LEAST_PREFIX, packed_reads
+from rmcheck.models.asked import Asked, Floats
 from rmcheck.models.process.checkpoint import QWEN2_PROCESS, ProcessCheckpoint
-from rmcheck.models.process.tokenizer import TAG
-from rmcheck.models.rope import rows_apart
+from rmcheck.models.process.step_odds import StepOdds
 from rmcheck.models.torch_engine import engine
-from rmcheck.models.torch_model import Rows, TorchModel
+from rmcheck.models.torch_model import TorchModel, float64
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Floats = NDArray[np.float64]
 
-
-class ProcessScorer(TorchModel):
+class ProcessScorer(TorchModel, StepOdds):
     """A loaded process reward model; see `TorchModel` for what it raises.
 
     Logits are made at the tags only, and of the two answers only, in float32 whatever the rest
@@ -57,76 +51,28 @@ class ProcessScorer(TorchModel):
         # transformers calls the head of its decoders `score`; encoders read in both directions.
         self.is_decoder = checkpoint.kind == "causal" or hasattr(self._model, "score")
 
-    @rows_apart(per_row=2)
-    def log_odds(self, rows: Rows, marks: Rows) -> list[Floats]:
-        """(K,) log-odds of each row's steps, rows padded on the right to the longest.
-
-        Args:
-            rows: Token ids.
-            marks: `TAG` at each token of a row where a step is read.
-
-        Raises:
-            MemoryError: The batch does not fit.
-        """
-        torch, _ = engine()
-        tags = _tags(marks)
-        with self._inferring():
-            states = self._body(**self._inputs(rows)).last_hidden_state
-            lines = np.repeat(np.arange(len(rows)), [len(at) for at in tags])
-            line, at = (torch.from_numpy(a).to(states.device) for a in (lines, _joined(tags)))
-            return _split(self._read(states[line, at]), tags)
-
-    @rows_apart(per_row=2)
-    def packed_log_odds(self, rows: Rows, marks: Rows, least: int = LEAST_PREFIX) -> list[Floats]:
-        """(K,) log-odds of each row's steps, without padding and common beginnings once.
-
-        Args:
-            rows: Token ids.
-            marks: `TAG` at each token of a row where a step is read.
-            least: Tokens below which a common beginning is not shared.
-
-        Raises:
-            MemoryError: The rows do not fit.
-        """
-        tags = _tags(marks)
-        packed = packed_reads(rows, tags, least)
-        with self._inferring():
-            states = self._packed_body.states(packed)
-            return _split(self._read(states), tags)
-
-    def own_log_odds(self, row: Sequence[int], marks: Sequence[int]) -> Floats:
-        """(K,) log-odds of one row's steps from the logits of the model's own forward."""
-        torch, _ = engine()
-        with self._inferring():
-            logits = self._model(**self._inputs([row])).logits[0]
-            read = logits[torch.from_numpy(_tags([marks])[0]).to(logits.device)].float()
-            return _numbers(read[:, self.answers[0]] - read[:, self.answers[1]])
-
-    def answer_mass(self, row: Sequence[int], marks: Sequence[int]) -> Floats:
+    def answer_mass(self, row: Asked) -> Floats:
         """(K,) probability of both answers together at one row's tags, among all logits there."""
-        torch, _ = engine()
         with self._inferring():
-            logits = self._model(**self._inputs([row])).logits[0]
-            read = logits[torch.from_numpy(_tags([marks])[0]).to(logits.device)].float()
-            return _numbers(read.softmax(-1)[:, list(self.answers)].sum(-1))
+            mass = self._own_logits(row).softmax(-1)[:, list(self.answers)].sum(-1)
+            return float64(mass)
 
     def close(self) -> None:
         """Give the memory back."""
         self._inner = self._weight = self._bias = None
         super().close()
 
-    def _read(self, states: "Tensor") -> Floats:
-        """(n,) log-odds of (n, hidden) states: what softmax over both answers is the odds of."""
+    def _numbers(self, states: "Tensor", rows: Sequence[Asked]) -> Floats:
         states = self._inner(states) if self._inner is not None else states
         logits = states.float() @ self._weight.T
         if self._bias is not None:
             logits = logits + self._bias
         if self._soft_cap is not None:
             logits = (logits / self._soft_cap).tanh() * self._soft_cap
-        return _numbers(logits[:, 0] - logits[:, 1])
+        return float64(logits)
 
-    def _inputs(self, rows: Rows) -> dict[str, Any]:
-        return self._padded(rows) | ({"use_cache": False} if self.is_decoder else {})
+    def _picked(self, logits: "Tensor", columns: Sequence[int], chosen: Sequence[int]) -> Floats:
+        return float64(logits[:, list(self.answers)])
 
 
 def _loader(checkpoint: ProcessCheckpoint) -> str | type[Any]:
@@ -193,19 +139,3 @@ def _answer_rows(
                 rows = torch.stack([whole[at : at + 1][0] for at in answers]).float()
         found.append(rows.to(parameter.device))
     return found[0], found[1]
-
-
-def _tags(marks: Rows) -> list[NDArray[np.int64]]:
-    return [np.flatnonzero(np.asarray(row) == TAG) for row in marks]
-
-
-def _joined(positions: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    return np.concatenate(positions)
-
-
-def _split(values: Floats, tags: Sequence[NDArray[np.int64]]) -> list[Floats]:
-    return np.split(values, np.cumsum([len(at) for at in tags])[:-1])
-
-
-def _numbers(values: "Tensor") -> Floats:
-    return values.float().cpu().numpy().astype(np.float64)

@@ -5,15 +5,16 @@ What does not depend on the engine (head, template, BOS, EOS, batches, length) i
 that its prefix cache changes no reward.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
 from rmcheck.errors import RmcheckError, ScoringError
+from rmcheck.models.asked import Floats
 from rmcheck.models.classifier_conformance import ClassifierProof
-from rmcheck.models.conformance import Floats, Proven
+from rmcheck.models.conformance import Proven
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.torch_engine import brief
 
@@ -63,25 +64,6 @@ class VllmProof(ClassifierProof):
         super().__init__(model, encoded)
         self._wanted = cache
 
-    def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
-        """In the order of the page; the prefix cache before the batches that may use it."""
-        return (
-            self.head,
-            self.precision,
-            self.template,
-            self.response_kept,
-            self.tokenizer_file,
-            self.bos,
-            self.eos,
-            self.position,
-            self.pad_eos,
-            self.prefix_cache,
-            self.batch_invariance,
-            self.activation,
-            self.length,
-            self.normalisation,
-        )
-
     def _batch(self) -> slice:
         """All samples: vLLM pads nothing."""
         return slice(None)
@@ -108,7 +90,7 @@ class VllmProof(ClassifierProof):
             return ConformanceItem("position", "note", f"position={engine.position}: {detail}")
         return self._undecided(detail)
 
-    def prefix_cache(self) -> ConformanceItem:
+    def sharing(self) -> ConformanceItem:
         """Rewards of texts with a common beginning, with that beginning from the cache or not."""
         engine, wanted = self._scorer, self._wanted
         if wanted == "off":
@@ -143,7 +125,7 @@ class VllmProof(ClassifierProof):
 
     def length(self) -> ConformanceItem:
         """The limit; with longrope it decides which factors vLLM turns short texts by."""
-        limit, original = self._scorer.max_length, self._model.checkpoint.original_context
+        limit, original = self._scorer.max_length, self._checkpoint.original_context
         if original is None or limit <= original:
             return super().length()
         return self._warned(
@@ -156,7 +138,9 @@ class VllmProof(ClassifierProof):
     def activation(self) -> ConformanceItem:
         """Raw logits, proven by what vLLM would answer by default."""
         at = int(np.abs(self._alone).argmin())
-        rows, types = [self._samples[at].ids], [self._samples[at].type_ids]
+        row, types = self._samples[at].ids, [self._samples[at].type_ids]
+        end = self._scorer.reward_position(row) + 1 if self._scorer.reads_last_token else None
+        rows = [row[:end]]
         raw = self._scorer.logits(rows, types)[0]
         default = self._scorer.logits(rows, types, activated=True)[0]
         name, expected = ("sigmoid", _sigmoid(raw)) if len(raw) == 1 else ("softmax", _softmax(raw))

@@ -49,6 +49,7 @@ class VllmEngine:
         options: What `vllm.LLM` is told of the work that this engine is for.
 
     Attributes:
+        checkpoint: The folder that it was read from.
         device: What it runs on, as torch names it.
         block_size: Tokens of the smallest beginning that rows can share.
         max_length: Most tokens of a row.
@@ -71,6 +72,7 @@ class VllmEngine:
     ) -> None:
         for other in tuple(_running):
             other.close()
+        self.checkpoint = checkpoint
         self._llm: Any = None
         with _as_it_was():
             self._llm = _load(checkpoint, dtype, max_length, memory, options)

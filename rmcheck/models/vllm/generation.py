@@ -3,14 +3,15 @@
 See `rmcheck.models.vllm.engine`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError
+from rmcheck.models.asked import Asked, Floats, Way, split
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
+from rmcheck.models.token_probabilities import TokenProbabilities
 from rmcheck.models.vllm.engine import VllmEngine, memory_errors
 
 # A seeded request whose prompt is read in several steps stops vLLM on a CPU, so that a prompt is
@@ -20,7 +21,7 @@ _TOKENS_AT_ONCE = 8192
 MOST_TOKENS = 128
 
 
-class VllmGenerator(VllmEngine):
+class VllmGenerator(VllmEngine, TokenProbabilities):
     """A loaded language model. Loading one closes the engine that is loaded, if any.
 
     Args:
@@ -123,21 +124,25 @@ class VllmGenerator(VllmEngine):
         found = [list(o.outputs[0].token_ids) for o in self.generate(rows, params)]
         return [ids[:-1] if ids and ids[-1] in end_ids else ids for ids in found]
 
-    def next_token(
-        self, rows: Sequence[Sequence[int]], tokens: Sequence[int]
-    ) -> NDArray[np.float64]:
-        """(len(rows), len(tokens)) log-probabilities of these tokens after each row, in nats.
+    @property
+    def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:
+        """See `ModelEngine`; vLLM shares beginnings by its own cache."""
+        return {"padded": self.numbers}
 
-        Args:
-            rows: Token ids, none empty.
-            tokens: At most 128 different ids.
+    def numbers(self, rows: Sequence[Asked]) -> list[Floats]:
+        """Log-probabilities of at most 128 `columns` at each position, in nats.
+
+        Each position is a request that ends there.
 
         Raises:
             ScoringError: vLLM answered to other rows than these.
             MemoryError: The device's memory does not suffice.
         """
-        shown = self._shown(rows, logprob_token_ids=list(tokens))
-        return np.array([[one[token].logprob for token in tokens] for one in shown], dtype=float)
+        columns = list(rows[0].columns)
+        ends = [row.ids[: at + 1] for row in rows for at in row.at]
+        shown = self._shown(ends, logprob_token_ids=columns)
+        found = np.array([[one[token].logprob for token in columns] for one in shown], dtype=float)
+        return split(found, rows)
 
     def likeliest(self, rows: Sequence[Sequence[int]], count: int) -> list[list[tuple[int, float]]]:
         """The likeliest tokens after each row with their log-probabilities, likeliest first."""

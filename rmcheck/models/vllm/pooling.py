@@ -3,26 +3,27 @@
 No activation is applied to the logit. See `rmcheck.models.vllm.engine`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError
+from rmcheck.models.asked import Asked, Floats, Way, split
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.head import Head
-from rmcheck.models.reward_position import PositionRule, RewardPosition
+from rmcheck.models.last_token import LastTokenReward, PositionRule
 from rmcheck.models.vllm.engine import VllmEngine, memory_errors
 
 
-class VllmPooling(VllmEngine, RewardPosition):
+class VllmPooling(VllmEngine, LastTokenReward):
     """A loaded reward model. Loading one closes the engine that is loaded, if any.
 
     Args:
         checkpoint: The folder, already checked.
         dtype: Type of weights and activations: `float32`, `bfloat16`, `float16`.
         head: The logits that are the reward.
-        position: Where a decoder's reward is read; see `RewardPosition`.
+        position: Where a decoder's reward is read; see `LastTokenReward`.
         max_length: Most tokens of a row; None leaves it to vLLM.
         memory: See `VllmEngine`.
         prefix_cache: Whether rows may share the computation of a common beginning. Rewards are
@@ -63,24 +64,25 @@ class VllmPooling(VllmEngine, RewardPosition):
             enable_prefix_caching=None if prefix_cache else False,
         )
         self.position = position
-        self._head = head
+        self.head = head
         config = self._llm.llm_engine.vllm_config.model_config
         self.head_dtype = str(config.head_dtype).removeprefix("torch.")
         self.pad_id = config.hf_text_config.pad_token_id
         self.pooling = str(config.pooler_config.seq_pooling_type)
+        self.reads_last_token = self.pooling == "LAST"
         self.reads_cache = False
         self.cached_tokens = 0
 
     @property
-    def reads_last_token(self) -> bool:
-        """Whether the reward is the head's value at the last token."""
-        return self.pooling == "LAST"
+    def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:
+        """See `ModelEngine`; vLLM shares beginnings by its own cache."""
+        return {"padded": self.numbers}
 
-    def rewards(
-        self, rows: Sequence[Sequence[int]], types: Sequence[Sequence[int]] = ()
-    ) -> NDArray[np.float64]:
-        """(len(rows),) raw logits of the head; see `logits`."""
-        return self._head.rewards(self.logits(rows, types))
+    def numbers(self, rows: Sequence[Asked]) -> list[Floats]:
+        """(1, labels) raw logits of each row, at its only position or as the model pools it."""
+        # vLLM reads the last token it is given, which sees nothing after itself.
+        ids = [row.ids[: row.at[0] + 1] if row.at else row.ids for row in rows]
+        return split(self.logits(ids, [row.types for row in rows]), rows)
 
     def logits(
         self,
@@ -103,9 +105,6 @@ class VllmPooling(VllmEngine, RewardPosition):
         """
         from vllm import PoolingParams
 
-        # vLLM reads the last token it is given, which sees nothing after itself.
-        if self.reads_last_token:
-            rows = [row[: self.reward_position(row) + 1] for row in rows]
         # Rows with a common beginning follow each other, while it is in the cache.
         order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
         asked = [list(rows[i]) for i in order]
