@@ -54,7 +54,7 @@ from rmcheck.models import shared_prefix
 from rmcheck.models.accelerator import fuse_norms
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.cpu import keep_freed_memory, lay_out_linears
-from rmcheck.models.model import Sample
+from rmcheck.models.model import EngineFacts, Sample
 from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.registry import open_model
 from rmcheck.models.shared_prefix import PackedBody
@@ -527,7 +527,10 @@ def scoring(
 
     lengths = race.lengths()
     rows = [e.ids for e in race.model.encode(race.samples)]
-    padded, packed = (default_budget(device, packed=is_packed) for is_packed in (False, True))
+    padded, packed = (
+        default_budget(EngineFacts(device.partition(":")[0]), packed=is_packed)
+        for is_packed in (False, True)
+    )
     computed = {
         "rewardbench": sum(
             max(lengths[i : i + 8]) * len(lengths[i : i + 8]) for i in range(0, len(lengths), 8)

@@ -21,6 +21,14 @@ def fuse_norms(body: Any) -> int:
     return sum(_fuse(norm) for norm in norms)
 
 
+def free_memory(device: Any) -> int:
+    """Bytes of a CUDA device that are free, and those that torch holds there without need."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info(device)
+    return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+
+
 def _fuse(norm: Any) -> bool:
     import torch
 

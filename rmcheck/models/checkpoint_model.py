@@ -2,10 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+from dataclasses import dataclass
+from typing import Generic, Protocol, Self, TypeVar, cast
+
+import numpy as np
 
 from rmcheck.errors import UsageError
-from rmcheck.models.asked import Way
+from rmcheck.models.asked import Floats, Way
 from rmcheck.models.chat_template import ChatTemplate
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.checkpoint_settings import Dtype, PrefixRule, chosen_dtype
@@ -15,18 +18,48 @@ from rmcheck.models.checkpoint_tokenizer import (
     load_tokenizer,
     token_limit,
 )
-from rmcheck.models.conformance import Proven
+from rmcheck.models.conformance import Proof
 from rmcheck.models.last_token import PositionRule
-from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong
+from rmcheck.models.model import (
+    Encoded,
+    EngineFacts,
+    RewardModel,
+    Sample,
+    TooLong,
+    checked_rewards,
+)
 from rmcheck.models.spec import ModelSpec, check_settings
 from rmcheck.models.tokenization import ConversationTokenizer, EosRule
-
-if TYPE_CHECKING:
-    from rmcheck.models.torch_scorer import TorchScorer
-    from rmcheck.models.vllm.pooling import VllmPooling
+from rmcheck.models.workers import Workers
 
 _T = TypeVar("_T")
 TokenizerT = TypeVar("TokenizerT", bound=ConversationTokenizer)
+ScorerT = TypeVar("ScorerT", bound="Weights")
+
+
+class Weights(Protocol):
+    """Weights in memory, whatever is read from them."""
+
+    @property
+    def facts(self) -> EngineFacts:
+        """See `RewardModel.facts`."""
+        ...
+
+    def workers(self) -> Workers:
+        """See `RewardModel.workers`."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back."""
+        ...
+
+
+@dataclass(frozen=True)
+class Session(Generic[TokenizerT, ScorerT]):
+    """What loading a model gives."""
+
+    tokenizer: TokenizerT
+    scorer: ScorerT
 
 
 def loaded(found: _T | None, spec: str) -> _T:
@@ -40,11 +73,12 @@ def loaded(found: _T | None, spec: str) -> _T:
     return found
 
 
-class CheckpointModel(RewardModel, Generic[TokenizerT]):
+class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
     """A reward model whose weights and tokenizer are folders on this machine.
 
-    Subclasses set `_limit`, `_template` and `fingerprint`, make the tokenizer in `load`, have the
-    settings `dtype`, `template` and `date` among their own, and call `_settle` before using them.
+    Subclasses set `_limit`, `_template` and `fingerprint`, have the settings `dtype`, `template`
+    and `date` among their own, and call `_settle` before using them. What loading gives, what is
+    proved and what a reward is are `_opened`, `_proof` and `_rewards`.
 
     Args:
         spec: Where the folder is, and settings that differ from the defaults.
@@ -61,7 +95,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT]):
         self.spec = self.spec_anywhere = spec.text
         self.shares_prefixes = self.prefix == "shared"
         self._warning = ""
-        self._tokenizer: TokenizerT | None = None
+        self._session: Session[TokenizerT, ScorerT] | None = None
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -103,27 +137,84 @@ class CheckpointModel(RewardModel, Generic[TokenizerT]):
     @property
     def tokenizer(self) -> TokenizerT:
         """The loaded tokenizer."""
-        return loaded(self._tokenizer, self.spec)
+        return loaded(self._session, self.spec).tokenizer
+
+    @property
+    def scorer(self) -> ScorerT:
+        """The loaded weights."""
+        return loaded(self._session, self.spec).scorer
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Those of the engine."""
+        return self.scorer.facts
+
+    def load(self) -> None:
+        """Read tokenizer and weights. Does nothing when they are loaded.
+
+        Raises:
+            MissingDependencyError: The engine's package is not installed.
+            ModelError: They cannot be loaded.
+            ConformanceError: A tensor that the model needs is not among the weights, or what the
+                model is asked for cannot be read from it.
+        """
+        if self._session is None:
+            self._session = self._opened()
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
         """Token ids of each sample; see `encode` of the tokenizer."""
         return self.tokenizer.encode(samples, too_long)
 
+    def prove(self, encoded: Sequence[Encoded]) -> None:
+        """Fill the conformance page; with `prefix=auto` it decides whether prompts are shared."""
+        proven = self._proof(encoded).proven()
+        self.conformance, self._warning = proven.items, proven.warning
+        if self.prefix == "auto":
+            self.shares_prefixes = proven.shares_prefixes
+
+    def score(self, batch: Sequence[Encoded]) -> Floats:
+        """(len(batch),) raw rewards.
+
+        Raises:
+            ScoringError: A reward is NaN or infinite.
+            MemoryError: The batch does not fit.
+        """
+        if not batch:
+            return np.zeros(0)
+        return checked_rewards(self._rewards(batch), batch, self.spec)
+
+    def workers(self) -> Workers:
+        """Those of the engine: on a CPU a thread for each core, while memory allows."""
+        return self.scorer.workers()
+
     def close(self) -> None:
         """Release weights and tokenizer; the model can be loaded again."""
-        self._tokenizer = None
+        if self._session is not None:
+            self._session.scorer.close()
+        self._session = None
+
+    @abstractmethod
+    def _opened(self) -> Session[TokenizerT, ScorerT]:
+        """Tokenizer and weights, read."""
+
+    @abstractmethod
+    def _proof(self, encoded: Sequence[Encoded]) -> Proof:
+        """What it has to prove, on samples of the run."""
+
+    @abstractmethod
+    def _rewards(self, batch: Sequence[Encoded]) -> Floats:
+        """(len(batch),) rewards of one sample or more, finite or not."""
+
+    @property
+    def _warnings(self) -> dict[str, str]:
+        """For the end of a description."""
+        return {"warning": self._warning} if self._warning else {}
 
     def _settle(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
         """Decide what only this machine and the folder's weights decide."""
         if not self._set["dtype"]:
             self._set["dtype"] = chosen_dtype(self._set, checkpoint)
             self.spec_anywhere = spec.with_setting("dtype", self._set["dtype"])
-
-    def _accept(self, proven: Proven) -> None:
-        """Fill the conformance page; with `prefix=auto` it decides whether prompts are shared."""
-        self.conformance, self._warning = proven.items, proven.warning
-        if self.prefix == "auto":
-            self.shares_prefixes = proven.shares_prefixes
 
     def _fingerprint(self, checkpoint: Checkpoint, settings: Sequence[str], **facts: object) -> str:
         """Of the folder's files, the settings of these names, the template, and more facts."""
@@ -138,7 +229,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT]):
         )
 
 
-class ClassifierModel(CheckpointModel[ConversationTokenizer]):
+class ClassifierModel(CheckpointModel[ConversationTokenizer, ScorerT]):
     """A sequence classification model whose logits, one or a weighted few, are the reward.
 
     Subclasses have the settings `head`, `max_length`, `eos`, `position` and `trust_remote_code`.
@@ -174,16 +265,11 @@ class ClassifierModel(CheckpointModel[ConversationTokenizer]):
         """The `position` setting."""
         return cast(PositionRule, self._set["position"])
 
-    @property
-    @abstractmethod
-    def scorer(self) -> "TorchScorer | VllmPooling":
-        """The loaded model."""
-
-    def _opened_tokenizer(self) -> ConversationTokenizer:
+    def _opened_tokenizer(self, max_length: int | None) -> ConversationTokenizer:
         return ConversationTokenizer(
             load_tokenizer(self.checkpoint),
             template=self._template,
             eos=cast(EosRule, self._set["eos"]),
-            max_length=self.max_length,
+            max_length=max_length,
             type_ids=self.checkpoint.takes_type_ids,
         )

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class ClassifierProof(CheckpointProof):
     """The checks, over one set of samples and the rewards they get one at a time."""
 
-    _model: "ClassifierModel"
+    _model: "ClassifierModel[Any]"
 
-    def __init__(self, model: "ClassifierModel", encoded: Sequence[Encoded]) -> None:
+    def __init__(self, model: "ClassifierModel[Any]", encoded: Sequence[Encoded]) -> None:
         self._scorer = model.scorer
         self._checkpoint = model.checkpoint
         super().__init__(model, [model.scorer], encoded)

@@ -19,6 +19,9 @@ _FEWEST_TOKENS, _MANY_TOKENS = 32, 2048
 _MOST_ACTIVATIONS, _TOKENS, _HIDDEN, _WIDE = 4 << 30, 8192, 8, 3
 # Numbers of `mallopt` in glibc's malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+# Where glibc's own thresholds arrive in a process that has freed large blocks, as any has that had
+# a model: its DEFAULT_MMAP_THRESHOLD_MAX, and twice that.
+_USUAL_MMAP = 32 << 20
 
 
 def lay_out_linears(body: Any) -> int:
@@ -108,6 +111,25 @@ def heed_quota() -> None:
         torch.set_num_threads(usable_cores())
 
 
+def fitting_tokens(config: Any, room: int, itemsize: int) -> int | None:
+    """Tokens of a batch whose activations fit; None where the config has no hidden size.
+
+    Args:
+        config: Of the model's text part.
+        room: Bytes for them.
+        itemsize: Bytes of a number.
+    """
+    numbers = _numbers_per_token(config)
+    return max(0, room // (itemsize * numbers)) if numbers else None
+
+
+def _numbers_per_token(config: Any) -> int:
+    """Numbers that a layer has in memory for a token; 0 where the config does not say."""
+    hidden = getattr(config, "hidden_size", None) or 0
+    wide = getattr(config, "intermediate_size", None) or 4 * hidden
+    return int(_HIDDEN * hidden + _WIDE * wide)
+
+
 def worker_count(config: Any, scratch: int) -> int:
     """Threads that score batches at the same time: one a core, while their memory allows.
 
@@ -115,18 +137,18 @@ def worker_count(config: Any, scratch: int) -> int:
         config: Of the model's text part; where it has no hidden size there is one.
         scratch: Bytes that a thread needs beside activations.
     """
-    hidden = getattr(config, "hidden_size", None)
-    if not hidden:
+    numbers = _numbers_per_token(config)
+    if not numbers:
         return 1
-    wide = getattr(config, "intermediate_size", None) or 4 * hidden
-    batch = 4 * _TOKENS * (_HIDDEN * hidden + _WIDE * wide) + scratch
+    batch = 4 * _TOKENS * numbers + scratch
     return max(1, min(usable_cores(), int(_MOST_ACTIVATIONS // batch)))
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what is freed: zeroing fresh pages costs more than filling them.
+    """Let glibc keep what is freed, until `release_freed_memory`.
 
-    Every layer allocates and frees tensors of many MiB. Other C libraries are left as they are.
+    Every layer allocates and frees tensors of many MiB, and zeroing fresh pages costs more than
+    filling them. Other C libraries are left as they are.
     """
     libc = _glibc()
     if libc is not None:
@@ -135,9 +157,11 @@ def keep_freed_memory() -> None:
 
 
 def release_freed_memory() -> None:
-    """Give back to the system what `keep_freed_memory` kept."""
+    """Give back to the system what `keep_freed_memory` kept, and what is freed from now on."""
     libc = _glibc()
     if libc is not None:
+        libc.mallopt(_MMAP_THRESHOLD, _USUAL_MMAP)
+        libc.mallopt(_TRIM_THRESHOLD, 2 * _USUAL_MMAP)
         libc.malloc_trim(0)
 
 

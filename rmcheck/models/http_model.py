@@ -24,7 +24,7 @@ from rmcheck.models.checkpoint_tokenizer import (
     tokenizer_folder,
 )
 from rmcheck.models.fingerprint import fingerprint
-from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong, named_prompts
+from rmcheck.models.model import Encoded, EngineFacts, RewardModel, Sample, TooLong, named_prompts
 from rmcheck.models.servers.address import address, api_key
 from rmcheck.models.servers.asking import complaint
 from rmcheck.models.servers.client import Client, Patience, UnreachableError
@@ -125,6 +125,11 @@ class HttpRewardModel(RewardModel):
             "version": self._set["version"] or "none; scores live for one session",
             "transformers": installed_version("transformers"),
         }
+
+    @property
+    def facts(self) -> EngineFacts:
+        """The server's machine computes."""
+        return EngineFacts("server")
 
     @property
     def head(self) -> str:

@@ -121,6 +121,20 @@ class Combined:
     warning: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What the size of a batch hangs on.
+
+    Attributes:
+        device: Kind of device that computes, as torch names it (`cpu`, `cuda`); `server` where
+            another machine does; empty where the engine makes its own batches, or computes nothing.
+        fits: Tokens of a batch that fit in the device's free memory; None where nothing says.
+    """
+
+    device: str = ""
+    fits: int | None = None
+
+
 class RewardModel(ABC):
     """Anything that turns a prompt with a response into a reward.
 
@@ -181,6 +195,11 @@ class RewardModel(ABC):
     def description(self) -> Mapping[str, str]:
         """Facts for the report: dtype, device, architecture, conventions."""
         return {}
+
+    @property
+    def facts(self) -> EngineFacts:
+        """What batches are sized by, known once it is loaded."""
+        return EngineFacts()
 
     @property
     def identity(self) -> str:

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from rmcheck.errors import ConformanceError, ModelError
-from rmcheck.models.accelerator import fuse_norms
+from rmcheck.models.accelerator import free_memory, fuse_norms
 from rmcheck.models.asked import Asked, Floats, Way, read_at, split
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.cpu import (
+    fitting_tokens,
     heed_quota,
     keep_freed_memory,
     lay_out_linears,
     usable_cores,
     worker_count,
 )
+from rmcheck.models.model import EngineFacts
 from rmcheck.models.packing import LEAST_PREFIX, packed_reads
 from rmcheck.models.rope import Rope, rows_apart
 from rmcheck.models.shared_prefix import PackedBody
@@ -114,6 +116,14 @@ class TorchModel:
         stateless = self.rope.original is None and not checkpoint.remote_code
         self.for_threads = self._on_cpu and stateless
         self._turn = Lock() if self.device.type == "cuda" else nullcontext()
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Its device, and on a GPU the tokens whose activations fit in what is free."""
+        if self.device.type != "cuda":
+            return EngineFacts(self.device.type)
+        room = free_memory(self.device) - self.scratch
+        return EngineFacts("cuda", fitting_tokens(self._config, room, self._model.dtype.itemsize))
 
     def workers(self) -> Workers:
         """A thread for each core of a CPU, while their memory allows; one ahead of a GPU."""

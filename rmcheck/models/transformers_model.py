@@ -3,21 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rmcheck.errors import ConformanceError
 from rmcheck.models import checkpoint_settings as known
-from rmcheck.models.checkpoint_model import ClassifierModel, loaded
+from rmcheck.models.asked import Floats
+from rmcheck.models.checkpoint_model import ClassifierModel, Session
 from rmcheck.models.checkpoint_tokenizer import installed_version
-from rmcheck.models.model import Encoded, checked_rewards
+from rmcheck.models.model import Encoded
 from rmcheck.models.spec import ModelSpec, Setting, check_device
+from rmcheck.models.tokenization import ConversationTokenizer
 from rmcheck.models.torch_scorer import TorchScorer
 from rmcheck.models.transformers_conformance import TransformersProof
-from rmcheck.models.workers import Workers
 
 
-class TransformersRewardModel(ClassifierModel):
+class TransformersRewardModel(ClassifierModel[TorchScorer]):
     """A folder that AutoModelForSequenceClassification loads, decoder or encoder.
 
     Opening one reads config.json and the safetensors headers and hashes the files; torch and
@@ -48,12 +46,11 @@ class TransformersRewardModel(ClassifierModel):
             ("dtype", "eos", "position", "attention"),
             head=self.head.key,
         )
-        self._scorer: TorchScorer | None = None
 
     @property
     def description(self) -> Mapping[str, str]:
         """Architecture, dtype, device, conventions; the device is `auto` until loaded."""
-        scorer = self._scorer
+        scorer = self._session.scorer if self._session else None
         return {
             "architecture": self.checkpoint.architecture,
             "path": str(self.checkpoint.path),
@@ -68,25 +65,11 @@ class TransformersRewardModel(ClassifierModel):
             "eos": self._set["eos"],
             "position": self._set["position"],
             "transformers": installed_version("transformers"),
-        } | ({"warning": self._warning} if self._warning else {})
+        } | self._warnings
 
-    @property
-    def scorer(self) -> TorchScorer:
-        """The loaded model."""
-        return loaded(self._scorer, self.spec)
-
-    def load(self) -> None:
-        """Read tokenizer and weights. Does nothing when they are loaded.
-
-        Raises:
-            MissingDependencyError: torch or transformers is not installed.
-            ModelError: They cannot be loaded.
-            ConformanceError: A tensor that the model needs is not among the weights.
-        """
-        if self._scorer is not None:
-            return
-        self._tokenizer = self._opened_tokenizer()
-        self._scorer = TorchScorer(
+    def _opened(self) -> Session[ConversationTokenizer, TorchScorer]:
+        tokenizer = self._opened_tokenizer(self.max_length)
+        scorer = TorchScorer(
             self.checkpoint,
             dtype=self.dtype,
             device=self._set["device"],
@@ -94,42 +77,17 @@ class TransformersRewardModel(ClassifierModel):
             head=self.head,
             position=self.position,
         )
-        if self.prefix == "shared" and not self._scorer.reads_last_token:
-            self.close()
+        if self.prefix == "shared" and not scorer.reads_last_token:
+            scorer.close()
             raise ConformanceError(
                 f"{self.spec}: {self.checkpoint.architecture} does not read its reward at the last "
                 "token of a causal model, so responses cannot share their prompt; remove "
                 "prefix=shared"
             )
+        return Session(tokenizer, scorer)
 
-    def prove(self, encoded: Sequence[Encoded]) -> None:
-        """Fill the conformance page; with `prefix=auto` it decides whether prompts are shared.
+    def _proof(self, encoded: Sequence[Encoded]) -> TransformersProof:
+        return TransformersProof(self, encoded)
 
-        See `rmcheck.models.transformers_conformance`.
-        """
-        self._accept(TransformersProof(self, encoded).proven())
-
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """(len(batch),) raw logits, from one padded batch or with shared prompts.
-
-        Both agree to rounding; `shares_prefixes` says which it is.
-
-        Raises:
-            ScoringError: A reward is NaN or infinite.
-            MemoryError: The batch does not fit.
-        """
-        if not batch:
-            return np.zeros(0)
-        rows, types = [e.ids for e in batch], [e.type_ids for e in batch]
-        return checked_rewards(self.scorer.rewards(rows, types, self.way), batch, self.spec)
-
-    def workers(self) -> Workers:
-        """On a CPU a thread for each core, while memory allows."""
-        return self.scorer.workers()
-
-    def close(self) -> None:
-        """Release weights and tokenizer; the model can be loaded again."""
-        if self._scorer is not None:
-            self._scorer.close()
-        self._scorer = None
-        super().close()
+    def _rewards(self, batch: Sequence[Encoded]) -> Floats:
+        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], self.way)

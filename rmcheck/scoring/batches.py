@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from rmcheck.models.model import EngineFacts
 from rmcheck.models.packing import prefix_groups
 
 # Padded tokens a batch, by device. The CPU's is measured (`benchmarks/scoring.py`): on texts of
@@ -28,24 +29,25 @@ _NO_DEVICE = 16_384
 _NOTHING_KEPT = 1_000_000
 
 
-def default_budget(device: str | None, *, durable: bool = True, packed: bool = False) -> int:
-    """Computed tokens a batch for a device such as `cpu` or `cuda:0`; None for no device.
+def default_budget(facts: EngineFacts, *, durable: bool = True, packed: bool = False) -> int:
+    """Computed tokens a batch, no more than fit in the device's free memory.
 
     On a CPU padding costs as much as text and big batches leave the cache, so batches are small.
     Without a device the only reason for batches is that each is kept before the next begins; where
     nothing outlives the session they are large.
 
     Args:
-        device: Where the model computes.
+        facts: Where the model computes.
         durable: Whether scores outlive the session.
         packed: Whether the model pads nothing (`shares_prefixes`).
     """
+    device = facts.device
     if not device:
         return _NO_DEVICE if durable else _NOTHING_KEPT
-    kind = device.partition(":")[0]
-    if packed and kind in _PACKED_BUDGETS:
-        return _PACKED_BUDGETS[kind]
-    return _DEFAULT_BUDGETS.get(kind, _DEFAULT_BUDGETS["cuda"])
+    chosen = _DEFAULT_BUDGETS.get(device, _DEFAULT_BUDGETS["cuda"])
+    if packed:
+        chosen = _PACKED_BUDGETS.get(device, chosen)
+    return chosen if facts.fits is None else max(1, min(chosen, facts.fits))
 
 
 class BatchOrder(Protocol):

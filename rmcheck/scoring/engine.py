@@ -155,9 +155,8 @@ class BlockScorer:
         return score_groups(self._model, groups, self._scores, self._batch_budget(), report, bar)
 
     def _batch_budget(self) -> int:
-        device = self._model.description.get("device")  # known once it is loaded
-        packed = self._model.shares_prefixes
-        return self._budget or default_budget(device, durable=self._durable, packed=packed)
+        facts, packed = self._model.facts, self._model.shares_prefixes
+        return self._budget or default_budget(facts, durable=self._durable, packed=packed)
 
 
 def _text(model: RewardModel, key: bytes, item: Encoded, too_long: TooLong) -> Text:

@@ -222,7 +222,7 @@ class _Forward:
 
     def _computed(self, batch: _Batch, tokens: int) -> int:
         """Tokens that the model computed; a server does not tell what it pads or shares."""
-        on_server = self._model.description.get("device") == "server"
+        on_server = self._model.facts.device == "server"
         if on_server or not any(encoded.ids for encoded in batch.inputs):
             return tokens
         return self._samples.computed(batch.start, batch.end)

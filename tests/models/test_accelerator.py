@@ -5,7 +5,7 @@ import tiny_models
 import torch
 import transformers
 
-from rmcheck.models.accelerator import fuse_norms
+from rmcheck.models.accelerator import free_memory, fuse_norms
 
 
 def body(kind, dtype):
@@ -43,3 +43,12 @@ def test_norms_without_weights_are_kept():
             return states
 
     assert fuse_norms(torch.nn.Sequential(BareRMSNorm())) == 0
+
+
+def test_free_memory_is_what_the_device_and_torch_have_to_spare(monkeypatch):
+    """What torch holds without need serves the next batch as well as what the device has left."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (8 << 30, 80 << 30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 3 << 30)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1 << 30)
+
+    assert free_memory(torch.device("cuda")) == 10 << 30

@@ -12,6 +12,7 @@ from rmcheck.models import torch_engine, torch_model
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
 from rmcheck.models.causal_scorer import CausalScorer
 from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.model import EngineFacts
 from rmcheck.models.process.checkpoint import ProcessCheckpoint
 from rmcheck.models.process.scorer import ProcessScorer
 from rmcheck.models.torch_sampler import TorchSampler
@@ -62,6 +63,18 @@ def test_a_model_on_a_cpu_keeps_freed_memory_until_it_is_closed(build, tmp_path,
 
     assert loaded == ["keep"]
     assert said == ["keep", "release"]
+
+
+def test_a_batch_on_a_gpu_is_sized_by_its_free_memory(build, tmp_path, monkeypatch):
+    """Activations of as many tokens fit as there are bytes for; on a CPU nothing says how many."""
+    model = build(tmp_path)
+    numbers = 8 * model._config.hidden_size + 3 * model._config.intermediate_size
+    on_cpu = model.facts
+    monkeypatch.setattr(model, "device", torch.device("cuda:1"))
+    monkeypatch.setattr(torch_model, "free_memory", lambda device: model.scratch + 4000 * numbers)
+
+    assert on_cpu == EngineFacts("cpu")
+    assert model.facts == EngineFacts("cuda", fits=1000)
 
 
 def test_rows_are_padded_on_either_side(build, tmp_path):

@@ -416,7 +416,7 @@ def test_a_second_engine_closes_the_first(model, wide_llama, samples):
 
     assert "loading another vLLM model closes this one" in refusal(UsageError, model.score, encoded)
     model.load()
-    assert not second._engine.loaded
+    assert not second._session.scorer.loaded
     np.testing.assert_array_equal(model.score(encoded), before)
     second.close()
     np.testing.assert_array_equal(model.score(encoded), before)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rmcheck.models.model import EngineFacts
 from rmcheck.models.packing import prefix_groups
 from rmcheck.scoring.batches import PackedOrder, batches, cut, default_budget, spread
 
@@ -78,14 +79,21 @@ def test_spread_takes_different_lengths_from_short_to_long(lengths, count):
     assert count == 1 or chosen[-1] == max(lengths)
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda", "cuda:1", "mps", "xpu", None, ""])
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps", "xpu", ""])
 def test_every_device_has_a_budget(device):
-    """A device with a number is the device; an unknown one is taken for an accelerator."""
-    budget = default_budget(device)
+    """An unknown one is taken for an accelerator."""
+    budget = default_budget(EngineFacts(device))
 
     assert budget >= 1
-    assert default_budget(device, durable=False) >= budget
-    assert default_budget("cuda:1") == default_budget("cuda") > default_budget("cpu")
+    assert default_budget(EngineFacts(device), durable=False) >= budget
+    assert default_budget(EngineFacts("cuda")) > default_budget(EngineFacts("cpu"))
+
+
+@pytest.mark.parametrize(("fits", "budget"), [(None, 16_384), (10**6, 16_384), (700, 700), (0, 1)])
+def test_a_batch_is_no_larger_than_free_memory_allows(fits, budget):
+    """Larger ones gain nothing where there is room for them; there is always one token's."""
+    assert default_budget(EngineFacts("cuda", fits)) == budget
+    assert default_budget(EngineFacts("cuda", fits), packed=True) == budget
 
 
 prompts = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=60), min_size=1, max_size=6)
@@ -193,5 +201,7 @@ def test_responses_of_a_prompt_share_a_batch():
 
 def test_packed_batches_are_larger_on_a_cpu():
     """Nothing is padded, so larger batches only spare prompts; on other devices nothing changes."""
-    assert default_budget("cpu", packed=True) > default_budget("cpu")
-    assert default_budget("cuda", packed=True) == default_budget("cuda")
+    cpu, cuda = EngineFacts("cpu"), EngineFacts("cuda")
+
+    assert default_budget(cpu, packed=True) > default_budget(cpu)
+    assert default_budget(cuda, packed=True) == default_budget(cuda)

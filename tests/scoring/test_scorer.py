@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmcheck.errors import PartialScoringError, ScoringError, StoreError, UsageError
-from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.model import ConformanceItem, Encoded, EngineFacts
 from rmcheck.scoring.request import Request, scores_of
 from rmcheck.scoring.scorer import fill, fill_requests
 from rmcheck.store.scores import FolderModelScores, MemoryStore, ScoreStore
@@ -401,7 +401,7 @@ def test_the_budget_follows_from_model_device_and_store(tmp_path, durable, devic
 
     class Placed(CountingModel):
         shares_prefixes = packed
-        description = {"device": device}  # noqa: RUF012
+        facts = EngineFacts(device)
 
     size = 500 if packed else 2000
     samples = [sample(f"{i:04}" + "x" * (size - 4)) for i in range(40)]
@@ -519,7 +519,7 @@ def test_a_server_does_not_tell_what_it_pads():
     """Its tokens are counted as they are sent, though the batches have texts of many lengths."""
 
     class Served(CountingModel):
-        description = {"device": "server"}  # noqa: RUF012
+        facts = EngineFacts("server")
 
     report = fill(Served(), numbered_samples(20), MemoryStore(), budget=40)
 

@@ -4,14 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rmcheck.errors import ConformanceError, ModelError, UsageError
 from rmcheck.models import checkpoint_settings as known
+from rmcheck.models.asked import Floats
 from rmcheck.models.causal_checkpoint import CausalCheckpoint
 from rmcheck.models.causal_scorer import CausalScorer
-from rmcheck.models.checkpoint_model import CheckpointModel, loaded
+from rmcheck.models.checkpoint_model import CheckpointModel, Session
 from rmcheck.models.checkpoint_tokenizer import (
     chosen_template,
     installed_version,
@@ -21,14 +19,13 @@ from rmcheck.models.checkpoint_tokenizer import (
 from rmcheck.models.fingerprint import fingerprint
 from rmcheck.models.implicit.conformance import ImplicitProof
 from rmcheck.models.implicit.scorer import ImplicitScorer
-from rmcheck.models.model import Encoded, checked_rewards
+from rmcheck.models.model import Encoded
 from rmcheck.models.response_tokenizer import ResponseTokenizer
 from rmcheck.models.spec import ModelSpec, Setting, check_device
 from rmcheck.models.tokenization import EosRule
-from rmcheck.models.workers import Workers
 
 
-class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
+class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
     """Two causal language models: the policy, and the reference that it was trained from.
 
     reward = beta * (log policy(response | prompt) - log reference(response | prompt)),
@@ -90,7 +87,6 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
             beta=self.beta,
             reference=_weights(self.reference),
         )
-        self._scorer: ImplicitScorer | None = None
 
     @property
     def name(self) -> str:
@@ -100,7 +96,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
     @property
     def description(self) -> Mapping[str, str]:
         """Both folders, beta, dtype, device, conventions; the device is `auto` until loaded."""
-        policy = self._scorer.policy if self._scorer else None
+        policy = self._session.scorer.policy if self._session else None
         return {
             "policy": f"{self.policy.path} ({self.policy.architecture})",
             "reference": f"{self.reference.path} ({self.reference.architecture})",
@@ -114,7 +110,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
             "template": self.template_source,
             "eos": self._set["eos"],
             "transformers": installed_version("transformers"),
-        } | ({"warning": self._warning} if self._warning else {})
+        } | self._warnings
 
     @property
     def formula(self) -> str:
@@ -122,70 +118,31 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer]):
         over = "mean over response tokens" if self.length_normalised else "sum over response tokens"
         return f"{self.beta:g} * (log policy - log reference), {over}"
 
-    @property
-    def scorer(self) -> ImplicitScorer:
-        """The loaded policy and reference."""
-        return loaded(self._scorer, self.spec)
-
-    def load(self) -> None:
-        """Read tokenizer and weights. Does nothing when they are loaded.
-
-        Raises:
-            MissingDependencyError: torch or transformers is not installed.
-            ModelError: They cannot be loaded.
-            ConformanceError: The tokenizers give other ids, or a tensor that a model needs is not
-                among its weights.
-        """
-        if self._scorer is not None:
-            return
+    def _opened(self) -> Session[ResponseTokenizer, ImplicitScorer]:
         words = load_tokenizer(self.policy)
         self._check_vocabulary(words.get_vocab(), load_tokenizer(self.reference).get_vocab())
-        policy = self._loaded(self.policy)
-        try:
-            reference = self._loaded(self.reference)
-        except BaseException:
-            policy.close()
-            raise
-        self._scorer = ImplicitScorer(policy, reference, self.beta, self.length_normalised)
-        self._tokenizer = ResponseTokenizer(
+        tokenizer = ResponseTokenizer(
             words,
             template=self._template,
             eos=cast(EosRule, self._set["eos"]),
             max_length=self.max_length,
             type_ids=False,
         )
+        policy = self._loaded(self.policy)
+        try:
+            reference = self._loaded(self.reference)
+        except BaseException:
+            policy.close()
+            raise
+        scorer = ImplicitScorer(policy, reference, self.beta, self.length_normalised)
+        return Session(tokenizer, scorer)
 
-    def prove(self, encoded: Sequence[Encoded]) -> None:
-        """Fill the conformance page; with `prefix=auto` it decides whether prompts are shared.
+    def _proof(self, encoded: Sequence[Encoded]) -> ImplicitProof:
+        return ImplicitProof(self, self.scorer, self.formula, encoded)
 
-        See `rmcheck.models.implicit.conformance`.
-        """
-        self._accept(ImplicitProof(self, self.scorer, self.formula, encoded).proven())
-
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """(len(batch),) rewards in units of beta nats.
-
-        Each model computes one padded batch, or every shared prompt once.
-
-        Raises:
-            ScoringError: A reward is NaN or infinite.
-            MemoryError: The batch does not fit.
-        """
-        if not batch:
-            return np.zeros(0)
-        rows, marks = [e.ids for e in batch], [e.type_ids for e in batch]
-        return checked_rewards(self.scorer.rewards(rows, marks, self.way), batch, self.spec)
-
-    def workers(self) -> Workers:
-        """On a CPU a thread for each core, while memory allows."""
-        return self.scorer.workers()
-
-    def close(self) -> None:
-        """Release both models and the tokenizer; the model can be loaded again."""
-        if self._scorer is not None:
-            self._scorer.close()
-        self._scorer = None
-        super().close()
+    def _rewards(self, batch: Sequence[Encoded]) -> Floats:
+        """In units of beta nats."""
+        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], self.way)
 
     def _loaded(self, checkpoint: CausalCheckpoint) -> CausalScorer:
         return CausalScorer(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rmcheck.models.asked import Floats, Way
 from rmcheck.models.causal_scorer import CausalScorer
+from rmcheck.models.model import EngineFacts
 from rmcheck.models.workers import Workers
 
 Rows = Sequence[Sequence[int]]
@@ -36,6 +37,11 @@ class ImplicitScorer:
         policy, reference = (one.log_probabilities(rows, marks, way, **how) for one in self.models)
         rewards = self.beta * (policy - reference)
         return rewards / [sum(row) for row in marks] if self.length_normalised else rewards
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Those of the policy; the reference is on the same device."""
+        return self.policy.facts
 
     def workers(self) -> Workers:
         """On a CPU a thread for each core, while memory allows."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -11,10 +12,11 @@ from rmcheck.errors import ScoringError
 from rmcheck.models.conformance import (
     LEAST_MASS,
     MOST_SAMPLES,
+    Proven,
     require_passed,
     spread_of_lengths,
 )
-from rmcheck.models.judge.engine import Answer, JudgeEngine, Replies
+from rmcheck.models.judge.engine import Answer, JudgeEngine, Replies, warned
 from rmcheck.models.judge.read import Odds, Score, YesNo, listed_tokens
 from rmcheck.models.model import ConformanceItem, Encoded
 
@@ -22,14 +24,14 @@ _T = TypeVar("_T")
 Floats = NDArray[np.float64]
 Items = tuple[ConformanceItem, ...]
 Status = Literal["pass", "fail", "note"]
-# What an item begins with that a reader of the rewards must know.
-WARNING = "warning: "
 _TOP = 5
 # Letters shown of an answer.
 _SHOWN = 80
 
 
-def prove(spec: str, engine: JudgeEngine, read: YesNo | Score, encoded: Sequence[Encoded]) -> Items:
+def prove(
+    spec: str, engine: JudgeEngine, read: YesNo | Score, encoded: Sequence[Encoded]
+) -> Proven:
     """The conformance page of a loaded judge.
 
     Args:
@@ -39,7 +41,7 @@ def prove(spec: str, engine: JudgeEngine, read: YesNo | Score, encoded: Sequence
         encoded: Samples of the run; at most 8 of different lengths are judged, twice.
 
     Returns:
-        All items, none of which is a `fail`.
+        All items, none of which is a `fail`, and what follows from them.
 
     Raises:
         ConformanceError: An item fails; the message is the page.
@@ -55,52 +57,50 @@ def prove(spec: str, engine: JudgeEngine, read: YesNo | Score, encoded: Sequence
         if isinstance(read, YesNo)
         else _score(spec, engine, read, samples)
     )
-    items = (reward, *engine.items(samples), *more)
+    items = (reward, *engine.items(samples), *more.items)
     require_passed(spec, items)
-    return items
+    return replace(more, items=items)
 
 
-def _yes_no(spec: str, engine: JudgeEngine, read: YesNo, samples: Sequence[Encoded]) -> Items:
+def _yes_no(spec: str, engine: JudgeEngine, read: YesNo, samples: Sequence[Encoded]) -> Proven:
     engine.shares_prefixes = False
     alone = [_first(spec, engine.odds([sample], read)) for sample in samples]
     if None in alone:
         # A side that is never shown has no log-odds at all: the tokens say why.
-        return (_silent(engine, samples),)
+        return Proven((_silent(engine, samples),), False)
     known = [verdict for verdict in alone if verdict is not None]
     together = engine.odds(samples, read)
     if len(together.found) < len(samples):
         raise ScoringError(f"{spec}: {together.stopped or together.faults}")
     rewards = np.array([verdict.reward for verdict in known])
     again = np.array([together.found[i].reward for i in range(len(samples))])
-    return (
-        _mass(engine, known, samples),
-        *_censored(known, read),
-        _invariance(rewards, again, engine.tolerance),
-        *engine.sharing(samples, _allowed(rewards, engine.tolerance)),
-        _depends(rewards, samples, "fail"),
-    )
+    mass, warning = _mass(engine, known, samples)
+    invariance = _invariance(rewards, again, engine.tolerance)
+    sharing = engine.sharing(samples, _allowed(rewards, engine.tolerance))
+    depends = _depends(rewards, samples, "fail")
+    items = (mass, *_censored(known, read), invariance, *sharing.items, depends)
+    return Proven(items, sharing.shares_prefixes, warning or sharing.warning)
 
 
 def _mass(
     engine: JudgeEngine, verdicts: Sequence[Odds], samples: Sequence[Encoded]
-) -> ConformanceItem:
-    """How much of the judge's next token the words are."""
+) -> tuple[ConformanceItem, str]:
+    """How much of the judge's next token the words are, and what to warn of."""
     masses = np.array([verdict.mass for verdict in verdicts])
     detail = (
         f"p(yes) + p(no) is {np.median(masses):.2g} in the median of {len(masses)} texts, "
         f"{masses.min():.2g} at least"
     )
     if np.median(masses) >= LEAST_MASS:
-        return ConformanceItem("mass", "pass", detail)
+        return ConformanceItem("mass", "pass", detail), ""
     least = samples[int(masses.argmin())]
     shown = listed_tokens(engine.likeliest([least], _TOP)[0], _TOP)
-    return ConformanceItem(
-        "mass",
-        "note",
-        f"{WARNING}{detail}. The judge would rather say something else (prompt "
+    detail = (
+        f"{detail}. The judge would rather say something else (prompt "
         f"{least.sample.prompt_id!r}: {shown}), and its log-odds may mean little; let the template "
-        "ask for these words, or read the words that it says",
+        "ask for these words, or read the words that it says"
     )
+    return warned("mass", detail), detail
 
 
 def _censored(verdicts: Sequence[Odds], read: YesNo) -> Items:
@@ -131,18 +131,19 @@ def _silent(engine: JudgeEngine, samples: Sequence[Encoded]) -> ConformanceItem:
     )
 
 
-def _score(spec: str, engine: JudgeEngine, read: Score, samples: Sequence[Encoded]) -> Items:
+def _score(spec: str, engine: JudgeEngine, read: Score, samples: Sequence[Encoded]) -> Proven:
     alone = [_first(spec, engine.answers([sample], read)) or () for sample in samples]
     together = engine.answers(samples, read)
     if len(together.found) < len(samples) or not all(alone):
         raise ScoringError(f"{spec}: {together.stopped or together.faults or 'no answers'}")
     means = np.array([_mean(answers, read) for answers in alone])
     again = np.array([_mean(together.found[i], read) for i in range(len(samples))])
-    return (
+    items = (
         _parsed(alone, read),
         _repeated(means, again, exact=engine.exact),
         _depends(means, samples, "note"),
     )
+    return Proven(items, False)
 
 
 def _mean(answers: Sequence[Answer], read: Score) -> float:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
+from rmcheck.models.conformance import Proven
 from rmcheck.models.judge.read import Odds, Score, YesNo
-from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong
+from rmcheck.models.model import ConformanceItem, Encoded, EngineFacts, Sample, TooLong
 from rmcheck.models.spec import Setting
 from rmcheck.models.workers import Workers
 
@@ -79,7 +80,12 @@ class JudgeEngine(ABC):
     @property
     @abstractmethod
     def description(self) -> Mapping[str, str]:
-        """Facts for the report; `device` where rmcheck's batches should fit one."""
+        """Facts for the report."""
+
+    @property
+    def facts(self) -> EngineFacts:
+        """See `RewardModel.facts`."""
+        return EngineFacts()
 
     @abstractmethod
     def load(self) -> None:
@@ -98,14 +104,14 @@ class JudgeEngine(ABC):
             ScoringError: A question cannot be written, or is too long.
         """
 
-    def sharing(self, samples: Sequence[Encoded], allowed: float) -> tuple[ConformanceItem, ...]:
+    def sharing(self, samples: Sequence[Encoded], allowed: float) -> Proven:
         """Whether to compute once what questions begin with, found out where an engine can.
 
         Args:
             samples: At least one.
             allowed: Largest change of log-odds, in nats.
         """
-        return ()
+        return Proven((), False)
 
     @abstractmethod
     def odds(self, batch: Sequence[Encoded], read: YesNo) -> Replies[Odds]:
@@ -138,6 +144,11 @@ class JudgeEngine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release everything. It can be loaded again."""
+
+
+def warned(name: str, warning: str) -> ConformanceItem:
+    """An item that does not stop the run, and that the report says beside every number."""
+    return ConformanceItem(name, "note", f"warning: {warning}")
 
 
 def answer_seed(key: bytes, index: int) -> int:

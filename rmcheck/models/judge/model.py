@@ -17,14 +17,22 @@ from rmcheck.errors import (
     near_miss,
 )
 from rmcheck.models.fingerprint import fingerprint
-from rmcheck.models.judge.conformance import WARNING, prove
+from rmcheck.models.judge.conformance import prove
 from rmcheck.models.judge.engine import Answer, JudgeEngine, Replies
 from rmcheck.models.judge.file import JudgeFile, read_judge_file
 from rmcheck.models.judge.read import Score, YesNo
 from rmcheck.models.judge.server_judge import ServerJudge
 from rmcheck.models.judge.transformers_judge import TransformersJudge
 from rmcheck.models.judge.vllm_judge import VllmJudge
-from rmcheck.models.model import Combined, Encoded, RewardModel, Sample, TooLong, checked_rewards
+from rmcheck.models.model import (
+    Combined,
+    Encoded,
+    EngineFacts,
+    RewardModel,
+    Sample,
+    TooLong,
+    checked_rewards,
+)
 from rmcheck.models.servers.asking import Outcome, complaint
 from rmcheck.models.spec import ModelSpec, Setting, parse_spec
 from rmcheck.models.workers import Workers
@@ -88,6 +96,7 @@ class JudgeRewardModel(RewardModel):
         # Texts that were judged, and those of them whose reward only stands in for a verdict.
         self._asked = self._doubtful = 0
         self._counting = threading.Lock()
+        self._warning = ""
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -105,9 +114,13 @@ class JudgeRewardModel(RewardModel):
     def description(self) -> Mapping[str, str]:
         """The reward, the file, the engine's facts, and what the page warns of."""
         facts = {"reward": self.judge.read.formula, "judge": str(self.judge.path)}
-        details = [item.detail for item in self.conformance if item.detail.startswith(WARNING)]
-        warning = {"warning": details[0].removeprefix(WARNING)} if details else {}
+        warning = {"warning": self._warning} if self._warning else {}
         return {**facts, **self.engine.description, **warning}
+
+    @property
+    def facts(self) -> EngineFacts:
+        """Those of the engine."""
+        return self.engine.facts
 
     def load(self) -> None:
         """Load the engine. Does nothing when it is loaded.
@@ -132,7 +145,8 @@ class JudgeRewardModel(RewardModel):
 
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """Fill the conformance page; see `rmcheck.models.judge.conformance`."""
-        self.conformance = prove(self.spec, self.engine, self.judge.read, encoded)
+        proven = prove(self.spec, self.engine, self.judge.read, encoded)
+        self.conformance, self._warning = proven.items, proven.warning
         self.shares_prefixes = self.engine.shares_prefixes
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:

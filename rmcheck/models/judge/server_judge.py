@@ -23,7 +23,7 @@ from rmcheck.models.judge.engine import Answer, JudgeEngine, Replies, answer_see
 from rmcheck.models.judge.file import JudgeFile
 from rmcheck.models.judge.read import Odds, Score, YesNo, log_sum, shown_odds
 from rmcheck.models.judge.tokenizer import JudgeTokenizer
-from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong
+from rmcheck.models.model import ConformanceItem, Encoded, EngineFacts, Sample, TooLong
 from rmcheck.models.servers.chat import CHAT, COMPLETIONS, PATIENCE, ChatServer, chat_client
 from rmcheck.models.servers.client import UnreachableError, WrongAnswerError
 from rmcheck.models.spec import ModelSpec, Setting, check_settings
@@ -111,6 +111,11 @@ class ServerJudge(JudgeEngine):
             "tokenizer": str(self._folder.path) if self._folder else "the server's",
             "version": self._set["version"] or "none; scores live for one session",
         }
+
+    @property
+    def facts(self) -> EngineFacts:
+        """The server's machine computes."""
+        return EngineFacts("server")
 
     def load(self) -> None:
         """See `JudgeEngine.load`: reads the tokenizer where one is named."""

@@ -10,12 +10,12 @@ from rmcheck.models import checkpoint_settings as known
 from rmcheck.models.asked import Floats
 from rmcheck.models.causal_scorer import CausalScorer
 from rmcheck.models.checkpoint_model import loaded
-from rmcheck.models.conformance import grafted, packed_agrees
-from rmcheck.models.judge.conformance import WARNING
+from rmcheck.models.conformance import Proven, grafted, packed_agrees
+from rmcheck.models.judge.engine import warned
 from rmcheck.models.judge.file import JudgeFile
 from rmcheck.models.judge.local_judge import LocalJudge
 from rmcheck.models.judge.read import Score, YesNo
-from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.model import ConformanceItem, Encoded, EngineFacts
 from rmcheck.models.spec import ModelSpec, Setting, check_device
 from rmcheck.models.token_probabilities import next_token
 from rmcheck.models.torch_sampler import TorchSampler
@@ -56,6 +56,12 @@ class TransformersJudge(LocalJudge):
         return {**super().description, "device": device, "prefix": prefix}
 
     @property
+    def facts(self) -> EngineFacts:
+        """Those of what is loaded."""
+        engine = self._scorer or self._sampler
+        return engine.facts if engine else EngineFacts()
+
+    @property
     def _facts(self) -> dict[str, object]:
         return {"attention": self._set["attention"]}
 
@@ -85,11 +91,12 @@ class TransformersJudge(LocalJudge):
             rows, seeds, temperature=read.temperature, max_tokens=read.max_tokens
         )
 
-    def sharing(self, samples: Sequence[Encoded], allowed: float) -> tuple[ConformanceItem, ...]:
+    def sharing(self, samples: Sequence[Encoded], allowed: float) -> Proven:
         """See `JudgeEngine.sharing`; `prefix=off` and `prefix=shared` decide without it."""
         self.shares_prefixes = False
         if self._set["prefix"] == "off":
-            return (ConformanceItem("shared_prefix", "pass", "off, as prefix=off says"),)
+            off = ConformanceItem("shared_prefix", "pass", "off, as prefix=off says")
+            return Proven((off,), False)
         rows = [*samples, *grafted(samples, self._next().window)]
         alone = np.concatenate([self._log_odds(self._probabilities([row])) for row in rows])
         agrees, said = packed_agrees(
@@ -100,17 +107,17 @@ class TransformersJudge(LocalJudge):
             allowed,
         )
         if not agrees:
-            return (self._not_shared(said),)
+            return self._not_shared(said)
         self.shares_prefixes = True
         detail = f"what questions begin with is computed once a batch; {said}"
-        return (ConformanceItem("shared_prefix", "pass", detail),)
+        return Proven((ConformanceItem("shared_prefix", "pass", detail),), True)
 
-    def _not_shared(self, why: str) -> ConformanceItem:
+    def _not_shared(self, why: str) -> Proven:
         if self._set["prefix"] == "shared":
             said = f"prefix=shared, but {why}; use prefix=off"
-            return ConformanceItem("shared_prefix", "fail", said)
-        said = f"{WARNING}every question is computed whole: {why}"
-        return ConformanceItem("shared_prefix", "note", said)
+            return Proven((ConformanceItem("shared_prefix", "fail", said),), False)
+        said = f"every question is computed whole: {why}"
+        return Proven((warned("shared_prefix", said),), False, said)
 
     def _log_odds(self, found: Floats) -> Floats:
         yes, no = self._sides(found)

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from typing import ClassVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.models import checkpoint_settings as known
-from rmcheck.models.checkpoint_model import CheckpointModel, loaded
+from rmcheck.models.asked import Floats
+from rmcheck.models.checkpoint_model import CheckpointModel, Session
 from rmcheck.models.checkpoint_tokenizer import (
     chosen_template,
     installed_version,
     load_tokenizer,
     token_limit,
 )
-from rmcheck.models.model import Combined, Encoded, Sample, TooLong, checked_rewards
+from rmcheck.models.model import Combined, Encoded, Sample, TooLong
 from rmcheck.models.process.aggregation import AGGREGATES, aggregated
 from rmcheck.models.process.checkpoint import ProcessCheckpoint
 from rmcheck.models.process.conformance import ProcessProof
@@ -24,7 +24,6 @@ from rmcheck.models.process.scorer import ProcessScorer
 from rmcheck.models.process.settings import checked_texts
 from rmcheck.models.process.tokenizer import Join, ProcessTokenizer, response_steps
 from rmcheck.models.spec import ModelSpec, Setting, check_device
-from rmcheck.models.workers import Workers
 
 # Column of `Combined`: how many steps each response has.
 STEPS = "steps"
@@ -48,7 +47,7 @@ class StepReward:
         return float(0.5 * (1 + np.tanh(self.log_odds / 2)))
 
 
-class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
+class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer]):
     r"""A model that judges each step of a response, and how its judgements become one reward.
 
     Read are two labels at a token of each step (`...ForTokenClassification`, as TRL's PRMTrainer
@@ -121,7 +120,6 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
             join=self.join,
             **{name: self._texts[name] for name in ("step", "tag", "between")},
         )
-        self._scorer: ProcessScorer | None = None
 
     @property
     def name(self) -> str:
@@ -131,7 +129,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
     @property
     def description(self) -> Mapping[str, str]:
         """Architecture, formula, tag, dtype, device; the device is `auto` until loaded."""
-        scorer = self._scorer
+        scorer = self._session.scorer if self._session else None
         return {
             "architecture": self.checkpoint.architecture,
             "path": str(self.checkpoint.path),
@@ -145,7 +143,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,
             "transformers": installed_version("transformers"),
-        } | ({"warning": self._warning} if self._warning else {})
+        } | self._warnings
 
     @property
     def formula(self) -> str:
@@ -162,65 +160,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
         """What is written behind each step."""
         return self._texts["tag"]
 
-    @property
-    def scorer(self) -> ProcessScorer:
-        """The loaded model."""
-        return loaded(self._scorer, self.spec)
-
-    def load(self) -> None:
-        """Read tokenizer and weights. Does nothing when they are loaded.
-
-        Raises:
-            MissingDependencyError: torch or transformers is not installed.
-            ModelError: They cannot be loaded.
-            ConformanceError: A tensor that the model needs is not among the weights, or tag or
-                answers are no tokens of the tokenizer.
-        """
-        if self._scorer is not None:
-            return
-        self._tokenizer = ProcessTokenizer(
-            load_tokenizer(self.checkpoint),
-            template=self._template,
-            max_length=self.max_length,
-            step=self._texts["step"],
-            tag=self.tag,
-            between=self._texts["between"],
-            join=self.join,
-        )
-        good, bad = self._answers(self._tokenizer)
-        self._scorer = ProcessScorer(
-            self.checkpoint,
-            dtype=self.dtype,
-            device=self._set["device"],
-            attention=self._set["attention"],
-            good=good,
-            bad=bad,
-        )
-        if self.prefix == "shared" and not self._scorer.is_decoder:
-            self.close()
-            raise ConformanceError(
-                f"{self.spec}: {self.checkpoint.architecture} reads a text in both directions, so "
-                "responses cannot share their prompt; remove prefix=shared"
-            )
-
-    def prove(self, encoded: Sequence[Encoded]) -> None:
-        """Fill the conformance page; with `prefix=auto` it decides whether prompts are shared.
-
-        See `rmcheck.models.process.conformance`.
-        """
-        self._accept(ProcessProof(self, self.scorer, self.formula, encoded).proven())
-
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """(len(batch),) log-odds, from one padded batch or with shared prompts.
-
-        Raises:
-            ScoringError: A reward is NaN or infinite.
-            MemoryError: The batch does not fit.
-        """
-        rewards = [aggregated(steps, self.aggregate) for steps in self.step_log_odds(batch)]
-        return checked_rewards(np.array(rewards, dtype=np.float64), batch, self.spec)
-
-    def step_log_odds(self, batch: Sequence[Encoded]) -> list[NDArray[np.float64]]:
+    def step_log_odds(self, batch: Sequence[Encoded]) -> list[Floats]:
         """(K,) log-odds of each sample's steps, in order; higher is better.
 
         Raises:
@@ -249,7 +189,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
             for sample, log_odds in zip(samples, found, strict=True)
         ]
 
-    def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
+    def combined(self, scores: Floats, samples: Sequence[Sample]) -> Combined:
         """The rewards, how many steps each response has, and a warning where all have one."""
         counts = [len(response_steps(s.response, self._texts["step"])) for s in samples]
         warning = ""
@@ -259,16 +199,39 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer]):
             )
         return Combined(scores[0], {STEPS: np.array(counts, dtype=np.float64)}, warning)
 
-    def workers(self) -> Workers:
-        """On a CPU a thread for each core, while memory allows."""
-        return self.scorer.workers()
+    def _opened(self) -> Session[ProcessTokenizer, ProcessScorer]:
+        tokenizer = ProcessTokenizer(
+            load_tokenizer(self.checkpoint),
+            template=self._template,
+            max_length=self.max_length,
+            step=self._texts["step"],
+            tag=self.tag,
+            between=self._texts["between"],
+            join=self.join,
+        )
+        good, bad = self._answers(tokenizer)
+        scorer = ProcessScorer(
+            self.checkpoint,
+            dtype=self.dtype,
+            device=self._set["device"],
+            attention=self._set["attention"],
+            good=good,
+            bad=bad,
+        )
+        if self.prefix == "shared" and not scorer.is_decoder:
+            scorer.close()
+            raise ConformanceError(
+                f"{self.spec}: {self.checkpoint.architecture} reads a text in both directions, so "
+                "responses cannot share their prompt; remove prefix=shared"
+            )
+        return Session(tokenizer, scorer)
 
-    def close(self) -> None:
-        """Release weights and tokenizer; the model can be loaded again."""
-        if self._scorer is not None:
-            self._scorer.close()
-        self._scorer = None
-        super().close()
+    def _proof(self, encoded: Sequence[Encoded]) -> ProcessProof:
+        return ProcessProof(self, self.scorer, self.formula, encoded)
+
+    def _rewards(self, batch: Sequence[Encoded]) -> Floats:
+        """Log-odds."""
+        return np.array([aggregated(steps, self.aggregate) for steps in self.step_log_odds(batch)])
 
     def _named_answers(self) -> tuple[str, str]:
         """Names of both answers: labels of the head, or texts of tokens."""

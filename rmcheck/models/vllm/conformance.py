@@ -7,16 +7,13 @@ that its prefix cache changes no reward.
 
 from collections.abc import Sequence
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rmcheck.errors import RmcheckError, ScoringError
 from rmcheck.models.asked import Floats
 from rmcheck.models.classifier_conformance import ClassifierProof
-from rmcheck.models.conformance import Proven
 from rmcheck.models.model import ConformanceItem, Encoded
-from rmcheck.models.torch_engine import brief
 
 if TYPE_CHECKING:
     from rmcheck.models.checkpoint_model import ClassifierModel
@@ -30,37 +27,15 @@ _SHARED_BLOCKS = 2
 CacheRule = Literal["auto", "on", "off"]
 
 
-def prove(model: "ClassifierModel", cache: CacheRule, encoded: Sequence[Encoded]) -> Proven:
-    """The conformance page of a loaded model; decides whether its prefix cache is read.
-
-    Args:
-        model: Loaded; its scorer is a `VllmPooling`.
-        cache: The `prefix_cache` setting.
-        encoded: Samples of the run; at most 8 of different lengths are scored.
-
-    Raises:
-        ConformanceError: An item fails; the message is the page.
-        ScoringError: A reward is NaN or infinite, there are no samples, or vLLM fails on them.
-        MemoryError: They do not fit in one batch; the caller tries fewer.
-    """
-    try:
-        return VllmProof(model, cache, encoded).proven()
-    except (MemoryError, RmcheckError):
-        raise
-    # What an engine raises is any error of vLLM, torch or a kernel.
-    except Exception as error:
-        raise ScoringError(f"{model.spec}: vLLM cannot run it. {brief(error)}") from error
-
-
 class VllmProof(ClassifierProof):
     """The checks; the rewards one at a time come without the prefix cache."""
 
     _scorer: "VllmPooling"
 
     def __init__(
-        self, model: "ClassifierModel", cache: CacheRule, encoded: Sequence[Encoded]
+        self, model: "ClassifierModel[VllmPooling]", cache: CacheRule, encoded: Sequence[Encoded]
     ) -> None:
-        cast("VllmPooling", model.scorer).reads_cache = False
+        model.scorer.reads_cache = False
         super().__init__(model, encoded)
         self._wanted = cache
 

@@ -19,9 +19,11 @@ from rmcheck.errors import MissingDependencyError, ModelError, RmcheckError, Usa
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.checkpoint_tokenizer import installed_version
 from rmcheck.models.cpu import release_freed_memory
+from rmcheck.models.model import EngineFacts
 from rmcheck.models.spec import ModelSpec
 from rmcheck.models.torch_engine import brief
 from rmcheck.models.vllm import loader
+from rmcheck.models.workers import Workers
 
 # In this process, without child processes: loads in seconds instead of half a minute.
 _FORCED = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
@@ -87,6 +89,15 @@ class VllmEngine:
     def loaded(self) -> bool:
         """False once it is closed, which loading another engine does too."""
         return self._llm is not None
+
+    @property
+    def facts(self) -> EngineFacts:
+        """None: vLLM makes batches of its own."""
+        return EngineFacts()
+
+    def workers(self) -> Workers:
+        """The thread that asks."""
+        return Workers()
 
     def on_model(self, act: Callable[[Any], None]) -> None:
         """Do something to the torch module that vLLM made of the checkpoint."""

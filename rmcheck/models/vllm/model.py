@@ -4,21 +4,22 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmcheck.errors import PartialScoringError, RmcheckError, ScoringError
 from rmcheck.models import checkpoint_settings as known
-from rmcheck.models.checkpoint_model import ClassifierModel
+from rmcheck.models.asked import Floats
+from rmcheck.models.checkpoint_model import ClassifierModel, Session
 from rmcheck.models.checkpoint_tokenizer import installed_version
-from rmcheck.models.model import Encoded, Sample, TooLong, checked_rewards, named_prompts
+from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.spec import ModelSpec, Setting
+from rmcheck.models.tokenization import ConversationTokenizer
 from rmcheck.models.torch_engine import brief
-from rmcheck.models.vllm.conformance import CacheRule, prove
+from rmcheck.models.vllm.conformance import CacheRule, VllmProof
 from rmcheck.models.vllm.engine import running, share_of_memory, vllm_version
 from rmcheck.models.vllm.pooling import VllmPooling
 
 
-class VllmRewardModel(ClassifierModel):
+class VllmRewardModel(ClassifierModel[VllmPooling]):
     """A folder in transformers' layout, decoder or encoder, that vLLM scores.
 
     Same checks, template, token ids and settings as `hf:`, another engine. Opening one reads
@@ -55,7 +56,6 @@ class VllmRewardModel(ClassifierModel):
             head=self.head.key,
             vllm=vllm_version(),
         )
-        self._engine: VllmPooling | None = None
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -76,12 +76,12 @@ class VllmRewardModel(ClassifierModel):
             "prefix_cache": self.prefix_cache,
             "vllm": vllm_version(),
             "transformers": installed_version("transformers"),
-        } | ({"warning": self._warning} if self._warning else {})
+        } | self._warnings
 
     @property
     def max_length(self) -> int | None:
         """Most tokens of a conversation; None while only vLLM could say it, before loading."""
-        return self._engine.max_length if self._engine else self._limit
+        return self._session.scorer.max_length if self._session else self._limit
 
     @property
     def prefix_cache(self) -> CacheRule:
@@ -91,18 +91,16 @@ class VllmRewardModel(ClassifierModel):
     @property
     def scorer(self) -> VllmPooling:
         """The loaded engine."""
-        return running(self._engine, self.spec)
+        return running(self._session.scorer if self._session else None, self.spec)
 
     def load(self) -> None:
-        """Read tokenizer and weights. Does nothing when they are loaded.
+        """Also after another vLLM model has closed this one."""
+        if self._session is not None and not self._session.scorer.loaded:
+            self._session = None
+        super().load()
 
-        Raises:
-            MissingDependencyError: vLLM is not installed.
-            ModelError: vLLM cannot load the folder, or not in the memory that there is.
-        """
-        if self._engine is not None and self._engine.loaded:
-            return
-        self._engine = VllmPooling(
+    def _opened(self) -> Session[ConversationTokenizer, VllmPooling]:
+        engine = VllmPooling(
             self.checkpoint,
             dtype=self.dtype,
             head=self.head,
@@ -111,7 +109,8 @@ class VllmRewardModel(ClassifierModel):
             memory=self._memory,
             prefix_cache=self.prefix_cache != "off",
         )
-        self._tokenizer = self._opened_tokenizer()
+        # What the engine takes is known now.
+        return Session(self._opened_tokenizer(engine.max_length), engine)
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
         """Token ids of each sample; see `ConversationTokenizer.encode`.
@@ -134,48 +133,47 @@ class VllmRewardModel(ClassifierModel):
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """Fill the conformance page and decide about the prefix cache.
 
-        See `rmcheck.models.vllm.conformance`.
-        """
-        self._accept(prove(self, self.prefix_cache, encoded))
-        self.shares_prefixes = self.scorer.reads_cache
-        self.prefix_block = self.scorer.block_size
-
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """(len(batch),) raw logits.
-
         Raises:
-            ScoringError: A reward is NaN or infinite.
-            PartialScoringError: vLLM fails on some samples, which are named, even one by one.
-            MemoryError: The batch does not fit.
+            ConformanceError: An item fails; the message is the page.
+            ScoringError: A reward is NaN or infinite, there are no samples, or vLLM fails on them.
+            MemoryError: They do not fit in one batch; the caller tries fewer.
         """
-        if not batch:
-            return np.zeros(0)
         try:
-            rewards = self._rewards(batch)
+            super().prove(encoded)
         except (MemoryError, RmcheckError):
             raise
         # What an engine raises is any error of vLLM, torch or a kernel.
         except Exception as error:
-            rewards = self._one_by_one(batch, error)
-        return checked_rewards(rewards, batch, self.spec)
+            raise ScoringError(f"{self.spec}: vLLM cannot run it. {brief(error)}") from error
+        self.shares_prefixes = self.scorer.reads_cache
+        self.prefix_block = self.scorer.block_size
 
-    def close(self) -> None:
-        """Release weights and tokenizer; the model can be loaded again."""
-        if self._engine is not None:
-            self._engine.close()
-        self._engine = None
-        super().close()
+    def _proof(self, encoded: Sequence[Encoded]) -> VllmProof:
+        return VllmProof(self, self.prefix_cache, encoded)
 
-    def _rewards(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+    def _rewards(self, batch: Sequence[Encoded]) -> Floats:
+        """Raw logits.
+
+        Raises:
+            PartialScoringError: vLLM fails on some samples, which are named, even one by one.
+        """
+        try:
+            return self._logits(batch)
+        except (MemoryError, RmcheckError):
+            raise
+        except Exception as error:
+            return self._one_by_one(batch, error)
+
+    def _logits(self, batch: Sequence[Encoded]) -> Floats:
         return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch])
 
-    def _one_by_one(self, batch: Sequence[Encoded], error: Exception) -> NDArray[np.float64]:
+    def _one_by_one(self, batch: Sequence[Encoded], error: Exception) -> Floats:
         """The rewards of a batch that failed as a whole, if each sample alone has one."""
         rewards: dict[int, float] = {}
         failed = []
         for i, one in enumerate(batch):
             try:
-                rewards[i] = float(self._rewards([one])[0])
+                rewards[i] = float(self._logits([one])[0])
             except Exception as again:
                 failed.append(one.sample)
                 error = again
