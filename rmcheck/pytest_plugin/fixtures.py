@@ -32,7 +32,7 @@ def add_marked_suites(items: Sequence[pytest.Item], runner: Runner) -> None:
         if item.get_closest_marker("rmcheck") and not isinstance(item, CheckItem):
             try:
                 if path := _suite_path(item):
-                    runner.add(path)
+                    runner.expect(path)
             except RmcheckError:
                 continue  # the test itself will say so, when it asks for the suite
 

@@ -111,6 +111,7 @@ def _runner(config: pytest.Config) -> Runner:
             session_folder=_session_folder(config),
             shown_relative_to=config.rootpath,
             asks=not config.option.collectonly,
+            shares=is_worker(config),
         )
     except RmcheckError as error:
         raise pytest.UsageError(str(error)) from error

@@ -40,11 +40,11 @@ class SuiteFile(pytest.File):
     def collect(self) -> Iterator[pytest.Item]:
         """One item a check, and one a slice value where a check asks for all of them."""
         alone = suite_of_logs(self.path)
-        loaded = None if alone else self.config.stash[runner_key].add(self.path)
-        suite = alone or loaded.suite  # type: ignore[union-attr]  # one of them is there
+        runner = self.config.stash[runner_key]
+        suite, checks = (alone, ()) if alone else runner.planned(self.path)
         for check in suite.training:
             yield TrainingItem.from_parent(self, name=check.name, check=check, suite=suite)
-        for planned in loaded.planned if loaded else ():
+        for planned in checks:
             # As text: pytest takes it apart as it does the keys that `--lf` looks for.
             nodeid = f"{self.nodeid}::{planned.name}"
             yield CheckItem.from_parent(self, name=planned.name, nodeid=nodeid, planned=planned)

@@ -1,6 +1,7 @@
 """Suites and models of one run."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from rmcheck.runner.opening import (
     open_serving,
     require_another,
 )
+from rmcheck.runner.plans import Planned, SharedPlans
 from rmcheck.runner.scorer import Scorer
 from rmcheck.runner.scores import Fill, Scores
 from rmcheck.runner.serving import names_apart, require_two_engines
@@ -64,6 +66,8 @@ class Runner:
         waiting: How to wait for other processes that score the same models.
         fill: Scores the requests of one model, where suites are not adaptive.
         asks: False where no server is asked anything, because nothing is going to be scored.
+        shares: True where other processes of the run have the same suites, each with some of their
+            checks: what one of them reads the others need not read.
 
     Raises:
         UsageError: A model cannot be opened, or the candidate stands in a second role too.
@@ -84,6 +88,7 @@ class Runner:
         waiting: Waiting | None = None,
         fill: Fill = fill_requests,
         asks: bool = True,
+        shares: bool = False,
     ) -> None:
         given = {
             "candidate": candidate,
@@ -92,7 +97,9 @@ class Runner:
             "serving": serving,
         }
         recall_digests(store)
-        self._pools = KeptPools(store)
+        self._pools = KeptPools(store, session_folder if shares else None)
+        self._plans = SharedPlans(session_folder) if shares else None
+        self._later: dict[Path, None] = {}  # suites of the run that this process has not read
         with asking(asks):
             self.models: dict[str, RewardModel] = {
                 role: open_model(spec, base=bases.get(role))
@@ -132,8 +139,36 @@ class Runner:
                 self._open_golden(loaded)
                 self._open_serving(loaded)
             self._suites[path] = loaded
+            self._later.pop(path, None)
             self._prepared = False
         return self._suites[path]
+
+    def expect(self, path: Path) -> None:
+        """Read a suite now, or, where other processes may be the ones that need it, when it is.
+
+        Raises:
+            SuiteError, PoolError, UsageError: See `add`.
+        """
+        if self._plans is None:
+            self.add(path)
+        elif path.resolve() not in self._suites:
+            self._later[path.resolve()] = None
+
+    def planned(self, path: Path) -> Planned:
+        """A suite and its checks.
+
+        Raises:
+            SuiteError, PoolError, UsageError: See `add`.
+        """
+        if self._plans is None:
+            return self._found_out(path)
+        self.expect(path)
+        return self._plans.of(path.resolve(), lambda: self._found_out(path))
+
+    def _found_out(self, path: Path) -> Planned:
+        loaded = self.add(path)
+        self._pools.share()
+        return loaded.suite, loaded.planned
 
     def _open_golden(self, loaded: LoadedSuite) -> None:
         spec = loaded.suite.golden.model
@@ -163,6 +198,7 @@ class Runner:
         """
         if self._prepared:
             return
+        self._read_the_rest()
         self._prepared = True
         whole = [s for s in self._suites.values() if not self._is_adaptive(s)]
         adaptive = [s for s in self._suites.values() if self._is_adaptive(s)]
@@ -170,6 +206,15 @@ class Runner:
             self._decisions.in_looks(undecided, whole, self._score)
         else:
             self._score(whole, self._fill)
+
+    def _read_the_rest(self) -> None:
+        """Read also the suites of other processes where a model is going to be loaded."""
+        goldens = self._scores.goldens.values()
+        uses = [(m, s) for m in (*self.models.values(), *goldens) for s in self._suites.values()]
+        if self._later and any(self._scores.lacks(model, loaded) for model, loaded in uses):
+            for path in list(self._later):
+                with suppress(RmcheckError):  # told where their checks are judged
+                    self.add(path)
 
     def _is_adaptive(self, loaded: LoadedSuite) -> bool:
         return loaded.suite.adaptive and self._compares
@@ -245,7 +290,7 @@ class Runner:
             BaselineError: The check compares with a baseline and none was given.
             ModelError, StoreError: The scores could not be had.
         """
-        loaded = self._suites[planned.suite.path.resolve()]
+        loaded = self.add(planned.suite.path)
         self.prepare()
         found = self._decisions.of(loaded)[planned.key]
         if isinstance(found, RmcheckError):

@@ -96,6 +96,18 @@ class Scores:
             if report.scored or model.fingerprint not in self.reports:
                 self.reports[model.fingerprint] = report
 
+    def lacks(self, model: RewardModel, loaded: LoadedSuite) -> bool:
+        """Whether a model is going to be loaded to score a suite."""
+        if model.reads_golden:
+            return False
+        try:
+            parts = [p for p in self._request(model, loaded).members if not p.model.precomputed]
+            stored = [self.store_of(p.model).open(p.model.fingerprint) for p in parts]
+            found = [s.lookup(p.keys, p.too_long) for s, p in zip(stored, parts, strict=True)]
+        except RmcheckError:  # scoring says what is wrong
+            return True
+        return any(one.missing.any() for one in found)
+
     def _named(self, error: RmcheckError, model: RewardModel) -> RmcheckError:
         """The error, which says first which model it is about, and what that is for."""
         golden, serving = self.goldens.values(), self.serving.values()

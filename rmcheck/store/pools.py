@@ -41,10 +41,12 @@ class KeptPools:
 
     Args:
         store: The `.rmcheck` folder; where it does not exist nothing is kept.
+        session_folder: Shared with the other processes of a run, if there are any.
     """
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, session_folder: Path | None = None) -> None:
         self._folder = store / FOLDER
+        self._shared = None if session_folder is None else session_folder / FOLDER
         self._new: dict[str, Pool] = {}
 
     def read(
@@ -62,8 +64,9 @@ class KeptPools:
         """
         how = repr((str(path), format, sorted((faults or {}).items()), cluster))
         name = _name(path, how)
-        if name and (pool := _kept(self._folder / name)):
-            return pool
+        for folder in filter(None, (self._folder, self._shared)):
+            if name and (pool := _kept(folder / name)):
+                return pool
         pool = read_pool(path, format=format, faults=faults, cluster=cluster)
         if name and _name(path, how) == name:  # else it was written while it was read
             self._new[name] = pool
@@ -71,15 +74,24 @@ class KeptPools:
 
     def keep(self) -> None:
         """Write what was read anew, where there is a store."""
-        if not self._new or not self._folder.parent.is_dir():
-            return
+        if self._new and self._folder.parent.is_dir():
+            self._write(self._folder)
+            self._new.clear()
+
+    def share(self) -> None:
+        """Write what was read anew where other processes of the run find it, if there are any."""
+        if self._shared and self._folder.parent.is_dir():
+            self.keep()
+        elif self._shared:
+            self._write(self._shared)
+
+    def _write(self, folder: Path) -> None:
         with contextlib.suppress(OSError):
-            self._folder.mkdir(exist_ok=True)
-            remove_stale_temporaries(self._folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            remove_stale_temporaries(folder)
             for name, pool in self._new.items():
-                write_whole(self._folder / name, _packed(pool))
-            _bound(self._folder)
-        self._new.clear()
+                write_whole(folder / name, _packed(pool))
+            _bound(folder)
 
 
 def _name(path: Path, how: str) -> str:

@@ -66,3 +66,82 @@ def test_a_scheduler_of_the_users_own_stays(crowd):
     )
 
     assert "scheduled by the project" in result.stdout.str()
+
+
+@pytest.fixture
+def counted(bench, monkeypatch):
+    """A suite with a check for each value of a slice, every reading of its pool noted."""
+    bench.makeconftest(
+        """
+        import os
+        from pathlib import Path
+        from rmcheck.store import pools
+
+        pools.SMALL = 0
+        read = pools.read_pool
+
+        def noted(*given, **named):
+            with Path("readings").open("a") as file:
+                file.write(f"{os.getpid()}\\n")
+            return read(*given, **named)
+
+        pools.read_pool = noted
+        """
+    )
+    return bench
+
+
+def readings(bench):
+    """Processes that have read a pool's rows, and forget them."""
+    file = bench.path / "readings"
+    found = file.read_text().split() if file.exists() else []
+    file.unlink(missing_ok=True)
+    return found
+
+
+def test_one_worker_reads_the_pool_for_all(counted):
+    """Every worker collects every check, and the rows of the pool are read once in the run."""
+    plain = counted.runpytest_subprocess("--rmcheck", "--rmcheck-model=fake:length_biased", "-v")
+    assert len(readings(counted)) == 1
+
+    spread = counted.runpytest_subprocess(
+        "--rmcheck", "--rmcheck-model=fake:length_biased", "-n", "3", "-v"
+    )
+
+    assert len(readings(counted)) == 1
+    assert spread.parseoutcomes() == plain.parseoutcomes()
+
+
+def test_a_wrong_pool_is_told_by_every_worker(counted):
+    """What one process finds wrong ends the run as it does without workers."""
+    (counted.path / "pool.jsonl").write_text("{}\n")
+
+    result = counted.runpytest_subprocess(
+        "--rmcheck", "--rmcheck-model=fake:length_biased", "-n", "2"
+    )
+
+    assert result.ret != 0
+    result.stdout.fnmatch_lines(["*pool.jsonl*"])
+
+
+def test_a_model_is_loaded_once_for_the_suites_of_all_workers(crowd):
+    """The worker that must load it scores what other workers will ask for, too."""
+    (crowd.path / "test_plain.py").unlink()
+    (crowd.path / "other.jsonl").write_text(
+        (crowd.path / "pool.jsonl").read_text().replace("W", "w")
+    )
+    second = (crowd.path / "second.yaml").read_text().replace("pool.jsonl", "other.jsonl")
+    (crowd.path / "second.yaml").write_text(second)
+    (crowd.path / "judge.py").write_text(
+        "import os\n"
+        "with open('loads', 'a') as file:\n"
+        "    file.write(f'{os.getpid()}\\n')\n"
+        "def score(prompts, responses):\n"
+        "    return [float(len(response)) for response in responses]\n"
+    )
+
+    crowd.runpytest_subprocess(
+        "--rmcheck", "--rmcheck-model=python:judge:score?version=1", "--rmcheck-trust-suites", "-n2"
+    )
+
+    assert len((crowd.path / "loads").read_text().split()) == 1
