@@ -13,9 +13,10 @@ if TYPE_CHECKING:  # the command line starts fast: what computes is imported whe
     from rmcheck.runner.scores import Fill
 
 
-def add_suites(command: argparse.ArgumentParser) -> None:
+def add_suites(
+    command: argparse.ArgumentParser, text: str = "suite file, or a folder of them"
+) -> None:
     """The suite files that a command works on."""
-    text = "suite file, or a folder of them"
     command.add_argument("suites", nargs="+", type=Path, metavar="SUITE", help=text)
     command.add_argument(
         "--trust-suites",

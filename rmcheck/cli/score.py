@@ -2,12 +2,12 @@
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmcheck.cli.arguments import add_model, add_suites, opened
+from rmcheck.cli.arguments import add_model, add_suites, add_too_long, opened
 from rmcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,11 +22,22 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Options of the command."""
     command.description = (
         "Score the pools of suites into the store, and write them as a bundle that the model "
-        "scores:FILE reads on a machine without the checkpoint."
+        "scores:FILE reads on a machine without the checkpoint. With --out: score the files of a "
+        "pool that is too large for memory, one after another, to a bundle a file."
     )
-    add_suites(command)
+    add_suites(command, "suite file, or a folder of them; with --out: file of a pool, or a folder")
     add_model(command, "reward model to score with")
-    command.add_argument("--bundle", type=Path, metavar="FILE", help="Parquet file to write")
+    to = command.add_mutually_exclusive_group()
+    to.add_argument("--bundle", type=Path, metavar="FILE", help="Parquet file to write")
+    to.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="score files of a pool and write the bundle of each here; a run that was killed goes "
+        "on where it stopped",
+    )
+    command.add_argument("--format", metavar="NAME", help="with --out: format of the files")
+    add_too_long(command, "with --out: ")
     command.add_argument(
         "--engine",
         choices=ENGINES,
@@ -68,6 +79,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Score, and write the bundle where one is asked for."""
+    if options.out is not None:
+        return _score_shards(options)
+    if strange := [n for n in ("format", "too_long") if getattr(options, n) is not None]:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in strange)
+        raise UsageError(f"{names}: only --out reads this; a suite says it itself")
     from rmcheck.scoring.bundle import write_bundle
 
     with _fill(options) as fill, opened(options, fill=fill) as (runner, _):
@@ -77,6 +93,36 @@ def run(options: argparse.Namespace) -> int:
         if options.bundle is not None:
             write_bundle(options.bundle, samples, scores, provenance)
             print(f"{options.bundle}: {len(samples)} scores; use it as scores:{options.bundle}")
+    return 0
+
+
+def _score_shards(options: argparse.Namespace) -> int:
+    """Score files of a pool one after another."""
+    from rmcheck.models.registry import open_model
+    from rmcheck.scoring.shards import ShardScoring, shards_of
+    from rmcheck.store.lock import Waiting
+    from rmcheck.suite.detect import is_yaml
+
+    if suites := [str(path) for path in options.suites if is_yaml(path)]:
+        raise UsageError(f"{', '.join(suites)}: --out scores files of a pool, not suites")
+    if options.engine != "local":
+        raise UsageError("--out scores in this process; give each machine files of its own")
+    shards = shards_of(options.suites)
+    with closing(open_model(options.model)) as model:
+        scoring = ShardScoring(
+            model,
+            options.out,
+            format=options.format,
+            too_long=options.too_long or "error",
+            waiting=Waiting(options.lock_timeout),
+        )
+        there = 0
+        for number, (shard, report) in enumerate(scoring.run(shards), start=1):
+            there += not report.requested
+            if report.requested:
+                print(f"{number}/{len(shards)} {shard.file}: {report}", flush=True)
+    kept = f" ({there} were there)" if there else ""
+    print(f"{options.out}: {len(shards)} files{kept}; each is a model: scores:{options.out}/…")
     return 0
 
 

@@ -6,8 +6,9 @@ reward), `text_key` binary(16). The schema's metadata is that of the store's par
 `scores:FILE` reads it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ def write_bundle(
     samples: Sequence[Sample],
     scores: NDArray[np.float64],
     provenance: Provenance,
+    facts: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write a bundle, whole or not at all.
 
@@ -34,6 +36,7 @@ def write_bundle(
         samples: In the order of the rows.
         scores: (len(samples),) raw rewards.
         provenance: Where the scores came from: `store.open(model.fingerprint).provenance`.
+        facts: Further metadata, under `rmcheck.NAME`.
 
     Raises:
         ScoringError: There is not one finite score for each sample.
@@ -55,7 +58,11 @@ def write_bundle(
             pa.field("score", pa.float64(), nullable=False),
             pa.field("text_key", pa.binary(16), nullable=False),
         ],
-        metadata={b"rmcheck.bundle": str(BUNDLE_FORMAT).encode(), **provenance.metadata()},
+        metadata={
+            b"rmcheck.bundle": str(BUNDLE_FORMAT).encode(),
+            **{f"rmcheck.{name}".encode(): value.encode() for name, value in facts.items()},
+            **provenance.metadata(),
+        },
     )
     columns = (
         [sample.prompt_id for sample in samples],

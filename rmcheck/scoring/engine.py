@@ -59,7 +59,10 @@ class Engine(Protocol):
 
 
 class OneProcess:
-    """Scores in this process: the model is loaded here, once."""
+    """Scores in this process: a model is loaded and proved here once, however often it is asked."""
+
+    def __init__(self) -> None:
+        self._proved: set[str] = set()
 
     def score(
         self,
@@ -71,16 +74,19 @@ class OneProcess:
         progress: TextIO | None,
     ) -> ScoringReport:
         """See `Engine`."""
-        if type(model).load is not RewardModel.load:
+        known = model.fingerprint in self._proved
+        if type(model).load is not RewardModel.load and not known:
             tell_loading(model.spec, sum(map(len, missing.values())))
         model.load()
         scores = store.open(model.fingerprint)
-        scorer = BlockScorer(model, scores, budget=budget, durable=store.durable)
+        scorer = BlockScorer(model, scores, budget=budget, durable=store.durable, proved=known)
         texts = scorer.encoded(missing)
         groups = scorer.without_stored_inputs(texts)
         total = sum(group[0].encoded.length for group in groups)
         with progress_of(model.spec, len(groups), total, progress) as bar:
             report = scorer.forward(groups, bar)
+        if groups:
+            self._proved.add(model.fingerprint)
         scores.compact()
         # Two modes that both leave a text whole want one score.
         wanted = sum(map(len, missing.values()))
@@ -97,16 +103,23 @@ class BlockScorer:
         scores: Where scores are kept, batch by batch.
         budget: Computed tokens a batch; None chooses by the model's device.
         durable: Whether scores outlive the session.
+        proved: Whether the model has proved itself since it was loaded.
     """
 
     def __init__(
-        self, model: RewardModel, scores: ModelScores, *, budget: int | None, durable: bool
+        self,
+        model: RewardModel,
+        scores: ModelScores,
+        *,
+        budget: int | None,
+        durable: bool,
+        proved: bool = False,
     ) -> None:
         self._model = model
         self._scores = scores
         self._budget = budget
         self._durable = durable
-        self._proved = False
+        self._proved = proved
 
     def encoded(self, missing: Missing) -> list[Text]:
         """All that is missing, as the model reads it; nothing has been scored when this raises.
