@@ -22,6 +22,7 @@ _HALF = re.compile(
 _HALF_IN_BYTES = re.compile(
     rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])|(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]|\xed[\xa0-\xbf]"
 )
+_BETWEEN = re.compile(r"[\s,]*")
 # Of every file system in use.
 _LONGEST_NAME, _LONGEST_PATH = 255, 4095
 
@@ -44,11 +45,13 @@ def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text; every text in it can be written as UTF-8 again.
 
     Raises:
-        ParsingError: It is no JSON, is nested too deep, or holds a number or a character that none
-            can compute with or write.
+        ParsingError: It is no JSON, is nested too deep, names a key of an object twice, or holds a
+            number or a character that none can compute with or write.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_object)
+    except ParsingError:
+        raise
     except UnicodeDecodeError as error:
         raise ParsingError(f"not UTF-8: {error.reason} at byte {error.start + 1}") from error
     except json.JSONDecodeError as error:
@@ -61,6 +64,31 @@ def parse_json(text: str | bytes) -> Any:
     if _has_half(text):
         _refuse_halves(value)
     return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ParsingError(f"the key {excerpt(twice, 60)!r} stands twice in one object")
+    return found
+
+
+def first_wrong_item(text: str) -> int:
+    """The 1-based line on which the first item of a JSON list begins that `parse_json` refuses.
+
+    0 where none of them is wrong by itself.
+    """
+    decoder, at = json.JSONDecoder(object_pairs_hook=_object), text.index("[") + 1
+    while True:
+        at += len(_BETWEEN.match(text, at)[0])  # type: ignore[index]  # it matches nothing, too
+        try:
+            _, at = decoder.raw_decode(text, at)
+        except json.JSONDecodeError:  # the end of the list
+            return 0
+        except ValueError:
+            return text.count("\n", 0, at) + 1
 
 
 def _has_half(text: str | bytes) -> bool:

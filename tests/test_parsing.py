@@ -35,6 +35,7 @@ def test_json_is_what_was_written(value, ascii_only):
         (r'"\ud800"', r"half a character ('\ud800')"),
         (r'["\udc00\ud83d\ude00"]', r"half a character ('\udc00')"),
         (b'"\xed\xa0\x80"', "half a character"),
+        ('{"a": {"b": 1, "c": 2, "b": 3}}', "the key 'b' stands twice in one object"),
     ],
 )
 def test_what_is_no_json_is_said(text, message):

@@ -1,6 +1,8 @@
 """`rmcheck sample`: responses of a policy, or those of a pool that people should label."""
 
 import argparse
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,6 +125,7 @@ def _sample(options: argparse.Namespace) -> int:
     from rmcheck.policies.registry import open_policy
     from rmcheck.policies.sampled_pool import drawn_prompts, sample_pool
     from rmcheck.pool.reading import read_prompts
+    from rmcheck.scoring.progress import progress_in
 
     decoding = Decoding(options.max_tokens, options.temperature)
     policy = open_policy(options.policy)
@@ -131,7 +134,13 @@ def _sample(options: argparse.Namespace) -> int:
     repeated = len(prompts) - len({prompt.messages for prompt in prompts})
     if repeated:
         print(f"{options.pool}: {repeated} of {len(prompts)} prompts repeat an earlier one")
-    try:
+
+    def progress(left: int) -> Callable[[int], object]:
+        opening = f"{left:,} prompts, {options.responses:,} responses each"
+        bar = progress_in(f"sampling {policy.spec}", opening, left, "prompts")
+        return stack.enter_context(bar).update
+
+    with closing(policy), ExitStack() as stack:
         found = sample_pool(
             policy,
             prompts,
@@ -140,9 +149,8 @@ def _sample(options: argparse.Namespace) -> int:
             seed=options.seed,
             decoding=decoding,
             labels=options.labels,
+            progress=progress,
         )
-    finally:
-        policy.close()
     kept = f" ({found.kept} were there)" if found.kept else ""
     print(
         f"{options.out}: {found.prompts} prompts{kept}, {found.responses} responses of "

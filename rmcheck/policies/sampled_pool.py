@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,13 @@ _OPENING = f'{{"{SAMPLING}": {{'.encode()
 _STRANGE = "it is no row that rmcheck sampled"
 # Differences named in a message.
 _SHOWN = 5
+
+
+Progress = Callable[[int], Callable[[int], object]]
+
+
+def _silent(prompts: int) -> Callable[[int], object]:
+    return lambda done: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ def sample_pool(
     seed: int = 0,
     decoding: Decoding | None = None,
     labels: int | None = None,
+    progress: Progress = _silent,
 ) -> Sampled:
     """Write a native pool of N responses a prompt, or finish one that was begun.
 
@@ -90,6 +98,8 @@ def sample_pool(
         decoding: None means `Decoding()`.
         labels: Responses of each prompt that are marked, at random, to be labelled; None marks
             none.
+        progress: Takes the number of prompts to sample, and gives what is told how many more are
+            done.
 
     Raises:
         UsageError: The file has rows of another policy, other settings or other prompts; another
@@ -118,7 +128,8 @@ def sample_pool(
                 policy.load()
                 policy.check(missing, decoding)
                 facts = {"spec": policy.spec, **settings}
-                rows += _append(policy, missing, path, n, seed, decoding, facts)
+                done = progress(len(missing))
+                rows += _append(policy, missing, path, n, seed, decoding, facts, done)
     except Timeout:
         raise UsageError(f"{path}: another process is writing this file") from None
     texts = [text for row in rows for text in row["responses"]]
@@ -151,6 +162,7 @@ def _append(
     seed: int,
     decoding: Decoding,
     facts: Mapping[str, Any],
+    done: Callable[[int], object],
 ) -> list[dict[str, Any]]:
     together = max(1, policy.at_once // n)
     rows = []
@@ -164,6 +176,7 @@ def _append(
                 file.write(line.encode("utf-8", "surrogatepass"))
                 file.flush()
             os.fsync(file.fileno())
+            done(len(group))
     return rows
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import PoolError, Problem, nearest
-from rmcheck.parsing import ParsingError, column_values, parse_json
+from rmcheck.parsing import ParsingError, column_values, first_wrong_item, parse_json
 from rmcheck.pool.limits import Lines, TooLargeError, Unpacked, special_file
 from rmcheck.pool.row import RowFault, malformed
 from rmcheck.wording import hub_advice
@@ -123,7 +123,8 @@ def _list_rows(
     try:
         values = parse_json(text)
     except ParsingError as error:
-        line = error.line + first_line - 1 if error.line else 0
+        at = error.line or first_wrong_item(text.decode("utf-8", "replace"))
+        line = at + first_line - 1 if at else 0
         raise _error(path, error.message, line=line, column=error.column) from error
     if not values:
         raise _error(path, "the file has no row: its list is empty")

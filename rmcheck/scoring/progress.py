@@ -33,10 +33,10 @@ Clock = Callable[[], float]
 
 
 class Progress(Protocol):
-    """What is told while a model scores."""
+    """What is told meanwhile."""
 
-    def update(self, tokens: int) -> object:
-        """So many more tokens are done."""
+    def update(self, done: int, /) -> object:
+        """So much more is done."""
 
     def __enter__(self) -> Self: ...
 
@@ -71,12 +71,28 @@ def tell_loading(spec: str, texts: int) -> None:
 
 
 def progress_of(spec: str, texts: int, tokens: int, stream: TextIO | None = None) -> Progress:
-    """The progress of one model.
+    """The progress of one model that scores.
 
     Args:
         spec: The model.
         texts: What is scored; texts that the store knows do not count.
         tokens: Total of the work.
+        stream: Where a bar is drawn; None means standard error.
+    """
+    opening = f"{texts:,} texts, {rounded(tokens)} tokens" if tokens >= FEW_TOKENS else ""
+    return progress_in(f"scoring {spec}", opening, tokens, "tokens", stream)
+
+
+def progress_in(
+    title: str, opening: str, total: int, unit: str, stream: TextIO | None = None
+) -> Progress:
+    """The progress of long work.
+
+    Args:
+        title: What is done, and by what.
+        opening: How much there is, said at the beginning; empty says nothing.
+        total: Of the work.
+        unit: That it is counted in, in the plural.
         stream: Where a bar is drawn; None means standard error.
 
     Returns:
@@ -84,13 +100,13 @@ def progress_of(spec: str, texts: int, tokens: int, stream: TextIO | None = None
     """
     stream = stream or sys.stderr
     if not stream.isatty() or os.environ.get("CI"):
-        return Lines(spec, texts, tokens)
+        return Lines(title, opening, total, unit)
     from tqdm import tqdm
 
     return tqdm(
-        desc=printable(f"scoring {spec}"),
-        total=tokens,
-        unit="tok",
+        desc=printable(title),
+        total=total,
+        unit=f" {unit}",
         unit_scale=True,
         file=stream,
         delay=DELAY_SECONDS,
@@ -100,27 +116,36 @@ def progress_of(spec: str, texts: int, tokens: int, stream: TextIO | None = None
 
 
 class Lines:
-    """A line when scoring begins, and then about one a minute, whenever a batch is done.
+    """A line when the work begins, and then about one a minute, whenever a part is done.
 
     Args:
-        spec: The model.
-        texts: What is scored.
-        tokens: Total of the work.
+        title: What is done, and by what.
+        opening: How much there is; empty for work that needs no first line.
+        total: Of the work.
+        unit: That it is counted in, in the plural.
         clock: Seconds that only grow.
     """
 
-    def __init__(self, spec: str, texts: int, tokens: int, clock: Clock = time.monotonic) -> None:
-        self._spec = spec
-        self._total = tokens
+    def __init__(
+        self,
+        title: str,
+        opening: str,
+        total: int,
+        unit: str,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._title = title
+        self._total = total
+        self._unit = unit
         self._done = 0
         self._clock = clock
         self._started = self._said = clock()
-        if tokens >= FEW_TOKENS:
-            _say(f"scoring {spec}: {texts:,} texts, {rounded(tokens)} tokens")
+        if opening:
+            _say(f"{title}: {opening}")
 
-    def update(self, tokens: int) -> None:
-        """So many more tokens are done."""
-        self._done += tokens
+    def update(self, done: int) -> None:
+        """So many more are done."""
+        self._done += done
         now = self._clock()
         if now - self._said < EVERY_SECONDS:
             return
@@ -129,8 +154,8 @@ class Lines:
         share = self._done / max(self._total, self._done)
         left = duration(max(0, self._total - self._done) / rate)
         _say(
-            f"scoring {self._spec}: {share:.0%} of {rounded(self._total)} tokens, "
-            f"{rounded(rate)} tokens/s, about {left} left"
+            f"{self._title}: {share:.0%} of {rounded(self._total)} {self._unit}, "
+            f"{rounded(rate)} {self._unit}/s, about {left} left"
         )
 
     def __enter__(self) -> Self:

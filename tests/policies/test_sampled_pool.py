@@ -175,10 +175,14 @@ def test_the_command_samples_a_pool(pool_file, policy_folder, tmp_path, capsys):
     command += ["--max-tokens=5", "--prompts=3", f"--out={out}"]
 
     assert main(command) == 0
-    assert "3 prompts, 9 responses of" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "3 prompts, 9 responses of" in said.out
+    assert f"sampling hf:{policy_folder}: 3 prompts, 3 responses each" in said.err
     before = out.read_bytes()
     assert main(command) == 0
-    assert "3 prompts (3 were there), 9 responses" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "3 prompts (3 were there), 9 responses" in said.out
+    assert said.err == ""
     assert out.read_bytes() == before
 
 

@@ -244,3 +244,18 @@ def test_an_unknown_format_shows_the_near_miss(write):
     """`format:` that is no reader is a usage error with all names."""
     with pytest.raises(UsageError, match=r"unknown format 'hhrlhf'. Did you mean 'hh_rlhf'\?"):
         read_pool(write([ROW]), format="hhrlhf")
+
+
+TWICE = '{"prompt": "Name a fruit.", "responses": ["apple"], "golden": [1.0], "golden": [0.0]}'
+
+
+def test_a_key_that_stands_twice_is_no_row(tmp_path):
+    """Neither of the two values is taken: the row and the key are named."""
+    lined, listed = tmp_path / "pool.jsonl", tmp_path / "pool.json"
+    lined.write_text(f"{json.dumps(ROW)}\n{TWICE}\n")
+    listed.write_text(f"[\n{json.dumps(ROW)},\n{TWICE}\n]")
+
+    for path, line in ((lined, 2), (listed, 3)):
+        said = refused(path)
+        assert f"{path.name}:{line}" in said
+        assert "the key 'golden' stands twice in one object" in said

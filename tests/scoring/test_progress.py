@@ -31,7 +31,7 @@ def said():
 
 def test_the_first_line_says_what_will_be_scored(said):
     """Model, texts and tokens, before the first batch."""
-    Lines("hf:models/good", texts=7680, tokens=449_321)
+    progress_of("hf:models/good", 7680, 449_321, io.StringIO())
 
     assert said == ["scoring hf:models/good: 7,680 texts, 449k tokens"]
 
@@ -39,7 +39,7 @@ def test_the_first_line_says_what_will_be_scored(said):
 def test_then_comes_a_line_a_minute_with_rate_and_time_left(said):
     """Batches between two lines say nothing."""
     clock = Clock()
-    lines = Lines("hf:rm", texts=100, tokens=10_000, clock=clock)
+    lines = Lines("scoring hf:rm", "100 texts", 10_000, "tokens", clock)
     for clock.now in (20.0, 40.0, 59.0, 60.0, 80.0, 119.0, 120.0):
         lines.update(500)
 
@@ -52,7 +52,8 @@ def test_then_comes_a_line_a_minute_with_rate_and_time_left(said):
 def test_a_handful_of_texts_is_scored_without_a_word(said):
     """A test that compares two answers is no pool; it is told all the same once a minute."""
     clock = Clock()
-    lines = Lines("hf:rm", texts=2, tokens=60, clock=clock)
+    progress_of("hf:rm", 2, 60, io.StringIO())
+    lines = Lines("scoring hf:rm", "", 60, "tokens", clock)
     lines.update(30)
     assert said == []
 
@@ -94,8 +95,8 @@ def test_who_listens_last_hears_alone(said):
     """A run inside a run, as tests of plugins make them, says nothing outside."""
     inner: list[str] = []
     with telling(inner.append):
-        Lines("hf:inner", texts=100, tokens=10_000)
-    Lines("hf:outer", texts=100, tokens=10_000)
+        progress_of("hf:inner", 100, 10_000, io.StringIO())
+    progress_of("hf:outer", 100, 10_000, io.StringIO())
 
     assert (len(inner), len(said)) == (1, 1)
     assert "hf:outer" in said[0]
