@@ -24,7 +24,7 @@ from typing import Any
 import rmcheck
 
 RESULTS = Path(__file__).parent / "results" / "shards.json"
-PROMPTS, RESPONSES = 12_500, 8
+PROMPTS, RESPONSES = 1000, 100
 JUDGE = """
 import os
 asked = os.open("asked", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -37,8 +37,8 @@ MODEL = "python:judge:score?version=1"
 
 def make_shards(folder: Path, count: int) -> None:
     """A folder of shards, all of the same texts: each is scored for itself."""
+    (folder / "pool").mkdir(parents=True)
     (folder / "judge.py").write_text(JUDGE)
-    (folder / "pool").mkdir(parents=True, exist_ok=True)
     first = folder / "pool" / "0000.jsonl"
     with first.open("w") as file:
         for i in range(PROMPTS):
