@@ -29,7 +29,7 @@ from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
 from rmcheck.stats.student_t import influence_error, student_t
 from rmcheck.stats.unseen import Seen, rule_of_three
-from rmcheck.stats.weights import ResampleWeights, draw_weights
+from rmcheck.stats.weights import ResampleWeights, add_up, draw_weights
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,11 @@ class Pending:
     Attributes:
         metric: The metric, fitted; of a drop, that of the candidate.
         statistic: Gives the value from totals.
-        sums: (n, K) sums, one row an independent unit.
-        units: (n,) numbers of these units in the pool.
-        effective: Units that carry the value: all n, or fewer (`Metric.effective_units`).
-        pool_units: Number of units of the whole pool, which are resampled.
+        sums: (c, K) sums, one row an independent unit, or a group of units of a pool in shards.
+        units: (c,) numbers of these rows among all that are resampled.
+        effective: Units that carry the value: all, or fewer (`Metric.effective_units`).
+        pool_units: Number of all rows that are resampled.
+        seen: What the units have in their sums.
         sampling: How.
         value: The value.
         studentised: See `Metric.studentised`.
@@ -140,6 +141,7 @@ class Pending:
     units: NDArray[np.int64]
     effective: float
     pool_units: int
+    seen: Seen
     sampling: Sampling
     value: float
     studentised: bool
@@ -169,34 +171,66 @@ def pending(
     kept[kept] = fitted.compared(sums[kept])
     short, count = int((mask & ~took_part).sum()), int(kept.sum())
     left_out = LeftOut(short, int(mask.sum()) - short - count, count)
-    left_out.require_some(fitted)
-    units, rows = _per_unit(sums, kept, rewards)
-    totals, flat = rows.sum(axis=0), not rewards.varies()[kept].any()
-    value = defined_value(fitted, totals, len(rows), flat=flat)
+    units, group = np.unique(rewards.clusters[kept], return_inverse=True)
+    rows = add_up(sums[kept], group, units.size)
+    return pending_rows(
+        fitted,
+        rows,
+        units,
+        pool_units=rewards.units,
+        seen=Seen.of(rows),
+        left_out=left_out,
+        flat=not rewards.varies()[kept].any(),
+        sampling=sampling or Sampling(),
+    )
+
+
+def pending_rows(
+    metric: Metric,
+    rows: Floats,
+    units: NDArray[np.int64],
+    *,
+    pool_units: int,
+    seen: Seen,
+    left_out: LeftOut,
+    flat: bool,
+    sampling: Sampling,
+) -> Pending:
+    """A value from sums, of a pool in one piece or in shards; see `Pending` for the arguments.
+
+    `flat` says whether the model gives all responses of a prompt one reward, on every prompt.
+
+    Raises:
+        UndefinedMetricError: Nothing took part, or the metric is undefined on what did.
+    """
+    left_out.require_some(metric)
+    totals = rows.sum(axis=0)
+    value = defined_value(metric, totals, seen.units, flat=flat)
     return Pending(
-        metric=fitted,
-        statistic=fitted,
+        metric=metric,
+        statistic=metric,
         sums=rows,
         units=units,
-        effective=min(float(len(rows)), max(2.0, fitted.effective_units)),
-        pool_units=rewards.units,
-        sampling=sampling or Sampling(),
+        effective=min(float(seen.units), max(2.0, metric.effective_units)),
+        pool_units=pool_units,
+        seen=seen,
+        sampling=sampling,
         value=value,
-        studentised=fitted.studentised,
-        reach=reach(fitted, value, flat=flat),
-        dissent=dissent(fitted, Seen.of(rows), flat=flat),
+        studentised=metric.studentised,
+        reach=reach(metric, value, flat=flat),
+        dissent=dissent(metric, seen, flat=flat),
         concerns=(
-            *flat_concerns(fitted, flat=flat),
-            *left_out.concerns(fitted),
-            *fitted.concerns(rows),
+            *flat_concerns(metric, flat=flat),
+            *left_out.concerns(metric),
+            *metric.concerns(rows),
         ),
         left_out=left_out,
-        facts=fitted.facts(totals),
-        note=fitted.note,
-        signature=fitted.signature,
-        calibration=fitted.calibration if isinstance(fitted, PredictedRegret) else None,
-        guessed=fitted.guessed if isinstance(fitted, PredictedRegret) else (),
-        exact=fitted.exact,
+        facts=metric.facts(totals),
+        note=metric.note,
+        signature=metric.signature,
+        calibration=metric.calibration if isinstance(metric, PredictedRegret) else None,
+        guessed=metric.guessed if isinstance(metric, PredictedRegret) else (),
+        exact=metric.exact,
     )
 
 
@@ -211,17 +245,27 @@ def pending_drop(
     """`measure_drop`, up to the resampling."""
     first = pending(metric, candidate, where=where, sampling=sampling)
     second = pending(metric, baseline, where=where, sampling=sampling)
-    sign = drop_sign(metric)
-    same = np.array_equal(candidate.proxy, baseline.proxy)
-    halves = [(part.metric, Seen.of(part.sums)) for part in (first, second)]
+    return drop_of(first, second, same_rewards=np.array_equal(candidate.proxy, baseline.proxy))
+
+
+def drop_of(first: Pending, second: Pending, *, same_rewards: bool) -> Pending:
+    """How much worse a candidate is than a baseline on the same rows.
+
+    Args:
+        first: Of the candidate.
+        second: Of the baseline.
+        same_rewards: Whether both models gave the same rewards.
+    """
+    metric, sign = first.metric, drop_sign(first.metric)
+    halves = [(part.metric, part.seen) for part in (first, second)]
     return replace(
         first,
         statistic=Difference(first.statistic, second.statistic, first.sums.shape[1], sign),
         sums=np.hstack([first.sums, second.sums]),
         effective=min(first.effective, second.effective),
         value=sign * (first.value - second.value),
-        reach=drop_reach(metric, same_rewards=same),
-        dissent=drop_dissent(*halves, same_rewards=same),
+        reach=drop_reach(metric, same_rewards=same_rewards),
+        dissent=drop_dissent(*halves, same_rewards=same_rewards),
         concerns=tuple(dict.fromkeys(first.concerns + second.concerns)),
         facts={},
         calibration=None,  # what past errors say of one model, they do not of a difference
@@ -285,9 +329,9 @@ def _sums(
 
 def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> Distribution:
     if value.exact:  # other prompts would not change it
-        return Exact(value.value, 0.0, 0.0, len(value.sums))
+        return Exact(value.value, 0.0, 0.0, value.seen.units)
 
-    whole = value.sums.sum(axis=0)
+    whole, count = value.sums.sum(axis=0), value.seen.units
 
     def resampled(smooth: bool, statistic: Statistic = value.statistic) -> Distribution:
         if smooth and isinstance(statistic, Difference):
@@ -310,9 +354,9 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
         found = [resampled(True, statistic) for statistic in bounding]
         if value.dissent is not None:
             many, rare = value.dissent.missed, value.dissent.rare
-            units, carried = len(value.sums), value.effective
+            carried = value.effective
             found += [
-                rule_of_three(one, whole, many, rare, units=units, effective=carried)
+                rule_of_three(one, whole, many, rare, units=count, effective=carried)
                 for one in bounding
             ]
         return Hull(tuple(found))
@@ -323,7 +367,7 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
         resampled,
         dissent=value.dissent,
         reach=value.reach,
-        units=len(value.sums),
+        units=count,
         seed=weights.seed,
     )
 
@@ -340,7 +384,7 @@ def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Me
     estimate = estimated(
         center,
         found,
-        len(value.sums),
+        value.seen.units,
         concerns,
         confidence=sampling.confidence,
         min_units=0 if value.exact else sampling.min_prompts,
@@ -370,13 +414,3 @@ def slice_values(
     if column not in rewards.slices:
         rewards.matching({column: ""})  # raises, with the columns there are
     return [str(value) for value in np.unique(rewards.slices[column][mask])]
-
-
-def _per_unit(
-    sums: Floats, mask: NDArray[np.bool_], rewards: Rewards
-) -> tuple[NDArray[np.int64], Floats]:
-    """Numbers of the independent units that take part, and the sums of each."""
-    units, inverse = np.unique(rewards.clusters[mask], return_inverse=True)
-    rows = np.zeros((units.size, sums.shape[1]))
-    np.add.at(rows, inverse, sums[mask])
-    return units, rows

@@ -1,12 +1,13 @@
 """Totals of a metric over shards of a pool: what a shard leaves behind.
 
-A shard becomes totals of its sums per prompt, over the prompts as they are and over B resamples. A
-unit (a prompt, or a cluster of them) is resampled by weights that follow from its name, so totals
-add up, in any order and from any machine, and do not depend on how the pool is cut.
+A shard becomes the sums of its independent units (a prompt, or a cluster of them). Where there are
+more than `COLUMNS` they are added up in so many groups, and the group of a unit follows from its
+name. So totals add up, in any order and from any machine, do not depend on how the pool is cut, and
+do not grow with it.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -18,12 +19,9 @@ from rmcheck.checks.measurement import Sampling
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.rewards import Floats, Rewards
-from rmcheck.stats.unit_weights import unit_keys, unit_weights
 from rmcheck.stats.unseen import Seen
-from rmcheck.stats.weights import ResampleWeights
+from rmcheck.stats.weights import COLUMNS, add_up
 
-# Units whose weights are in memory at once: 20 MB at 10,000 resamples.
-UNITS_AT_A_TIME = 2000
 # Digests of prompts are added in 64 bits.
 DIGESTS = 2**64
 
@@ -33,49 +31,37 @@ class MetricTotals:
     """What shards keep of one metric.
 
     Attributes:
-        totals: (1 + B, K) totals: of the prompts as they are, and of each resample.
-        squares: (K,) sums over units of the squared sums of each.
-        least: (K,) smallest sums of a unit.
-        largest: (K,) largest sums of a unit.
+        rows: (c, K) sums of each unit met, or of each group of them.
+        kept: (c,) prompts that took part, of each.
+        seen: What the units that took part have, column by column of their sums.
         flat: Whether the model gave all responses of a prompt one reward, on every prompt.
-        units: Independent units that took part.
         left_out: Prompts that took no part, and the number of those that did.
         fewest: Fewest responses of a prompt that has enough; 0 where there is none.
         most: Most responses of a prompt.
     """
 
-    totals: Floats
-    squares: Floats
-    least: Floats
-    largest: Floats
+    rows: Floats
+    kept: Floats
+    seen: Seen
     flat: bool
-    units: int
     left_out: LeftOut
     fewest: int
     most: int
 
-    def seen(self) -> Seen:
-        """What the units have, column by column of their sums."""
-        n, total = self.units, self.totals[0]
-        variance = np.maximum(self.squares - total**2 / n, 0.0) / max(1, n - 1)
-        return Seen(n, total / n, np.sqrt(variance), self.least, self.largest)
+    def grouped(self, groups: NDArray[np.int64], size: int) -> "MetricTotals":
+        """With the rows of each group added up."""
+        kept = add_up(self.kept[:, None], groups, size)[:, 0]
+        return replace(self, rows=add_up(self.rows, groups, size), kept=kept)
 
     def __add__(self, other: "MetricTotals") -> "MetricTotals":
-        if not self.units or not other.units:  # K is not known before something is measured
-            kept = self if self.units else other
-            totals, squares = kept.totals, kept.squares
-            least, largest = kept.least, kept.largest
-        else:
-            totals, squares = self.totals + other.totals, self.squares + other.squares
-            least = np.minimum(self.least, other.least)
-            largest = np.maximum(self.largest, other.largest)
+        """Of both, where both have the same groups."""
+        # K is not known before something is measured.
+        known = [one.rows for one in (self, other) if one.rows.shape[1]] or [self.rows]
         return MetricTotals(
-            totals,
-            squares,
-            least,
-            largest,
+            sum(known[1:], known[0]),
+            self.kept + other.kept,
+            self.seen.plus(other.seen),
             self.flat and other.flat,
-            self.units + other.units,
             self.left_out.plus(other.left_out),
             min(filter(None, (self.fewest, other.fewest)), default=0),
             max(self.most, other.most),
@@ -92,7 +78,7 @@ class ShardTotals:
         metrics: What is measured.
         sampling: How uncertainty is measured.
         where: Slice column to value; the prompts that count.
-        found: Totals of each metric.
+        found: Totals of each metric; row by row of the units, or of groups where units are many.
         keys: (n,) ascending keys of all units met, whether they took part or not.
         digest: Of the rewards of the model under test, in whatever order they were met: two models
             with equal digests gave the same rewards.
@@ -120,9 +106,17 @@ class ShardTotals:
                 f"{twice} prompts are in two shards. A shard must be added once, and hold all "
                 "responses of its prompts and all prompts of a cluster"
             )
-        found = tuple(a + b for a, b in zip(self.found, other.found, strict=True))
+        pairs = zip(self._at(keys), other._at(keys), strict=True)
         digest = (self.digest + other.digest) % DIGESTS
-        return replace(self, found=found, keys=keys, digest=digest)
+        return replace(self, found=tuple(a + b for a, b in pairs), keys=keys, digest=digest)
+
+    def _at(self, keys: NDArray[np.uint64]) -> tuple[MetricTotals, ...]:
+        """Totals with a row for each of these keys, or for each group where they are many."""
+        if self.keys.size > COLUMNS:
+            return self.found
+        size = min(keys.size, COLUMNS)
+        rows = _group(self.keys) if keys.size > COLUMNS else np.searchsorted(keys, self.keys)
+        return tuple(one.grouped(rows, size) for one in self.found)
 
     def require_alike(self, other: "ShardTotals") -> None:
         """Refuse totals that cannot be added to these or compared with them.
@@ -164,31 +158,15 @@ def shard_totals(
     for metric in metrics:
         require_sums(metric)
     sampling, where = sampling or Sampling(), dict(where or {})
-    names = _unit_names(shard, cluster)
-    distinct, unit_of = np.unique(names, return_inverse=True)
-    keys = unit_keys(distinct.tolist())
+    names, unit_of = np.unique(_unit_names(shard, cluster), return_inverse=True)
+    keys = _keys(names.tolist())
+    ascending = np.argsort(keys)
+    place = np.empty_like(ascending)
+    place[ascending] = np.arange(keys.size)
+    keys, unit_of = keys[ascending], place[unit_of]
     mask = _matching(shard, where)
-    rows = [_unit_sums(metric, shard, mask, unit_of, distinct.size) for metric in metrics]
-    side_by_side = np.hstack([np.zeros((distinct.size, 0)), *(sums for sums, _, _ in rows)])
-    totals = _totals(side_by_side, keys, sampling)
-    found, start = [], 0
-    for metric, (sums, took_part, left_out) in zip(metrics, rows, strict=True):
-        stop = start + sums.shape[1]
-        counts = shard.counts[shard.counts >= metric.min_responses]
-        found.append(
-            MetricTotals(
-                totals[:, start:stop],
-                np.sum(sums**2, axis=0),
-                *_ends(sums, np.unique(unit_of[took_part])),
-                not (shard.varies() & took_part).any(),
-                int(np.unique(unit_of[took_part]).size),
-                left_out,
-                int(counts.min()) if counts.size else 0,
-                int(counts.max()) if counts.size else 0,
-            )
-        )
-        start = stop
-    return ShardTotals(tuple(metrics), sampling, where, tuple(found), np.sort(keys), _digest(shard))
+    found = [_metric_totals(metric, shard, mask, unit_of, keys) for metric in metrics]
+    return ShardTotals(tuple(metrics), sampling, where, tuple(found), keys, _digest(shard))
 
 
 def require_sums(metric: Metric) -> None:
@@ -203,12 +181,6 @@ def require_sums(metric: Metric) -> None:
         raise UndefinedMetricError(
             f"{metric.name} fixes something on the whole pool before it sums (such as bin edges), "
             f"so shards one after another do not give it. {instead}"
-        )
-    # What rmcheck's own metrics ask there is answered by totals and their standard errors.
-    if not kind.concerns.__module__.startswith("rmcheck."):
-        raise UndefinedMetricError(
-            f"{metric.name} looks at the sums of every prompt before it may be decided on "
-            f"(its method concerns), and shards keep totals only. {instead}"
         )
 
 
@@ -255,46 +227,42 @@ def _matching(shard: Rewards, where: Mapping[str, str]) -> NDArray[np.bool_]:
     return mask
 
 
-def _unit_sums(
+def _metric_totals(
     metric: Metric,
     shard: Rewards,
     mask: NDArray[np.bool_],
     unit_of: NDArray[np.intp],
-    units: int,
-) -> tuple[Floats, NDArray[np.bool_], LeftOut]:
-    """(units, K) sums of each unit, the (P,) prompts that took part, and how many did not.
-
-    K is 0 where no prompt has enough responses.
-    """
-    asked = int(mask.sum())
-    if not (mask & (shard.counts >= metric.min_responses)).any():
-        nothing = np.zeros(len(shard), dtype=bool)
-        return np.zeros((units, 0)), nothing, LeftOut(asked, 0, 0)
-    sums, took_part = per_prompt_sums(metric, shard)
-    took_part &= mask
-    short = asked - int(took_part.sum())
-    took_part[took_part] = metric.compared(sums[took_part])
-    kept = int(took_part.sum())
-    out = np.zeros((units, sums.shape[1]))
-    np.add.at(out, unit_of[took_part], sums[took_part])
-    return out, took_part, LeftOut(short, asked - short - kept, kept)
-
-
-def _ends(sums: Floats, units: NDArray[np.intp]) -> tuple[Floats, Floats]:
-    """(K,) smallest and largest sums of the units that took part."""
-    if not units.size:
-        return sums[:0].sum(axis=0), sums[:0].sum(axis=0)
-    return sums[units].min(axis=0), sums[units].max(axis=0)
+    keys: NDArray[np.uint64],
+) -> MetricTotals:
+    """Totals of one metric; K is 0 where no prompt has enough responses."""
+    enough = shard.counts >= metric.min_responses
+    took_part, sums = np.zeros(len(shard), dtype=bool), np.zeros((len(shard), 0))
+    asked, measured, counts = int(mask.sum()), 0, shard.counts[enough]
+    if (mask & enough).any():
+        sums, took_part = per_prompt_sums(metric, shard)
+        took_part &= mask
+        measured = int(took_part.sum())
+        took_part[took_part] = metric.compared(sums[took_part])
+    kept = np.bincount(unit_of[took_part], minlength=keys.size)
+    rows = add_up(sums[took_part], unit_of[took_part], keys.size)
+    found = MetricTotals(
+        rows,
+        kept.astype(float),
+        Seen.of(rows[kept > 0]),
+        not (shard.varies() & took_part).any(),
+        LeftOut(asked - measured, measured - int(kept.sum()), int(kept.sum())),
+        int(counts.min()) if counts.size else 0,
+        int(counts.max()) if counts.size else 0,
+    )
+    return found.grouped(_group(keys), COLUMNS) if keys.size > COLUMNS else found
 
 
-def _totals(sums: Floats, keys: NDArray[np.uint64], sampling: Sampling) -> Floats:
-    """(1 + B, K) totals of (n, K) sums: as they are, and over each resample."""
-    out = np.zeros((1 + sampling.resamples, sums.shape[1]))
-    out[0] = sums.sum(axis=0)
-    if not sums.shape[1]:
-        return out
-    for start in range(0, keys.size, UNITS_AT_A_TIME):
-        part = slice(start, start + UNITS_AT_A_TIME)
-        counts = unit_weights(keys[part], sampling.resamples, sampling.seed)
-        out[1:] += ResampleWeights(counts, sampling.seed).totals(sums[part])
-    return out
+def _keys(names: Iterable[str]) -> NDArray[np.uint64]:
+    """(n,) 64 bits for each name; two of ten million names coincide with probability 3e-6."""
+    digests = (hashlib.blake2b(str(name).encode(), digest_size=8).digest() for name in names)
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+def _group(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """(n,) group of each unit where there are many; keys are as good as random."""
+    return (keys % np.uint64(COLUMNS)).astype(np.int64)

@@ -19,7 +19,7 @@ from rmcheck.metrics.metric import ratio
 from rmcheck.metrics.overoptimization import fit_gao, gamma_of, n_at_kl
 from rmcheck.metrics.rewards import Floats, Ints, Rewards
 from rmcheck.stats.simultaneous import Band, LargestMean, band, largest_mean
-from rmcheck.stats.weights import draw_weights
+from rmcheck.stats.weights import add_up, draw_weights
 
 # Fewer independent prompts than this decide nothing.
 MIN_PROMPTS = 30
@@ -274,9 +274,7 @@ def _interval(value: Floats, draws: Floats, confidence: float) -> Interval:
 def per_unit(sums: Floats, clusters: Ints) -> Floats:
     """(n, K) sums of each independent unit, from (P, K) sums and (P,) numbers of units."""
     _, unit = np.unique(clusters, return_inverse=True)
-    rows = np.zeros((int(unit.max(initial=-1)) + 1, sums.shape[1]))
-    np.add.at(rows, unit, sums)
-    return rows
+    return add_up(sums, unit, int(unit.max(initial=-1)) + 1)
 
 
 def few_prompts(units: int) -> tuple[str, ...]:

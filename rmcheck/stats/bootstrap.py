@@ -70,8 +70,8 @@ class SortedDraws:
 
     def share_below(self, at: float) -> float:
         """Share of draws below `at`, ties counted half, never 0 or 1."""
-        # Equal shares of different totals differ in their last bits and are ties all the same.
-        rounding = 1e-10 * max(1.0, abs(at))
+        # Equal shares of different totals differ in their last digits and are ties all the same.
+        rounding = 1e-10 * max(1.0, abs(at)) + 1e-6 * float(np.ptp(self.draws))
         below = np.searchsorted(self.draws, at - rounding, side="left")
         not_above = np.searchsorted(self.draws, at + rounding, side="right")
         size = self.draws.size
@@ -83,9 +83,10 @@ class SortedDraws:
 class BCa(Distribution):
     """Bias-corrected and accelerated percentile bounds, widened for few units.
 
-    Draws of n units spread by √((n − 1) / n) too little, and their spread is itself uncertain. So
-    the normal quantile of a level is replaced by √(n / (n − 1)) times that of Student's t with
-    n − 1 degrees of freedom (Hesterberg 2015, The American Statistician 69:371-386, section 4.5).
+    Draws that n units carry spread by √((n − 1) / n) too little, unless they are all, and their
+    spread is itself uncertain. So the normal quantile of a level is replaced by √(n / (n − 1))
+    times that of Student's t with n − 1 degrees of freedom (Hesterberg 2015, The American
+    Statistician 69:371-386, section 4.5).
     """
 
     draws: SortedDraws
@@ -172,10 +173,10 @@ def resample(
 
     Args:
         statistic: What is computed.
-        sums: (n, K) sums, one row an independent unit; n >= 2.
+        sums: (n, K) sums, one row an independent unit, or a group of them; n >= 2.
         weights: Shared by everything that must be compared or corrected together.
-        units: (n,) columns of the weights these rows are; None means all.
-        effective: Units that carry the value, where they are fewer than n.
+        units: (n,) units of the weights these rows are; None means all.
+        effective: Units that carry the value; None where each row is one, and does.
         totals: (B, K) `weights.totals(sums, units)`, where it is known already.
         studentised: Whether the statistic is a ratio of two random means.
         reach: How far one unit could move the value down and up if it did not agree with all
@@ -185,18 +186,17 @@ def resample(
     """
     if totals is None:
         totals = weights.totals(sums, units)
-    center = float(statistic.value(sums.sum(axis=0)))
+    center, carried = float(statistic.value(sums.sum(axis=0))), effective or sums.shape[0]
     draws = statistic.value(totals)
     draws = np.sort(draws[np.isfinite(draws)])
     spread = 1e-12 * max(1.0, abs(center))
     if not draws.size or np.ptp(draws) <= spread:
-        return Exact(center, reach[0], reach[1], sums.shape[0])
+        return Exact(center, reach[0], reach[1], carried)
     if studentised and sums.shape[0] < SMALL_SAMPLE:
         return _studentised(statistic, sums, weights, units, totals, center)
-    bias, acceleration = _bias(draws, center), _acceleration(statistic, sums)
-    carried = effective or sums.shape[0]
     if not smooth:
         return BCa(SortedDraws(draws), 0.0, 0.0, carried)
+    bias, acceleration = _bias(draws, center), _acceleration(statistic, sums)
     return BCa(SortedDraws(draws), bias, acceleration, carried)
 
 

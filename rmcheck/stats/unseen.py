@@ -58,7 +58,25 @@ class Seen:
         """From (n, K) sums, one row a unit."""
         n = len(rows)
         sd = rows.std(axis=0, ddof=1) if n > 1 else np.zeros(rows.shape[1])
+        if not n:
+            return cls(0, sd, sd, sd, sd)
         return cls(n, rows.mean(axis=0), sd, rows.min(axis=0), rows.max(axis=0))
+
+    def plus(self, other: Self) -> Self:
+        """Of the units of both (Chan, Golub and LeVeque 1983)."""
+        if not self.units or not other.units:
+            return self if self.units else other
+        n = self.units + other.units
+        apart = other.mean - self.mean
+        squares = (self.units - 1) * self.sd**2 + (other.units - 1) * other.sd**2
+        squares += apart**2 * (self.units * other.units / n)
+        return type(self)(
+            n,
+            self.mean + apart * (other.units / n),
+            np.sqrt(squares / (n - 1)),
+            np.minimum(self.least, other.least),
+            np.maximum(self.most, other.most),
+        )
 
 
 @dataclass(frozen=True, eq=False)

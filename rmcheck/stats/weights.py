@@ -1,7 +1,15 @@
-"""Bootstrap weights: how often each independent unit is drawn in each resample.
+"""Bootstrap weights: how often each independent unit counts in each resample.
 
 One matrix serves every statistic, every model and every slice of a suite. That is what makes
 the comparison of two models paired, and the bounds of several checks jointly valid.
+
+Each unit counts a Poisson(1) number of times, whatever the others do: draws with replacement are
+such numbers given their sum. Where there are more than `COLUMNS` units they are put into so many
+groups at random, and a group counts as one: neither time nor memory grow with the units, and bounds
+hold as often (benchmarks/results/groups.md).
+
+Reference:
+    Chamandy, Muralidharan, Najmi and Naidu 2012, Estimating uncertainty for massive data streams.
 """
 
 from dataclasses import dataclass, field
@@ -13,58 +21,99 @@ from numpy.typing import NDArray
 from rmcheck.stats.threads import one_thread
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
-# Rows of the weight matrix that are turned into floats at once: about 16 MiB at 2,000 units.
-CHUNK_ELEMENTS = 2_000_000
+# Most units, or groups of them, that are weighted: 40 MB at 10,000 resamples.
+COLUMNS = 4096
+# Up to so many units products are taken in float64.
+EXACT_UNITS = 500
+# Weights that are drawn and multiplied at once: as floats they stay in cache.
+CHUNK_ELEMENTS = 2**18
+# Poisson(1) of a random byte. Mean and variance are 1, as they are of Poisson(1).
+_POISSON = bytes(np.repeat(np.arange(6, dtype=np.uint8), (94, 95, 46, 16, 4, 1)))
 
 
 @dataclass(frozen=True)
 class ResampleWeights:
-    """Multinomial counts of `units` draws with replacement, `resamples` times.
+    """How often each of some units counts, in each of B resamples: Poisson(1) numbers.
 
     Attributes:
-        counts: (B, C) how often unit c is drawn in resample b; each row sums to C.
+        counts: (B / S rounded up, C, S) weights of C columns in S resamples after S others.
+        resamples: B.
         seed: What they were drawn from; the same seed gives the same counts.
+        columns: (n,) column of each unit; None where unit c is column c.
     """
 
     counts: NDArray[np.uint8] = field(repr=False)
+    resamples: int
     seed: int
+    columns: Ints | None = field(default=None, repr=False)
 
-    @property
-    def resamples(self) -> int:
-        """B."""
-        return int(self.counts.shape[0])
+    def totals(self, sums: Floats, units: Ints | None = None) -> Floats:
+        """(B, K) totals of (c, K) sums over each resample, scaled as if it had c units.
 
-    def totals(self, sums: Floats, units: NDArray[np.int64] | None = None) -> Floats:
-        """(B, K) totals of (c, K) sums over each resample.
+        A resample without any unit has NaN. A mean of n numbers then spreads by their standard
+        deviation with divisor n − 1, over √n, but for O(1 / n²).
+
+        Products of many units are taken in float32 with an orthonormal basis of the columns.
+        Whatever combination of totals a statistic takes is then off by about 1e-6 of its own
+        spread, and columns that depend on one another still do to the last digits of float64.
 
         Args:
             sums: One row a unit.
-            units: (c,) which columns of `counts` the rows are; None means all, in order.
+            units: (c,) which units the rows are; None means all, in order.
         """
-        counts = self.counts if units is None else self.counts[:, units]
-        out = np.empty((counts.shape[0], sums.shape[1]))
-        step = max(1, CHUNK_ELEMENTS // max(1, counts.shape[1]))
+        if self.columns is not None:
+            columns = self.columns if units is None else self.columns[units]
+            units, groups = np.unique(columns, return_inverse=True)
+            sums = add_up(sums, groups, units.size)
+        sums, column = _distinct(sums)
+        middle = np.median(sums, axis=0)  # exact where most units have it, as where most are right
+        basis, back = np.linalg.qr(sums - middle)
+        precision = np.float32 if len(basis) > EXACT_UNITS else np.float64
+        left = np.vstack([np.ones(len(basis)), basis.T]).astype(precision)
         with one_thread():
-            for start in range(0, counts.shape[0], step):
-                part = slice(start, start + step)
-                np.matmul(counts[part].astype(np.float64), sums, out=out[part])
-        return out
+            chunks = (counts if units is None else counts[units] for counts in self.counts)
+            products = [np.matmul(left, counts.astype(precision)) for counts in chunks]
+            drawn = np.hstack(products)[:, : self.resamples].T.astype(np.float64)
+            size = np.where(drawn[:, :1] > 0, drawn[:, :1], np.nan)
+            totals = len(basis) * (middle + drawn[:, 1:] / size @ back)
+        return np.asarray(totals[:, column])
 
 
 @lru_cache(maxsize=4)
 def draw_weights(units: int, resamples: int, seed: int) -> ResampleWeights:
-    """Weights of a cluster bootstrap over `units` independent units.
+    """Weights of a cluster bootstrap over `units` independent units."""
+    size = min(units, COLUMNS)
+    height = min(resamples, max(1, CHUNK_ELEMENTS // max(1, size)))
+    # Raw output of a bit generator never changes between versions of numpy.
+    source, words = np.random.SFC64(seed), -(-size * height // 8)
+    counts = np.empty((-(-resamples // height), size, height), dtype=np.uint8)
+    for chunk in counts:
+        drawn = source.random_raw(words).astype("<u8").tobytes().translate(_POISSON)
+        chunk[:] = np.frombuffer(drawn, np.uint8)[: chunk.size].reshape(chunk.shape)
+    columns = None
+    if units > COLUMNS:
+        columns = np.random.default_rng([seed, units]).permutation(units) % COLUMNS
+    return ResampleWeights(counts, resamples, seed, columns)
 
-    Counting drawn indices is eight times faster than drawing multinomials.
+
+def add_up(sums: Floats, groups: Ints, size: int) -> Floats:
+    """(size, K) sums of the rows of each group.
+
+    Args:
+        sums: (n, K) rows.
+        groups: (n,) number of the group of each row, below `size`.
+        size: Number of groups.
     """
-    rng = np.random.default_rng(seed)
-    counts = np.empty((resamples, units), dtype=np.uint8)
-    step = max(1, CHUNK_ELEMENTS // max(1, units))
-    for start in range(0, resamples, step):
-        rows = min(step, resamples - start)
-        drawn = rng.integers(0, units, size=(rows, units), dtype=np.int32)
-        drawn += np.arange(rows, dtype=np.int32)[:, None] * units
-        counted = np.bincount(drawn.ravel(), minlength=rows * units)
-        counts[start : start + rows] = counted.reshape(rows, units)
-    return ResampleWeights(counts=counts, seed=seed)
+    out = np.empty((size, sums.shape[1]))
+    for k, column in enumerate(sums.T):
+        out[:, k] = np.bincount(groups, column, minlength=size)
+    return out
+
+
+def _distinct(sums: Floats) -> tuple[Floats, Ints]:
+    """The columns without repetitions, and which of these each one was."""
+    first: dict[bytes, int] = {}
+    column = np.array([first.setdefault(c.tobytes(), len(first)) for c in sums.T], dtype=np.int64)
+    return sums[:, np.unique(column, return_index=True)[1]], column

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from rmcheck.checks import shard_totals as totals_module
 from rmcheck.checks.measurement import Measurement, Sampling, measure, measure_drop
 from rmcheck.checks.shard_totals import ShardTotals, shard_totals
 from rmcheck.checks.shards import (
@@ -231,15 +230,6 @@ def test_a_resample_without_a_value_is_left_out():
     assert found.estimate.concerns[0] == (
         "2 independent prompts, fewer than 30 (on 298 more the golden rewards are all equal)"
     )
-
-
-def test_units_are_weighted_in_portions(monkeypatch):
-    """Only so many units have their weights in memory at once, which changes nothing."""
-    whole = shard_totals([ACCURACY], drawn(), sampling=QUICK)
-    monkeypatch.setattr(totals_module, "UNITS_AT_A_TIME", 70)
-    portions = shard_totals([ACCURACY], drawn(), sampling=QUICK)
-
-    assert portions.found[0].totals == pytest.approx(whole.found[0].totals, rel=1e-12)
 
 
 def test_a_concern_about_the_baseline_is_one_about_the_drop():

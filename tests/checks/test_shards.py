@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rmcheck.checks import shard_totals as totals_module
 from rmcheck.checks.measurement import Sampling, measure, measure_drop
 from rmcheck.checks.shard_totals import ShardTotals, shard_totals
 from rmcheck.checks.shards import (
@@ -20,8 +21,6 @@ from rmcheck.metrics.best_of_n import NDR
 from rmcheck.metrics.metric import PromptMeanMetric
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.stats.resampled_totals import resample_totals
-from rmcheck.stats.unit_weights import unit_keys, unit_weights
 
 METRICS = (
     make_metric("accuracy"),
@@ -79,9 +78,7 @@ def test_the_cut_does_not_matter(pieces, seed):
     for first, second in zip(whole, shards, strict=True):
         a, b = first.estimate, second.estimate
 
-        assert (b.value, b.lower, b.upper) == pytest.approx(
-            (a.value, a.lower, a.upper), rel=1e-12, abs=1e-12
-        )
+        assert (b.value, b.lower, b.upper) == pytest.approx((a.value, a.lower, a.upper), rel=1e-6)
         assert (a.n, a.concerns, first.left_out) == (b.n, b.concerns, second.left_out)
 
 
@@ -106,35 +103,24 @@ def test_totals_add_in_any_order():
     def values(totals: ShardTotals) -> list[float]:
         return [m.estimate.lower for m in measure_totals(totals)]
 
-    assert values((a + b) + c) == pytest.approx(values(c + (a + b)), rel=1e-12)
-    assert values((a + b) + c) == pytest.approx(values(a + (c + b)), rel=1e-12)
+    assert values((a + b) + c) == pytest.approx(values(c + (a + b)), rel=1e-6)
+    assert values((a + b) + c) == pytest.approx(values(a + (c + b)), rel=1e-6)
 
 
-@given(names=st.lists(st.text(), unique=True, min_size=2, max_size=20), seed=st.integers(0, 99))
-def test_weights_follow_from_the_name_alone(names, seed):
-    """Other units beside it, another order or fewer resamples change no weight of a unit."""
-    weights = unit_weights(unit_keys(names), 100, seed)
-    alone = unit_weights(unit_keys(names[-1:]), 60, seed)
+@pytest.mark.parametrize("groups", [40, 59, 60])
+def test_many_units_are_added_up_in_groups(monkeypatch, groups):
+    """However the pool is cut: rows are those of groups as soon as there are more units."""
+    monkeypatch.setattr(totals_module, "COLUMNS", groups)
+    shards = [cut(pool(60), pieces, seed=pieces) for pieces in (1, 3, 20)]
+    found = [
+        sum_shards(shard_totals(METRICS, s, sampling=QUICK) for s in several) for several in shards
+    ]
+    lower = [[m.estimate.lower for m in measure_totals(totals)] for totals in found]
 
-    assert np.array_equal(weights[:60, -1:], alone)
-
-
-def test_weights_are_poisson():
-    """Frequencies of 0 to 4 over 2,000,000 draws within 5 standard errors; no correlation between
-    units, resamples or seeds beyond chance.
-    """  # noqa: D205
-    keys = unit_keys(f"p{i}" for i in range(1000))
-    weights = unit_weights(keys, 2000, seed=3).astype(float)
-    other = unit_weights(keys, 2000, seed=4).astype(float)
-    expected = np.exp(-1) / np.array([1, 1, 2, 6, 24])
-    found = np.array([(weights == k).mean() for k in range(5)])
-    error = np.sqrt(expected * (1 - expected) / weights.size)
-    least = 5 / np.sqrt(weights.size)
-
-    assert np.all(np.abs(found - expected) < 5 * error)
-    assert abs(np.mean((weights[:, 1:] - 1) * (weights[:, :-1] - 1))) < least
-    assert abs(np.mean((weights[1:] - 1) * (weights[:-1] - 1))) < least
-    assert abs(np.mean((weights - 1) * (other - 1))) < least
+    assert {len(totals.found[0].rows) for totals in found} == {groups}
+    assert lower[1] == pytest.approx(lower[0], rel=1e-6)
+    assert lower[2] == pytest.approx(lower[0], rel=1e-6)
+    assert [m.estimate.n for m in measure_totals(found[2])] == [60] * len(METRICS)
 
 
 # -- against the ordinary bootstrap ----------------------------------------------------------
@@ -152,21 +138,6 @@ def test_bounds_are_those_of_the_ordinary_bootstrap(metric):
 
     assert abs(sharded.lower - ordinary.lower) < 0.09 * half
     assert abs(sharded.upper - ordinary.upper) < 0.09 * half
-
-
-def test_the_acceleration_is_that_of_the_jackknife():
-    """A skewed mean of 400 units: Σ d³ / (6 (Σ d²)^1.5) from totals alone, within .009 (the
-    Monte-Carlo error of a skewness of 20,000 draws over 6 is .003).
-    """  # noqa: D205
-    values = np.random.default_rng(5).exponential(size=400) ** 2
-    sums = np.stack([values, np.ones(400)], axis=1)
-    weights = unit_weights(unit_keys(map(str, range(400))), 20_000, seed=1)
-    found = resample_totals(NDR(n=2), sums.sum(axis=0), weights @ sums, units=400)
-    influence = values - values.mean()
-    expected = np.sum(influence**3) / (6 * np.sum(influence**2) ** 1.5)
-
-    assert expected > 0.03
-    assert abs(found.acceleration - expected) < 0.009
 
 
 def test_lower_bounds_cover():
@@ -260,12 +231,10 @@ def test_golden_gain_near_zero_is_a_concern():
 
 
 def test_few_prompts_are_a_concern():
-    """Below the least number of prompts, and below 200 where the bounds would be studentised."""
-    metrics = (METRICS[0], make_metric("tail_excess", n=3))
-    accuracy, tails = measure_shards(metrics, [pool(20)], sampling=QUICK)
+    """Below the least number of prompts."""
+    found = measure_shards(METRICS[:1], [pool(20)], sampling=QUICK)[0]
 
-    assert accuracy.estimate.concerns == ("20 independent prompts, fewer than 30",)
-    assert "20 prompts in shards: the bounds of this ratio need 200" in tails.estimate.concerns[-1]
+    assert found.estimate.concerns == ("20 independent prompts, fewer than 30",)
 
 
 # -- refusals --------------------------------------------------------------------------------
@@ -287,18 +256,19 @@ class Watchful(PromptMeanMetric):
     invariances = frozenset()
 
     def prompt_values(self, proxy, golden):
-        """1 for all."""
-        return np.ones(len(proxy))
+        """The first reward."""
+        return proxy[:, 0]
 
     def concerns(self, sums):
-        """Whatever it finds."""
-        return ()
+        """Names what is largest."""
+        return (f"{len(sums)} prompts, at most {sums[:, 0].max():.9g}",)
 
 
-def test_metrics_with_concerns_of_their_own_are_refused():
-    """What rmcheck cannot answer from totals is not left out without a word."""
-    with pytest.raises(UndefinedMetricError, match="watchful looks at the sums of every prompt"):
-        shard_totals([Watchful()], pool(10))
+def test_concerns_of_a_metric_see_every_prompt():
+    """As those of the pool in one piece do."""
+    found = measure_shards([Watchful()], cut(pool(60), 4, seed=0), sampling=QUICK)[0]
+
+    assert found.estimate.concerns == measure(Watchful(), pool(60)).estimate.concerns
 
 
 def test_a_shard_that_is_added_twice_is_refused():

@@ -36,30 +36,80 @@ def paired_sums(seed=0, n=60):
     return np.stack([0.7 * golden + 0.3 * rng.normal(size=n), golden], axis=-1)
 
 
-def test_each_resample_draws_as_many_units_as_there_are():
-    """Rows of the weight matrix sum to the number of units."""
-    weights = draw_weights(37, 500, seed=3)
+def counts_of(units, resamples, seed):
+    """(B, n) how often each unit counts."""
+    draw_weights.cache_clear()
+    weights = draw_weights(units, resamples, seed)
+    return weights.counts.transpose(0, 2, 1).reshape(-1, units)[:resamples].astype(float)
 
-    assert (weights.counts.sum(axis=1, dtype=int) == 37).all()
+
+def test_weights_are_poisson():
+    """Frequencies of 0 to 4 are those of Poisson(1) to half of 1/256, and the third central moment
+    is 1 to .03; mean and variance are 1 within 5 standard errors of 1,000,000 draws.
+    """  # noqa: D205
+    counts = counts_of(50, 20_000, seed=1)
+    expected = np.exp(-1) / np.array([1, 1, 2, 6, 24])
+
+    assert [(counts == k).mean() for k in range(5)] == pytest.approx(expected, abs=0.005)
+    assert counts.mean() == pytest.approx(1, abs=5e-3)
+    assert counts.var() == pytest.approx(1, abs=9e-3)
+    assert ((counts - 1) ** 3).mean() == pytest.approx(1, abs=0.03)
 
 
-def test_weights_have_the_mean_and_variance_of_multinomial_counts():
-    """Each unit is drawn once on average, with variance 1 − 1/n."""
-    counts = draw_weights(50, 20_000, seed=1).counts.astype(float)
+def test_no_unit_or_resample_knows_of_another():
+    """Weights of neighbours, of resamples and of seeds are correlated by chance alone."""
+    apart, other = (counts_of(400, 1000, seed) - 1 for seed in (3, 4))
+    least = 5 / np.sqrt(apart.size)
 
-    assert abs(counts.mean() - 1) < 1e-12
-    assert abs(counts.var() - (1 - 1 / 50)) < 0.01
+    assert abs(np.mean(apart[:, 1:] * apart[:, :-1])) < least
+    assert abs(np.mean(apart[1:] * apart[:-1])) < least
+    assert abs(np.mean(apart * other)) < least
 
 
 def test_seed_zero_is_a_seed_and_seeds_differ():
     """The same seed gives the same weights, another seed others; 0 is no special case."""
-    draw_weights.cache_clear()
-    first = draw_weights(20, 100, seed=0).counts
-    draw_weights.cache_clear()
-    again = draw_weights(20, 100, seed=0).counts
+    first, again = counts_of(20, 100, seed=0), counts_of(20, 100, seed=0)
 
     assert (first == again).all()
-    assert (first != draw_weights(20, 100, seed=1).counts).any()
+    assert (first != counts_of(20, 100, seed=1)).any()
+
+
+def test_weights_of_a_seed_never_change():
+    """A verdict is the same on other machines and in later versions."""
+    # Made by this code at its first release: raw bytes of SFC64, through the table of Poisson(1).
+    golden = [[0, 2, 0, 0, 5, 2, 2, 1, 1], [0, 2, 1, 1, 1, 3, 2, 0, 0]]
+
+    assert counts_of(2, 9, seed=3).T.tolist() == golden
+
+
+def test_many_units_are_weighted_in_groups_of_equal_size():
+    """10,001 units in 4,096 groups of two or three, at random: neighbours are apart."""
+    groups = draw_weights(10_001, 3, seed=0).columns
+
+    assert set(np.bincount(groups)) == {2, 3}
+    assert np.corrcoef(groups[:-1], groups[1:])[0, 1] == pytest.approx(0, abs=0.05)
+
+
+def test_a_choice_of_many_units_is_weighted_as_the_whole_is():
+    """Those of a slice count in the groups that they have in the pool."""
+    weights = draw_weights(9_000, 50, seed=0)
+    sums = np.random.default_rng(0).exponential(size=(9_000, 2))
+    some = np.arange(0, 9_000, 3)
+    chosen = (np.arange(9_000) % 3 == 0)[:, None]
+    found = weights.totals(sums[some], some)
+    expected = weights.totals(sums * chosen)
+
+    assert np.allclose(found[:, 0] / found[:, 1], expected[:, 0] / expected[:, 1], rtol=1e-4)
+
+
+def test_columns_that_depend_on_one_another_do_in_every_resample():
+    """A ratio that all units share is the same in all resamples, to the last digits."""
+    first = np.random.default_rng(0).exponential(size=(500, 1))
+    rows = np.hstack([0.7 * first, np.random.default_rng(1).normal(size=(500, 3)), first, first])
+    totals = draw_weights(500, 1000, seed=0).totals(rows)
+
+    assert np.ptp(totals[:, 0] / totals[:, 4]) < 1e-14
+    assert (totals[:, 4] == totals[:, 5]).all()
 
 
 @given(st.integers(1, 40), st.integers(1, 50))
@@ -72,7 +122,11 @@ def test_totals_are_the_weighted_sums_of_the_chosen_units(units, resamples):
 
     totals = weights.totals(sums[chosen], chosen)
 
-    assert np.allclose(totals, weights.counts[:, chosen].astype(float) @ sums[chosen])
+    counts = counts_of(units, resamples, seed=5)[:, chosen]
+    drawn = counts.sum(axis=1) > 0
+    expected = counts[drawn] @ sums[chosen] / counts[drawn].mean(axis=1, keepdims=True)
+    assert np.allclose(totals[drawn], expected, atol=1e-5)
+    assert np.isnan(totals[~drawn]).all()
 
 
 def test_bca_bounds_of_a_mean_agree_with_scipy():

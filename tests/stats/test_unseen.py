@@ -35,7 +35,7 @@ def test_one_more_unit_is_clopper_and_pearson_where_all_have_the_same_at_stake(e
     """A drop on pairs is twice the error rate; the exact upper bound of that is scipy's."""
     found, _ = bounds(rows(np.arange(100) >= errors), level)
 
-    assert found / 2 == pytest.approx(beta.ppf(level, errors + 1, 100 - errors), rel=0.08)
+    assert found / 2 == pytest.approx(beta.ppf(level, errors + 1, 100 - errors), rel=0.1)
 
 
 def test_the_rule_of_three_is_exact_where_no_pair_is_wrong():
