@@ -19,7 +19,7 @@ from rmcheck.metrics.metric import (
     ratio,
     ratio_gradient,
 )
-from rmcheck.metrics.ranks import constant, order
+from rmcheck.metrics.ranks import Order, constant, order
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats
 from rmcheck.metrics.settings import require_number, require_whole_number
@@ -77,13 +77,8 @@ def tied_bon_weights(selector: Floats, n: int) -> Floats:
     Raises:
         UsageError: n is not between 1 and N.
     """
-    weights = bon_weights(selector.shape[1], n)
     found = order(selector)
-    if not found.tied:
-        return found.scatter(np.broadcast_to(weights, selector.shape))
-    cumulated = np.concatenate([[0.0], np.cumsum(weights)])
-    shared = (cumulated[found.stop] - cumulated[found.start]) / (found.stop - found.start)
-    return found.scatter(shared)
+    return found.scatter(found.shared(bon_weights(selector.shape[1], n)))
 
 
 def best_of_n_gains(proxy: Floats, golden: Floats, n: int) -> Floats:
@@ -101,12 +96,15 @@ def best_of_n_gains(proxy: Floats, golden: Floats, n: int) -> Floats:
     Raises:
         UsageError: n is not between 1 and N.
     """
+    weights = bon_weights(golden.shape[1], n)
+    return np.stack([_gain(order(by), golden, weights) for by in (proxy, golden)], axis=-1)
+
+
+def _gain(by: Order, golden: Floats, weights: Floats) -> Floats:
+    """(p,) golden reward above the prompt's mean, by the weight that each place has."""
     # Measured from the lowest golden reward, so that a constant golden gains exactly 0.
     above = golden - golden.min(axis=1, keepdims=True)
-    mean = above.mean(axis=1)
-    chosen = np.einsum("ij,ij->i", tied_bon_weights(proxy, n), above)
-    best = np.sort(above, axis=1) @ bon_weights(golden.shape[1], n)
-    return np.stack([chosen - mean, best - mean], axis=-1)
+    return by.weighted(above, weights) - above.mean(axis=1)
 
 
 def bon_kl(n: int) -> float:
@@ -282,8 +280,9 @@ class GainRatioOfN(GainRatio):
 
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
         """(p, 4): the proxy's gain, golden's gain, 1, and the gain of choosing against golden."""
-        worst = best_of_n_gains(-golden, golden, self.drawn(proxy.shape[1]))[:, :1]
-        return np.concatenate([super().per_prompt(proxy, golden), worst], axis=1)
+        size = golden.shape[1]
+        worst = _gain(order(golden), golden, bon_weights(size, self.drawn(size))[::-1])
+        return np.column_stack([super().per_prompt(proxy, golden), worst])
 
     def compared(self, sums: Floats) -> NDArray[np.bool_]:
         """(n,) where there is something to gain: golden is not constant."""

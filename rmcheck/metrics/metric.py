@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
+from rmcheck.metrics.ranks import constant
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.stats.bootstrap import Statistic
 from rmcheck.stats.unseen import Seen, Unseen
@@ -320,7 +321,7 @@ class PromptMeanMetric(RatioMetric):
         """(p, 3): the value, 1 where it is defined, and 1 where golden allows it to be."""
         values = self.prompt_values(proxy, golden)
         defined = np.isfinite(values)
-        allowed = defined | (_constant(proxy) & ~_constant(golden))
+        allowed = defined | (constant(proxy) & ~constant(golden))
         return np.stack(
             [np.where(defined, values, 0.0), defined.astype(float), allowed.astype(float)], axis=-1
         )
@@ -338,10 +339,6 @@ class PromptMeanMetric(RatioMetric):
                 f"{MAX_UNDEFINED_SHARE:.0%}), where all rewards of the model are equal",
             )
         return ()
-
-
-def _constant(rewards: Floats) -> NDArray[np.bool_]:
-    return np.asarray((rewards == rewards[:, :1]).all(axis=1))
 
 
 def ratio(numerator: Floats, denominator: Floats) -> Floats:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.metrics.metric import Invariance, PromptMeanMetric, ratio
-from rmcheck.metrics.ranks import order, tie_bounds
+from rmcheck.metrics.ranks import once, order, tie_bounds
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Ints
 from rmcheck.metrics.settings import require_choice
@@ -46,6 +46,7 @@ class PairCounts:
     both_tied: Ints
 
 
+@once
 def pair_counts(proxy: Floats, golden: Floats) -> PairCounts:
     """Count the pairs of every row of (p, N) rewards, exactly.
 

@@ -133,7 +133,7 @@ class MRR(NormalizableMetric):
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
         """(p,) reciprocal rank of each prompt."""
-        reciprocal = 1 / average_ranks(-golden)
+        reciprocal = 1 / (golden.shape[1] + 1 - average_ranks(golden))
         first = proxy == proxy.max(axis=1, keepdims=True)
         found = np.where(first, reciprocal, 0.0).sum(axis=1) / first.sum(axis=1)
         if self.normalized:
@@ -170,17 +170,11 @@ class NDCG(NormalizableMetric):
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
         """(p,) NDCG of each prompt."""
         size = proxy.shape[1]
-        discounts = 1 / np.log2(np.arange(2, size + 2))
-        by_golden = order(golden)
-        ranks = by_golden.average_ranks  # ascending
-        relevance = by_golden.scatter(ranks)
-        ideal = ranks[:, ::-1] @ discounts
-        by_proxy = order(-proxy)
-        cumulated = np.concatenate([[0.0], np.cumsum(discounts)])
-        shared = cumulated[by_proxy.stop] - cumulated[by_proxy.start]
-        shared /= by_proxy.stop - by_proxy.start
-        arranged = np.take_along_axis(relevance, by_proxy.index, axis=1)
-        found = np.minimum((arranged * shared).sum(axis=1) / ideal, 1.0)
+        discounts = 1 / np.log2(np.arange(size + 1, 1, -1))  # of ascending places
+        by_proxy, by_golden = order(proxy), order(golden)
+        ideal = by_golden.weighted(by_golden.ranks, discounts)
+        gained = by_proxy.weighted(by_golden.ranks, discounts)
+        found = np.minimum(gained / ideal, 1.0)
         if self.normalized:
             chance = (size + 1) / 2 * discounts.sum() / ideal
             found = _above_chance(found, chance, np.ones(found.size))

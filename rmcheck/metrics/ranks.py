@@ -1,7 +1,10 @@
 """Ranks and tie groups of every row of a (p, N) block at once."""
 
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cached_property, wraps
+from typing import ParamSpec, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +12,35 @@ from numpy.typing import NDArray
 from rmcheck.metrics.rewards import Floats, Ints
 
 S = TypeVar("S", bound=np.generic)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_KNOWN: dict[tuple[object, ...], object] = {}
 
 
-@dataclass(frozen=True, slots=True)
+def once(function: Callable[P, R]) -> Callable[P, R]:
+    """Of arrays that nobody can write to, such as those of a block, a function is computed once.
+
+    Metrics that need the same order or the same pairs share them without knowing of one another.
+    What was found is forgotten with the arrays.
+    """
+
+    @wraps(function)
+    def known(*args: P.args, **kwargs: P.kwargs) -> R:
+        arrays = [a for a in args if isinstance(a, np.ndarray)]
+        if len(arrays) < len(args) or any(a.flags.writeable for a in arrays):
+            return function(*args, **kwargs)
+        key = (function, *map(id, arrays))
+        if key not in _KNOWN:
+            _KNOWN[key] = function(*args, **kwargs)
+            for array in arrays:
+                weakref.finalize(array, _KNOWN.pop, key, None).atexit = False
+        return cast(R, _KNOWN[key])
+
+    return known
+
+
+@dataclass(frozen=True)
 class Order:
     """Each row of a (p, N) array in ascending order, with its groups of equal values.
 
@@ -33,10 +62,36 @@ class Order:
         np.put_along_axis(out, self.index, sorted_values, axis=1)
         return out
 
-    @property
+    def arrange(self, values: NDArray[S]) -> NDArray[S]:
+        """(p, N) other values of the same responses, put into this order."""
+        return np.take_along_axis(values, self.index, axis=1)
+
+    def weighted(self, values: Floats, weights: Floats) -> Floats:
+        """(p,) other values of the same responses, weighted by place and added up.
+
+        Args:
+            values: (p, N) the values.
+            weights: (N,) of the places from the smallest on; ties share those of theirs.
+        """
+        # Not a product of matrices, whose last digits depend on the prompts beside one.
+        return np.einsum("ij,ij->i", self.arrange(values), self.shared(weights))
+
+    def shared(self, weights: Floats) -> Floats:
+        """(p, N) weights of the places, from (N,); those of a tie group share theirs."""
+        if not self.tied:
+            return np.broadcast_to(weights, self.index.shape)
+        cumulated = np.concatenate([[0.0], np.cumsum(weights)])
+        return (cumulated[self.stop] - cumulated[self.start]) / (self.stop - self.start)
+
+    @cached_property
     def average_ranks(self) -> Floats:
         """(p, N) ranks 1 to N in sorted order; equal values share the mean of their ranks."""
         return (self.start + self.stop + 1) / 2
+
+    @cached_property
+    def ranks(self) -> Floats:
+        """`average_ranks`, each where its value came from."""
+        return self.scatter(self.average_ranks)
 
     @property
     def groups(self) -> Ints:
@@ -45,6 +100,7 @@ class Order:
         return np.cumsum(first, axis=1) - 1
 
 
+@once
 def order(values: Floats) -> Order:
     """Sort every row of a (p, N) array and find its ties."""
     size = values.shape[1]
@@ -72,10 +128,10 @@ def tie_bounds(arranged: Floats | Ints) -> tuple[Ints, Ints]:
 
 def average_ranks(values: Floats) -> Floats:
     """(p, N) rank of every value in its row, 1 = smallest, ties averaged."""
-    found = order(values)
-    return found.scatter(found.average_ranks)
+    return order(values).ranks
 
 
+@once
 def constant(values: Floats) -> NDArray[np.bool_]:
     """(p,) True for rows whose values are all equal."""
     return np.asarray(values.max(axis=1) == values.min(axis=1))

@@ -221,15 +221,26 @@ class Rewards:
             max_size: Most rewards in a block (one prompt is never cut), so that memory stays
                 bounded whatever the size of the pool.
         """
+        if max_size not in self._cut:
+            self._cut[max_size] = tuple(self._blocks(max_size))
+        return (block for block in self._cut[max_size] if block.proxy.shape[1] >= min_responses)
+
+    @cached_property
+    def _cut(self) -> dict[int, tuple[Block, ...]]:
+        return {}
+
+    def _blocks(self, max_size: int) -> Iterator[Block]:
         counts = self.counts
-        for n in np.unique(counts[counts >= max(1, min_responses)]):
+        for n in np.unique(counts[counts > 0]):
             same = np.flatnonzero(counts == n)
             height = max(1, max_size // int(n))
             for first in range(0, same.size, height):
                 rows = same[first : first + height]
-                take = self.offsets[rows][:, None] + np.arange(n)
-                columns = {name: values[take] for name, values in self.columns.items()}
-                yield Block(rows, self.proxy[take], self.golden[take], columns)
+                proxy, golden, *columns = (
+                    _rows(values, self.offsets, rows)
+                    for values in (self.proxy, self.golden, *self.columns.values())
+                )
+                yield Block(rows, proxy, golden, dict(zip(self.columns, columns, strict=True)))
 
     def matching(self, conditions: Mapping[str, str]) -> NDArray[np.bool_]:
         """(P,) True where a prompt has all these slice values.
@@ -256,6 +267,17 @@ class Rewards:
 def _flat(rows: Sequence[Any] | NDArray[Any]) -> Floats:
     """All prompts one after another."""
     return np.concatenate([np.zeros(0), *(np.asarray(row, dtype=np.float64) for row in rows)])
+
+
+def _rows(values: Floats, offsets: Ints, rows: Ints) -> Floats:
+    """(p, N) values of prompts of equal N, to read only: a view where they stand together."""
+    n = int(offsets[rows[0] + 1] - offsets[rows[0]])
+    if rows[-1] - rows[0] + 1 == rows.size:
+        found = values[offsets[rows[0]] : offsets[rows[-1] + 1]].reshape(-1, n)
+    else:
+        found = values[offsets[rows][:, None] + np.arange(n)]
+    found.flags.writeable = False
+    return found
 
 
 def _varies(values: Floats, offsets: Ints) -> NDArray[np.bool_]:

@@ -55,8 +55,7 @@ class Xi(NormalizableMetric):
         at_most = by_golden.stop  # R in golden order
         at_least = size - by_golden.start  # L in golden order
         scale = 2 * (at_least * (size - at_least)).sum(axis=1) / size
-        ranks = by_golden.scatter(at_most)
-        steps = _expected_steps(by_proxy, np.take_along_axis(ranks, by_proxy.index, axis=1))
+        steps = _expected_steps(by_proxy, by_proxy.arrange(by_golden.scatter(at_most)))
         found = 1 - ratio(steps, scale)
         if self.normalized:
             found = found * ((size + 1) / (size - 2))
