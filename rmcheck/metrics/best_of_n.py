@@ -104,7 +104,7 @@ def _gain(by: Order, golden: Floats, weights: Floats) -> Floats:
     """(p,) golden reward above the prompt's mean, by the weight that each place has."""
     # Measured from the lowest golden reward, so that a constant golden gains exactly 0.
     above = golden - golden.min(axis=1, keepdims=True)
-    return by.weighted(above, weights) - above.mean(axis=1)
+    return np.asarray(by.weighted(above, weights) - above.mean(axis=1))
 
 
 def bon_kl(n: int) -> float:

@@ -74,14 +74,15 @@ class Order:
             weights: (N,) of the places from the smallest on; ties share those of theirs.
         """
         # Not a product of matrices, whose last digits depend on the prompts beside one.
-        return np.einsum("ij,ij->i", self.arrange(values), self.shared(weights))
+        return np.asarray(np.einsum("ij,ij->i", self.arrange(values), self.shared(weights)))
 
     def shared(self, weights: Floats) -> Floats:
         """(p, N) weights of the places, from (N,); those of a tie group share theirs."""
         if not self.tied:
             return np.broadcast_to(weights, self.index.shape)
         cumulated = np.concatenate([[0.0], np.cumsum(weights)])
-        return (cumulated[self.stop] - cumulated[self.start]) / (self.stop - self.start)
+        shared = (cumulated[self.stop] - cumulated[self.start]) / (self.stop - self.start)
+        return np.asarray(shared, dtype=np.float64)
 
     @cached_property
     def average_ranks(self) -> Floats:
