@@ -1,5 +1,6 @@
 """Ragged rewards: what is refused, and how they are cut into blocks."""
 
+import gc
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmcheck.errors import UndefinedMetricError
+from rmcheck.metrics import ranks
+from rmcheck.metrics.metric import per_prompt_sums
+from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.testing import rewards
 
@@ -115,3 +119,37 @@ def test_an_inclusion_is_a_probability(chance):
     """A labelled response has a chance above 0 and at most 1 of having been chosen."""
     with pytest.raises(UndefinedMetricError, match="inclusion probability"):
         Rewards.partly_labelled([[3.0, 1.0]], [[1.0, np.nan]], inclusion=[[chance, 0.5]])
+
+
+def test_metrics_share_the_order_of_a_block(monkeypatch):
+    """Two sorts serve all metrics that go by order, and are forgotten with the rewards."""
+    rng = np.random.default_rng(0)
+    pool = Rewards.from_arrays(rng.normal(size=(9, 5)), rng.normal(size=(9, 5)))
+    sorts, argsort = [], np.argsort
+    monkeypatch.setattr(np, "argsort", lambda *a, **k: sorts.append(1) or argsort(*a, **k))
+    known = set(ranks._KNOWN)
+    for name in ("accuracy", "kendall", "spearman", "xi", "mrr", "ndcg", "bo_n", "bon_drop_ratio"):
+        per_prompt_sums(make_metric(name), pool)
+
+    assert len(sorts) == 2
+    assert set(ranks._KNOWN) > known
+    del pool
+    gc.collect()
+    assert set(ranks._KNOWN) == known
+
+
+def test_arrays_that_may_change_are_sorted_anew():
+    """A caller who writes into an array gets the order of what it then holds."""
+    values = np.array([[3.0, 1.0, 2.0]])
+    first = ranks.order(values).index.tolist()
+    values[0, 0] = 0.0
+
+    assert (first, ranks.order(values).index.tolist()) == ([[1, 2, 0]], [[0, 1, 2]])
+
+
+def test_blocks_are_only_read():
+    """A metric that writes into what it is given is stopped, not believed."""
+    block = next(Rewards.from_arrays([[1.0, 2.0]], [[1.0, 2.0]]).blocks())
+
+    with pytest.raises(ValueError, match="read-only"):
+        block.proxy[0, 0] = 7.0
