@@ -129,6 +129,21 @@ def test_totals_are_the_weighted_sums_of_the_chosen_units(units, resamples):
     assert np.isnan(totals[~drawn]).all()
 
 
+@pytest.mark.parametrize("elements", [1, 21, 100])
+def test_a_bound_of_memory_changes_no_number(monkeypatch, elements):
+    """Weights are drawn, and totals taken, a few resamples at a time: seven, three or one here."""
+    draw_weights.cache_clear()
+    whole = draw_weights(10, 25, seed=2)
+    sums = np.random.default_rng(0).normal(size=(10, 2))
+    monkeypatch.setattr("rmcheck.stats.weights.CHUNK_ELEMENTS", elements)
+    draw_weights.cache_clear()
+
+    parts = draw_weights(10, 25, seed=2)
+
+    np.testing.assert_array_equal(parts.counts, whole.counts)
+    np.testing.assert_allclose(parts.totals(sums), whole.counts.astype(float) @ sums)
+
+
 def test_bca_bounds_of_a_mean_agree_with_scipy():
     """Against scipy.stats.bootstrap (BCa) on skewed data, to Monte-Carlo error."""
     x = np.random.default_rng(7).exponential(size=60)

@@ -133,6 +133,19 @@ def test_mean_test_of_one_column_is_the_z_test():
     assert found.index == 0
 
 
+@pytest.mark.parametrize("elements", [1, 250])
+def test_a_bound_of_memory_changes_no_mean_test(monkeypatch, elements):
+    """Multipliers are drawn a few resamples at a time."""
+    x = drawn(4, 80, np.full(6, 0.1))
+    whole = largest_mean(x, resamples=50, seed=0)
+    monkeypatch.setattr("rmcheck.stats.simultaneous.CHUNK_ELEMENTS", elements)
+
+    parts = largest_mean(x, resamples=50, seed=0)
+
+    assert parts.p_value == whole.p_value
+    assert parts.lower == pytest.approx(whole.lower)
+
+
 def test_mean_test_has_its_size_and_its_power():
     """Six means of 0 are held to be above 0 in 5 % of cases; one of half a deviation in all."""
     size = [
