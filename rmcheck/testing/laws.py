@@ -273,11 +273,11 @@ def direction_told(metric: Metric, rewards: Rewards, rng: np.random.Generator) -
 
 
 def gradient_is_derivative(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
-    """The gradient, where there is one, is the numerical derivative of the value."""
+    """The gradient, where there is one, is the value's numerical derivative on resamples too."""
     fitted = _fitted(metric, rewards)
     if fitted is None:
         return
-    totals = _totals(fitted, rewards)
+    totals = rng.integers(1, 4, size=len(rewards)) @ per_prompt_sums(fitted, rewards)[0]
     if not np.isfinite(fitted.value(totals)):
         return
     gradient = fitted.gradient(totals)

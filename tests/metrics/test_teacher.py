@@ -92,6 +92,18 @@ def test_flat_is_measured_against_the_whole_pool_in_every_slice():
     assert (wide["flat_prompts"], narrow["flat_prompts"]) == (0, 1)
 
 
+def test_gradient_is_the_derivative_of_resampled_totals():
+    """They are not centred, since the pool's mean is not the resample's."""
+    metric = RewardVariance().fitted(pool_of(np.random.default_rng(1).normal(size=(9, 3))))
+    sums = per_prompt_sums(metric, pool_of(np.random.default_rng(2).exponential(size=(4, 3))))[0]
+    totals = sums.sum(axis=0)
+    steps = 1e-6 * np.eye(6)
+
+    numerical = (metric.value(totals + steps) - metric.value(totals - steps)) / 2e-6
+
+    np.testing.assert_allclose(metric.gradient(totals), numerical, atol=1e-8)
+
+
 def test_note_says_what_it_applies_to():
     """A reader of the number learns that best-of-n does not need it."""
     assert "applies to RL, not to best-of-n" in RewardVariance().note

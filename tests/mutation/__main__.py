@@ -30,10 +30,10 @@ def main() -> int:
     known, counts = set(equivalent()), defaultdict(Counter)
     mutants = sampled(options.mutants, options.seed, options.only)
     first = unchanged(mutants[0].path)
-    if not survives(first, reached.tests(first.path, "", options.seconds), seconds=60):
+    if not survives(first, reached.tests(first, options.seconds), seconds=60):
         raise SystemExit(f"{first.path} fails as it is; see {OUTPUT}")
     for number, mutant in enumerate(mutants, 1):
-        names = reached.tests(mutant.path, mutant.before, options.seconds)
+        names = reached.tests(mutant, options.seconds)
         if (mutant.path, mutant.before, mutant.after) in known:
             found = "equivalent"
         elif not names or survives(mutant, names, seconds=10 + 5 * options.seconds):

@@ -27,6 +27,7 @@ class Mutant:
         before: The first line that differs, as it is and without indentation.
         after: The same line of the mutant.
         source: The whole module, mutated.
+        at_import: Whether it is in no function, so that it runs when the module is imported.
     """
 
     path: str
@@ -34,6 +35,7 @@ class Mutant:
     before: str
     after: str
     source: str
+    at_import: bool = True
 
 
 def sampled(number: int, seed: int, only: str = "") -> list[Mutant]:
@@ -90,8 +92,18 @@ def one_of(path: str, changes: list[tuple[str, int]], rng: random.Random) -> Mut
             line, (before, after) = next(
                 (line, pair) for line, pair in enumerate(pairs, 1) if pair[0] != pair[1]
             )
-            return Mutant(path, line, before.strip(), after.strip(), mutated)
+            outside = not any(line in body for body in bodies(original))
+            return Mutant(path, line, before.strip(), after.strip(), mutated, outside)
     return None
+
+
+def bodies(source: str) -> list[range]:
+    """The lines of every function."""
+    return [
+        range(node.body[0].lineno, (node.end_lineno or node.lineno) + 1)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef)
+    ]
 
 
 def works_otherwise(original: str, mutated: str) -> bool:

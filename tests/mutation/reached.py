@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from coverage import Coverage
-from mutants import ROOMS
+from mutants import ROOMS, Mutant
 from processes import MEMORY, OPTIONS, OUTPUT, run_pytest
 
 SLOW = 2.0  # CPU seconds under coverage, after which a test is not asked about mutants
@@ -74,14 +74,15 @@ class Reached:
                 for text, names in lines.items():
                     self.lines[path][text] |= set(names)
 
-    def tests(self, path: str, line: str, seconds: float) -> list[str]:
+    def tests(self, mutant: Mutant, seconds: float) -> list[str]:
         """The tests of a line, the module's own first, then the fastest, in so many CPU seconds.
 
         What runs at import has no test of its own, so all tests of the module are asked.
         """
-        module = self.lines[path]
-        names = module.get(line) or set().union(*module.values())
-        own = f"test_{Path(path).stem}.py"
+        module = self.lines[mutant.path]
+        names = set() if mutant.at_import else module.get(mutant.before, set())
+        names = names or set().union(*module.values())
+        own = f"test_{Path(mutant.path).stem}.py"
         order = sorted(names, key=lambda name: (own not in name, self.seconds[name], name))
         chosen, left = [], seconds
         for name in order:

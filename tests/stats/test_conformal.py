@@ -136,6 +136,23 @@ def test_level_inverts_bound(values, at, level):
         assert (found.bound(level) >= at) == (level >= known - 1e-12)
 
 
+def test_each_draw_has_its_tenth():
+    """Nine draws cut ten parts: the k-th is an upper or a lower bound of level k / 10."""
+    found = drawn(range(9))
+
+    assert [found.level(at) for at in range(9)] == pytest.approx(np.arange(1, 10) / 10)
+    assert [found.level(at) for at in (-0.5, 1.5, 3.5, 4.5, 6.5, 8.5)] == pytest.approx(
+        [0.1, 0.3, 0.5, 0.5, 0.7, 0.9]
+    )
+
+
+def test_where_parts_of_a_hull_disagree_nothing_is_sure():
+    """Nine draws below and nine above say that half is below; what both say is kept."""
+    found = Hull((drawn(range(9)), drawn(range(10, 19))))
+
+    assert [found.level(at) for at in (-1, 9, 20)] == pytest.approx([0.1, 0.5, 0.9])
+
+
 @given(
     first=st.lists(numbers, min_size=2, max_size=30),
     second=st.lists(numbers, min_size=2, max_size=30),

@@ -112,6 +112,18 @@ def test_the_bounds_are_as_near_as_the_noise_allows():
     assert widths[0] < widths[2]
 
 
+def test_without_noise_the_bounds_are_what_four_points_can_tell():
+    """A stretch has four points or more: of a tent those that begin two before its top still rise.
+
+    So the bounds are two points away from it, or the ends.
+    """
+    draws = noise(15, 100, 31, 1e-9)
+    for top in (1, 12, 15, 29):
+        tent = -np.abs(np.arange(31.0) - top)
+
+        assert peak_bounds(tent, draws, np.arange(31.0)) == (max(top - 2, 0), min(top + 2, 30))
+
+
 def test_points_at_one_place_of_the_axis_have_no_slope():
     """A stretch over which the axis stands still says nothing, and is no error."""
     x = np.concatenate([np.zeros(10), np.arange(10.0)])
