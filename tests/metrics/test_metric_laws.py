@@ -11,6 +11,7 @@ from rmcheck.metrics.pairwise import ORDER_ONLY
 from rmcheck.metrics.registry import make_metric, metric_class, metric_names
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.testing import LAWS, check_metric_laws
+from rmcheck.testing.laws import evaluate
 
 # Settings with which each metric is tried. A metric that is not in this table fails below.
 TRIED = {
@@ -300,3 +301,29 @@ def test_sums_that_are_not_finite_are_refused():
 
     with pytest.raises(UndefinedMetricError, match="broken of prompt 'a' has the sums"):
         per_prompt_sums(broken, pool)
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.signature)
+def test_only_an_endless_range_is_cut_to_what_is_attainable(metric):
+    """A finite end of the range can be reached by some pool, and so is attainable as it is."""
+    for end, attained in zip(metric.range, metric.attainable, strict=True):
+        assert attained == end or np.isinf(end)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        *(make_metric(name) for name in ("accuracy", "pearson", "spearman", "kendall")),
+        *(make_metric(name, n=4) for name in ("ndr", "bon_drop_ratio", "bo_n")),
+        make_metric("matched_kl_regret", kl=0.4),
+        make_metric("ndcg", normalized=True),
+    ],
+    ids=lambda metric: metric.name,
+)
+def test_golden_and_its_reversal_are_the_best_and_the_worst_of_a_symmetric_golden(metric):
+    """Between them lies all that is attainable: what one prompt not seen could add or take."""
+    golden = np.tile(np.arange(-7.0, 8.0), (6, 1))
+    values = [evaluate(metric, Rewards.from_arrays(sign * golden, golden)) for sign in (1, -1)]
+
+    ends = metric.attainable if metric.direction == "lower" else metric.attainable[::-1]
+    assert values == pytest.approx(ends, abs=1e-9)

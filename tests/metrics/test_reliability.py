@@ -58,6 +58,7 @@ def test_the_same_read_twice_is_fully_reliable_and_its_opposite_not_at_all():
     """1 for a golden without noise; the unit and offset of the second read do not matter."""
     golden = np.random.default_rng(0).normal(size=(30, 4))
 
+    assert GoldenReliability().range == (-1, 1)
     for repeat, expected in ((golden, 1), (7 * golden + 3, 1), (-golden, -1)):
         pool = Rewards.from_arrays(golden, golden, columns={"repeat": repeat})
         assert value(GoldenReliability(), pool) == pytest.approx(expected, abs=1e-12)

@@ -156,6 +156,20 @@ def test_beta_at_a_kl_is_the_root(kl):
     assert tilt.kl_at(found) == pytest.approx(kl)
 
 
+@pytest.mark.parametrize("kl", [1e-4, 0.05, 0.5, 1.5, 2.0])
+def test_beta_is_found_in_few_looks_at_the_pool(monkeypatch, kl):
+    """Newton's method on the logarithm: every look costs as much as a metric."""
+    looks = []
+    measured = Tilt._mean
+    monkeypatch.setattr(
+        Tilt, "_mean", lambda self, *args: (looks.append(args), measured(self, *args))[1]
+    )
+
+    Tilt.of([world(0, 40, 16)[0]], "proxy").beta_at_kl(kl)
+
+    assert len(looks) <= 9
+
+
 @settings(max_examples=30)
 @given(
     rows=st.lists(st.integers(2, 6).flatmap(scores), min_size=1, max_size=4),
