@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, cast
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from rmcheck.models.model import (
 from rmcheck.models.spec import ModelSpec, check_settings
 from rmcheck.models.tokenization import ConversationTokenizer, EosRule
 from rmcheck.models.workers import Workers
+
+if TYPE_CHECKING:
+    from rmcheck.models.torch_model import TorchModel
 
 _T = TypeVar("_T")
 TokenizerT = TypeVar("TokenizerT", bound=ConversationTokenizer)
@@ -83,10 +86,14 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
     Args:
         spec: Where the folder is, and settings that differ from the defaults.
 
+    Attributes:
+        on_vllm: Whether vLLM runs it, which shares beginnings by its own cache.
+
     Raises:
         UsageError: A setting is unknown or has a value that it cannot have.
     """
 
+    on_vllm: bool = False
     _limit: int | None
     _template: ChatTemplate
 
@@ -127,7 +134,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
     @property
     def way(self) -> Way:
         """How batches are computed."""
-        return "packed" if self.shares_prefixes else "padded"
+        return "packed" if self.shares_prefixes and not self.on_vllm else "padded"
 
     @property
     def template_source(self) -> str:
@@ -204,6 +211,14 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
     @abstractmethod
     def _rewards(self, batch: Sequence[Encoded]) -> Floats:
         """(len(batch),) rewards of one sample or more, finite or not."""
+
+    def _torch_facts(self, scorer: "TorchModel | None") -> dict[str, str]:
+        """Where and how torch runs it, for a description; the settings until it is loaded."""
+        return {
+            "device": str(scorer.device) if scorer else self._set["device"],
+            "attention": scorer.attention if scorer else self._set["attention"],
+            "prefix": self.prefix_in_use,
+        }
 
     @property
     def _warnings(self) -> dict[str, str]:

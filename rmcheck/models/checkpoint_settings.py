@@ -6,8 +6,9 @@ from functools import cache
 from pathlib import Path
 from typing import Literal, cast
 
+from rmcheck.errors import UsageError
 from rmcheck.models.checkpoint import Checkpoint
-from rmcheck.models.spec import Setting
+from rmcheck.models.spec import ModelSpec, Setting
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 PrefixRule = Literal["auto", "shared", "off"]
@@ -15,6 +16,7 @@ PrefixRule = Literal["auto", "shared", "off"]
 # Type of weights and activations; see `chosen_dtype`.
 DTYPE = Setting("dtype", ("float32", "bfloat16", "float16"), closed=True)
 DEVICE = Setting("device", ("auto", "cpu", "cuda", "cuda:N"), "auto")
+ENGINE = Setting("engine", ("hf", "vllm"), "hf", closed=True)
 GPU_MEMORY = Setting("gpu_memory", ("SHARE",))
 MAX_LENGTH = Setting("max_length", ("N",))
 TEMPLATE = Setting("template", ("FILE.jinja",))
@@ -27,6 +29,28 @@ POSITION = Setting("position", ("auto", "last", "transformers"), "auto", closed=
 ATTENTION = Setting("attention", ("auto", "sdpa", "eager"), "auto", closed=True)
 PREFIX = Setting("prefix", ("auto", "shared", "off"), "auto", closed=True)
 TRUST_REMOTE_CODE = Setting("trust_remote_code", ("no", "yes"), "no", closed=True)
+
+
+# Of a GPU's memory, where nobody says: vLLM's own default.
+VLLM_SHARE = 0.9
+# Settings that one engine has and the other has not.
+_OF_ENGINE = {"hf": ("device", "attention", "prefix"), "vllm": ("gpu_memory",)}
+
+
+def check_engine(spec: ModelSpec, engine: str) -> None:
+    """Refuse settings of another engine than the chosen one.
+
+    Raises:
+        UsageError: There are some; all of them are named.
+    """
+    strange = [
+        f"{name} is for engine={other}; remove {name}="
+        for other, names in _OF_ENGINE.items()
+        for name in names
+        if other != engine and name in spec.settings
+    ]
+    if strange:
+        raise UsageError(f"{spec.text}: " + "\n".join(strange))
 
 
 def chosen_dtype(settings: Mapping[str, str], checkpoint: Checkpoint) -> Dtype:

@@ -1,20 +1,23 @@
 """What a policy and its reference must prove before their implicit rewards count."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from rmcheck.models.asked import Floats, Way
-from rmcheck.models.checkpoint_proof import TorchProof
+from rmcheck.models.causal_scorer import CausalScorer
+from rmcheck.models.checkpoint_proof import CheckpointProof, TorchProof
 from rmcheck.models.conformance import ProvableCheckpoint, tolerated
 from rmcheck.models.implicit.scorer import ImplicitScorer
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.token_probabilities import response_tokens
 from rmcheck.models.tokenization import ConversationTokenizer
 from rmcheck.models.torch_model import TorchModel
+from rmcheck.models.vllm.ways_proof import VllmWays
 
 
-class ImplicitProof(TorchProof):
+class ImplicitProof(CheckpointProof):
     """The checks, over one set of samples and the rewards they get one at a time.
 
     Args:
@@ -50,7 +53,7 @@ class ImplicitProof(TorchProof):
             self.response_tokens,
             self.bos,
             self.eos,
-            self.log_probabilities,
+            self.own_forward,
             self.sharing,
             self.batch_invariance,
             self.difference,
@@ -104,25 +107,9 @@ class ImplicitProof(TorchProof):
             f"{sum(ends)} of {len(ends)} responses end with EOS ({name}), whose probability counts",
         )
 
-    def log_probabilities(self) -> ConformanceItem:
+    @abstractmethod
+    def own_forward(self) -> ConformanceItem | None:
         """Logits made at response tokens only, against each model's own forward."""
-        shortest = self._samples[0]
-        row = response_tokens(shortest.ids, shortest.type_ids)
-        gaps = [
-            abs(float(one.whole(row).sum() - one.padded([row])[0].sum()))
-            for one in self._scorer.models
-        ]
-        share = tolerated(self._model.dtype)
-        detail = f"{max(gaps):.2g} nats from the models' own forward"
-        if max(gaps) <= share:
-            return ConformanceItem("log_probabilities", "pass", detail)
-        named = self._scorer.models[int(np.argmax(gaps))].checkpoint.architecture
-        return ConformanceItem(
-            "log_probabilities",
-            "fail",
-            f"{detail} (allowed {share:g}); its logits are not the output layer's alone, and "
-            f"rmcheck cannot read this architecture ({named})",
-        )
 
     def difference(self) -> ConformanceItem:
         """Policy and reference are not the same model under two names."""
@@ -140,9 +127,6 @@ class ImplicitProof(TorchProof):
         rows, marks = [s.ids for s in samples], [s.type_ids for s in samples]
         return list(self._scorer.rewards(rows, marks, way, **how)[:, None])
 
-    def _of_attention(self, engine: TorchModel) -> str:
-        return f"{engine.checkpoint.path}"
-
     def _counted(self, sample: Encoded) -> str:
         marked = zip(sample.ids, sample.type_ids, strict=True)
         return self._model.tokenizer.text([token for token, mark in marked if mark])
@@ -150,3 +134,40 @@ class ImplicitProof(TorchProof):
     def _begins_with_response(self, sample: Encoded) -> bool:
         counted = "".join(self._counted(sample).split())
         return counted.startswith("".join(sample.sample.response.split()))
+
+
+class TorchImplicitProof(TorchProof, ImplicitProof):
+    """The same where torch runs both models."""
+
+    _engines: Sequence[CausalScorer]
+
+    def own_forward(self) -> ConformanceItem:
+        """Logits made at response tokens only, against each model's own forward."""
+        shortest = self._samples[0]
+        row = response_tokens(shortest.ids, shortest.type_ids)
+        gaps = [
+            abs(float(one.whole(row).sum() - one.padded([row])[0].sum())) for one in self._engines
+        ]
+        share = tolerated(self._model.dtype)
+        detail = f"{max(gaps):.2g} nats from the models' own forward"
+        if max(gaps) <= share:
+            return ConformanceItem("log_probabilities", "pass", detail)
+        named = self._engines[int(np.argmax(gaps))].checkpoint.architecture
+        return ConformanceItem(
+            "log_probabilities",
+            "fail",
+            f"{detail} (allowed {share:g}); its logits are not the output layer's alone, and "
+            f"rmcheck cannot read this architecture ({named})",
+        )
+
+    def _of_attention(self, engine: TorchModel) -> str:
+        return f"{engine.checkpoint.path}"
+
+
+class VllmImplicitProof(VllmWays, ImplicitProof):
+    """The same where vLLM runs both models."""
+
+    def sharing(self) -> ConformanceItem:
+        """Not by vLLM, whose cache has no probabilities of a prompt's tokens."""
+        detail = "off: vLLM computes a text whole where it reads its tokens' probabilities"
+        return ConformanceItem("prefix_cache", "note", detail)

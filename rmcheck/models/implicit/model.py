@@ -17,12 +17,14 @@ from rmcheck.models.checkpoint_tokenizer import (
     token_limit,
 )
 from rmcheck.models.fingerprint import fingerprint
-from rmcheck.models.implicit.conformance import ImplicitProof
+from rmcheck.models.implicit.conformance import ImplicitProof, TorchImplicitProof, VllmImplicitProof
 from rmcheck.models.implicit.scorer import ImplicitScorer
 from rmcheck.models.model import Encoded
 from rmcheck.models.response_tokenizer import ResponseTokenizer
 from rmcheck.models.spec import ModelSpec, Setting, check_device
 from rmcheck.models.tokenization import EosRule
+from rmcheck.models.vllm.causal import VllmCausal
+from rmcheck.models.vllm.engine import share_of_memory, vllm_version
 
 
 class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
@@ -54,6 +56,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("beta", ("BETA",), "0.1"),
         Setting("length_normalised", ("no", "yes"), "no", closed=True),
+        known.ENGINE,
         known.DTYPE,
         known.DEVICE,
         known.MAX_LENGTH,
@@ -62,6 +65,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         known.EOS,
         known.ATTENTION,
         known.PREFIX,
+        known.GPU_MEMORY,
         known.TRUST_REMOTE_CODE,
     )
 
@@ -70,6 +74,9 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         self.beta = _positive(spec, self._set["beta"])
         self.length_normalised = self._set["length_normalised"] == "yes"
         self.policy, self.reference = _checkpoints(spec, self._set["trust_remote_code"] == "yes")
+        self.on_vllm = self._set["engine"] == "vllm"
+        known.check_engine(spec, self._set["engine"])
+        self._memory = share_of_memory(spec, self._set["gpu_memory"])
         self._check_pair()
         self._settle(spec, self.policy)
         stated = self._set["max_length"]
@@ -86,6 +93,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
             ("length_normalised", "dtype", "eos", "attention"),
             beta=self.beta,
             reference=_weights(self.reference),
+            **({"vllm": vllm_version()} if self.on_vllm else {}),
         )
 
     @property
@@ -96,15 +104,17 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
     @property
     def description(self) -> Mapping[str, str]:
         """Both folders, beta, dtype, device, conventions; the device is `auto` until loaded."""
-        policy = self._session.scorer.policy if self._session else None
+        policy = cast(CausalScorer | None, self._session.scorer.policy if self._session else None)
         return {
             "policy": f"{self.policy.path} ({self.policy.architecture})",
             "reference": f"{self.reference.path} ({self.reference.architecture})",
             "reward": self.formula,
             "dtype": self._set["dtype"],
-            "device": str(policy.device) if policy else self._set["device"],
-            "attention": policy.attention if policy else self._set["attention"],
-            "prefix": self.prefix_in_use,
+            **(
+                {"engine": "vllm", "vllm": vllm_version()}
+                if self.on_vllm
+                else self._torch_facts(policy)
+            ),
             "quantisation": f"{self.policy.quantisation}, {self.reference.quantisation}",
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,
@@ -130,7 +140,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         )
         policy = self._loaded(self.policy)
         try:
-            reference = self._loaded(self.reference)
+            reference = self._loaded(self.reference, policy)
         except BaseException:
             policy.close()
             raise
@@ -138,19 +148,35 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         return Session(tokenizer, scorer)
 
     def _proof(self, encoded: Sequence[Encoded]) -> ImplicitProof:
-        return ImplicitProof(self, self.scorer, self.formula, encoded)
+        proof = VllmImplicitProof if self.on_vllm else TorchImplicitProof
+        return proof(self, self.scorer, self.formula, encoded)
 
     def _rewards(self, batch: Sequence[Encoded]) -> Floats:
         """In units of beta nats."""
         return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], self.way)
 
-    def _loaded(self, checkpoint: CausalCheckpoint) -> CausalScorer:
+    def _loaded(
+        self, checkpoint: CausalCheckpoint, beside: CausalScorer | VllmCausal | None = None
+    ) -> CausalScorer | VllmCausal:
+        if self.on_vllm:
+            return VllmCausal(
+                checkpoint,
+                dtype=self.dtype,
+                max_length=self._limit,
+                memory=self._half_of_memory(),
+                beside=cast(VllmCausal | None, beside),
+            )
         return CausalScorer(
             checkpoint,
             dtype=self.dtype,
             device=self._set["device"],
             attention=self._set["attention"],
         )
+
+    def _half_of_memory(self) -> float | None:
+        """For each of both, of what is stated or else vLLM takes; None on a CPU."""
+        stated = self._memory or (known.VLLM_SHARE if known.has_gpu() else None)
+        return stated / 2 if stated else None
 
     def _check_pair(self) -> None:
         sizes = self.policy.vocabulary_size, self.reference.vocabulary_size

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rmcheck.models.asked import Floats, Way
 from rmcheck.models.causal_scorer import CausalScorer
 from rmcheck.models.model import EngineFacts
+from rmcheck.models.vllm.causal import VllmCausal
 from rmcheck.models.workers import Workers
 
 Rows = Sequence[Sequence[int]]
@@ -22,13 +23,13 @@ class ImplicitScorer:
         length_normalised: Whether a reward is divided by the number of tokens that count.
     """
 
-    policy: CausalScorer
-    reference: CausalScorer
+    policy: CausalScorer | VllmCausal
+    reference: CausalScorer | VllmCausal
     beta: float
     length_normalised: bool
 
     @property
-    def models(self) -> tuple[CausalScorer, CausalScorer]:
+    def models(self) -> tuple[CausalScorer | VllmCausal, CausalScorer | VllmCausal]:
         """Policy and reference."""
         return self.policy, self.reference
 

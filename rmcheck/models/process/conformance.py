@@ -1,20 +1,22 @@
 """What a process reward model must prove before its rewards count."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.asked import Floats, Way
-from rmcheck.models.checkpoint_proof import TorchProof
+from rmcheck.models.checkpoint_proof import CheckpointProof, TorchProof
 from rmcheck.models.conformance import LEAST_MASS, ProvableCheckpoint
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.process.scorer import ProcessScorer
-from rmcheck.models.process.step_odds import odds
+from rmcheck.models.process.step_odds import StepOdds, odds
 from rmcheck.models.process.tokenizer import TAG, ProcessTokenizer
+from rmcheck.models.vllm.ways_proof import VllmWays
 
 
-class ProcessProof(TorchProof):
+class ProcessProof(CheckpointProof):
     """The checks, over one set of samples and the log-odds of their steps one at a time.
 
     Args:
@@ -31,7 +33,7 @@ class ProcessProof(TorchProof):
     def __init__(
         self,
         model: ProvableCheckpoint[ProcessTokenizer],
-        scorer: ProcessScorer,
+        scorer: StepOdds,
         formula: str,
         encoded: Sequence[Encoded],
     ) -> None:
@@ -52,7 +54,7 @@ class ProcessProof(TorchProof):
             self.tag,
             self.tags,
             self.steps,
-            self.logits,
+            self.own_forward,
             self.sharing,
             self.batch_invariance,
             self.length,
@@ -134,20 +136,9 @@ class ProcessProof(TorchProof):
             f"{self._alone.max():.3g}; the worst of {len(values)} is {text[:60]!r}",
         )
 
-    def logits(self) -> ConformanceItem:
+    @abstractmethod
+    def own_forward(self) -> ConformanceItem | None:
         """Two logits made at the tags only, against the model's own forward."""
-        shortest = self._samples[0]
-        own = odds(self._scorer.whole(self._scorer.asked(shortest.ids, shortest.type_ids)))
-        gap = float(np.abs(own - self._parts[0]).max())
-        detail = f"{gap:.2g} from the model's own forward"
-        if gap <= self._tolerance:
-            return ConformanceItem("logits", "pass", detail)
-        return ConformanceItem(
-            "logits",
-            "fail",
-            f"{detail} (allowed {self._tolerance:.2g}); more than its last layer makes its logits, "
-            f"and rmcheck cannot read this architecture ({self._scorer.checkpoint.architecture})",
-        )
 
     def _read(
         self, samples: Sequence[Encoded], way: Way = "padded", **how: int
@@ -162,3 +153,28 @@ class ProcessProof(TorchProof):
     def _read_tokens(self, encoded: Encoded) -> list[int]:
         marked = zip(encoded.ids, encoded.type_ids, strict=True)
         return [token for token, mark in marked if mark == TAG]
+
+
+class TorchProcessProof(TorchProof, ProcessProof):
+    """The same where torch runs the model."""
+
+    _scorer: ProcessScorer
+
+    def own_forward(self) -> ConformanceItem:
+        """Two logits made at the tags only, against the model's own forward."""
+        shortest = self._samples[0]
+        own = odds(self._scorer.whole(self._scorer.asked(shortest.ids, shortest.type_ids)))
+        gap = float(np.abs(own - self._parts[0]).max())
+        detail = f"{gap:.2g} from the model's own forward"
+        if gap <= self._tolerance:
+            return ConformanceItem("logits", "pass", detail)
+        return ConformanceItem(
+            "logits",
+            "fail",
+            f"{detail} (allowed {self._tolerance:.2g}); more than its last layer makes its logits, "
+            f"and rmcheck cannot read this architecture ({self._scorer.checkpoint.architecture})",
+        )
+
+
+class VllmProcessProof(VllmWays, ProcessProof):
+    """The same where vLLM runs the model."""

@@ -19,11 +19,14 @@ from rmcheck.models.checkpoint_tokenizer import (
 from rmcheck.models.model import Combined, Encoded, Sample, TooLong
 from rmcheck.models.process.aggregation import AGGREGATES, aggregated
 from rmcheck.models.process.checkpoint import ProcessCheckpoint
-from rmcheck.models.process.conformance import ProcessProof
+from rmcheck.models.process.conformance import TorchProcessProof, VllmProcessProof
 from rmcheck.models.process.scorer import ProcessScorer
 from rmcheck.models.process.settings import checked_texts
 from rmcheck.models.process.tokenizer import Join, ProcessTokenizer, response_steps
+from rmcheck.models.process.vllm_scorer import VllmSteps
 from rmcheck.models.spec import ModelSpec, Setting, check_device
+from rmcheck.models.torch_model import TorchModel
+from rmcheck.models.vllm.engine import share_of_memory, vllm_version
 
 # Column of `Combined`: how many steps each response has.
 STEPS = "steps"
@@ -47,7 +50,7 @@ class StepReward:
         return float(0.5 * (1 + np.tanh(self.log_odds / 2)))
 
 
-class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer]):
+class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmSteps]):
     r"""A model that judges each step of a response, and how its judgements become one reward.
 
     Read are two labels at a token of each step (`...ForTokenClassification`, as TRL's PRMTrainer
@@ -86,6 +89,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer]):
         Setting("join", ("tokens", "text"), closed=True),
         Setting("good", ("LABEL", "INDEX", "TOKEN")),
         Setting("bad", ("LABEL", "INDEX", "TOKEN")),
+        known.ENGINE,
         known.DTYPE,
         known.DEVICE,
         known.MAX_LENGTH,
@@ -93,6 +97,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer]):
         known.DATE,
         known.ATTENTION,
         known.PREFIX,
+        known.GPU_MEMORY,
         known.TRUST_REMOTE_CODE,
     )
 
@@ -102,6 +107,14 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer]):
         self.aggregate = self._set["aggregate"]
         self.checkpoint = ProcessCheckpoint(spec.path, self._set["trust_remote_code"] == "yes")
         self.checkpoint.check()
+        self.on_vllm = self._set["engine"] == "vllm"
+        known.check_engine(spec, self._set["engine"])
+        self._memory = share_of_memory(spec, self._set["gpu_memory"])
+        if self.on_vllm and self.checkpoint.kind == "head":
+            raise UsageError(
+                f"{spec.text}: vLLM reads the tokens that a language model answers with, and "
+                f"{self.checkpoint.architecture} has labels; remove engine=vllm"
+            )
         self._settle(spec, self.checkpoint)
         self.join = cast(Join, self._set["join"] or _default_join(self.checkpoint))
         self._limit = token_limit(spec, self.checkpoint, self._set["max_length"])
@@ -119,6 +132,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer]):
             answers=self._answer_texts,
             join=self.join,
             **{name: self._texts[name] for name in ("step", "tag", "between")},
+            **({"vllm": vllm_version()} if self.on_vllm else {}),
         )
 
     @property
@@ -136,9 +150,11 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer]):
             "reward": self.formula,
             "steps": f"between {self._texts['step']!r}; tag {self.tag!r}; joined as {self.join}",
             "dtype": self.dtype,
-            "device": str(scorer.device) if scorer else self._set["device"],
-            "attention": scorer.attention if scorer else self._set["attention"],
-            "prefix": self.prefix_in_use,
+            **(
+                {"engine": "vllm", "vllm": vllm_version()}
+                if self.on_vllm
+                else self._torch_facts(cast(TorchModel | None, scorer))
+            ),
             "quantisation": self.checkpoint.quantisation,
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,
@@ -159,6 +175,13 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer]):
     def tag(self) -> str:
         """What is written behind each step."""
         return self._texts["tag"]
+
+    def prove(self, encoded: Sequence[Encoded]) -> None:
+        """See `CheckpointModel.prove`; vLLM decides about its prefix cache."""
+        super().prove(encoded)
+        if isinstance(self.scorer, VllmSteps):
+            self.shares_prefixes = self.scorer.reads_cache
+            self.prefix_block = self.scorer.block_size
 
     def step_log_odds(self, batch: Sequence[Encoded]) -> list[Floats]:
         """(K,) log-odds of each sample's steps, in order; higher is better.
@@ -199,7 +222,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer]):
             )
         return Combined(scores[0], {STEPS: np.array(counts, dtype=np.float64)}, warning)
 
-    def _opened(self) -> Session[ProcessTokenizer, ProcessScorer]:
+    def _opened(self) -> Session[ProcessTokenizer, ProcessScorer | VllmSteps]:
         tokenizer = ProcessTokenizer(
             load_tokenizer(self.checkpoint),
             template=self._template,
@@ -210,6 +233,15 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer]):
             join=self.join,
         )
         good, bad = self._answers(tokenizer)
+        if self.on_vllm:
+            engine = VllmSteps(
+                self.checkpoint,
+                dtype=self.dtype,
+                max_length=self.max_length,
+                memory=self._memory,
+                answers=(good, bad),
+            )
+            return Session(tokenizer, engine)
         scorer = ProcessScorer(
             self.checkpoint,
             dtype=self.dtype,
@@ -226,8 +258,11 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer]):
             )
         return Session(tokenizer, scorer)
 
-    def _proof(self, encoded: Sequence[Encoded]) -> ProcessProof:
-        return ProcessProof(self, self.scorer, self.formula, encoded)
+    def _proof(self, encoded: Sequence[Encoded]) -> TorchProcessProof | VllmProcessProof:
+        if isinstance(self.scorer, VllmSteps):
+            self.scorer.reads_cache = False
+            return VllmProcessProof(self, self.scorer, self.formula, encoded)
+        return TorchProcessProof(self, self.scorer, self.formula, encoded)
 
     def _rewards(self, batch: Sequence[Encoded]) -> Floats:
         """Log-odds."""

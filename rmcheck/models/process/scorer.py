@@ -52,7 +52,7 @@ class ProcessScorer(TorchModel, StepOdds):
         self.is_decoder = checkpoint.kind == "causal" or hasattr(self._model, "score")
 
     def answer_mass(self, row: Asked) -> Floats:
-        """(K,) probability of both answers together at one row's tags, among all logits there."""
+        """See `StepOdds.answer_mass`."""
         with self._inferring():
             mass = self._own_logits(row).softmax(-1)[:, list(self.answers)].sum(-1)
             return float64(mass)

@@ -1,10 +1,12 @@
 """The log-odds of a response's steps, whichever engine runs the model: two answers at each tag."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 
 from rmcheck.models.asked import Asked, Floats, ModelEngine, Way
+from rmcheck.models.process.checkpoint import ProcessCheckpoint
 from rmcheck.models.process.tokenizer import TAG
 
 
@@ -12,9 +14,11 @@ class StepOdds(ModelEngine):
     """What knows which numbers a step's log-odds are made of.
 
     Attributes:
+        checkpoint: The folder that the model was read from.
         answers: Labels or tokens that say that a step is right, and that it is wrong.
     """
 
+    checkpoint: ProcessCheckpoint
     answers: tuple[int, int]
 
     def log_odds(
@@ -37,6 +41,10 @@ class StepOdds(ModelEngine):
         """
         asked = [self.asked(row, marked) for row, marked in zip(rows, marks, strict=True)]
         return [odds(numbers) for numbers in self.ways[way](asked, **how)]
+
+    @abstractmethod
+    def answer_mass(self, row: Asked) -> Floats:
+        """(K,) probability of both answers together at one row's tags, among all that there are."""
 
     def asked(self, row: Sequence[int], marks: Sequence[int]) -> Asked:
         """Both answers at each tag of a row."""

@@ -1,7 +1,7 @@
 """vLLM in this process: starting and ending it.
 
-The engine gets token ids and never a text, and cuts nothing. There is one engine at a time:
-shutting one down destroys what torch keeps for every other one in the process.
+The engine gets token ids and never a text, and cuts nothing. There is one engine at a time, or two
+that make one reward: shutting the last one down destroys what torch keeps for all of the process.
 """
 
 import logging
@@ -15,7 +15,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from rmcheck.errors import MissingDependencyError, ModelError, RmcheckError, UsageError
+from rmcheck.errors import (
+    MissingDependencyError,
+    ModelError,
+    RmcheckError,
+    ScoringError,
+    UsageError,
+)
 from rmcheck.models.checkpoint import Checkpoint
 from rmcheck.models.checkpoint_tokenizer import installed_version
 from rmcheck.models.cpu import release_freed_memory
@@ -40,7 +46,7 @@ EngineT = TypeVar("EngineT", bound="VllmEngine")
 
 
 class VllmEngine:
-    """A checkpoint that vLLM has loaded. Loading one closes the one that is loaded, if any.
+    """A checkpoint that vLLM has loaded. Loading one closes those that are loaded, if any.
 
     Args:
         checkpoint: The folder, already checked.
@@ -48,6 +54,7 @@ class VllmEngine:
         max_length: Most tokens of a row; None leaves it to vLLM.
         memory: Share of the device's memory that vLLM may take; None is vLLM's default on a GPU
             and a key-value cache of 1 GiB on a CPU.
+        beside: The one engine that stays loaded, where two make one reward.
         options: What `vllm.LLM` is told of the work that this engine is for.
 
     Attributes:
@@ -70,10 +77,12 @@ class VllmEngine:
         dtype: str,
         max_length: int | None,
         memory: float | None,
+        beside: "VllmEngine | None" = None,
         **options: Any,
     ) -> None:
         for other in tuple(_running):
-            other.close()
+            if other is not beside:
+                other.close()
         self.checkpoint = checkpoint
         self._llm: Any = None
         with _as_it_was():
@@ -99,6 +108,11 @@ class VllmEngine:
         """The thread that asks."""
         return Workers()
 
+    @property
+    def for_threads(self) -> bool:
+        """Whether several may ask at the same time."""
+        return False
+
     def on_model(self, act: Callable[[Any], None]) -> None:
         """Do something to the torch module that vLLM made of the checkpoint."""
         self._llm.apply_model(act)
@@ -112,6 +126,8 @@ class VllmEngine:
         self._llm.llm_engine.engine_core.shutdown()
         self._llm = None
         _running.remove(self)
+        if _running:  # the other of two needs what torch keeps for both
+            return
         # Also thaws what vLLM froze: else Python would never collect what was there before it.
         cleanup_dist_env_and_memory()
         # A model that torch ran in this process has made the C library keep what is freed.
@@ -129,6 +145,26 @@ def running(engine: EngineT | None, spec: str) -> EngineT:
             f"{spec} is not loaded; call load() first (loading another vLLM model closes this one)"
         )
     return engine
+
+
+@contextmanager
+def answering(engine: VllmEngine) -> Iterator[None]:
+    """Closes an engine that fails within it, for its requests are still in it.
+
+    Raises:
+        ScoringError: It fails.
+        UsageError: It was closed before.
+    """
+    name = str(engine.checkpoint.path)
+    running(engine, name)
+    try:
+        yield
+    except (MemoryError, RmcheckError):
+        raise
+    # What an engine raises is any error of vLLM, torch or a kernel.
+    except Exception as error:
+        engine.close()
+        raise ScoringError(f"{name}: vLLM cannot answer. {brief(error)}") from error
 
 
 def vllm_version() -> str:

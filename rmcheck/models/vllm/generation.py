@@ -28,13 +28,21 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
         checkpoint: The folder, already checked.
         dtype: Type of weights and activations: `float32`, `bfloat16`, `float16`.
         max_length: Most tokens of a row with what is sampled after it; None leaves it to vLLM.
-        memory: See `VllmEngine`.
+        memory: See `VllmEngine`, as for `beside`.
+        beside: An engine that stays loaded.
+
+    Attributes:
+        vocabulary_size: Tokens that have a probability.
+        reads_cache: Whether next tokens are read behind beginnings from the cache.
+        cached_tokens: Tokens that came from the cache so far.
 
     Raises:
         MissingDependencyError: vLLM is not installed.
         ModelError: vLLM cannot load the folder.
         ConformanceError: Some of the model's weights are not in the folder.
     """
+
+    checkpoint: CausalCheckpoint
 
     def __init__(
         self,
@@ -43,6 +51,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
         dtype: str,
         max_length: int | None,
         memory: float | None,
+        beside: VllmEngine | None = None,
     ) -> None:
         longest = max_length or checkpoint.model_length or _TOKENS_AT_ONCE
         super().__init__(
@@ -50,6 +59,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
             dtype=dtype,
             max_length=max_length,
             memory=memory,
+            beside=beside,
             runner="generate",
             enable_chunked_prefill=False,
             max_num_batched_tokens=max(_TOKENS_AT_ONCE, longest),
@@ -58,6 +68,9 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
             logprobs_mode="raw_logprobs",
             generation_config="vllm",
         )
+        self.vocabulary_size = int(self._llm.llm_engine.vllm_config.model_config.get_vocab_size())
+        self.reads_cache = True
+        self.cached_tokens = 0
 
     def generate(self, rows: Sequence[Sequence[int]], params: Sequence[Any]) -> list[Any]:
         """What vLLM answers to each row, in the order of the rows.
@@ -83,6 +96,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
             )
         if [list(output.prompt_token_ids) for output in outputs] != asked:
             raise ScoringError(f"vLLM was given {len(rows)} rows and answered to others")
+        self.cached_tokens += sum(output.num_cached_tokens or 0 for output in outputs)
         return outputs
 
     def sample(
@@ -130,19 +144,37 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
         return {"padded": self.numbers}
 
     def numbers(self, rows: Sequence[Asked]) -> list[Floats]:
-        """Log-probabilities of at most 128 `columns` at each position, in nats.
+        """Log-probabilities in nats: of at most 128 `columns`, or of the tokens that stand there.
 
-        Each position is a request that ends there.
+        Of `columns` each position is a request that ends there; of `chosen`, which are the tokens
+        that follow the positions, a row is one request, which computes its whole prompt.
 
         Raises:
             ScoringError: vLLM answered to other rows than these.
             MemoryError: The device's memory does not suffice.
         """
         columns = list(rows[0].columns)
+        if not columns:
+            return self._of_prompts(rows)
         ends = [row.ids[: at + 1] for row in rows for at in row.at]
         shown = self._shown(ends, logprob_token_ids=columns)
         found = np.array([[one[token].logprob for token in columns] for one in shown], dtype=float)
         return split(found, rows)
+
+    def _of_prompts(self, rows: Sequence[Asked]) -> list[Floats]:
+        from vllm import SamplingParams
+
+        params = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False, prompt_logprobs=0)
+        outputs = self.generate([row.ids for row in rows], [params] * len(rows))
+        return [
+            np.array(
+                [
+                    output.prompt_logprobs[at + 1][token].logprob
+                    for at, token in zip(row.at, row.chosen, strict=True)
+                ]
+            )
+            for row, output in zip(rows, outputs, strict=True)
+        ]
 
     def likeliest(self, rows: Sequence[Sequence[int]], count: int) -> list[list[tuple[int, float]]]:
         """The likeliest tokens after each row with their log-probabilities, likeliest first."""
@@ -155,6 +187,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
     def _shown(self, rows: Sequence[Sequence[int]], **shown: Any) -> list[dict[int, Any]]:
         from vllm import SamplingParams
 
+        shown |= {"skip_reading_prefix_cache": not self.reads_cache}
         params = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False, **shown)
         # Rows with a common beginning follow each other, while it is in the cache.
         order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))

@@ -34,6 +34,7 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
     """
 
     scheme: ClassVar[str] = "vllm"
+    on_vllm = True
     settings: ClassVar[tuple[Setting, ...]] = (
         known.DTYPE,
         known.HEAD,

@@ -1,0 +1,148 @@
+"""Process and implicit rewards that vLLM runs: the numbers of transformers, and its own page."""
+
+from importlib.util import find_spec
+
+import numpy as np
+import process_models
+import pytest
+import tiny_models
+
+from rmcheck.errors import UsageError
+from rmcheck.models.registry import open_model
+
+needs_vllm = pytest.mark.skipif(
+    find_spec("vllm") is None, reason="vLLM is not installed; .ci/vllm runs these tests where it is"
+)
+# vLLM's attention on a CPU takes heads of 32 dimensions and more.
+WIDE = {"hidden_size": 128, "max_position_embeddings": 1024}
+QUERY = r"?aggregate=min&step=\n&tag=|&between=\n&good=f&bad=w"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A language model that answers behind each step. Read only."""
+    return tiny_models.causal(tmp_path_factory.mktemp("process") / "model", **WIDE)
+
+
+@pytest.fixture(scope="module")
+def pair(folder, tmp_path_factory):
+    """The same policy with a reference that it could be trained from. Read only."""
+    reference = tiny_models.causal(tmp_path_factory.mktemp("reference") / "model", seed=7, **WIDE)
+    return f"implicit:{folder},{reference}?beta=1"
+
+
+def opened(folder, settings=""):
+    """The model, not loaded."""
+    return open_model(f"process:{folder}{QUERY}{settings}")
+
+
+def test_the_engine_is_part_of_the_fingerprint_and_its_memory_is_not(folder):
+    """Scores of vLLM and transformers never stand for each other; `engine=hf` is the default."""
+    plain = opened(folder)
+    on_vllm = opened(folder, "&engine=vllm")
+
+    assert opened(folder, "&engine=hf").fingerprint == plain.fingerprint
+    assert on_vllm.fingerprint != plain.fingerprint
+    assert opened(folder, "&engine=vllm&gpu_memory=0.5").fingerprint == on_vllm.fingerprint
+    assert on_vllm.description["engine"] == "vllm"
+    assert not {"engine", "vllm"} & set(plain.description)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("&engine=vllm&device=cpu&prefix=off", "device is for engine=hf; remove device="),
+        ("&engine=vllm&device=cpu&prefix=off", "prefix is for engine=hf; remove prefix="),
+        ("&gpu_memory=0.5", "gpu_memory is for engine=vllm; remove gpu_memory="),
+        ("&engine=vllm&gpu_memory=2", "gpu_memory is '2'"),
+        ("&engine=vlm", "engine is 'vlm'"),
+    ],
+)
+def test_settings_of_another_engine_are_refused(folder, settings, message):
+    """A setting that would do nothing is a mistake; all of them are named."""
+    with pytest.raises(UsageError, match=message):
+        opened(folder, settings)
+
+
+def test_labels_are_not_read_by_vllm(tmp_path):
+    """The message says what to remove."""
+    folder = process_models.labelled(tmp_path / "labels")
+
+    with pytest.raises(UsageError, match=r"LlamaForTokenClassification has labels; remove engine"):
+        opened(folder, "&engine=vllm")
+
+
+@needs_vllm
+def test_steps_are_those_of_transformers_with_and_without_the_cache(folder):
+    """To 5e-5 in float32, on the same ids; a batch of all gives what one by one gives."""
+    steps = process_models.samples()
+    there, here = opened(folder), opened(folder, "&engine=vllm")
+    there.load()
+    expected = there.step_log_odds(there.encode(steps))
+    here.load()
+    encoded = here.encode(steps)
+    here.prove(encoded)
+
+    found = here.step_log_odds(encoded)
+    rewards = here.score(encoded)
+    page = {item.name: item for item in here.conformance}
+    here.close()
+
+    assert [e.ids for e in encoded] == [e.ids for e in there.encode(steps)]
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=5e-5)
+    np.testing.assert_allclose(rewards, [one.min() for one in expected], rtol=0, atol=5e-5)
+    assert here.shares_prefixes
+    assert page["prefix_cache"].detail.startswith("on: ")
+    assert "attention" not in page
+    assert "shared_prefix" not in page
+
+
+@needs_vllm
+def test_a_failing_engine_is_closed_and_says_so(folder, monkeypatch):
+    """Its requests are still in it, so that it answers nothing more."""
+    model = opened(folder, "&engine=vllm")
+    model.load()
+    encoded = model.encode(process_models.samples())
+    monkeypatch.setattr(model.scorer, "generate", lambda *_: 1 / 0)
+
+    with pytest.raises(Exception, match=r"vLLM cannot answer\. ZeroDivisionError"):
+        model.score(encoded)
+    with pytest.raises(UsageError, match="is not loaded"):
+        model.score(encoded)
+
+
+def test_implicit_rewards_have_the_same_setting(pair):
+    """Its own fingerprint, and the same refusals."""
+    on_vllm = open_model(f"{pair}&engine=vllm")
+
+    assert on_vllm.fingerprint != open_model(pair).fingerprint
+    assert on_vllm.description["engine"] == "vllm"
+    with pytest.raises(UsageError, match="attention is for engine=hf; remove attention="):
+        open_model(f"{pair}&engine=vllm&attention=eager")
+
+
+@needs_vllm
+def test_implicit_rewards_are_those_of_transformers(pair, samples):
+    """Both models are loaded beside each other; what they say agrees to 2e-4 nats in float32."""
+    there, here = open_model(pair), open_model(f"{pair}&engine=vllm")
+    there.load()
+    expected = there.score(there.encode(samples))
+    here.load()
+    encoded = here.encode(samples)
+    here.prove(encoded)
+
+    rewards = here.score(encoded)
+    again = here.score(encoded[::-1])
+    page = {item.name: item for item in here.conformance}
+    here.close()
+    here.load()
+    reloaded = here.score(encoded)
+    here.close()
+
+    assert expected.std() > 1
+    np.testing.assert_allclose(rewards, expected, rtol=0, atol=2e-4)
+    np.testing.assert_allclose(again[::-1], rewards, rtol=0, atol=2e-4)
+    np.testing.assert_allclose(reloaded, rewards, rtol=0, atol=2e-4)
+    assert page["prefix_cache"].status == "note"
+    assert "log_probabilities" not in page
