@@ -4,8 +4,9 @@ A packed row goes through the model as one row without padding; only attention k
 segments. Each sees its prefix whole and itself causally: on a CPU through plain matrix products,
 which are faster there than the kernel but for short rows (in half precision twice as fast), and on
 an accelerator in one call of a kernel (`variable_length`). In float32, and where attention is
-soft-capped, there is no such kernel, and products are made there too. The function is registered
-with transformers' AttentionInterface; implementations that register no mask are given none.
+soft-capped, there is no such kernel, and a group of rows is one product there (`group_products`).
+The function is registered with transformers' AttentionInterface; implementations that register no
+mask are given none.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rmcheck.models.group_products import GroupRow
 from rmcheck.models.last_layer import LayerQueries, Queries, last_layer
 from rmcheck.models.packing import Packed, Segment
 from rmcheck.models.shared_context import SharedContext
@@ -109,6 +111,7 @@ class PackedBody:
                 asked=LayerQueries(packed.segments, last, read),
                 masks=Masks(packed.segments, _TILE),
                 kernel_row=_kernel_row(packed, self._device),
+                groups=_group_row(packed, self._device),
             ).last_hidden_state
         return states[0, read_at]
 
@@ -116,6 +119,10 @@ class PackedBody:
 def _kernel_row(packed: Packed, device: "Device") -> KernelRow | None:
     fits = device.type == "cuda" and kernel() is not None
     return KernelRow(packed.segments, device) if fits else None
+
+
+def _group_row(packed: Packed, device: "Device") -> GroupRow | None:
+    return GroupRow(packed.segments, device) if device.type == "cuda" else None
 
 
 def attention(
@@ -128,6 +135,7 @@ def attention(
     asked: LayerQueries,
     masks: Masks,
     kernel_row: KernelRow | None,
+    groups: GroupRow | None = None,
     scaling: float | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
@@ -144,6 +152,7 @@ def attention(
         asked: The tokens whose attention is computed; the kernel's is that of all.
         masks: Of this forward pass.
         kernel_row: The row as the kernel reads it; None where there is no kernel.
+        groups: The row as products of groups read it; None on a CPU.
         scaling: Factor of the products; None means 1 / √size.
         sliding_window: Keys that a query sees, itself included; None for all before it.
         softcap: c of c · tanh(x / c) on the scaled products; None for none.
@@ -154,6 +163,11 @@ def attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if kernel_row is not None and softcap is None and kernel_row.takes(query, value):
         return kernel_row.attend(query, key, value, window=sliding_window, scale=scale), None
+    if groups is not None:
+        found = groups.attend(
+            query, key, value, window=sliding_window, scale=scale, softcap=softcap
+        )
+        return found, None
     # In the order in which it is returned, so that no layer copies it.
     batch, heads, tokens, _size = query.shape
     out = query.new_empty(batch, tokens, heads, value.shape[-1]).transpose(1, 2)
@@ -195,21 +209,20 @@ def _products(
     scale: float,
     softcap: float | None,
 ) -> None:
-    """The same without a kernel, into `out`: heads that share a key are rows of one product.
+    """The same on a CPU, into `out`: heads that share a key are rows of one product.
 
-    On a CPU one key head at a time, unless all are small, and so few queries that the weights stay
-    in its cache.
+    One key head at a time, unless all are small, and so few queries that the weights stay in the
+    cache.
     """
     import torch
 
     key_heads = key.shape[1]
     sharing = query.shape[1] // key_heads
-    on_cpu = query.device.type == "cpu"
     before = key.shape[2] - query.shape[2]
-    tile = min(_TILE, max(_FEWEST, _CACHED // (sharing * key.shape[2]))) if on_cpu else _TILE
+    tile = min(_TILE, max(_FEWEST, _CACHED // (sharing * key.shape[2])))
     tile = min(tile, query.shape[2])
     is_small = query.shape[1] * tile * key.shape[2] <= _SMALL
-    step = 1 if on_cpu and not is_small else key_heads
+    step = key_heads if is_small else 1
     room = query.new_empty(step * sharing * tile * key.shape[2])
     for start in range(0, query.shape[2], tile):
         stop = min(start + tile, query.shape[2])

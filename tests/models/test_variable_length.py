@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmcheck.models import shared_prefix, variable_length
+from rmcheck.models.group_products import GroupRow
 from rmcheck.models.packing import packed_rows
 from rmcheck.models.registry import open_model
 from rmcheck.models.variable_length import KernelRow
@@ -56,6 +57,9 @@ def on_an_accelerator(monkeypatch):
     monkeypatch.setattr(KernelRow, "takes", staticmethod(lambda query, value: True))
     monkeypatch.setattr(
         shared_prefix, "_kernel_row", lambda packed, device: KernelRow(packed.segments, device)
+    )
+    monkeypatch.setattr(
+        shared_prefix, "_group_row", lambda packed, device: GroupRow(packed.segments, device)
     )
     return calls
 
