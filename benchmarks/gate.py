@@ -33,7 +33,7 @@ import numpy as np
 import rmcheck
 from rmcheck.pool import read_pool
 from rmcheck.scoring.bundle import write_bundle
-from rmcheck.scoring.request import samples_of
+from rmcheck.scoring.request import PoolSamples
 from rmcheck.store.parts import Provenance
 
 RESULTS = Path(__file__).parent / "results" / "gate.json"
@@ -92,7 +92,7 @@ def make(folder: Path, prompts: int, answers: int, words: int, checks: str) -> N
 
 def bundles(folder: Path) -> list[str]:
     """Two bundles, as written on a machine without a GPU, and the options that name them."""
-    samples = samples_of(read_pool(folder / "pool.jsonl").prompts)
+    samples = PoolSamples(read_pool(folder / "pool.jsonl").prompts)
     for number, name in enumerate(("candidate", "baseline")):
         scores = np.random.default_rng(number).normal(size=len(samples))
         made = Provenance(str(number) * 64, f"hf:{name}", {"device": "cpu"})

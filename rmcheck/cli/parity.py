@@ -1,7 +1,7 @@
 """`rmcheck parity`: whether two engines give one model's rewards."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rmcheck.models.model import RewardModel, Sample, TooLong
     from rmcheck.store.scores import Store
 
-    NamedPool = tuple[str, list[Sample], TooLong]
+    NamedPool = tuple[str, Sequence[Sample], TooLong]
 
 EXIT_NO_PARITY = 1
 
@@ -100,10 +100,10 @@ def _pools(options: argparse.Namespace) -> "Iterator[NamedPool]":
     """What to score: a name, samples prompt by prompt, and what to do with long ones."""
     if options.pool is not None:
         from rmcheck.pool.reading import read_pool
-        from rmcheck.scoring.request import samples_of
+        from rmcheck.scoring.request import PoolSamples
 
         pool = read_pool(options.pool, format=options.format)
-        yield str(options.pool), samples_of(pool.prompts), options.too_long or "error"
+        yield str(options.pool), PoolSamples(pool.prompts), options.too_long or "error"
         return
     if options.format is not None:
         raise UsageError("--format is for --pool; a suite says the format of its own pool")
@@ -136,7 +136,9 @@ def _scores(
     return [[read_combined(part, store_of).rewards for part in parts] for parts in requests]
 
 
-def _compared(samples: "list[Sample]", scores: "list[Floats]", options: argparse.Namespace) -> int:
+def _compared(
+    samples: "Sequence[Sample]", scores: "list[Floats]", options: argparse.Namespace
+) -> int:
     """Print the comparison.
 
     Returns:

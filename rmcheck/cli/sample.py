@@ -183,13 +183,13 @@ def _scores(options: argparse.Namespace, pool: "Pool") -> "Floats":
     """(M,) rewards of the model for all responses of the pool."""
     from rmcheck.models.registry import open_model
     from rmcheck.scoring.members import fill_members, kept_or_passing, read_combined
-    from rmcheck.scoring.request import Request, samples_of
+    from rmcheck.scoring.request import PoolSamples, Request
     from rmcheck.store.lock import Waiting
     from rmcheck.store.scores import MemoryStore, ScoreStore
 
     store = ScoreStore(options.store, waiting=Waiting(options.lock_timeout))
     store_of = kept_or_passing(store, MemoryStore())
-    request = Request(open_model(options.model), tuple(samples_of(pool.prompts)), options.too_long)
+    request = Request(open_model(options.model), PoolSamples(pool.prompts), options.too_long)
     for report in fill_members([request], store_of):
         print(report)
     return read_combined(request, store_of).rewards

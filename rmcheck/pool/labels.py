@@ -38,6 +38,9 @@ def labelled(pool: Pool, column: str = "golden", missing: FaultAction = "fail") 
         raise PoolError([Problem(str(pool.path), _no_column(pool, column))])
     prompts, faults = [], []
     for whole in pool.prompts:
+        if _is_labelled(whole, column):
+            prompts.append(whole)
+            continue
         prompt = _as_designed(whole, column)
         values = prompt.labels.get(column, (None,) * len(prompt.responses))
         absent = [i for i in _wanted(prompt) if values[i] is None]
@@ -64,6 +67,9 @@ def judged_alone(pool: Pool, column: str) -> Pool:
     """The pool without the responses that have no number in this column."""
     prompts = []
     for prompt in pool.prompts:
+        if _is_labelled(prompt, column):
+            prompts.append(prompt)
+            continue
         values = prompt.labels.get(column, (None,) * len(prompt.responses))
         kept = [i for i, value in enumerate(values) if value is not None]
         prompts.append(_part(prompt, kept))
@@ -93,6 +99,11 @@ def inclusion(prompt: Prompt, column: str) -> tuple[float, ...]:
             raise PoolError([Problem(prompt.path, message, line=prompt.line)])
         found.append((chance or 0.0) * min(1.0, have / drawn))
     return tuple(found)
+
+
+def _is_labelled(prompt: Prompt, column: str) -> bool:
+    values = prompt.labels.get(column)
+    return bool(values) and None not in values
 
 
 def _wanted(prompt: Prompt) -> list[int]:

@@ -33,7 +33,7 @@ from rmcheck.metrics.serving import SERVING
 from rmcheck.regret.predicted_regret import PastOf, knowing_past
 from rmcheck.runner.loaded import LoadedSuite, PlannedCheck
 from rmcheck.runner.serving import worst_drifts
-from rmcheck.scoring.request import samples_of
+from rmcheck.scoring.request import PoolSamples
 from rmcheck.stats.estimate import Estimate
 from rmcheck.wording import apart
 
@@ -321,7 +321,7 @@ def _mistakes(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> tuple[
 def _drifts(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> tuple[DriftRecord, ...]:
     rows = np.repeat(candidate.matching(judged.conditions), candidate.counts)
     other = candidate.columns[SERVING]
-    samples = samples_of(loaded.pool.prompts)
+    samples = PoolSamples(loaded.pool.prompts)
     return worst_drifts(samples, candidate.proxy, other, np.flatnonzero(rows))
 
 

@@ -18,13 +18,12 @@ from rmcheck.metrics.reliability import REPEAT
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.scored import Scored
 from rmcheck.metrics.serving import SERVING
-from rmcheck.models.model import Sample
 from rmcheck.pool.labels import inclusion, judged_alone, labelled
 from rmcheck.pool.pool import Pool
 from rmcheck.pool.reading import NoSuchClusterError, read_pool
 from rmcheck.regret.nested import CHOSEN_AT, RANDOM
 from rmcheck.regret.predicted_regret import PredictedRegret
-from rmcheck.scoring.request import samples_of
+from rmcheck.scoring.request import PoolSamples
 from rmcheck.store.history import History, HistoryContents
 from rmcheck.suite.loader import PartlyReadError, load_suite
 from rmcheck.suite.locate import check_problem, suite_problem
@@ -93,9 +92,9 @@ class LoadedSuite:
         return self.whole or self.pool
 
     @cached_property
-    def samples(self) -> list[Sample]:
+    def samples(self) -> PoolSamples:
         """(M',) every response that is scored, prompt by prompt."""
-        return samples_of(self.scored.prompts)
+        return PoolSamples(self.scored.prompts)
 
     @cached_property
     def is_labelled(self) -> NDArray[np.bool_]:

@@ -123,7 +123,7 @@ class Scores:
     def _request(self, model: RewardModel, loaded: LoadedSuite) -> Request:
         key = (model.fingerprint, loaded)
         if key not in self._requests:  # a request hashes its texts once, however often it is read
-            samples = tuple(self._samples(model, loaded))
+            samples = self._samples(model, loaded)
             self._requests[key] = Request(model, samples, loaded.suite.too_long)
         return self._requests[key]
 

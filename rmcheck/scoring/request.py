@@ -1,9 +1,12 @@
 """What a suite wants scored, and reading it back."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
+from typing import overload
 
 import numpy as np
 
@@ -12,6 +15,49 @@ from rmcheck.models.model import RewardModel, Sample, TooLong
 from rmcheck.pool.pool import Prompt
 from rmcheck.store.scores import Store
 from rmcheck.store.table import Found
+
+
+class PoolSamples(Sequence[Sample]):
+    """Every response of some prompts, prompt by prompt, as a sample that is made when asked for.
+
+    What is in the store needs a key each, and no sample.
+    """
+
+    def __init__(self, prompts: Iterable[Prompt]) -> None:
+        self._prompts = tuple(prompts)
+        counts = (len(prompt.responses) for prompt in self._prompts)
+        self._ends = list(accumulate(counts))
+        self._last: tuple[int, list[Sample]] = (-1, [])  # those of one prompt are asked for in turn
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (sample for prompt in self._prompts for sample in Sample.all_of(prompt))
+
+    @overload
+    def __getitem__(self, at: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> list[Sample]: ...
+
+    def __getitem__(self, at: int | slice) -> Sample | list[Sample]:
+        if isinstance(at, slice):
+            return [self[i] for i in range(*at.indices(len(self)))]
+        at = range(len(self))[at]
+        number = bisect_right(self._ends, at)
+        if self._last[0] != number:
+            self._last = number, Sample.all_of(self._prompts[number])
+        made = self._last[1]
+        return made[at - self._ends[number] + len(made)]
+
+    @property
+    def text_keys(self) -> tuple[bytes, ...]:
+        """`Sample.text_key` of each."""
+        return tuple(key for prompt in self._prompts for key in prompt.text_keys)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} samples of {len(self._prompts)} prompts>"
 
 
 @dataclass(frozen=True)
@@ -25,7 +71,7 @@ class Request:
     """
 
     model: RewardModel
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     too_long: TooLong = "error"
 
     @cached_property
@@ -35,6 +81,8 @@ class Request:
             return tuple(sample.row_key for sample in self.samples)
         if self.model.reads_golden:
             return tuple(golden_key(s.text_key, s.golden) for s in self.samples)
+        if isinstance(self.samples, PoolSamples):
+            return self.samples.text_keys
         return tuple(sample.text_key for sample in self.samples)
 
     @cached_property
@@ -46,11 +94,6 @@ class Request:
 
     def __repr__(self) -> str:
         return f"<Request of {len(self.samples)} samples from {self.model.name}>"
-
-
-def samples_of(prompts: Iterable[Prompt]) -> list[Sample]:
-    """(M,) every response of every prompt, prompt by prompt."""
-    return [sample for prompt in prompts for sample in Sample.all_of(prompt)]
 
 
 def golden_key(key: bytes, golden: float | None) -> bytes:

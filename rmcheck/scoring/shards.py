@@ -22,7 +22,7 @@ from rmcheck.pool.reading import read_pool
 from rmcheck.scoring.bundle import write_bundle
 from rmcheck.scoring.engine import Engine, OneProcess
 from rmcheck.scoring.report import ScoringReport
-from rmcheck.scoring.request import Request, read_scores, samples_of
+from rmcheck.scoring.request import PoolSamples, Request, read_scores
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.folder import unwritable
 from rmcheck.store.lock import Waiting, held_lock
@@ -138,7 +138,7 @@ class ShardScoring:
 
     def _bundled(self, shard: Shard, bundle: Path, source: str, store: ScoreStore) -> ScoringReport:
         pool = read_pool(shard.file, format=self._format)
-        request = Request(self._model, tuple(samples_of(pool.prompts)), self._too_long)
+        request = Request(self._model, PoolSamples(pool.prompts), self._too_long)
         report = fill_requests([request], store, release=False, engine=self._engine)
         found = read_scores(request, store).scores
         kept = store.open(self._model.fingerprint).provenance

@@ -23,7 +23,7 @@ SCORES = np.array(
 )
 
 
-def samples_of(prompts):
+def PoolSamples(prompts):
     """One sample for each prompt named, numbered in its prompt."""
     return [
         Sample(p, list(prompts[:i]).count(p), (Message("user", p),), f"answer {i}")
@@ -34,7 +34,7 @@ def samples_of(prompts):
 def combined(scores=SCORES, prompts=PROMPTS, members=THREE, **settings):
     """What an ensemble makes of these scores."""
     model = EnsembleRewardModel(members, **settings)
-    return model.combined(np.asarray(scores, dtype=float), samples_of(prompts))
+    return model.combined(np.asarray(scores, dtype=float), PoolSamples(prompts))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_an_ensemble_is_kept_and_reads_golden_as_its_members_do():
 def test_a_model_without_members_is_its_own():
     """Whoever scores need not know which models are ensembles."""
     model = THREE[0]
-    found = model.combined(SCORES[:1], samples_of(PROMPTS))
+    found = model.combined(SCORES[:1], PoolSamples(PROMPTS))
 
     assert model.members == (model,)
     assert found.rewards.tolist() == SCORES[0].tolist()

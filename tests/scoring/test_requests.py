@@ -6,10 +6,12 @@ import pytest
 from counting_models import CountingModel, numbered_samples, reward_of, sample
 
 from rmcheck.errors import ScoringError, StoreError
+from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.pool import Message, Prompt
 from rmcheck.scoring.bundle import write_bundle
 from rmcheck.scoring.members import fill_members, kept_or_passing, read_combined
-from rmcheck.scoring.request import Request, read_scores
+from rmcheck.scoring.request import PoolSamples, Request, read_scores
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.parts import Provenance
 from rmcheck.store.scores import MemoryStore, ScoreStore
@@ -127,3 +129,26 @@ def test_a_bundle_that_cannot_be_written(tmp_path):
 
     with pytest.raises(StoreError, match=r"b\.parquet: the bundle cannot be written"):
         write_bundle(tmp_path / "file" / "b.parquet", [], np.zeros(0), Provenance("ab" * 32))
+
+
+def test_samples_of_a_pool_are_made_when_they_are_asked_for():
+    """In any order and by slice they are those of a list; their keys need none of them."""
+    prompts = [
+        Prompt(str(number), (Message("user", f"{number}?"),), tuple("abc"[: number + 1]), {})
+        for number in range(3)
+    ]
+    listed = [
+        Sample(prompt.prompt_id, i, prompt.messages, response)
+        for prompt in prompts
+        for i, response in enumerate(prompt.responses)
+    ]
+    samples = PoolSamples(prompts)
+
+    assert len(samples) == 6
+    assert list(samples) == listed
+    assert [samples[i] for i in (5, 0, 3, -1, 2)] == [listed[i] for i in (5, 0, 3, -1, 2)]
+    assert samples[1:4] == listed[1:4]
+    assert samples.text_keys == tuple(sample.text_key for sample in listed)
+    assert len(PoolSamples([])) == 0
+    with pytest.raises(IndexError):
+        samples[6]

@@ -18,7 +18,7 @@ from rmcheck.models.registry import open_model
 from rmcheck.models.trust import trusting
 from rmcheck.pool import read_pool
 from rmcheck.scoring import shards
-from rmcheck.scoring.request import samples_of
+from rmcheck.scoring.request import PoolSamples
 from rmcheck.scoring.shards import ShardScoring, shards_of
 
 JUDGE = """
@@ -76,7 +76,7 @@ def test_every_shard_has_a_bundle_with_its_scores(pool, tmp_path, capsys):
     for shard in range(SHARDS):
         bundle = open_model(f"scores:{tmp_path / 'out' / f'{shard}.jsonl.parquet'}")
         bundle.load()
-        samples = samples_of(read_pool(pool / f"{shard}.jsonl").prompts)
+        samples = PoolSamples(read_pool(pool / f"{shard}.jsonl").prompts)
         found = bundle.score(bundle.encode(samples))
         assert np.array_equal(found, [len(sample.response) for sample in samples])
         assert bundle.identity == model().fingerprint
