@@ -103,7 +103,7 @@ def inclusion(prompt: Prompt, column: str) -> tuple[float, ...]:
 
 def _is_labelled(prompt: Prompt, column: str) -> bool:
     values = prompt.labels.get(column)
-    return bool(values) and None not in values
+    return values is not None and len(values) > 0 and None not in values
 
 
 def _wanted(prompt: Prompt) -> list[int]:
