@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import NormalDist
 
 import numpy as np
 
 from rmcheck.checks.designs import Design, Subject, VarianceFit, measured_designs
-from rmcheck.checks.measurement import Sampling
+from rmcheck.checks.measurement import Pending, Sampling
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.stats.power import smallest_difference, unit_sd, units_to_detect
+from rmcheck.stats.power import unit_sd, units_to_detect
+from rmcheck.stats.reach import Reach
+from rmcheck.stats.unseen import rule_of_three
 
 # Numbers of responses a prompt that are compared, beside the pool's own.
 RESPONSES = (2, 3, 4, 5, 8, 10, 16, 20, 32)
@@ -40,9 +43,8 @@ class Power:
 
     A difference is the distance between the true value and the bound of a check. "Sees" means: a
     true value this far on the good side passes, one this far on the bad side misses the bound,
-    each with chance `power`. Holm's correction over a suite asks more of a fail. The bounds of
-    best-of-n ratios also allow for prompts that were not seen, which is not counted here: they need
-    more prompts than it says.
+    each with chance `power`. Holm's correction over a suite asks more of a fail. What bounds of
+    best-of-n ratios allow for prompts that were not seen is counted.
 
     Attributes:
         value: The metric's value, or its drop.
@@ -61,6 +63,7 @@ class Power:
         confidence: Level of each bound.
         power: Chance of seeing a difference.
         min_prompts: Fewest independent prompts on which anything is decided.
+        reach: How far bounds are from the value.
     """
 
     value: float
@@ -77,6 +80,7 @@ class Power:
     confidence: float
     power: float
     min_prompts: int
+    reach: Reach = field(default_factory=Reach, compare=False, repr=False)
 
     @property
     def within(self) -> float | None:
@@ -102,8 +106,14 @@ class Power:
         so as in the pool.
         """
         sd = design.sd if design else self.sd
-        needed = units_to_detect(difference, sd, confidence=self.confidence, power=self.power)
-        return max(needed, self.fewest_prompts)
+        low = units_to_detect(difference, sd, confidence=self.confidence, power=self.power)
+        high = low = max(low, self.fewest_prompts)
+        while self._smallest(sd, high) > difference:  # bounds that allow for prompts not seen
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self._smallest(sd, middle) > difference else (low, middle)
+        return high
 
     def under_samples(self, responses: int) -> Plan | None:
         """The best design for a fixed number of sampled responses in all.
@@ -131,7 +141,9 @@ class Power:
         return min((p for p in plans if p is not None), key=lambda p: p.sees, default=None)
 
     def _smallest(self, sd: float, prompts: int) -> float:
-        return smallest_difference(sd, prompts, confidence=self.confidence, power=self.power)
+        error, units = sd / math.sqrt(prompts), prompts * self.units / self.prompts
+        ends = (end(error, units, self.confidence) for end in (self.reach.below, self.reach.above))
+        return max(ends) + NormalDist().inv_cdf(self.power) * error
 
 
 def measure_power(
@@ -206,7 +218,26 @@ def measure_power(
         confidence=sampling.confidence,
         power=power,
         min_prompts=sampling.min_prompts,
+        reach=reach_of(pool.found),
     )
+
+
+def reach_of(found: Pending) -> Reach:
+    """How far the bounds of a value, or of its drop, will be from it.
+
+    Bounds of a sum of absolute values, and those that are the widest of several, are taken to be
+    those of resampling.
+    """
+    seen, totals = found.dissent, found.sums.sum(axis=0)
+    if seen is None or found.metric.terms(totals) is not None or found.statistic.bounded_by():
+        return Reach()
+    value, units = float(found.statistic.value(totals)), len(found.sums)
+    rule = rule_of_three(found.statistic, totals, seen.missed, seen.rare, units=units)
+    if seen.one_more is None:
+        return Reach(rule=rule, value=value)
+    moved = found.statistic.value(totals + seen.one_more) - value
+    one_more = (units * max(0.0, -float(moved.min())), units * max(0.0, float(moved.max())))
+    return Reach(one_more, rule, value)
 
 
 def _limitation(metric: Metric, designs: Sequence[Design], fit: VarianceFit | None) -> str:

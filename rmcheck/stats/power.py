@@ -53,29 +53,13 @@ def unit_sd(influence: Floats, clusters: NDArray[np.int64]) -> float:
     return math.sqrt(independent / (independent - 1) * float(added @ added) / influence.size)
 
 
-def smallest_difference(
-    sd: float, units: float, *, confidence: float = 0.95, power: float = 0.8
-) -> float:
-    """Smallest difference that a one-sided test finds with this power: (z_c + z_p) s / √n.
-
-    Args:
-        sd: Standard deviation of one unit's influence.
-        units: n.
-        confidence: 1 − α of the one-sided test, in (0.5, 1).
-        power: Chance of finding a difference of this size, in (0, 1).
-
-    Returns:
-        The difference, in units of `sd`.
-    """
-    return _detection(confidence, power) * sd / math.sqrt(units)
-
-
 def units_to_detect(
     difference: float, sd: float, *, confidence: float = 0.95, power: float = 0.8
 ) -> int:
     """Units with which a one-sided test finds a difference with this power.
 
-    (z_c + z_p)² s² / δ², rounded up; 6.183 s² / δ² at confidence 0.95 and power 0.8.
+    (z_c + z_p)² s² / δ², rounded up; 6.183 s² / δ² at confidence 0.95 and power 0.8. Bounds that
+    allow for units not seen need more (`rmcheck.stats.reach`).
 
     Args:
         difference: δ > 0, in units of `sd`.
@@ -83,11 +67,8 @@ def units_to_detect(
         confidence: 1 − α of the one-sided test, in (0.5, 1).
         power: Chance of finding the difference, in (0, 1).
     """
-    return max(1, math.ceil((_detection(confidence, power) * sd / difference) ** 2))
-
-
-def _detection(confidence: float, power: float) -> float:
-    return _NORMAL.inv_cdf(confidence) + _NORMAL.inv_cdf(power)
+    errors = _NORMAL.inv_cdf(confidence) + _NORMAL.inv_cdf(power)
+    return max(1, math.ceil((errors * sd / difference) ** 2))
 
 
 def units_to_decide(

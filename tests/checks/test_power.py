@@ -9,6 +9,7 @@ from rmcheck.checks.power import measure_power
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.stats.power import units_to_detect
 
 ACCURACY = make_metric("accuracy")
 NDR2 = make_metric("ndr", n=2)
@@ -50,15 +51,21 @@ NEEDED = {(5, 0.75): (325, 253), (5, 0.7): (85, 77), (10, 0.75): (117, 111), (10
 
 @pytest.mark.parametrize(("n", "lower"), NEEDED)
 def test_prompts_needed_agree_with_an_independent_simulation(n, lower):
-    """Within 20 %, for accuracy and for the best-of-2 NDR, at N = 5 and 10."""
+    """Within 20 %, for accuracy and for the best-of-2 NDR, at N = 5 and 10.
+
+    The simulation resampled prompts; bounds of the NDR allow for prompts not seen, and need more.
+    """
     high, low = (pools(6_000, n, rho=rho, noise=0.3)[0] for rho in (0.8, lower))
-    found = []
+    found, needed = [], []
     for metric in (ACCURACY, NDR2):
         power = measure_power(metric, low, responses=())
         difference = measure_power(metric, high, responses=()).value - power.value
-        found.append(power.prompts_needed(difference))
+        found.append(max(units_to_detect(difference, power.sd), power.fewest_prompts))
+        needed.append(power.prompts_needed(difference))
 
     assert found == pytest.approx(NEEDED[n, lower], rel=0.2)
+    assert needed[0] == found[0]
+    assert needed[1] > found[1]
 
 
 def test_spread_of_accuracy_agrees_with_known_values():
@@ -78,12 +85,9 @@ def test_pairing_needs_about_as_many_prompts_as_a_fixed_bound():
     assert paired.prompts_needed(0.02) == pytest.approx(fixed.prompts_needed(0.02), rel=0.2)
 
 
-@pytest.mark.parametrize(("metric", "least"), [(ACCURACY, 0.72), (NDR2, 0.3)], ids=str)
-def test_as_many_prompts_as_it_says_have_the_power_it_says(metric, least):
-    """A bound 0.04 below the truth is met by the lower bound in 80 % of 500 pools (se 2 %).
-
-    Bounds of a ratio also allow for prompts that were not seen, which power does not count.
-    """
+@pytest.mark.parametrize("metric", [ACCURACY, NDR2], ids=str)
+def test_as_many_prompts_as_it_says_have_the_power_it_says(metric):
+    """A bound 0.04 below the truth is met by the lower bound in 80 % of 500 pools (se 2 %)."""
     power = measure_power(metric, pools(4_000, 5)[0], responses=())
     prompts = power.prompts_needed(0.04)
     sampling = Sampling(resamples=400)
@@ -92,7 +96,7 @@ def test_as_many_prompts_as_it_says_have_the_power_it_says(metric, least):
         found = measure(metric, pools(prompts, 5, seed=seed + 1)[0], sampling=sampling)
         met += found.estimate.lower >= power.value - 0.04
 
-    assert least <= met / 500 <= 0.88
+    assert 0.72 <= met / 500 <= 0.88
 
 
 def test_what_five_responses_foretell_of_ten_is_what_ten_show():
@@ -118,16 +122,22 @@ def test_prompts_that_differ_are_told_from_responses_that_do():
 
 
 def test_more_responses_stop_paying_where_prompts_differ():
-    """For 2,000 responses: the more prompts differ, the fewer responses each should have."""
-    best = [
-        measure_power(NDR2, pools(2_000, 32, spread=spread)[0]).under_samples(2_000)
-        for spread in (0.0, 0.1, 0.2, 0.3)
-    ]
-    found = [plan.design.responses for plan in best]
+    """For 2,000 responses: the more prompts differ, the fewer responses each should have.
 
-    assert found == sorted(found, reverse=True)
-    assert found[0] >= 16
-    assert 3 <= found[-1] <= 10
+    And fewer where bounds allow for prompts that were not seen, which responses make up for less.
+    """
+    found = {}
+    for metric in (ACCURACY, NDR2):
+        best = [
+            measure_power(metric, pools(2_000, 32, spread=spread)[0]).under_samples(2_000)
+            for spread in (0.0, 0.1, 0.2, 0.3)
+        ]
+        found[metric] = [plan.design.responses for plan in best]
+
+    for responses in found.values():
+        assert responses == sorted(responses, reverse=True)
+        assert 3 <= responses[-1] <= 10
+    assert found[ACCURACY][0] >= 16 > found[NDR2][0]
     assert all(plan.prompts == 2_000 // plan.design.responses for plan in best)
 
 

@@ -1,5 +1,8 @@
 """Influences, and the differences and numbers of units that follow from their spread."""
 
+import math
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 from rmcheck.metrics.metric import ratio, ratio_gradient
 from rmcheck.stats.bootstrap import standard_error
 from rmcheck.stats.difference import Difference
-from rmcheck.stats.power import influences, smallest_difference, unit_sd, units_to_detect
+from rmcheck.stats.power import influences, unit_sd, units_to_detect
 
 levels = st.floats(0.6, 0.99)
 sizes = st.floats(1e-3, 10)
@@ -46,18 +49,17 @@ def gains(seed=0, n=200):
 def test_the_factor_is_the_textbook_one():
     """(1.6449 + 0.8416)² = 6.183 units a squared standard deviation over squared difference."""
     assert units_to_detect(0.1, 1.0) == 619  # 618.3, rounded up
-    assert smallest_difference(1.0, 618.26) == pytest.approx(0.1, abs=1e-5)
 
 
 @given(levels, levels, sizes, sizes)
 def test_so_many_units_see_the_difference_and_one_fewer_does_not(confidence, power, sd, difference):
-    """Units and the smallest difference are each other's inverse."""
-    chances = {"confidence": confidence, "power": power}
-    n = units_to_detect(difference, sd, **chances)
+    """The difference is z_c + z_p standard errors, and one unit fewer makes those larger."""
+    n = units_to_detect(difference, sd, confidence=confidence, power=power)
+    errors = NormalDist().inv_cdf(confidence) + NormalDist().inv_cdf(power)
 
-    assert smallest_difference(sd, n, **chances) <= difference * (1 + 1e-9)
+    assert errors * sd / math.sqrt(n) <= difference * (1 + 1e-9)
     if n > 1:
-        assert smallest_difference(sd, n - 1, **chances) > difference * (1 - 1e-9)
+        assert errors * sd / math.sqrt(n - 1) > difference * (1 - 1e-9)
 
 
 def test_a_test_on_so_many_units_has_the_power_that_was_asked_for():
