@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -102,6 +103,37 @@ def test_validate_reads_the_suite_and_its_pool(folder, capsys):
     """What will be checked, on how much."""
     assert main(["validate", "demo.yaml"]) == 0
     assert "demo.yaml: 2 checks on 40 prompts, 160 responses (native)" in capsys.readouterr().out
+
+
+def test_validate_says_how_often_an_equal_checkpoint_passes(folder, capsys):
+    """Beside each check of a drop, with what is assumed; not for other checks."""
+    suite = folder / "demo.yaml"
+    assert main(["validate", "demo.yaml"]) == 0
+    shown = capsys.readouterr().out
+
+    assert "  accuracy: " not in shown
+    [line] = [line for line in shown.splitlines() if "no-regression" in line]
+    [share, needed] = re.fullmatch(
+        r"  no-regression: an equal checkpoint passes max_drop 0\.01 in (\d+)% of runs, and "
+        r"(0\.\d+) in 95%",
+        line,
+    ).groups()
+    assert 5 <= int(share) <= 30
+    assert 0.05 <= float(needed) <= 0.2
+    assert "correlate 0.7 with golden inside prompts" in shown
+
+    suite.write_text(suite.read_text().replace("max_drop: 0.01", f"max_drop: {needed}"))
+    main(["validate", "demo.yaml"])
+    assert re.search(rf"max_drop {needed} in 9[5-7]% of runs", capsys.readouterr().out)
+
+
+def test_validate_says_why_it_cannot_tell_how_often_one_passes(folder, capsys):
+    """Below `min_prompts` nothing passes, and that is no mistake in the suite."""
+    suite = folder / "demo.yaml"
+    suite.write_text(suite.read_text() + "min_prompts: 60\n")
+
+    assert main(["validate", "demo.yaml"]) == 0
+    assert "is not known: 40 independent prompts, fewer than 60" in capsys.readouterr().out
 
 
 def test_validate_opens_the_models_that_a_suite_names(folder, capsys):

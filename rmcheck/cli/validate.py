@@ -1,16 +1,20 @@
 """`rmcheck validate`: check suite files and their pools."""
 
 import argparse
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Never
 
 from rmcheck.cli import EXIT_WRONG_INPUT
 from rmcheck.cli.arguments import add_suites
-from rmcheck.errors import RmcheckError
+from rmcheck.errors import RmcheckError, UndefinedMetricError
 
 if TYPE_CHECKING:
-    from rmcheck.runner.loaded import LoadedSuite
+    from rmcheck.checks.measurement import Sampling
+    from rmcheck.metrics.rewards import Rewards
+    from rmcheck.runner.loaded import LoadedSuite, PlannedCheck
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -72,7 +76,55 @@ def run(options: argparse.Namespace) -> int:
         for kind, counts in fault_counts(loaded.pool).items():
             done = ", ".join(f"{count} {PAST[action]}" for action, count in counts.items())
             print(f"  {kind}: {done}")
+        for line in _drop_lines(loaded):
+            print(f"  {line}")
     return EXIT_WRONG_INPUT if wrong else 0
+
+
+def _drop_lines(loaded: "LoadedSuite") -> Iterator[str]:
+    """How often an equal checkpoint passes each check of a drop, and what all of it assumes."""
+    from rmcheck.checks.alike import ASSUMED, stand_in, two_alike
+
+    planned = [one for one in loaded.planned if one.check.max_drop is not None]
+    if not planned:
+        return
+    pool, seed = loaded.without_model(), loaded.sampling.seed
+    models = two_alike(stand_in(pool, seed) if loaded.labels is None else pool, seed)
+    for one in planned:
+        yield f"{one.name}: {_chance(one, models, loaded.sampling)}"
+    yield f"({ASSUMED}; `rmcheck power` measures yours)"
+
+
+def _chance(
+    planned: "PlannedCheck", models: "tuple[Rewards, Rewards]", sampling: "Sampling"
+) -> str:
+    from rmcheck.checks.alike import alike
+    from rmcheck.checks.measurement import slice_values
+
+    check = planned.check
+    if check.max_drop is None:
+        return ""
+    sampling = replace(sampling, confidence=check.confidence or sampling.confidence)
+    slices = [dict(planned.conditions)]
+    if check.worst and check.over is not None:
+        values = slice_values(models[0], check.over, where=planned.conditions)
+        slices = [{**planned.conditions, check.over: value} for value in values]
+    try:
+        found = [alike(check.metric, models, where=s, sampling=sampling) for s in slices]
+    except UndefinedMetricError as error:
+        return f"how often an equal checkpoint passes is not known: {error}"
+    share = math.prod(one.passes(check.max_drop) for one in found)
+    needed = max(one.passed_by(0.95 ** (1 / len(found))) for one in found)
+    return (
+        f"an equal checkpoint passes max_drop {check.max_drop:g} in {share:.0%} of runs, and "
+        f"{_rounded_up(needed):g} in 95%"
+    )
+
+
+def _rounded_up(number: float) -> float:
+    """To two digits."""
+    digits = 1 - math.floor(math.log10(number))
+    return math.ceil(number * 10.0**digits) / 10.0**digits
 
 
 def _prompts(loaded: "LoadedSuite") -> str:

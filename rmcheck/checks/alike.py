@@ -1,0 +1,117 @@
+"""How often a checkpoint that is as good as its baseline passes a check of the drop between them.
+
+It is asked before a model is at hand. So both are assumed: golden plus normal errors, so large that
+their rewards correlate `CORRELATION` with golden inside a prompt, with `COMMON` of the errors'
+variance in common, as checkpoints of one run have.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rmcheck.checks.designs import Subject
+from rmcheck.checks.measurement import Sampling
+from rmcheck.checks.power import reach_of
+from rmcheck.errors import UndefinedMetricError
+from rmcheck.metrics.metric import Metric
+from rmcheck.metrics.rewards import Rewards
+from rmcheck.stats.power import unit_sd
+from rmcheck.stats.reach import Reach
+
+CORRELATION = 0.7
+COMMON = 0.5
+ASSUMED = (
+    f"two models that correlate {CORRELATION:g} with golden inside prompts and share half of their "
+    "errors"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Alike:
+    """What the drop from one model to another as good as it will be.
+
+    Attributes:
+        error: Standard error of the drop on the pool, in the metric's units.
+        units: Independent prompts.
+        confidence: Of the bound that must meet the check.
+        reach: How far that bound is from the drop.
+    """
+
+    error: float
+    units: int
+    confidence: float
+    reach: Reach
+
+    def passes(self, max_drop: float) -> float:
+        """Share of runs in which the upper bound of a drop of 0 is `max_drop` or less."""
+        from scipy.special import ndtr
+
+        spare = max_drop - self.reach.above(self.error, self.units, self.confidence)
+        return float(ndtr(spare / self.error))
+
+    def passed_by(self, share: float) -> float:
+        """The `max_drop` that is passed in this share of the runs."""
+        from scipy.special import ndtri
+
+        distance = self.reach.above(self.error, self.units, self.confidence)
+        return distance + float(ndtri(share)) * self.error
+
+
+def two_alike(pool: Rewards, seed: int) -> tuple[Rewards, Rewards]:
+    """Rewards of the two assumed models on the rows of a pool.
+
+    Args:
+        pool: With golden rewards. A prompt on which they are all equal stays as it is.
+        seed: Of the errors.
+    """
+    rng = np.random.default_rng([seed, 2])
+    variances = [block.golden.var(axis=1, ddof=1) for block in pool.blocks(2)]
+    spread = math.sqrt(float(np.mean(np.concatenate(variances))) if variances else 0.0)
+    size = spread * math.sqrt(1 / CORRELATION**2 - 1)
+    shared = math.sqrt(COMMON) * rng.standard_normal(pool.golden.size)
+
+    def one() -> Rewards:
+        own = math.sqrt(1 - COMMON) * rng.standard_normal(pool.golden.size)
+        return replace(pool, proxy=pool.golden + size * (shared + own))
+
+    return one(), one()
+
+
+def stand_in(pool: Rewards, seed: int) -> Rewards:
+    """A pool with standard normal golden rewards, where a golden RM will give them."""
+    golden = np.random.default_rng([seed, 1]).standard_normal(pool.golden.size)
+    return replace(pool, golden=golden)
+
+
+def alike(
+    metric: Metric,
+    models: tuple[Rewards, Rewards],
+    *,
+    where: Mapping[str, str],
+    sampling: Sampling,
+) -> Alike:
+    """The drop between two models that are alike.
+
+    Args:
+        metric: What drops.
+        models: Of `two_alike`.
+        where: Slice column to value.
+        sampling: Confidence, and fewest prompts.
+
+    Raises:
+        UndefinedMetricError: The metric is undefined on these prompts, or they are too few.
+    """
+    subject = Subject.of(metric, *models, where)
+    influence, own = subject.influence(np.arange(len(models[0])))
+    clusters = models[0].clusters[own]
+    units = int(np.unique(clusters).size)
+    if units < max(2, sampling.min_prompts):
+        raise UndefinedMetricError(
+            f"{units} independent prompts, fewer than {sampling.min_prompts}: nothing passes"
+        )
+    error = unit_sd(influence, clusters) / math.sqrt(own.size)
+    if not error > 0:
+        raise UndefinedMetricError("its drop does not vary between prompts")
+    return Alike(error, units, sampling.confidence, reach_of(subject.found))
