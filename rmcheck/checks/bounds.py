@@ -12,13 +12,13 @@ import numpy as np
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.rewards import Floats
-from rmcheck.stats.absolute_sum import absolute_sum
+from rmcheck.stats.absolute_sum import absolute_difference, absolute_sum
 from rmcheck.stats.bootstrap import Distribution, Exact, Statistic
 from rmcheck.stats.conformal import Hull
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
 from rmcheck.stats.simultaneous import largest
-from rmcheck.stats.unseen import Seen, one_more, rule_of_three
+from rmcheck.stats.unseen import Seen, one_more, rule_of_three, with_one_more
 
 # A value on fewer than this share of the prompts that were asked about is not theirs.
 MIN_MEASURED_SHARE = 0.5
@@ -175,7 +175,7 @@ def distribution(
     statistic: Statistic,
     totals: Floats,
     drawn: Floats,
-    resampled: Callable[[bool], Distribution],
+    resampled: Callable[[], Distribution],
     *,
     dissent: Dissent | None,
     reach: tuple[float, float],
@@ -188,32 +188,49 @@ def distribution(
         statistic: Gives the value from totals.
         totals: (K,) totals of the units as they are.
         drawn: (B, K) totals of each resample.
-        resampled: Ordinary resampling, for what is neither a maximum nor a sum of absolute values;
-            takes whether the statistic is smooth.
+        resampled: Ordinary resampling, for what is neither a maximum nor a sum of absolute values.
         dissent: Units that may not have been seen, where no error seen is not no error.
         reach: See `rmcheck.stats.bootstrap.resample`.
         units: Number of independent units.
         seed: Of the resampling.
     """
+    if (found := _absolute(statistic, totals, drawn, dissent, units=units, seed=seed)) is not None:
+        return found
     if dissent is not None:
         rare = rule_of_three(statistic, totals, dissent.missed, dissent.rare, units=units)
         if dissent.one_more is None:
-            return Hull((resampled(True), rare))
+            return Hull((resampled(), rare))
         return Hull((one_more(statistic, totals, drawn, dissent.one_more, seed=seed), rare))
     parts, parts_drawn = statistic.parts(totals), statistic.parts(drawn)
     if parts is not None and parts_drawn is not None:
         return _largest(statistic, parts, parts_drawn, resampled, reach=reach, units=units)
-    terms, terms_drawn = statistic.terms(totals), statistic.terms(drawn)
-    if terms is not None and terms_drawn is not None and (sum_ := absolute_sum(terms, terms_drawn)):
-        return sum_
-    return resampled(not isinstance(statistic, Difference) or statistic.smooth(totals))
+    return resampled()
+
+
+def _absolute(
+    statistic: Statistic,
+    totals: Floats,
+    drawn: Floats,
+    dissent: Dissent | None,
+    *,
+    units: int,
+    seed: int,
+) -> Distribution | None:
+    """Of a sum of absolute values, or a difference of two; None for others, and without noise."""
+    more = drawn if dissent is None else with_one_more(drawn, dissent.missed[0], seed=seed)
+    every = (totals, drawn, more)
+    if isinstance(statistic, Difference):
+        both = [pair for pair in map(statistic.both_terms, every) if pair is not None]
+        return absolute_difference(*both, units=units) if both else None
+    terms = [one for one in map(statistic.terms, every) if one is not None]
+    return absolute_sum(*terms, units=units) if terms else None
 
 
 def _largest(
     statistic: Statistic,
     parts: Floats,
     drawn: Floats,
-    resampled: Callable[[bool], Distribution],
+    resampled: Callable[[], Distribution],
     *,
     reach: tuple[float, float],
     units: int,
@@ -226,7 +243,7 @@ def _largest(
     paired = isinstance(statistic, Difference)
     found = largest(parts, drawn, between=paired)
     if not (found.errors > 0).any():
-        return resampled(True)
+        return resampled()
     chosen = int(np.argmax(parts))
     if paired or found.errors[chosen] > 0:
         return found

@@ -206,6 +206,8 @@ def pending_rows(
     left_out.require_some(metric)
     totals = rows.sum(axis=0)
     value = defined_value(metric, totals, seen.units, flat=flat)
+    debiased = metric.debiased(rows)
+    value = value if debiased is None else debiased
     return Pending(
         metric=metric,
         statistic=metric,
@@ -333,8 +335,8 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
 
     whole, count = value.sums.sum(axis=0), value.seen.units
 
-    def resampled(smooth: bool, statistic: Statistic = value.statistic) -> Distribution:
-        if smooth and isinstance(statistic, Difference):
+    def resampled(statistic: Statistic = value.statistic) -> Distribution:
+        if isinstance(statistic, Difference):
             error = influence_error(statistic, value.sums)
             center = float(statistic.value(whole))
             return student_t(center, error, value.effective, reach=value.reach)
@@ -347,11 +349,10 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
             totals=totals,
             studentised=value.studentised,
             reach=value.reach,
-            smooth=smooth,
         )
 
     if bounding := value.statistic.bounded_by():
-        found = [resampled(True, statistic) for statistic in bounding]
+        found = [resampled(statistic) for statistic in bounding]
         if value.dissent is not None:
             many, rare = value.dissent.missed, value.dissent.rare
             carried = value.effective

@@ -231,7 +231,7 @@ def reach_of(found: Pending) -> Reach:
     seen, totals = found.dissent, found.sums.sum(axis=0)
     if seen is None or found.metric.terms(totals) is not None or found.statistic.bounded_by():
         return Reach()
-    value, units = float(found.statistic.value(totals)), len(found.sums)
+    value, units = float(found.statistic.value(totals)), found.seen.units
     rule = rule_of_three(found.statistic, totals, seen.missed, seen.rare, units=units)
     if seen.one_more is None:
         return Reach(rule=rule, value=value)

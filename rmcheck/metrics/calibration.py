@@ -15,6 +15,8 @@ from rmcheck.metrics.pairwise import ORDER_ONLY
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.metrics.settings import require_choice, require_whole_number
+from rmcheck.stats.absolute_sum import debiased_sum
+from rmcheck.stats.unseen import Seen, Unseen
 
 Target = Literal["hard", "soft"]
 
@@ -24,6 +26,8 @@ MAX_PAIRS = 20_000_000
 MIN_PAIRS_PER_PROMPT = 1_000
 # Bin edges only have to divide the pairs evenly; this many fix them well enough.
 MAX_EDGE_PAIRS = 250_000
+# 1 was the sum with its noise.
+DEFINITION = 2
 # Golden rewards with more distinct values than this share of the responses come from a model.
 REAL_VALUED_SHARE = 0.5
 MIN_DISTINCT = 20
@@ -58,8 +62,12 @@ class ECE(Metric):
     Pairs of responses are turned so that the proxy's margin m = |r_a − r_b|, and put into bins of
     equally many pairs by m: ECE = Σ_b |B_b| / M · |acc(B_b) − conf(B_b)| with conf the mean σ(m)
     and acc the share in which golden agrees. Golden ties are dropped; m = 0 counts one half.
-    Undefined where no pair is left. Lower is better; it depends on the proxy's scale, and says
-    nothing about the order inside a bin.
+    Undefined where no pair is left. Lower is better, from 0 to 1; it depends on the proxy's scale,
+    and says nothing about the order inside a bin.
+
+    Noise raises that sum: 30 pairs of a calibrated proxy have .19. What is measured is the sum
+    without it (`rmcheck.stats.absolute_sum.debiased_sum`, with errors that know which pairs share a
+    prompt, or a cluster); the sum itself is among the `facts`, and `value` of totals.
 
     The bin edges are those of the whole pool, fixed by `fitted`. Above 20 million pairs in a pool
     an even choice of each prompt's pairs is read, always the same one (`note` says so).
@@ -71,7 +79,9 @@ class ECE(Metric):
             ties are then kept.
 
     Reference:
-        Guo et al. 2017, On calibration of modern neural networks; Wen et al. 2024, eq. 13.
+        Guo et al. 2017, On calibration of modern neural networks; Wen et al. 2024, eq. 13; Kumar
+        et al. 2019, Verified uncertainty calibration, and Roelofs et al. 2022, Mitigating bias in
+        calibration error estimation (its bias; bins of equally many pairs have the least).
     """
 
     name = "ece"
@@ -104,6 +114,11 @@ class ECE(Metric):
     def note(self) -> str:
         """That pairs were left out, or that hard labels come from a model; empty if neither."""
         return "; ".join(self.remarks)
+
+    @property
+    def signature(self) -> str:
+        """The settings, and the version of the definition that histories go by."""
+        return f"{super().signature}|definition:{DEFINITION}"
 
     def fitted(self, rewards: Rewards) -> Self:
         """This metric with the bin edges of this pool.
@@ -178,7 +193,7 @@ class ECE(Metric):
         return np.asarray(self._split(sums)[0].sum(axis=-1) > 0)
 
     def value(self, sums: Floats) -> Floats:
-        """Σ_b |agreement − confidence| over the pairs; NaN where there is none."""
+        """Σ_b |agreement − confidence| over the pairs, noise and all; NaN where there is none."""
         return np.asarray(np.abs(self.terms(sums)).sum(axis=-1))
 
     def terms(self, sums: Floats) -> Floats:
@@ -186,17 +201,39 @@ class ECE(Metric):
         counts, agree, confidence = self._split(sums)
         return ratio(agree - confidence, counts.sum(axis=-1, keepdims=True))
 
-    def facts(self, sums: Floats) -> dict[str, float]:
-        """Noise floor, excess over it (`hard`), and calibration slope, from the bins.
+    def debiased(self, sums: Floats) -> float | None:
+        """ECE from (n, 3 bins) sums of independent units; see the class."""
+        totals, n = sums.sum(axis=0), len(sums)
+        counts, agree, confidence = self._split(sums)
+        pairs, terms = counts.sum(), self.terms(totals)
+        if n < 2:
+            return None
+        apart = (agree - confidence - counts.sum(axis=1, keepdims=True) * terms) / pairs
+        errors = np.sqrt(n / (n - 1) * np.sum(apart**2, axis=0))
+        shares = counts.sum(axis=0) / pairs
+        used = shares > 0
+        return debiased_sum(terms[used], errors[used], shares[used])
 
-        The floor is the ECE that a calibrated proxy has on this many pairs if they are independent;
+    def unseen(self, seen: Seen) -> Unseen:
+        """Units in which golden agrees with no pair, or with all."""
+        counts, _, confidence = np.split(seen.mean, 3)
+        agree = np.stack([np.zeros_like(counts), counts])
+        rows = np.hstack([np.tile(counts, (2, 1)), agree, np.tile(confidence, (2, 1))])
+        return Unseen(rows, rows, rows, rows)
+
+    def facts(self, sums: Floats) -> dict[str, float]:
+        """The sum with its noise, the noise floor (`hard`), and calibration slope, from the bins.
+
+        The floor is the sum that a calibrated proxy has on this many pairs if they are independent;
         a slope below 1 is over-confidence. See `calibration` for the slope from single pairs.
         """
         counts, agree, confidence = self._split(sums)
-        found = {"slope": _binned_slope(counts, agree, confidence)}
+        found = {
+            "with_noise": float(self.value(sums)),
+            "slope": _binned_slope(counts, agree, confidence),
+        }
         if self.target == "hard":
             found["noise_floor"] = _noise_floor(counts, confidence)
-            found["excess"] = float(self.value(sums)) - found["noise_floor"]
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
     def _split(self, sums: Floats) -> tuple[Floats, Floats, Floats]:
@@ -209,7 +246,7 @@ class Calibration:
     """How well margins tell certainty, for reports.
 
     Attributes:
-        ece: Expected calibration error.
+        ece: Expected calibration error, with the noise of these pairs.
         noise_floor: ECE that a calibrated proxy has on this many pairs, if they are independent.
         excess: `ece` − `noise_floor`; about 0 or below when nothing is wrong.
         slope: Factor on the margins that makes them fit golden best: 1 is calibrated, below 1

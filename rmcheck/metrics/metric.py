@@ -215,6 +215,14 @@ class Metric(ABC):
         """
         return None
 
+    def debiased(self, sums: Floats) -> float | None:
+        """The value without what noise alone adds to it; None where noise adds nothing.
+
+        Args:
+            sums: (n, K) sums, one row an independent unit.
+        """
+        return None
+
     def compared(self, sums: Floats) -> NDArray[np.bool_]:
         """(n,) which prompts golden allows to compare on, from (n, K) sums of each.
 

@@ -1,10 +1,11 @@
-"""Bounds on a sum of absolute values, whose estimate is too high where the terms are near zero.
+"""Sums of absolute values: an estimate that noise does not raise, and bounds that hold.
 
-Noise in a term that is zero adds to its absolute value whatever its sign. Resampling adds the same
-noise a second time, so percentiles of the resampled sum lie higher still, and a bias correction
-made for smooth statistics does not undo it.
+Noise in a term that is zero adds to its absolute value whatever its sign, so that Σ |t_b| is too
+high where terms are near zero, by about as much as all of it on few units. Resampling adds the same
+noise a second time, and a bias correction made for smooth statistics does not undo it.
 """
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,50 +13,194 @@ import numpy as np
 from rmcheck.stats.bootstrap import Distribution, SortedDraws
 from rmcheck.stats.weights import Floats
 
+# Sums at which the upper bound is looked for; between them it is interpolated.
+_GRID = 96
 
-@dataclass(frozen=True)
+
+def debiased_sum(terms: Floats, errors: Floats, shares: Floats) -> float:
+    """Σ |t_b| less what noise adds to it.
+
+    A normal t with mean m and standard error s has the mean absolute value
+    s √(2/π) exp(−m² / 2 s²) + m (1 − 2 Φ(−m / s)) (folded normal). That is taken to be the mean of
+    |t_b|, as if all terms were off by one amount d in proportion to their shares, m_b = w_b d, with
+    d² = Σ (t_b² − s_b²) / w_b, which noise does not raise (Kumar et al.), and 0 if that is below 0.
+    Where the terms are not off by one amount a little noise is left in the sum.
+
+    Args:
+        terms: (B,) t_b.
+        errors: (B,) their standard errors s_b.
+        shares: (B,) what they are shares of, w_b > 0, which add up to 1.
+
+    Returns:
+        The sum, 0 at least.
+
+    Reference:
+        Kumar, Liang and Ma 2019, Verified uncertainty calibration, section 4.1.
+    """
+    apart = math.sqrt(max(0.0, float(np.sum((terms**2 - errors**2) / shares))))
+    added = _folded_mean(shares * apart, errors) - shares * apart
+    return max(0.0, float(np.sum(np.abs(terms) - added)))
+
+
+def _folded_mean(mean: Floats, error: Floats) -> Floats:
+    """Mean of |x| for normal x with these means ≥ 0 and standard errors."""
+    from scipy.special import ndtr
+
+    found, near = mean.copy(), mean < 40 * error  # noise does not reach farther
+    m, s = mean[near], error[near]
+    noise = s * math.sqrt(2 / math.pi) * np.exp(-((m / s) ** 2) / 2)
+    found[near] = noise + m * (1 - 2 * ndtr(-m / s))
+    return found
+
+
+@dataclass(frozen=True, eq=False)
 class AbsoluteSum(Distribution):
     """What resampling says about Σ |t_b|.
 
-    The lower bound is Σ |t_b| less a quantile of Σ |t*_b − t_b|, by which the estimate cannot be
-    too high more often, whatever the true terms (the triangle inequality), and 0 at least. The
-    upper bound is a percentile of Σ |t*_b|. Both are conservative.
+    The upper bound is the sum at which so small an estimate would be rare. Of all terms with that
+    sum the estimate is smallest where all are equally far from zero, in standard errors, since
+    noise raises terms near zero most: the test is at those. It is no less than the percentile of
+    |Σ t_b|, in which errors that were not seen can be allowed for (`more` of `absolute_sum`).
+
+    The lower bound is the estimate less a quantile of Σ |t*_b − t_b|, by which it cannot be too
+    high more often, whatever the true terms (the triangle inequality), and 0 at least.
 
     Attributes:
-        value: Σ |t_b|.
-        noise: Ascending draws of Σ |t*_b − t_b|.
-        sums: Ascending draws of Σ |t*_b|.
+        value: Σ |t_b| as it is.
+        sums: (G,) ascending candidates for the true sum.
+        above: (G,) share of resamples in which the estimate would be above `value`.
+        noise: Draws of Σ |t*_b − t_b|.
+        overall: Draws of |Σ t*_b|.
     """
 
     value: float
+    sums: Floats = field(repr=False)
+    above: Floats = field(repr=False)
     noise: SortedDraws = field(repr=False)
-    sums: SortedDraws = field(repr=False)
+    overall: SortedDraws = field(repr=False)
 
     def bound(self, level: float) -> float:
         """The bound at this level."""
         if level < 0.5:
             return max(0.0, self.value - self.noise.quantile(1 - level))
-        return max(self.value, self.sums.quantile(level))
+        found = float(np.interp(level, self.above, self.sums))
+        return max(found, self.overall.quantile(level))
 
     def level(self, at: float) -> float:
         """`bound` solved for its level; one half between the two medians."""
         if at < 0:
             return 0.0
-        if at >= self.bound(0.5):
-            return max(0.5, self.sums.share_below(at))
+        rarest = 1 / (self.noise.draws.size + 1)
+        upper = min(float(np.interp(at, self.sums, self.above)), self.overall.share_below(at))
+        if upper > 0.5:
+            return min(upper, 1 - rarest)
         return min(0.5, 1 - self.noise.share_below(self.value - at))
 
 
-def absolute_sum(terms: Floats, draws: Floats) -> AbsoluteSum | None:
+@dataclass(frozen=True, eq=False)
+class AbsoluteDifference(Distribution):
+    """What resampling says about Σ |a_b| − Σ |b_b|, of two sums on the same units.
+
+    Both bounds are the tighter of two, each at half the error. One is the difference of a bound of
+    each sum. The other is that of Σ |a_b − b_b|, which the difference cannot be above in absolute
+    value, and which is small where both models err alike: there it is paired. A percentile of the
+    difference is no bound: noise raises the smaller of two sums more.
+
+    Attributes:
+        first: Σ |a_b|.
+        second: Σ |b_b|.
+        apart: Σ |a_b − b_b|.
+    """
+
+    first: AbsoluteSum
+    second: AbsoluteSum
+    apart: AbsoluteSum
+
+    def bound(self, level: float) -> float:
+        """The bound at this level."""
+        half = level / 2 if level < 0.5 else (1 + level) / 2
+        separate = self.first.bound(half) - self.second.bound(1 - half)
+        if level < 0.5:
+            return max(separate, -self.apart.bound(1 - half))
+        return min(separate, self.apart.bound(half))
+
+    def level(self, at: float) -> float:
+        """`bound` solved for its level, by halving; one half between the two medians."""
+        rarest = 1 / (self.apart.noise.draws.size + 1)
+        if at > self.bound(0.5):
+            return self._solved(at, 0.5, 1 - rarest)
+        below = 0.5 - rarest
+        return self._solved(at, rarest, below) if at < self.bound(below) else 0.5
+
+    def _solved(self, at: float, low: float, high: float) -> float:
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.bound(middle) < at else (low, middle)
+        return high
+
+
+def absolute_sum(terms: Floats, draws: Floats, more: Floats, *, units: int) -> AbsoluteSum | None:
     """The distribution of Σ |t_b|, or None where no resample differs.
 
     Args:
         terms: (B,) the terms.
         draws: (R, B) the same on resamples.
+        more: (R, B) the same with one more unit in each resample (`rmcheck.stats.unseen`), where
+            such a unit can be told, or `draws` again.
+        units: Independent units that were resampled, n. Draws of n units spread by √((n − 1) / n)
+            too little, and those of one term, which has n / B of them, by more.
     """
-    draws = draws[np.isfinite(draws).all(axis=1)]
-    noise = np.sort(np.abs(draws - terms).sum(axis=1))
-    if not noise.size or noise[-1] <= 1e-12 * max(1.0, float(np.abs(terms).sum())):
+    finite = np.isfinite(draws).all(axis=1) & np.isfinite(more).all(axis=1)
+    draws, more = draws[finite], more[finite]
+    scale = 1e-12 * max(1.0, float(np.abs(terms).sum()))
+    if not draws.size or np.abs(more - terms).sum(axis=1).max() <= scale:
         return None
-    sums = np.sort(np.abs(draws).sum(axis=1))
-    return AbsoluteSum(float(np.abs(terms).sum()), SortedDraws(noise), SortedDraws(sums))
+    each = max(2.0, units / terms.size)
+    value = float(np.abs(terms).sum())
+    wide = np.ascontiguousarray((draws - terms).T) * math.sqrt(units / max(1, units - 1))
+    sums, above = _candidates(terms, wide)
+    noise = np.abs(more - terms).sum(axis=1) * math.sqrt(each / (each - 1))
+    overall = np.abs(more.sum(axis=1))
+    return AbsoluteSum(
+        value, sums, above, SortedDraws(np.sort(noise)), SortedDraws(np.sort(overall))
+    )
+
+
+def _candidates(terms: Floats, noise: Floats) -> tuple[Floats, Floats]:
+    """Sums that could be the true one, and how often the estimate would then be above its value."""
+    value = np.abs(terms).sum()
+    errors = noise.std(axis=1)
+    if not errors.sum() > 0:
+        return np.array([value, value]), np.array([0.0, 1.0])
+    direction = np.where(terms < 0, -errors, errors) / errors.sum()
+    sums = np.linspace(0.0, value + float(np.abs(noise).sum(axis=0).max()), _GRID)
+    above, buffer = np.empty(_GRID), np.empty_like(noise)
+    for i, one in enumerate(sums):
+        np.add(noise, one * direction[:, None], out=buffer)
+        above[i] = np.mean(np.abs(buffer, out=buffer).sum(axis=0) > value)
+    return sums, np.maximum.accumulate(above)
+
+
+def absolute_difference(
+    terms: tuple[Floats, Floats],
+    drawn: tuple[Floats, Floats],
+    more: tuple[Floats, Floats],
+    *,
+    units: int,
+) -> AbsoluteDifference | None:
+    """The distribution of Σ |a_b| − Σ |b_b|; None where no resample moves a_b − b_b.
+
+    Args:
+        terms: (B,) a_b and (B,) b_b.
+        drawn: (R, B) each, the same on resamples of the same units.
+        more: See `absolute_sum`.
+        units: See `absolute_sum`.
+    """
+    first, second = (
+        absolute_sum(*side, units=units) for side in zip(terms, drawn, more, strict=True)
+    )
+    between = (pair[0] - pair[1] for pair in (terms, drawn, more))
+    apart = absolute_sum(*between, units=units)
+    if first is None or second is None or apart is None:
+        return None
+    return AbsoluteDifference(first, second, apart)

@@ -167,7 +167,6 @@ def resample(
     totals: Floats | None = None,
     studentised: bool = False,
     reach: tuple[float, float] = (0.0, 0.0),
-    smooth: bool = True,
 ) -> Distribution:
     """Resample a statistic of totals.
 
@@ -181,8 +180,6 @@ def resample(
         studentised: Whether the statistic is a ratio of two random means.
         reach: How far one unit could move the value down and up if it did not agree with all
             others; used only where no resample changes the value.
-        smooth: Whether small changes of the totals change the statistic in proportion. Where they
-            do not, corrections for bias and skewness mislead, and percentiles are taken.
     """
     if totals is None:
         totals = weights.totals(sums, units)
@@ -194,8 +191,6 @@ def resample(
         return Exact(center, reach[0], reach[1], carried)
     if studentised and sums.shape[0] < SMALL_SAMPLE:
         return _studentised(statistic, sums, weights, units, totals, center)
-    if not smooth:
-        return BCa(SortedDraws(draws), 0.0, 0.0, carried)
     bias, acceleration = _bias(draws, center), _acceleration(statistic, sums)
     return BCa(SortedDraws(draws), bias, acceleration, carried)
 

@@ -60,6 +60,10 @@ class Difference:
         pairs = zip(self.first.bounded_by(), self.second.bounded_by(), strict=True)
         return tuple(replace(self, first=first, second=second) for first, second in pairs)
 
-    def smooth(self, sums: Floats, /) -> bool:
-        """False for a difference of two sums of absolute values, from (K,) totals."""
-        return self.first.terms(sums[: self.split]) is None
+    def both_terms(self, sums: Floats, /) -> tuple[Floats, Floats] | None:
+        """(…, M) `terms` of both, the one that is taken from last; None where they are no sums."""
+        first = self.first.terms(sums[..., : self.split])
+        second = self.second.terms(sums[..., self.split :])
+        if first is None or second is None:
+            return None
+        return (first, second) if self.sign > 0 else (second, first)

@@ -172,11 +172,15 @@ def one_more(
         rows: (2, K) the worst and the best unit that is added.
         seed: Of the weights of that unit.
     """
-    weights = np.random.default_rng([seed, len(drawn)]).standard_exponential((len(drawn), 1))
     lowering, raising = _by_effect(statistic, totals, rows)
-    return OneMore(
-        *(SortedDraws(_sorted(statistic, drawn + weights * row)) for row in (lowering, raising))
-    )
+    more = (with_one_more(drawn, row, seed=seed) for row in (lowering, raising))
+    return OneMore(*(SortedDraws(_sorted(statistic, totals)) for totals in more))
+
+
+def with_one_more(drawn: Floats, row: Floats, *, seed: int) -> Floats:
+    """(B, K) totals of each resample with a unit of these (K,) sums more, weighted by Exp(1)."""
+    weights = np.random.default_rng([seed, len(drawn)]).standard_exponential((len(drawn), 1))
+    return drawn + weights * row
 
 
 def rule_of_three(

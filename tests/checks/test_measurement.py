@@ -199,7 +199,7 @@ def test_a_bound_metric_says_what_it_lacks():
 
 
 @pytest.mark.parametrize("prompts", [50, 150])
-def test_a_drop_of_calibration_error_is_bounded_by_percentiles(prompts):
+def test_a_drop_of_calibration_error_has_bounds_on_both_sides_of_none(prompts):
     """Of 120 pairs of equally calibrated models at least 93 % have no drop inside both bounds."""
     held = []
     for seed in range(120):

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
+from rmcheck.checks.measurement import Sampling, measure, measure_drop
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics import calibration as module
 from rmcheck.metrics.calibration import ECE, calibration, hard_labels_warning
@@ -174,14 +175,14 @@ def test_slope_grows_without_end_when_golden_always_agrees():
 
 
 def test_facts_from_the_bins_are_near_those_from_pairs():
-    """A check shows floor, excess and slope without going back to the pairs."""
+    """A check shows the sum with its noise, floor and slope without going back to the pairs."""
     pool = labelled(5_000, 2.0)
     metric = ECE().fitted(pool)
     facts = metric.facts(per_prompt_sums(metric, pool)[0].sum(axis=0))
     expected = calibration(pool)
 
     assert facts["noise_floor"] == expected.noise_floor
-    assert facts["excess"] == expected.excess
+    assert facts["with_noise"] == expected.ece
     assert facts["slope"] == pytest.approx(expected.slope, rel=0.02)
 
 
@@ -193,6 +194,98 @@ def test_reliability_is_given_bin_by_bin():
     assert (np.diff(found.confidence) > 0).all()
     weights = found.pairs / found.pairs.sum()
     assert (weights * np.abs(found.agreement - found.confidence)).sum() == pytest.approx(found.ece)
+
+
+def test_one_bin_without_its_noise_agrees_with_a_number_worked_out_by_hand():
+    """Ten prompts of one pair with a margin of ln 4, so that each claims .8; five are right.
+
+    The gap is −.3. Each pair's part of it is (.2 + .3) / 10 or (−.8 + .3) / 10, so its standard
+    error is √(10 / 9 · 10 · .0025) = 1/6. The amount that noise does not explain is
+    √(.09 − 1/36) = .24944, at which a folded normal has the mean
+    1/6 · √(2/π) · e^−1.12 + .24944 (1 − 2 Φ(−1.49666)) = .04339 + .21590: noise adds .00985.
+    """
+    golden = [[1.0, 0.0]] * 5 + [[0.0, 1.0]] * 5
+    pool = Rewards.from_arrays([[math.log(4), 0.0]] * 10, golden)
+
+    assert value(ECE(bins=1), pool) == pytest.approx(0.3)
+    assert measure(ECE(bins=1), pool).estimate.value == pytest.approx(0.3 - 0.00985, abs=1e-5)
+
+
+def test_pairs_of_one_cluster_share_their_noise():
+    """Every prompt four times under one cluster: the error, and so the estimate, stays."""
+    single = labelled(60, 2.0)
+    rows = [row.reshape(60, 2) for row in (single.proxy, single.golden)]
+    fourfold = Rewards.from_arrays(
+        *(np.repeat(row, 4, axis=0) for row in rows), clusters=np.repeat(np.arange(60), 4)
+    )
+    independent = Rewards.from_arrays(*(np.repeat(row, 4, axis=0) for row in rows))
+    one, four, others = (
+        measure(ECE(bins=4), pool).estimate for pool in (single, fourfold, independent)
+    )
+
+    assert four.value == pytest.approx(one.value, abs=1e-9)
+    assert (four.lower, four.upper) == pytest.approx((one.lower, one.upper), abs=1e-9)
+    assert others.value > one.value
+
+
+# Factor on the margins |m|, m ~ N(0, 1.5²), and the ECE of labels drawn from σ(m): the integral of
+# |σ(m) − σ(factor · m)| over ten bins of equal mass, by scipy.integrate.quad.
+TRUE_ECE = {1.0: 0.0, 2.0: 0.1018, 0.5: 0.0962}
+
+
+@pytest.mark.parametrize("pairs", [30, 100, 500])
+@pytest.mark.parametrize("scale", TRUE_ECE)
+def test_both_bounds_hold_and_noise_is_taken_out(scale, pairs):
+    """In 88 % of 60 pools, 95 less 2.5 standard errors; near half of the noise or more is gone."""
+    sampling = Sampling(resamples=300)
+    pools = [labelled(pairs, scale, seed=seed) for seed in range(60)]
+    found = [measure(ECE(), pool, sampling=sampling) for pool in pools]
+    values, noisy = (
+        np.mean(numbers)
+        for numbers in (
+            [one.estimate.value for one in found],
+            [one.facts["with_noise"] for one in found],
+        )
+    )
+
+    assert np.mean([one.estimate.lower <= TRUE_ECE[scale] for one in found]) >= 0.88
+    assert np.mean([one.estimate.upper >= TRUE_ECE[scale] for one in found]) >= 0.88
+    assert abs(values - TRUE_ECE[scale]) <= max(0.6 * (noisy - TRUE_ECE[scale]), 0.012)
+
+
+def test_a_sure_proxy_without_an_error_may_have_missed_some():
+    """Thirty right pairs that claim .9997: one in ten could be wrong, and the bound says so."""
+    pool = Rewards.from_arrays(np.tile([8.0, 0.0], (30, 1)), np.tile([1.0, 0.0], (30, 1)))
+    found = measure(ECE(), pool).estimate
+
+    assert found.value == pytest.approx(0.0003, abs=1e-4)
+    assert found.upper >= 0.085
+
+
+def test_a_calibrated_proxy_meets_a_tenth_on_three_hundred_pairs():
+    """Most pools of that size are enough for a bound of .1."""
+    found = [measure(ECE(), labelled(300, seed=seed)).estimate.upper for seed in range(10)]
+
+    assert np.mean(np.array(found) <= 0.1) >= 0.6
+
+
+def test_a_drop_in_calibration_is_seen_where_the_baseline_is_calibrated():
+    """Twice the margins on the same 300 pairs: noise, which raises the baseline more, hides none.
+
+    Of 40 pools at least 92 % have the true drop inside both bounds.
+    """
+    truth, held = TRUE_ECE[2.0], []
+    for seed in range(40):
+        pools = labelled(300, 2.0, seed), labelled(300, 1.0, seed)
+        found = measure_drop(ECE(), *pools, sampling=Sampling(resamples=300)).estimate
+        held.append((found.lower <= truth, found.upper >= truth))
+
+    assert (np.mean(held, axis=0) >= 0.92).all()
+
+
+def test_a_history_knows_that_noise_was_once_part_of_it():
+    """The version of the definition is in the signature, so that old numbers are not compared."""
+    assert ECE().signature == "ece|bins:10|target:hard|definition:2"
 
 
 def test_real_valued_golden_warns():
