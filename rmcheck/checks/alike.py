@@ -114,4 +114,4 @@ def alike(
     error = unit_sd(influence, clusters) / math.sqrt(own.size)
     if not error > 0:
         raise UndefinedMetricError("its drop does not vary between prompts")
-    return Alike(error, units, sampling.confidence, reach_of(subject.found))
+    return Alike(error, units, sampling.confidence, reach_of(subject.found, sampling.confidence))

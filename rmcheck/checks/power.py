@@ -7,13 +7,15 @@ from statistics import NormalDist
 
 import numpy as np
 
+from rmcheck.checks.bounds import one_sided_bounds
 from rmcheck.checks.designs import Design, Subject, VarianceFit, measured_designs
-from rmcheck.checks.measurement import Pending, Sampling
+from rmcheck.checks.measurement import Pending, Sampling, measured
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.stats.power import unit_sd, units_to_detect
 from rmcheck.stats.reach import Reach
+from rmcheck.stats.student_t import influence_error
 from rmcheck.stats.unseen import rule_of_three
 
 # Numbers of responses a prompt that are compared, beside the pool's own.
@@ -218,18 +220,20 @@ def measure_power(
         confidence=sampling.confidence,
         power=power,
         min_prompts=sampling.min_prompts,
-        reach=reach_of(pool.found),
+        reach=reach_of(pool.found, sampling.confidence),
     )
 
 
-def reach_of(found: Pending) -> Reach:
+def reach_of(found: Pending, confidence: float) -> Reach:
     """How far the bounds of a value, or of its drop, will be from it.
 
-    Bounds of a sum of absolute values, and those that are the widest of several, are taken to be
-    those of resampling.
+    Sums of absolute values, and values bounded by the widest of several bounds, have no formula:
+    their bounds on this pool are taken to come closer as standard errors do.
     """
     seen, totals = found.dissent, found.sums.sum(axis=0)
-    if seen is None or found.metric.terms(totals) is not None or found.statistic.bounded_by():
+    if found.metric.terms(totals) is not None or found.statistic.bounded_by():
+        return _measured_reach(found, confidence)
+    if seen is None:
         return Reach()
     value, units = float(found.statistic.value(totals)), found.seen.units
     rule = rule_of_three(found.statistic, totals, seen.missed, seen.rare, units=units)
@@ -238,6 +242,15 @@ def reach_of(found: Pending) -> Reach:
     moved = found.statistic.value(totals + seen.one_more) - value
     one_more = (units * max(0.0, -float(moved.min())), units * max(0.0, float(moved.max())))
     return Reach(one_more, rule, value)
+
+
+def _measured_reach(found: Pending, confidence: float) -> Reach:
+    error = influence_error(found.statistic, found.sums)
+    if not error > 0:
+        return Reach()
+    distribution = measured([found])[0].distribution
+    lower, upper = one_sided_bounds(distribution, found.value, confidence)
+    return Reach(errors=((found.value - lower) / error, (upper - found.value) / error))
 
 
 def _limitation(metric: Metric, designs: Sequence[Design], fit: VarianceFit | None) -> str:

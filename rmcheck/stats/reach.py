@@ -22,11 +22,14 @@ class Reach:
             where none is added.
         rule: The rule of three, whatever its number of units; None where there is none.
         value: The value that `rule` is about.
+        errors: Standard errors that the lower and the upper bound are away at the one confidence
+            that is asked about, where neither follows from the level; None where they do.
     """
 
     one_more: tuple[float, float] = (0.0, 0.0)
     rule: RuleOfThree | None = None
     value: float = 0.0
+    errors: tuple[float, float] | None = None
 
     def below(self, error: float, units: float, confidence: float) -> float:
         """Distance from the value to its lower bound.
@@ -36,11 +39,15 @@ class Reach:
             units: Independent units it is measured on.
             confidence: Of the bound, in (0.5, 1).
         """
+        if self.errors is not None:
+            return self.errors[0] * error
         near = _quantile(error, self.one_more[0] / units, confidence)
         return max(near, self.value - self._missed(units, 1 - confidence))
 
     def above(self, error: float, units: float, confidence: float) -> float:
         """Distance from the value to its upper bound; see `below`."""
+        if self.errors is not None:
+            return self.errors[1] * error
         near = _quantile(error, self.one_more[1] / units, confidence)
         return max(near, self._missed(units, confidence) - self.value)
 

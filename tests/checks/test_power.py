@@ -13,6 +13,7 @@ from rmcheck.stats.power import units_to_detect
 
 ACCURACY = make_metric("accuracy")
 NDR2 = make_metric("ndr", n=2)
+QUICK = Sampling(resamples=400)
 
 
 def pools(prompts, n, *, rho=0.8, other=0.8, noise=0.0, spread=0.0, seed=0):
@@ -97,6 +98,23 @@ def test_as_many_prompts_as_it_says_have_the_power_it_says(metric):
         met += found.estimate.lower >= power.value - 0.04
 
     assert 0.72 <= met / 500 <= 0.88
+
+
+def test_a_calibration_error_is_planned_with_its_own_bounds():
+    """A bound .05 above it is met in 80 % of 40 pools or more, less two standard errors.
+
+    Its lower bound is farther than its upper one, and a difference is to be seen on both sides.
+    """
+    power = measure_power(make_metric("ece"), pools(1_000, 5)[0], responses=())
+    prompts = power.prompts_needed(0.05)
+    met = [
+        measure(make_metric("ece"), pools(prompts, 5, seed=seed)[0], sampling=QUICK).estimate.upper
+        <= power.value + 0.05
+        for seed in range(40)
+    ]
+
+    assert power.reach.errors[0] > power.reach.errors[1] > 1.6
+    assert np.mean(met) >= 0.67
 
 
 def test_what_five_responses_foretell_of_ten_is_what_ten_show():

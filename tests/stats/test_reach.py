@@ -30,6 +30,14 @@ def test_one_more_unit_adds_an_exponential_number(moved, level):
     assert found == pytest.approx(exponnorm.ppf(level, mean / 0.05, scale=0.05), rel=1e-6)
 
 
+def test_bounds_that_have_no_formula_come_closer_as_errors_do():
+    """So many standard errors, on each side its own."""
+    reach = Reach(errors=(1.0, 3.0))
+
+    assert reach.below(0.1, 30, 0.95) == pytest.approx(0.1)
+    assert reach.above(0.1, 30, 0.95) == pytest.approx(0.3)
+
+
 def test_without_spread_one_more_unit_is_the_rule_of_three():
     """−ln .05 = 3.00 units among n."""
     assert Reach((0.0, 2.0)).above(0.0, 100, 0.95) == pytest.approx(-2 * math.log(0.05) / 100)
