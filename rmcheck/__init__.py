@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rmcheck.models.registry import open_model
     from rmcheck.pool.pool import Message, Pool, Prompt
     from rmcheck.pool.reading import read_pool
+    from rmcheck.scoring.scored_shards import scored_shards
     from rmcheck.stats.estimate import Estimate
     from rmcheck.suite.loader import load_suite
     from rmcheck.suite.suite import Suite
@@ -52,6 +53,7 @@ _HOMES = {
     "open_model": "rmcheck.models.registry",
     "read_pool": "rmcheck.pool.reading",
     "register": "rmcheck.metrics.registration",
+    "scored_shards": "rmcheck.scoring.scored_shards",
     "shard_totals": "rmcheck.checks.shard_totals",
 }
 
@@ -81,6 +83,7 @@ __all__ = [
     "open_model",
     "read_pool",
     "register",
+    "scored_shards",
     "shard_totals",
 ]
 

@@ -12,6 +12,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from rmcheck import Rewards, make_metric, measure, measure_shards
 from rmcheck.cli import main
 from rmcheck.errors import PoolError, UsageError
 from rmcheck.models.registry import open_model
@@ -19,6 +20,7 @@ from rmcheck.models.trust import trusting
 from rmcheck.pool import read_pool
 from rmcheck.scoring import shards
 from rmcheck.scoring.request import PoolSamples
+from rmcheck.scoring.scored_shards import scored_shards
 from rmcheck.scoring.shards import ShardScoring, shards_of
 
 JUDGE = """
@@ -200,3 +202,38 @@ def test_paths_that_are_not_there_are_all_named(pool):
     with pytest.raises(PoolError) as error:
         shards_of([pool, pool / "9.jsonl", pool / "8.jsonl"])
     assert len(error.value.problems) == 2
+
+
+def test_a_scored_pool_is_measured_in_shards(pool, tmp_path):
+    """Metrics over the files are those of the pool in one piece; slices and labels are its own."""
+    for shard in range(SHARDS):
+        rows = (
+            {
+                "prompt_id": f"{shard}-{i}",
+                "prompt": f"{shard} {i}?",
+                "responses": ["a" * (1 + i % 3), "bb", "ccc"],
+                "golden": [0.0, float(shard), None if i == 0 else 1.5],
+                "side": "left" if i % 2 else "right",
+            }
+            for i in range(PROMPTS)
+        )
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (pool / f"{shard}.jsonl").write_text(text)
+    with pytest.raises(UsageError, match="3 of 3 files of pool have no scores in out"):
+        scored_shards("pool", "out")
+    main(command())
+
+    found = list(scored_shards("pool", "out"))
+
+    counts = [len(shard) for shard in found]
+    assert counts == [PROMPTS] * SHARDS
+    assert found[1].proxy.tolist()[:2] == [1.0, 2.0]  # one of three answers is not labelled
+    assert found[1].golden.tolist()[:5] == [0.0, 1.0, 0.0, 1.0, 1.5]
+    assert found[0].slices["side"].tolist() == ["right", "left"] * 2 + ["right"]
+    metric = make_metric("accuracy")
+    (measured,) = measure_shards([metric], scored_shards("pool", "out"))
+    whole = Rewards.from_arrays(
+        [row for shard in found for row in np.split(shard.proxy, shard.offsets[1:-1])],
+        [row for shard in found for row in np.split(shard.golden, shard.offsets[1:-1])],
+    )
+    assert measured.estimate.value == pytest.approx(measure(metric, whole).estimate.value)
