@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -125,6 +126,27 @@ def test_validate_says_how_often_an_equal_checkpoint_passes(folder, capsys):
     suite.write_text(suite.read_text().replace("max_drop: 0.01", f"max_drop: {needed}"))
     main(["validate", "demo.yaml"])
     assert re.search(rf"max_drop {needed} in 9[5-7]% of runs", capsys.readouterr().out)
+
+
+def test_validate_says_of_the_quickstart_what_the_readme_shows(capsys, monkeypatch):
+    """And its bound is one that an equal checkpoint passes."""
+    root = Path(__file__).resolve().parents[1]
+    monkeypatch.chdir(root)
+    assert main(["validate", "suites"]) == 0
+    shown = capsys.readouterr().out
+
+    assert f"$ rmcheck validate suites\n{shown}" in (root / "README.md").read_text("utf-8")
+    assert "in 100% of runs" in shown
+
+
+def test_validate_takes_a_golden_rm_to_be_normal(folder, capsys):
+    """What it will give is not known before it has scored."""
+    suite = folder / "demo.yaml"
+    suite.write_text(
+        suite.read_text() + "golden: {model: 'python:command_rules:length?version=1'}\n"
+    )
+    assert main(["validate", "demo.yaml"]) == 0
+    assert "an equal checkpoint passes max_drop 0.01 in" in capsys.readouterr().out
 
 
 def test_validate_says_why_it_cannot_tell_how_often_one_passes(folder, capsys):

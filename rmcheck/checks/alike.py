@@ -7,7 +7,7 @@ variance in common, as checkpoints of one run have.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from rmcheck.checks.measurement import Sampling
 from rmcheck.checks.power import reach_of
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric
-from rmcheck.metrics.rewards import Rewards
+from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.stats.power import unit_sd
 from rmcheck.stats.reach import Reach
 
@@ -59,30 +59,30 @@ class Alike:
         return distance + float(ndtri(share)) * self.error
 
 
-def two_alike(pool: Rewards, seed: int) -> tuple[Rewards, Rewards]:
-    """Rewards of the two assumed models on the rows of a pool.
+def two_alike(golden: Floats, spread: float, seed: int) -> tuple[Floats, Floats]:
+    """(M,) rewards of the two assumed models.
 
     Args:
-        pool: With golden rewards. A prompt on which they are all equal stays as it is.
+        golden: (M,) golden rewards.
+        spread: Of golden inside prompts, see `spread_inside`.
         seed: Of the errors.
     """
     rng = np.random.default_rng([seed, 2])
-    variances = [block.golden.var(axis=1, ddof=1) for block in pool.blocks(2)]
-    spread = math.sqrt(float(np.mean(np.concatenate(variances))) if variances else 0.0)
     size = spread * math.sqrt(1 / CORRELATION**2 - 1)
-    shared = math.sqrt(COMMON) * rng.standard_normal(pool.golden.size)
+    shared = math.sqrt(COMMON) * rng.standard_normal(golden.size)
 
-    def one() -> Rewards:
-        own = math.sqrt(1 - COMMON) * rng.standard_normal(pool.golden.size)
-        return replace(pool, proxy=pool.golden + size * (shared + own))
+    def one() -> Floats:
+        own = math.sqrt(1 - COMMON) * rng.standard_normal(golden.size)
+        return np.asarray(golden + size * (shared + own))
 
     return one(), one()
 
 
-def stand_in(pool: Rewards, seed: int) -> Rewards:
-    """A pool with standard normal golden rewards, where a golden RM will give them."""
-    golden = np.random.default_rng([seed, 1]).standard_normal(pool.golden.size)
-    return replace(pool, golden=golden)
+def spread_inside(pool: Rewards) -> float:
+    """Standard deviation of golden inside the prompts on which it is not constant; 0 for none."""
+    found = [block.golden.var(axis=1, ddof=1) for block in pool.blocks(2)]
+    varied = np.concatenate([np.zeros(0), *(part[part > 0] for part in found)])
+    return math.sqrt(float(varied.mean())) if varied.size else 0.0
 
 
 def alike(
@@ -96,7 +96,7 @@ def alike(
 
     Args:
         metric: What drops.
-        models: Of `two_alike`.
+        models: Rewards of `two_alike`, each on the same rows.
         where: Slice column to value.
         sampling: Confidence, and fewest prompts.
 

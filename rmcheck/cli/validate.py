@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Never
 
 from rmcheck.cli import EXIT_WRONG_INPUT
 from rmcheck.cli.arguments import add_suites
-from rmcheck.errors import RmcheckError, UndefinedMetricError
+from rmcheck.errors import RmcheckError
 
 if TYPE_CHECKING:
     from rmcheck.checks.measurement import Sampling
@@ -21,7 +21,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Options of the command."""
     command.description = (
         "Read suite files and their pools, open the models that suites name, and say everything "
-        "that is wrong."
+        "that is wrong, and how often an equal checkpoint passes each max_drop."
     )
     add_suites(command)
     command.add_argument(
@@ -83,16 +83,28 @@ def run(options: argparse.Namespace) -> int:
 
 def _drop_lines(loaded: "LoadedSuite") -> Iterator[str]:
     """How often an equal checkpoint passes each check of a drop, and what all of it assumes."""
-    from rmcheck.checks.alike import ASSUMED, stand_in, two_alike
+    from rmcheck.checks.alike import ASSUMED
 
     planned = [one for one in loaded.planned if one.check.max_drop is not None]
     if not planned:
         return
-    pool, seed = loaded.without_model(), loaded.sampling.seed
-    models = two_alike(stand_in(pool, seed) if loaded.labels is None else pool, seed)
+    models = _equal_models(loaded)
     for one in planned:
         yield f"{one.name}: {_chance(one, models, loaded.sampling)}"
     yield f"({ASSUMED}; `rmcheck power` measures yours)"
+
+
+def _equal_models(loaded: "LoadedSuite") -> "tuple[Rewards, Rewards]":
+    """On the golden column; what a golden RM will give is taken to be normal."""
+    import numpy as np
+
+    from rmcheck.checks.alike import spread_inside, two_alike
+
+    seed, labels = loaded.sampling.seed, loaded.labels
+    normal = np.random.default_rng([seed, 1]).standard_normal(len(loaded.samples))
+    golden = normal if labels is None else loaded.filled(labels)
+    first, second = two_alike(golden, spread_inside(loaded.rewards(golden, golden)), seed)
+    return loaded.rewards(first, golden), loaded.rewards(second, golden)
 
 
 def _chance(
@@ -111,7 +123,7 @@ def _chance(
         slices = [{**planned.conditions, check.over: value} for value in values]
     try:
         found = [alike(check.metric, models, where=s, sampling=sampling) for s in slices]
-    except UndefinedMetricError as error:
+    except RmcheckError as error:
         return f"how often an equal checkpoint passes is not known: {error}"
     share = math.prod(one.passes(check.max_drop) for one in found)
     needed = max(one.passed_by(0.95 ** (1 / len(found))) for one in found)

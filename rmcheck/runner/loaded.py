@@ -227,12 +227,6 @@ class LoadedSuite:
             self._frame, proxy=proxy[kept], golden=golden[kept], scored=self._scored(proxy)
         )
 
-    def without_model(self) -> Rewards:
-        """Golden rewards of the labelled responses, no model's beside them; 0 from a golden RM."""
-        if self.labels is None:
-            return self._frame
-        return replace(self._frame, golden=self.labels[self.is_labelled])
-
     @cached_property
     def sampling(self) -> Sampling:
         """How uncertainty is measured; without a seed of its own a suite's name gives one."""
