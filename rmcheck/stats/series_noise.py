@@ -19,7 +19,10 @@ import numpy as np
 
 from rmcheck.stats.weights import Floats
 
-AUTOCORRELATIONS = np.linspace(0, 0.95, 96)
+# Equal steps of log(1 − ρ): noise that remembers one point is as likely beforehand as noise that
+# remembers two, four or fifty. Equal steps of ρ hardly believed in long memory: at ρ = .8 they
+# rejected 14 % of flat series of 20 points at the 5 % level, these 4 %.
+AUTOCORRELATIONS = 1 - np.geomspace(1, 0.02, 40)
 # Draws begin this many points earlier, so that they are stationary where the series begin.
 BURN_IN = 60
 
@@ -128,8 +131,8 @@ def _autocorrelation(
     """(G,) weights of AR(1) coefficients from what (T,) residuals show, and the noise's scale.
 
     The residuals' lag-1 autocorrelation is about normal, with the error of `free` independent
-    points, and none is preferred beforehand: a short series says little about its own, and bounds
-    that believed in none covered too little where there was some.
+    points, and no memory is preferred beforehand: a short series says little about its own, and
+    bounds that believed in none covered too little where there was some.
     """
     square = float(left @ left)
     if not square > 0:

