@@ -11,7 +11,7 @@ from rmcheck.errors import Problem, SuiteError, nearest
 from rmcheck.suite import keys
 from rmcheck.suite.document import ListNode, MapNode, Node, ScalarNode, compose, describe
 from rmcheck.suite.requirement import read_check
-from rmcheck.suite.section import read_keys, refuse_unknown, require_keys, value_of
+from rmcheck.suite.section import beside, read_keys, refuse_unknown, require_keys, value_of
 from rmcheck.suite.source import Source, Span
 from rmcheck.suite.suite import (
     Check,
@@ -89,7 +89,7 @@ def parse_suite(text: str, path: str | Path) -> Suite:
         raise source.error()
     name = found.pop("name", path.stem)
     if "history" in found:
-        found["history"] = _beside(path, found["history"])
+        found["history"] = beside(path, found["history"])
     suite = Suite(
         path=path,
         name=name,
@@ -171,17 +171,8 @@ def _pool(top: MapNode, path: Path, source: Source) -> PoolSource | None:
     found = read_keys(node, keys.POOL, place, source)
     if "path" not in found:
         return None
-    found["path"] = _beside(path, found["path"])
+    found["path"] = beside(path, found["path"])
     return PoolSource(**found)
-
-
-def _beside(suite: Path, written: str) -> Path:
-    """A path in a suite: relative to its file, `~` expanded."""
-    try:
-        expanded = Path(written).expanduser()
-    except RuntimeError:  # nobody has this name, and a file may
-        expanded = Path(written)
-    return suite.parent.absolute() / expanded
 
 
 def _golden(top: MapNode, source: Source) -> GoldenSource | None:

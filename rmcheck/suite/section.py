@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import nearest
@@ -72,3 +73,12 @@ def read_keys(
         except Wrong:
             continue
     return out
+
+
+def beside(suite: Path, written: str) -> Path:
+    """A path in a suite: relative to its file, `~` expanded."""
+    try:
+        expanded = Path(written).expanduser()
+    except RuntimeError:  # nobody has this name, and a file may
+        expanded = Path(written)
+    return suite.parent.absolute() / expanded

@@ -5,7 +5,7 @@ from pathlib import Path
 from rmcheck.regret.log_columns import ROLES
 from rmcheck.suite import keys
 from rmcheck.suite.document import ListNode, MapNode, ScalarNode, describe
-from rmcheck.suite.section import read_keys, refuse_unknown, require_keys, value_of
+from rmcheck.suite.section import beside, read_keys, refuse_unknown, require_keys, value_of
 from rmcheck.suite.source import Source, did_you_mean
 from rmcheck.suite.suite import TrainingCheck
 
@@ -66,7 +66,7 @@ def read_training_check(
         found |= read_keys(transfer, keys.TRANSFER, f" in transfer of {label}", source)
     if not {"name", "log", "at_least"} <= found.keys():
         return None
-    found["log"] = path.parent.absolute() / found["log"]
+    found["log"] = beside(path, found["log"])
     return TrainingCheck(**found, line=node.span.line)
 
 

@@ -55,6 +55,15 @@ def test_a_suite_of_logs_needs_no_model(logs):
     assert not (logs.path / ".rmcheck").exists()
 
 
+def test_a_log_may_be_in_the_home_folder(logs, monkeypatch, tmp_path):
+    """`~/follows.csv` in a suite is what it is in a shell."""
+    (logs.path / "follows.csv").rename(tmp_path / "follows.csv")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_suite(logs, ("run-42", "~/follows"))
+
+    logs.runpytest("--rmcheck").assert_outcomes(passed=1)
+
+
 def test_a_run_that_golden_did_not_follow_fails(logs):
     """The failure says from which step, the transfer with its bounds, and how to repeat it."""
     write_suite(logs, ("run-42", "follows"), ("run-43", "stopped"))
