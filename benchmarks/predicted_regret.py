@@ -11,7 +11,7 @@ truth is the drop ratio measured on all.
 
 Told are rank correlations between each number and the truth over the proxies, and the share of
 proxies whose measured regret lies below its upper bound: for bounds of the sampling error alone,
-and for bounds calibrated by jackknife+ with the proxy left out, or all proxies of its kind.
+and for those that a suite with a history of the other proxies gives, or of those of other kinds.
 """
 
 import argparse
@@ -29,17 +29,16 @@ from rmcheck.checks.measurement import Sampling, measure
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.stats.conformal import (
-    jackknife_plus,
-    left_one_out_bounds,
-    range_guard,
-    rows_needed,
-)
+from rmcheck.regret.calibration import Calibration
+from rmcheck.stats.bootstrap import Distribution
+from rmcheck.store.calibration import CalibrationTable
 
 SEEN = 5  # responses a prompt that the metrics see
 TOKENS = 128
 Ragged = list[np.ndarray]
 Named = tuple[str, str]  # kind and name of a proxy
+# (M, 2) predictions and their 95 % upper bounds, and the sampling error of each.
+Guesses = tuple[np.ndarray, list[Distribution]]
 
 # What the metrics see is golden and proxy on the same few responses.
 SINGLE: dict[str, dict[str, Any]] = {
@@ -324,7 +323,7 @@ def study(
 ) -> list[str]:
     """The report's lines."""
     singles: dict[str, list[list[float]]] = {name: [] for name in SINGLE}
-    guesses: dict[tuple[str, int], list[np.ndarray]] = {}
+    guesses: dict[tuple[str, int], list[Guesses]] = {}
     for draw in range(draws):
         rng = np.random.default_rng(1_000 + draw)
         seen = [rng.choice(g.size, SEEN, replace=False) for g in golden]
@@ -356,7 +355,7 @@ def study(
         cells = [_cell([better * np.array(v) for v in values], truth[n]) for n in truth]
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     for predictor in PREDICTORS:
-        cells = [_cell([g[:, 0] for g in guesses[predictor, n]], truth[n]) for n in truth]
+        cells = [_cell([g[:, 0] for g, _ in guesses[predictor, n]], truth[n]) for n in truth]
         lines.append(f"| predicted_regret, `{predictor}` | " + " | ".join(cells) + " |")
     kinds = np.array([kind for kind, _ in proxies])
     return lines + _coverage(guesses, truth, kinds) + _by_proxy(proxies, guesses, truth)
@@ -367,18 +366,16 @@ def _cell(numbers: Sequence[np.ndarray], truth: np.ndarray) -> str:
     return f"{found[:, 0].mean():.3f} ± {found[:, 1].mean():.3f}"
 
 
-def _guesses(predictor: str, n: int, pools: Sequence[Rewards], seed: int) -> np.ndarray:
-    """(proxies, 2) prediction and its 95 % upper bound."""
+def _guesses(predictor: str, n: int, pools: Sequence[Rewards], seed: int) -> Guesses:
+    """Prediction, 95 % upper bound and sampling error of every proxy."""
     metric = make_metric("predicted_regret", n=n, predictor=predictor)
-    out = []
-    for pool in pools:
-        found = measure(metric, pool, sampling=Sampling(resamples=2_000, seed=seed))
-        out.append([found.estimate.value, found.estimate.upper])
-    return np.array(out)
+    found = [measure(metric, p, sampling=Sampling(resamples=2_000, seed=seed)) for p in pools]
+    numbers = np.array([[f.estimate.value, f.estimate.upper] for f in found])
+    return numbers, [f.distribution for f in found]
 
 
 def _coverage(
-    guesses: Mapping[tuple[str, int], Sequence[np.ndarray]],
+    guesses: Mapping[tuple[str, int], Sequence[Guesses]],
     truth: Mapping[int, np.ndarray],
     kinds: np.ndarray,
 ) -> list[str]:
@@ -387,46 +384,48 @@ def _coverage(
         "## Is the measured regret below the upper bound?",
         "",
         "Share of the proxies, mean of the draws; *error* is the root mean square of prediction − "
-        "measured. *Sampling* bounds know the error of the sample alone. *Calibrated* ones are "
-        "jackknife+ on other proxies: all but the one, or all but its kind (rules, noise, heavy "
-        "tails, hacks, trained heads), so that nothing like it has been seen. *Slack* is the mean "
-        "of bound − measured, *outside* the share that the range guard would not decide on.",
+        "measured. *Sampling* bounds know the error of the sample alone. *Calibrated* ones are of "
+        "a suite whose history is the other proxies: all but the one, or all but its kind "
+        "(rules, noise, heavy tails, hacks, trained heads), so that nothing like it has been seen. "
+        "*Slack* is the mean of bound − measured, *undecided* the share outside the past range.",
         "",
         "| predictor | n | error | 95% sampling | 90% calibrated | slack | 95% calibrated | slack |"
-        " 90%, kind left out | slack | outside |",
+        " 90%, kind left out | slack | undecided |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
+    each = np.arange(kinds.size)
     for (predictor, n), found in guesses.items():
-        y, values = truth[n], np.array(found)
+        y, values = truth[n], np.array([numbers for numbers, _ in found])
         error = np.sqrt(np.mean((values[:, :, 0] - y) ** 2))
         cells = [f"{error:.3f}", f"{np.mean(values[:, :, 1] >= y):.3f}"]
-        for level in (0.9, 0.95):
-            assert y.size - 1 >= rows_needed(level)
-            bounds = np.array([left_one_out_bounds(g[:, :1], y, level) for g in found])
+        for groups, level in ((each, 0.9), (each, 0.95), (kinds, 0.9)):
+            told = [_calibrated(g, y, groups, level) for g in found]
+            bounds, outside = (np.array(part) for part in zip(*told, strict=True))
             cells += [f"{np.mean(bounds >= y):.3f}", f"{np.mean(bounds - y):.3f}"]
-        told = [_without_kind(g[:, :1], y, kinds, 0.9) for g in found]
-        bounds, outside = (np.array(part) for part in zip(*told, strict=True))
-        cells += [f"{np.mean(bounds >= y):.3f}", f"{np.mean(bounds - y):.3f}"]
         lines.append(f"| `{predictor}` | {n} | {' | '.join(cells)} | {outside.mean():.3f} |")
     return lines
 
 
-def _without_kind(
-    features: np.ndarray, truth: np.ndarray, kinds: np.ndarray, level: float
+def _calibrated(
+    guesses: Guesses, truth: np.ndarray, groups: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bound of each proxy from those of other kinds, and whether it lies outside their range."""
+    """Bound of each proxy from a history of those of other groups, and whether none is decided."""
+    numbers, errors = guesses
     bounds, outside = np.empty(truth.size), np.empty(truth.size)
-    for m in range(truth.size):
-        others = kinds != kinds[m]
-        past = jackknife_plus(features[others], truth[others], features[m])
-        bounds[m] = past.bound(level)
-        outside[m] = bool(range_guard(features[others], features[m], ["prediction"]))
+    for m, error in enumerate(errors):
+        others = np.flatnonzero(groups != groups[m])
+        names = tuple(map(str, others))
+        past = CalibrationTable(
+            ("prediction",), names, names, numbers[others, :1], truth[others], (1,) * len(names), {}
+        )
+        found = Calibration(past, required=True).applied(float(numbers[m, 0]), error, level)
+        bounds[m], outside[m] = found.distribution.bound(level), bool(found.concerns)
     return bounds, outside
 
 
 def _by_proxy(
     proxies: Mapping[Named, Ragged],
-    guesses: Mapping[tuple[str, int], Sequence[np.ndarray]],
+    guesses: Mapping[tuple[str, int], Sequence[Guesses]],
     truth: Mapping[int, np.ndarray],
 ) -> list[str]:
     lines = ["", "## Each proxy", "", "Mean of the draws."]
@@ -434,7 +433,7 @@ def _by_proxy(
         head = " | ".join(f"`{p}`" for p in PREDICTORS)
         lines += ["", f"| n = {n} | measured | {head} |", "|---|---:|" + "---:|" * len(PREDICTORS)]
         for k in np.argsort(rankdata(truth[n], "ordinal")):
-            cells = [f"{np.mean([g[k, 0] for g in guesses[p, n]]):.3f}" for p in PREDICTORS]
+            cells = [f"{np.mean([g[k, 0] for g, _ in guesses[p, n]]):.3f}" for p in PREDICTORS]
             kind, name = list(proxies)[k]
             lines.append(f"| {kind}: {name} | {truth[n][k]:.3f} | " + " | ".join(cells) + " |")
     return lines
