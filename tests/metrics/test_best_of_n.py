@@ -14,6 +14,7 @@ from rmcheck.metrics.best_of_n import (
     NDR,
     BoN,
     BonDropRatio,
+    DropOf,
     best_of_n_gains,
     bon_kl,
     bon_weights,
@@ -204,6 +205,17 @@ def test_facts_are_the_gains():
     sums, _ = per_prompt_sums(NDR(n=2), pool)
 
     assert NDR(n=2).facts(sums.sum(axis=0)) == {"proxy_gain": 0.5, "golden_gain": 1.5}
+
+
+def test_a_drop_ratio_may_stand_anywhere_in_larger_sums():
+    """`DropOf` reads two columns as the drop ratio reads its first two, gradient and all."""
+    sums = np.array([[7.0, 4.0, 3.0], [7.0, 5.0, -1.0]])
+    plain = BonDropRatio(n=2)
+
+    np.testing.assert_allclose(DropOf(2, 1).value(sums), plain.value(sums[:, [2, 1]]))
+    gradient = DropOf(2, 1).gradient(sums)
+    np.testing.assert_allclose(gradient[:, [2, 1]], plain.gradient(sums[:, [2, 1]]))
+    assert not gradient[:, 0].any()
 
 
 def test_prompts_with_fewer_than_n_responses_are_left_out():

@@ -120,6 +120,8 @@ def test_largest_n_is_what_nine_prompts_in_ten_have():
     assert largest_n(split) == 3
     with pytest.raises(UndefinedMetricError, match="the pool has 1 at most"):
         largest_n(Rewards.from_arrays([[1.0]], [[1.0]]))
+    with pytest.raises(UndefinedMetricError, match="the pool has 0 at most"):
+        largest_n(Rewards.from_arrays([], []))
 
 
 def test_short_prompts_are_left_out_of_every_n():

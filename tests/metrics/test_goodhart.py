@@ -261,6 +261,23 @@ def test_a_value_outside_its_domain_is_refused(call, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        *(goodhart.accuracy_from_correlation, goodhart.drop_from_correlation),
+        *(goodhart.d_pi_from_correlation, goodhart.kendall_from_correlation),
+        *(goodhart.spearman_from_correlation, goodhart.xi_from_correlation),
+        *(goodhart.correlation_from_kendall, goodhart.correlation_from_spearman),
+    ],
+)
+def test_correlations_of_all_kinds_go_from_minus_one_to_one(form):
+    """Both ends have a value, and nothing beyond them has."""
+    assert np.isfinite(form([-1, -0.5, 0, 1])).all()
+    for beyond in (-1.001, 1.001):
+        with pytest.raises(UsageError, match=f"is {beyond}; valid: -1 to 1"):
+            form(beyond)
+
+
 def test_expected_and_observed_agree_in_the_gaussian_model():
     """Accuracy, NDR_2 and the measured drop all say 1 − ρ."""
     found = goodhart.expected_and_observed(pool(0.8, 32, 1500), 16)

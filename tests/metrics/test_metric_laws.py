@@ -234,6 +234,8 @@ def test_every_law_has_a_sentence():
         ("bon_drop_ratio", {"n": True}, "n is True; valid: a whole number"),
         ("bon_drop_ratio", {"n": 4, "min_golden_gain": -1}, "min_golden_gain is -1; valid"),
         ("bon_drop_ratio", {"n": 4, "min_golden_gain": float("nan")}, "min_golden_gain is nan"),
+        ("bon_drop_ratio", {"n": 4, "min_golden_gain": "1"}, "min_golden_gain is '1'; valid"),
+        ("bon_drop_ratio", {"n": 4, "min_golden_gain": True}, "min_golden_gain is True; valid"),
         ("gamma", {"n": 2}, "n is 2; valid: a whole number, 3 or more"),
         ("drop_from_peak", {"n": 1}, "n is 1; valid: a whole number, 2 or more"),
         ("matched_kl_regret", {}, "needs the setting kl"),
@@ -327,3 +329,18 @@ def test_golden_and_its_reversal_are_the_best_and_the_worst_of_a_symmetric_golde
 
     ends = metric.attainable if metric.direction == "lower" else metric.attainable[::-1]
     assert values == pytest.approx(ends, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "name", ["mrr", "ndcg", "one_vs_many_accuracy", "reward_variance", "gamma", "drop_from_peak"]
+)
+def test_golden_or_a_constant_has_the_end_of_the_range(name):
+    """The best end is golden's; the variance of a constant is as low as can be."""
+    golden = np.tile(np.arange(5.0), (6, 1)) + (np.arange(6.0)[:, None])
+    metric = make_metric(name)
+    if name == "reward_variance":
+        constant = np.repeat(np.arange(6.0)[:, None], 5, axis=1)
+        assert evaluate(metric, Rewards.from_arrays(constant, golden)) == metric.range[0]
+    else:
+        end = metric.range[metric.direction == "higher"]
+        assert evaluate(metric, Rewards.from_arrays(golden, golden)) == pytest.approx(end)

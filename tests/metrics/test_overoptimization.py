@@ -185,6 +185,18 @@ def test_drop_from_peak_of_numbers():
     assert np.isnan(drop_from_peak(gains[0], np.array(0.0)))
 
 
+def test_a_golden_gain_that_is_small_is_a_concern_of_the_drop():
+    """It is told per prompt, in golden units."""
+    pool = world(4, 60, 16)
+    metric = DropFromPeak(n=8, min_golden_gain=9.0).fitted(pool)
+    sums = per_prompt_sums(metric, pool)[0]
+    gain = metric.facts(sums.sum(axis=0))["golden_gain"]
+
+    assert 1.3 < gain < 1.5  # E[max of 8 normals] is 1.42
+    assert metric.concerns(sums) == (f"golden gain near zero: {gain:.3g}, less than 9",)
+    assert DropFromPeak(n=8, min_golden_gain=1.0).fitted(pool).concerns(sums) == ()
+
+
 def test_drop_from_peak_is_the_largest_of_its_parts():
     """The metric, its parts and the plain function agree, and the facts name the n of the peak."""
     pool = world(4, 60, 64, rho=0.5, tail=3)

@@ -16,6 +16,7 @@ from rmcheck.metrics.reliability import (
     reliability,
     reliability_concerns,
     reliability_gradient,
+    repeat_moments,
 )
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.testing import scores
@@ -131,3 +132,19 @@ def test_the_second_read_is_asked_for():
         GoldenReliability().per_prompt(pool.proxy, pool.golden)
     with pytest.raises(UndefinedMetricError, match="golden_reliability is undefined"):
         measure(GoldenReliability(), flat)
+
+
+def test_responses_read_once_say_nothing_of_reliability():
+    """Moments are those of the responses that were read twice, as if there were no others."""
+    rng = np.random.default_rng(3)
+    golden, repeat = rng.normal(5, 1, size=(2, 4, 6))
+    partly = repeat.copy()
+    partly[0, 4:] = np.nan
+    partly[1, :5] = np.nan  # one pair of reads is none
+    partly[2] = np.nan
+
+    found = repeat_moments(golden, partly)
+
+    np.testing.assert_allclose(found[:1], repeat_moments(golden[:1, :4], repeat[:1, :4]))
+    assert not found[1:3].any()
+    np.testing.assert_allclose(found[3:], repeat_moments(golden[3:], repeat[3:]))

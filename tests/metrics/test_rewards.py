@@ -13,6 +13,7 @@ from rmcheck.metrics import ranks
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.metrics.scored import Scored
 from rmcheck.testing import rewards
 
 
@@ -153,3 +154,35 @@ def test_blocks_are_only_read():
 
     with pytest.raises(ValueError, match="read-only"):
         block.proxy[0, 0] = 7.0
+
+
+def test_an_empty_pool_has_no_units():
+    """And a pool of two prompts of one conversation has one."""
+    assert Rewards.from_arrays([], []).units == 0
+    assert Rewards.from_arrays([[1.0], [2.0]], [[1.0], [2.0]], clusters=["a", "a"]).units == 1
+
+
+def test_clusters_cannot_be_mistaken_for_another_column():
+    """All but proxy and golden go by name."""
+    with pytest.raises(TypeError, match="positional"):
+        Rewards.from_arrays([[1.0]], [[1.0]], ["a"])
+
+
+def test_responses_that_do_not_fit_their_offsets_are_refused():
+    """The message shows both numbers."""
+    with pytest.raises(UndefinedMetricError, match=r"has shape \(2,\); offsets ask for \(5,\)"):
+        Scored(np.zeros(2), np.array([0, 3, 5]), np.array([0]), np.ones(1))
+
+
+def test_scored_responses_are_cut_into_blocks_of_equal_n():
+    """Of the prompts asked for, ascending in N, with at most so many rewards."""
+    offsets = np.cumsum([0, 2, 3, 2, 2, 3])
+    scored = Scored(np.arange(12.0), offsets, np.array([0]), np.ones(1))
+
+    found = [(r.tolist(), p.tolist()) for r, p in scored.blocks(np.array([0, 1, 2, 3]), 4)]
+
+    assert found == [
+        ([0, 2], [[0, 1], [5, 6]]),
+        ([3], [[7, 8]]),
+        ([1], [[2, 3, 4]]),
+    ]

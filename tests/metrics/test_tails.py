@@ -20,6 +20,7 @@ from rmcheck.metrics.tails import (
     L_KURTOSIS_GAUSSIAN,
     TailDiagnostics,
     TailExcess,
+    _l_kurtosis,
     tail_diagnostics,
 )
 from rmcheck.testing import scores
@@ -146,6 +147,13 @@ def test_references_of_gaussian_errors():
     assert (
         pytest.approx(30 * math.atan(math.sqrt(2)) / math.pi - 9, abs=5e-5) == L_KURTOSIS_GAUSSIAN
     )
+
+
+def test_l_kurtosis_is_scipys():
+    """From unbiased moments of few numbers, by `scipy.stats.lmoment`."""
+    values = np.random.default_rng(0).exponential(size=9)
+
+    assert _l_kurtosis(values) == pytest.approx(stats.lmoment(values, order=4))
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "hetero"])

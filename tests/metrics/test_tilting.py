@@ -279,6 +279,21 @@ def test_one_step_is_solving_again_to_first_order():
     assert np.sqrt(np.mean(error**2)) < 0.05 * np.std(solved)
 
 
+def test_facts_are_the_gains_at_the_kl():
+    """Their ratio is what is kept, and the gains are those of the tilts themselves."""
+    proxy, golden = world(6, 60, 48)
+    metric = MatchedKlRegret(0.4).fitted(Rewards.from_arrays(proxy, golden))
+    totals = per_prompt_sums(metric, Rewards.from_arrays(proxy, golden))[0].sum(axis=0)
+    facts = metric.facts(totals)
+
+    kept = facts["proxy_gain"] / facts["golden_gain"]
+    assert 1 - kept == pytest.approx(float(metric.value(totals)))
+    for row, fact in ((proxy, "proxy_gain"), (golden, "golden_gain")):
+        tilt = Tilt.of([row], fact)
+        gain = tilt_sums(row, golden, tilt.beta_at_kl(0.4) * tilt.sd)[:, 0].mean()
+        assert facts[fact] == pytest.approx(gain)
+
+
 def test_slices_are_solved_on_their_own():
     """`localised` gives a slice the value that it has as a pool."""
     proxy, golden = world(9, 60, 48)

@@ -227,6 +227,18 @@ def test_a_constant_that_cannot_hide_dissent_is_exact():
     assert distribution.level(0.6) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("value", "spread", "exact"),
+    [(0.5, 1e-14, True), (0.5, 1e-9, False), (1e6, 1e-9, True), (1e6, 1e-3, False)],
+)
+def test_a_spread_of_rounding_size_is_none(value, spread, exact):
+    """Rounding is a share of the value, and of 1 where that is less."""
+    x = value + spread * np.random.default_rng(0).normal(size=40)
+    distribution = resample(Mean(), sums_of(x), draw_weights(40, 200, 0))
+
+    assert isinstance(distribution, Exact) == exact
+
+
 def test_a_paired_difference_cancels_what_both_have_in_common():
     """The spread of the difference is that of x − y, not that of x and y."""
     rng = np.random.default_rng(3)

@@ -53,3 +53,14 @@ def test_with_as_many_prompts_as_it_says_the_bound_would_be_reached(value, lower
 def test_a_value_on_the_bound_is_never_decided():
     """No number of prompts tells a value from itself."""
     assert units_to_decide(n=100, value=0.8, lower=0.7, upper=0.9, bound=0.8) is None
+
+
+@pytest.mark.parametrize(
+    ("n", "lower", "units"),
+    [(10, 0.85, 23), (30, 0.85, 68), (50, 0.85, 120), (100, 0.8, 400), (1234, 0.85, 2800)],
+)
+def test_units_to_decide_are_rounded_up_to_two_digits(n, lower, units):
+    """Three standard errors of .05 a side where two are between: n · 1.5², and so on."""
+    found = units_to_decide(n=n, value=1.0, lower=lower, upper=1.1, bound=0.9)
+
+    assert found == units

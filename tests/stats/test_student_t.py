@@ -36,3 +36,12 @@ def test_units_that_all_agree_may_hide_one_that_does_not():
 
     assert isinstance(found, Exact)
     assert found.bound(0.95) == pytest.approx(1 - 0.05 ** (1 / 30))
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "exact"),
+    [(0.5, 1e-13, True), (0.5, 1e-11, False), (1e6, 1e-7, True), (1e6, 1e-5, False)],
+)
+def test_an_error_of_rounding_size_is_none(value, error, exact):
+    """Rounding is a share of the value, and of 1 where that is less."""
+    assert isinstance(student_t(value, error, 30, reach=(0, 0)), Exact) == exact

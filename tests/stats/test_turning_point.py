@@ -27,6 +27,15 @@ def test_a_flat_series_falls_at_the_level():
     assert np.mean(p_values(np.zeros(40)) <= 0.05) <= 0.05 + 2 * 0.0154
 
 
+def test_a_fall_beyond_all_noise_has_the_smallest_p_value_there_is():
+    """One of as many as there are draws and the series itself; a rise as steep has the largest."""
+    x = np.arange(20.0)
+    draws, contrasts = noise(0, 99, 20, 1e-3), slopes_to_the_end(x)[1]
+
+    assert p_fall(-x, draws, contrasts) == 1 / 100
+    assert p_fall(x, draws, contrasts) == 1.0
+
+
 def test_a_rising_series_does_not_fall():
     """One that rises is never said to fall, and one that saturates less often than a flat one."""
     t = np.linspace(0, 1, 40)

@@ -83,6 +83,19 @@ def test_bounds_are_attainable_and_levels_invert_them(right, level, upper):
         assert rare.level(rare.bound(level)) == pytest.approx(level, abs=1e-6)
 
 
+@pytest.mark.parametrize("level", [0.001, 0.05, 0.4, 0.6, 0.95, 0.999])
+def test_levels_invert_the_bounds_of_one_more_unit(level):
+    """On both sides, to the draws there are; between the two medians nothing is sure."""
+    sums = rows(np.arange(60) >= 4, np.random.default_rng(1).exponential(1, 60))
+    drawn = draw_weights(60, 4000, 0).totals(sums)
+    gravest = DROP.unseen(Seen.of(sums)).gravest
+    found = one_more(DROP, sums.sum(axis=0), drawn, gravest, seed=0)
+
+    assert found.level(found.bound(level)) == pytest.approx(level, abs=2e-3)
+    assert found.level((found.bound(0.499) + found.bound(0.501)) / 2) == 0.5
+    assert len(repr(found)) < 50  # thousands of draws are not for eyes
+
+
 def test_the_gravest_unit_seen_is_the_one_that_is_added():
     """A disaster with eight times as much at stake as others is expected once more."""
     sums = rows(np.arange(50) > 0, np.where(np.arange(50) > 0, 1.0, 8.0))
@@ -90,7 +103,7 @@ def test_the_gravest_unit_seen_is_the_one_that_is_added():
 
     assert unseen.gravest[0].tolist() == pytest.approx([-4.0, 4.0, 1.0, -4.0])
     assert unseen.ordinary[0, 1] == pytest.approx(sums[:, 1].mean())
-    assert unseen.farthest[0, 1] > 4.0
+    assert unseen.farthest[0, 1] == pytest.approx(4.0 + sums[:, 1].std(ddof=1))
 
 
 def test_in_large_samples_what_was_missed_is_not_the_farthest():
