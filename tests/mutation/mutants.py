@@ -5,7 +5,6 @@ import itertools
 import random
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +23,8 @@ class Mutant:
     Attributes:
         path: The module, from the root of the repository.
         line: Where, from 1.
-        before: The first line that differs, as it is and without indentation.
-        after: The same line of the mutant.
+        before: The line, as it is and without indentation.
+        after: The same line of the mutant; empty where it is gone.
         source: The whole module, mutated.
         at_import: Whether it is in no function, so that it runs when the module is imported.
     """
@@ -67,8 +66,8 @@ def modules_of_the_rooms() -> list[str]:
     return sorted(str(path) for room in ROOMS for path in Path(room).glob("*.py"))
 
 
-def places(path: Path) -> list[list[tuple[str, int]]]:
-    """The places that can be changed, each with the operators and their running numbers there."""
+def places(path: Path) -> list[list[tuple[str, int, int]]]:
+    """The places that can be changed: operators that fit, their running numbers, and the line."""
     nodes = list(ast_nodes(get_ast(path.read_text())))
     found = defaultdict(list)
     operators = OperatorProvider()
@@ -78,22 +77,20 @@ def places(path: Path) -> list[list[tuple[str, int]]]:
         operator = operators[name]()
         positions = (where for node in nodes for where in operator.mutation_positions(node))
         for number, where in enumerate(positions):
-            found[where].append((name, number))
+            found[where].append((name, number, where[0][0]))
     return list(found.values())
 
 
-def one_of(path: str, changes: list[tuple[str, int]], rng: random.Random) -> Mutant | None:
+def one_of(path: str, changes: list[tuple[str, int, int]], rng: random.Random) -> Mutant | None:
     """A change that Python accepts and that does more than another annotation."""
     original = Path(path).read_text()
-    for name, number in rng.sample(changes, len(changes)):
+    for name, number, line in rng.sample(changes, len(changes)):
         mutated = mutate_code(original, OperatorProvider()[name](), number)
         if mutated is not None and works_otherwise(original, mutated):
-            pairs = zip(original.splitlines(), mutated.splitlines(), strict=False)
-            line, (before, after) = next(
-                (line, pair) for line, pair in enumerate(pairs, 1) if pair[0] != pair[1]
-            )
+            before, after = (source.splitlines() for source in (original, mutated))
+            shown = after[line - 1].strip() if len(before) == len(after) else ""
             outside = not any(line in body for body in bodies(original))
-            return Mutant(path, line, before.strip(), after.strip(), mutated, outside)
+            return Mutant(path, line, before[line - 1].strip(), shown, mutated, outside)
     return None
 
 
@@ -124,7 +121,15 @@ def running_part(source: str) -> str:
     return ast.dump(tree)
 
 
-def equivalent() -> Iterator[tuple[str, str, str]]:
-    """The changes that are known to change nothing: path, line before, line after."""
-    for entry in tomllib.loads(EQUIVALENT.read_text()).get("mutant", []):
-        yield entry["path"], entry["before"], entry["after"]
+def explained(mutant: Mutant) -> bool:
+    """Whether `equivalent.toml` says why no test can tell it from the original."""
+    entries = tomllib.loads(EQUIVALENT.read_text())["mutant"]
+    shown = {"path": mutant.path, "before": mutant.before, "after": mutant.after}
+    return any(
+        all(fits(entry.get(key, "*"), text) for key, text in shown.items()) for entry in entries
+    )
+
+
+def fits(wanted: str, text: str) -> bool:
+    """Equal, or equal up to a star at the end."""
+    return text.startswith(wanted[:-1]) if wanted.endswith("*") else text == wanted
