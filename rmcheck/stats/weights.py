@@ -72,9 +72,11 @@ class ResampleWeights:
         basis, back = np.linalg.qr(sums - middle)
         precision = np.float32 if len(basis) > EXACT_UNITS else np.float64
         left = np.vstack([np.ones(len(basis)), basis.T]).astype(precision)
+        products, floats = [], np.empty((len(basis), self.counts.shape[2]), precision)
         with one_thread():
-            chunks = (counts if units is None else counts[units] for counts in self.counts)
-            products = [np.matmul(left, counts.astype(precision)) for counts in chunks]
+            for counts in self.counts:
+                np.copyto(floats, counts if units is None else counts[units])
+                products.append(np.matmul(left, floats))
             drawn = np.hstack(products)[:, : self.resamples].T.astype(np.float64)
             size = np.where(drawn[:, :1] > 0, drawn[:, :1], np.nan)
             totals = len(basis) * (middle + drawn[:, 1:] / size @ back)
