@@ -1,39 +1,51 @@
-"""Metric mathematics against loops over prompts with scipy, scikit-learn and plain Python.
+"""Metric mathematics against scipy and scikit-learn, all prompts at once and prompt by prompt.
 
-    OMP_NUM_THREADS=1 python benchmarks/metrics.py
+    OMP_NUM_THREADS=1 python benchmarks/metrics.py [--before OLDER_CHECKOUT]
 
-Prints a table and writes benchmarks/results/metrics.json. Times are medians of CPU seconds of one
-thread, which a busy neighbour barely moves. A loop that would take longer than LOOP_SECONDS is
+Prints a table and writes benchmarks/results/metrics.json. Beside the loops over prompts stand the
+calls that take all rows at once (`axis=1`), where scipy or scikit-learn have one. At the end all
+ten metrics are measured with 10,000 resamples, each time in a process of its own; with --before in
+turn with the package of an older checkout. Times are medians of CPU seconds of one thread, which a
+busy neighbour barely moves. A loop that would take longer than LOOP_SECONDS is
 timed on its first prompts and scaled by P, which it is linear in; such figures are marked with *.
 Memory is tracemalloc's peak of one call.
 """
 
+import argparse
 import itertools
 import json
 import math
+import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import chatterjeexi, kendalltau, pearsonr, rankdata, spearmanr
+from scipy.stats import chatterjeexi, kendalltau, pearsonr, rankdata, spearmanr, spearmanrho
 from sklearn.metrics import ndcg_score
 
+from rmcheck.checks.measurement import measured, pending
 from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
 
 SHAPES = ((2733, 5), (2733, 64), (805, 200), (1000, 1280))
+WHOLE = ((2733, 5), (2733, 16), (2733, 64), (100_000, 8))
 REPEATS = 5
 LOOP_SECONDS = 1.0
 DRAWS = 1000
 
+ROUNDS = 7
+
 Loop = Callable[[np.ndarray, np.ndarray], float]
+Rows = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,9 @@ class Row:
         loop_seconds: Median CPU seconds of the loop over all prompts.
         scaled: Whether the loop was timed on some prompts and scaled.
         ratio: `loop_seconds` / `seconds`.
+        rows: The call that takes all rows at once; empty where there is none.
+        rows_seconds: Median CPU seconds of that call.
+        rows_ratio: `rows_seconds` / `seconds`.
         same: Largest difference of the two values of the prompts that were looped over; None
             where the loop estimates by drawing.
     """
@@ -63,6 +78,9 @@ class Row:
     loop_seconds: float
     scaled: bool
     ratio: float
+    rows: str
+    rows_seconds: float | None
+    rows_ratio: float | None
     same: float | None
 
 
@@ -150,11 +168,33 @@ def compared(size: int) -> list[tuple[Metric, str, Loop, bool]]:
     ]
 
 
-def measured(metric: Metric, rewards: Rewards) -> tuple[float, float]:
+def reciprocal_ranks(proxy: np.ndarray, golden: np.ndarray) -> np.ndarray:
+    """MRR of all rows, without ties."""
+    first = proxy.argmax(axis=1)[:, None]
+    return 1 / np.take_along_axis(rankdata(-golden, axis=1), first, axis=1)[:, 0]
+
+
+# By metric: the name of the call that takes all rows, and the call.
+ALL_ROWS: dict[str, tuple[str, Rows]] = {
+    "accuracy": (
+        "scipy kendalltau, axis=1",
+        lambda r, g: (1 + kendalltau(r, g, axis=1).statistic) / 2,
+    ),
+    "kendall": ("scipy kendalltau, axis=1", lambda r, g: kendalltau(r, g, axis=1).statistic),
+    "spearman": ("scipy spearmanrho, axis=1", lambda r, g: spearmanrho(r, g, axis=1).statistic),
+    "pearson": ("scipy pearsonr, axis=1", lambda r, g: pearsonr(r, g, axis=1).statistic),
+    "xi": ("scipy chatterjeexi, axis=1", lambda r, g: chatterjeexi(r, g, axis=1).statistic),
+    "ndcg": ("sklearn ndcg_score, 2-D", lambda r, g: ndcg_score(rankdata(g, axis=1), r)),
+    "mrr": ("scipy rankdata, axis=1", reciprocal_ranks),
+}
+
+
+def timed_metric(metric: Metric, rewards: Rewards) -> tuple[float, float]:
     """(median seconds, peak MiB) of fitting and of the sums of all prompts."""
 
     def run() -> None:
-        per_prompt_sums(metric.fitted(rewards), rewards)
+        anew = replace(rewards)  # nothing is known of it yet: not its order, nor its pairs
+        per_prompt_sums(metric.fitted(anew), anew)
 
     run()
     seconds = [timed(run) for _ in range(REPEATS)]
@@ -186,15 +226,26 @@ def looped(loop: Loop, proxy: np.ndarray, golden: np.ndarray) -> tuple[float, li
     return spent * proxy.shape[0] / done, values
 
 
-def benchmark(prompts: int, responses: int) -> list[Row]:
-    """All metrics on one shape: Gaussian rewards of correlation 0.8, no ties."""
+def drawn(prompts: int, responses: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gaussian proxy and golden rewards of correlation 0.8, no ties."""
     rng = np.random.default_rng(prompts + responses)
     golden = rng.normal(size=(prompts, responses))
-    proxy = 0.8 * golden + 0.6 * rng.normal(size=golden.shape)
+    return 0.8 * golden + 0.6 * rng.normal(size=golden.shape), golden
+
+
+def benchmark(prompts: int, responses: int) -> list[Row]:
+    """All metrics on one shape."""
+    proxy, golden = drawn(prompts, responses)
     rewards = Rewards.from_arrays(proxy, golden)
     rows = []
     for metric, name, loop, exact in compared(responses):
-        seconds, peak = measured(metric, rewards)
+        seconds, peak = timed_metric(metric, rewards)
+        rows_name, call = ALL_ROWS.get(metric.name, ("", None))
+        at_once = None
+        if call is not None:
+            call(proxy, golden)
+            spent = [timed(lambda call=call: call(proxy, golden)) for _ in range(3)]
+            at_once = statistics.median(spent)
         repeats = [looped(loop, proxy, golden) for _ in range(3)]
         loop_seconds = statistics.median(spent for spent, _ in repeats)
         values = repeats[0][1]
@@ -213,6 +264,9 @@ def benchmark(prompts: int, responses: int) -> list[Row]:
                 loop_seconds=loop_seconds,
                 scaled=len(values) < prompts,
                 ratio=loop_seconds / seconds,
+                rows=rows_name,
+                rows_seconds=at_once,
+                rows_ratio=at_once and at_once / seconds,
                 same=same,
             )
         )
@@ -227,11 +281,42 @@ def line(row: Row) -> str:
     star = "*" if row.scaled else " "
     digits = 3 - min(3, max(0, math.floor(math.log10(max(row.ratio, 0.01)))))
     same = "" if row.same is None else f"max diff {row.same:.0e}"
+    at_once = f"{row.rows} {row.rows_ratio:.1f}x" if row.rows_ratio else ""
     return (
         f"{row.prompts:5} x {row.responses:<5} {row.metric.split('|')[0]:<15}"
         f"{1000 * row.seconds:10.2f} ms {row.peak_mib:7.1f} MiB   {row.loop:<30}"
-        f"{1000 * row.loop_seconds:12.1f} ms{star} {row.ratio:10,.{digits}f}x  {same}"
+        f"{1000 * row.loop_seconds:12.1f} ms{star} {row.ratio:10,.{digits}f}x  {same:16} {at_once}"
     )
+
+
+def whole(prompts: int, responses: int) -> float:
+    """CPU seconds of ten metrics with bounds from 10,000 resamples, of rewards just read."""
+    proxy, golden = drawn(prompts, responses)
+    rewards = Rewards.from_arrays(proxy, golden)
+    quarter = max(2, responses // 4)
+    plain = ("accuracy", "pearson", "spearman", "kendall", "xi", "mrr", "ndcg", "ece")
+    metrics = [make_metric(name) for name in plain]
+    metrics += [make_metric(name, n=quarter) for name in ("bo_n", "bon_drop_ratio")]
+    tiny = Rewards.from_arrays(proxy[:50], golden[:50])
+    measured([pending(metric, tiny) for metric in metrics])  # what is loaded on first use
+
+    def run() -> None:
+        measured([pending(metric, rewards) for metric in metrics])
+
+    return timed(run)
+
+
+def wholes(prompts: int, responses: int, before: Path | None) -> dict[str, float]:
+    """Median CPU seconds of `whole`, of this package and of the older one, in turn."""
+    checkouts = {"now": Path(__file__).parents[1], **({"before": before} if before else {})}
+    spent: dict[str, list[float]] = {name: [] for name in checkouts}
+    for _ in range(ROUNDS):
+        for name, checkout in checkouts.items():
+            command = [sys.executable, __file__, "--whole", f"{prompts}", f"{responses}"]
+            environment = {**os.environ, "PYTHONPATH": str(checkout)}
+            found = subprocess.run(command, env=environment, check=True, capture_output=True)
+            spent[name].append(float(found.stdout))
+    return {name: statistics.median(times) for name, times in spent.items()}
 
 
 def processor() -> str:
@@ -246,6 +331,13 @@ def processor() -> str:
 
 def main() -> None:
     """Run all shapes, print the table, write the file."""
+    command = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    command.add_argument("--before", type=Path, help="checkout of an older version")
+    command.add_argument("--whole", type=int, nargs=2, help=argparse.SUPPRESS)
+    options = command.parse_args()
+    if options.whole:
+        print(whole(*options.whole))
+        return
     machine = {
         "processor": processor(),
         "python": platform.python_version(),
@@ -253,9 +345,14 @@ def main() -> None:
     }
     print(", ".join(f"{key} {value}" for key, value in machine.items()), "\n")
     rows = [row for shape in SHAPES for row in benchmark(*shape)]
+    resampled = {f"{p} x {n}": wholes(p, n, options.before) for p, n in WHOLE}
+    for shape, found in resampled.items():
+        told = ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in found.items())
+        print(f"{shape}, ten metrics with 10,000 resamples: {told}")
     target = Path(__file__).parent / "results" / "metrics.json"
     target.parent.mkdir(exist_ok=True)
     document = {"machine": machine, "repeats": REPEATS, "rows": [asdict(row) for row in rows]}
+    document["ten_metrics_and_10000_resamples"] = resampled
     target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {target}")
 
