@@ -53,7 +53,7 @@ class PairChunk:
             return np.asarray(1 / (1 + np.exp(-self.margin)))
         worse, better = (np.exp(above).take(place, axis=0) for place in self.places)
         worse += better
-        return np.divide(better, worse, out=better)
+        return np.asarray(better / worse)
 
     def _apart(self, values: Floats) -> Floats:
         worse, better = self.places
