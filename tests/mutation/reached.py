@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import signal
 import time
 from collections import defaultdict
@@ -21,7 +22,11 @@ class TooSlow(BaseException):
 
 
 class Recorder:
-    """A pytest plugin that tells coverage which test runs, and skips those that run long."""
+    """A pytest plugin that tells coverage which test runs, and leaves out what cannot be asked.
+
+    A test that runs long costs more than a mutant is worth, and one that fails as it is (on the few
+    examples of the profile, say) tells nothing: both have endless seconds.
+    """
 
     def __init__(self, coverage: Coverage):
         self.coverage = coverage
@@ -33,9 +38,14 @@ class Recorder:
         self.coverage.switch_context(item.nodeid)
         began = time.process_time()
         result = yield
-        self.seconds[item.nodeid] = time.process_time() - began
+        self.seconds.setdefault(item.nodeid, time.process_time() - began)
         self.coverage.switch_context("")
         return result
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """A failure without any mutant."""
+        if report.failed:
+            self.seconds[report.nodeid] = math.inf
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Iterator[None]:
@@ -53,7 +63,7 @@ class Recorder:
         except BaseException:
             if not stopped:
                 raise
-            pytest.skip("too slow")  # whatever Hypothesis made of it
+            pytest.fail("too slow")  # whatever Hypothesis made of it
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
@@ -86,7 +96,7 @@ class Reached:
         order = sorted(names, key=lambda name: (own not in name, self.seconds[name], name))
         chosen, left = [], seconds
         for name in order:
-            if self.seconds[name] < min(0.9 * SLOW, left):
+            if self.seconds[name] < left:
                 chosen.append(name)
                 left -= self.seconds[name]
         return chosen
@@ -95,9 +105,14 @@ class Reached:
 def remembered(file: Path) -> dict:
     """What a test file reaches: run now, or when it was last as it is."""
     known = MEMORY / f"{file.stem}-{hashlib.sha256(file.read_bytes()).hexdigest()[:16]}.json"
-    if not known.exists() and run_pytest(lambda: record(file, known), seconds=900):
-        raise SystemExit(f"{file} fails without any mutant; see {OUTPUT}")
-    return json.loads(known.read_text())
+    if not known.exists():
+        run_pytest(lambda: record(file, known), seconds=900)
+        if not known.exists():
+            raise SystemExit(f"{file} does not run; see {OUTPUT}")
+    found = json.loads(known.read_text())
+    left_out = [name for name, seconds in found["seconds"].items() if seconds == math.inf]
+    print("".join(f"left out, slow or failing: {name}\n" for name in left_out), end="", flush=True)
+    return found
 
 
 def record(file: Path, known: Path) -> int:
@@ -115,6 +130,6 @@ def record(file: Path, known: Path) -> int:
         for number, contexts in data.contexts_by_lineno(measured).items():
             names = [name for name in contexts if name]
             lines.setdefault(path, {}).setdefault(texts[number - 1].strip(), []).extend(names)
-    if not status:
+    if status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         known.write_text(json.dumps({"seconds": recorder.seconds, "lines": lines}))
     return status
