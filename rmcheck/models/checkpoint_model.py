@@ -11,7 +11,7 @@ from rmcheck.errors import UsageError
 from rmcheck.models.asked import Floats, Way
 from rmcheck.models.chat_template import ChatTemplate
 from rmcheck.models.checkpoint import Checkpoint
-from rmcheck.models.checkpoint_settings import Dtype, PrefixRule, chosen_dtype
+from rmcheck.models.checkpoint_settings import Dtype, PrefixRule, check_engine, chosen_dtype
 from rmcheck.models.checkpoint_tokenizer import (
     chosen_template,
     installed_version,
@@ -30,6 +30,7 @@ from rmcheck.models.model import (
 )
 from rmcheck.models.spec import ModelSpec, check_settings
 from rmcheck.models.tokenization import ConversationTokenizer, EosRule
+from rmcheck.models.vllm.engine import share_of_memory, vllm_version
 from rmcheck.models.workers import Workers
 
 if TYPE_CHECKING:
@@ -212,11 +213,25 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
     def _rewards(self, batch: Sequence[Encoded]) -> Floats:
         """(len(batch),) rewards of one sample or more, finite or not."""
 
-    def _torch_facts(self, scorer: "TorchModel | None") -> dict[str, str]:
-        """Where and how torch runs it, for a description; the settings until it is loaded."""
+    def _choose_engine(self, spec: ModelSpec) -> None:
+        """Follow the settings `engine` and `gpu_memory`.
+
+        Raises:
+            UsageError: A setting is for another engine, or impossible.
+        """
+        self.on_vllm = self._set["engine"] == "vllm"
+        check_engine(spec, self._set["engine"])
+        self._memory = share_of_memory(spec, self._set["gpu_memory"])
+        self._versions = {"vllm": vllm_version()} if self.on_vllm else {}
+
+    def _described(self, engine: object) -> dict[str, str]:
+        """Where and how it is run, for a description; the settings until it is loaded."""
+        if self.on_vllm:
+            return {"engine": "vllm", **self._versions}
+        found = cast("TorchModel | None", engine)
         return {
-            "device": str(scorer.device) if scorer else self._set["device"],
-            "attention": scorer.attention if scorer else self._set["attention"],
+            "device": str(found.device) if found else self._set["device"],
+            "attention": found.attention if found else self._set["attention"],
             "prefix": self.prefix_in_use,
         }
 

@@ -55,7 +55,7 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
             "architecture": self.checkpoint.architecture,
             "path": str(self.checkpoint.path),
             "dtype": self._set["dtype"],
-            **self._torch_facts(scorer),
+            **self._described(scorer),
             "quantisation": self.checkpoint.quantisation,
             "head": str(self.head),
             "max_length": str(self.max_length or "no limit"),

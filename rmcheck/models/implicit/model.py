@@ -24,7 +24,6 @@ from rmcheck.models.response_tokenizer import ResponseTokenizer
 from rmcheck.models.spec import ModelSpec, Setting, check_device
 from rmcheck.models.tokenization import EosRule
 from rmcheck.models.vllm.causal import VllmCausal
-from rmcheck.models.vllm.engine import share_of_memory, vllm_version
 
 
 class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
@@ -74,9 +73,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         self.beta = _positive(spec, self._set["beta"])
         self.length_normalised = self._set["length_normalised"] == "yes"
         self.policy, self.reference = _checkpoints(spec, self._set["trust_remote_code"] == "yes")
-        self.on_vllm = self._set["engine"] == "vllm"
-        known.check_engine(spec, self._set["engine"])
-        self._memory = share_of_memory(spec, self._set["gpu_memory"])
+        self._choose_engine(spec)
         self._check_pair()
         self._settle(spec, self.policy)
         stated = self._set["max_length"]
@@ -93,7 +90,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
             ("length_normalised", "dtype", "eos", "attention"),
             beta=self.beta,
             reference=_weights(self.reference),
-            **({"vllm": vllm_version()} if self.on_vllm else {}),
+            **self._versions,
         )
 
     @property
@@ -104,17 +101,13 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
     @property
     def description(self) -> Mapping[str, str]:
         """Both folders, beta, dtype, device, conventions; the device is `auto` until loaded."""
-        policy = cast(CausalScorer | None, self._session.scorer.policy if self._session else None)
+        policy = self._session.scorer.policy if self._session else None
         return {
             "policy": f"{self.policy.path} ({self.policy.architecture})",
             "reference": f"{self.reference.path} ({self.reference.architecture})",
             "reward": self.formula,
             "dtype": self._set["dtype"],
-            **(
-                {"engine": "vllm", "vllm": vllm_version()}
-                if self.on_vllm
-                else self._torch_facts(policy)
-            ),
+            **self._described(policy),
             "quantisation": f"{self.policy.quantisation}, {self.reference.quantisation}",
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,

@@ -1,10 +1,9 @@
 """Judges that vLLM runs in this process: `vllm:DIR` as the engine of a judge."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from rmcheck.errors import RmcheckError, ScoringError, UsageError
+from rmcheck.errors import ScoringError, UsageError
 from rmcheck.models import checkpoint_settings as known
 from rmcheck.models.judge.engine import Answer, Replies
 from rmcheck.models.judge.file import JudgeFile
@@ -12,8 +11,7 @@ from rmcheck.models.judge.local_judge import LocalJudge
 from rmcheck.models.judge.read import Odds, Score, YesNo
 from rmcheck.models.model import Encoded
 from rmcheck.models.spec import ModelSpec, Setting
-from rmcheck.models.torch_engine import brief
-from rmcheck.models.vllm.engine import running, share_of_memory, vllm_version
+from rmcheck.models.vllm.engine import answering, running, share_of_memory, vllm_version
 from rmcheck.models.vllm.generation import MOST_TOKENS, VllmGenerator
 from rmcheck.models.vllm.logits import LogitsWatch
 
@@ -71,7 +69,7 @@ class VllmJudge(LocalJudge):
         Raises:
             ScoringError: vLLM fails, which closes it.
         """
-        with self._closed_by_failure():
+        with answering(self._next(), self.spec):
             return super().odds(batch, read)
 
     def answers(self, batch: Sequence[Encoded], read: Score) -> Replies[tuple[Answer, ...]]:
@@ -80,23 +78,11 @@ class VllmJudge(LocalJudge):
         Raises:
             ScoringError: vLLM fails, which closes it, or logits are NaN or infinite.
         """
-        with self._closed_by_failure():
+        with answering(self._next(), self.spec):
             found = super().answers(batch, read)
         if self._watch is not None and self._watch.strange():
             raise ScoringError(f"{self.spec}: logits are NaN or infinite; try dtype=float32")
         return found
-
-    @contextmanager
-    def _closed_by_failure(self) -> Iterator[None]:
-        """Closes an engine that failed, for its requests are still in it."""
-        try:
-            yield
-        except (MemoryError, RmcheckError):
-            raise
-        # What an engine raises is any error of vLLM, torch or a kernel.
-        except Exception as error:
-            self.close()
-            raise ScoringError(f"{self.spec}: vLLM cannot answer. {brief(error)}") from error
 
     def _next(self) -> VllmGenerator:
         return running(self._generator, self.spec)

@@ -25,8 +25,6 @@ from rmcheck.models.process.settings import checked_texts
 from rmcheck.models.process.tokenizer import Join, ProcessTokenizer, response_steps
 from rmcheck.models.process.vllm_scorer import VllmSteps
 from rmcheck.models.spec import ModelSpec, Setting, check_device
-from rmcheck.models.torch_model import TorchModel
-from rmcheck.models.vllm.engine import share_of_memory, vllm_version
 
 # Column of `Combined`: how many steps each response has.
 STEPS = "steps"
@@ -107,9 +105,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
         self.aggregate = self._set["aggregate"]
         self.checkpoint = ProcessCheckpoint(spec.path, self._set["trust_remote_code"] == "yes")
         self.checkpoint.check()
-        self.on_vllm = self._set["engine"] == "vllm"
-        known.check_engine(spec, self._set["engine"])
-        self._memory = share_of_memory(spec, self._set["gpu_memory"])
+        self._choose_engine(spec)
         if self.on_vllm and self.checkpoint.kind == "head":
             raise UsageError(
                 f"{spec.text}: vLLM reads the tokens that a language model answers with, and "
@@ -132,7 +128,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
             answers=self._answer_texts,
             join=self.join,
             **{name: self._texts[name] for name in ("step", "tag", "between")},
-            **({"vllm": vllm_version()} if self.on_vllm else {}),
+            **self._versions,
         )
 
     @property
@@ -150,11 +146,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
             "reward": self.formula,
             "steps": f"between {self._texts['step']!r}; tag {self.tag!r}; joined as {self.join}",
             "dtype": self.dtype,
-            **(
-                {"engine": "vllm", "vllm": vllm_version()}
-                if self.on_vllm
-                else self._torch_facts(cast(TorchModel | None, scorer))
-            ),
+            **self._described(scorer),
             "quantisation": self.checkpoint.quantisation,
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,

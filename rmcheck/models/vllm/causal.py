@@ -16,5 +16,5 @@ class VllmCausal(VllmGenerator):
         Raises:
             ScoringError: vLLM fails, which closes it.
         """
-        with answering(self):
+        with answering(self, str(self.checkpoint.path)):
             return super().numbers(rows)

@@ -148,14 +148,17 @@ def running(engine: EngineT | None, spec: str) -> EngineT:
 
 
 @contextmanager
-def answering(engine: VllmEngine) -> Iterator[None]:
+def answering(engine: VllmEngine, name: str) -> Iterator[None]:
     """Closes an engine that fails within it, for its requests are still in it.
+
+    Args:
+        engine: A loaded one.
+        name: For messages.
 
     Raises:
         ScoringError: It fails.
         UsageError: It was closed before.
     """
-    name = str(engine.checkpoint.path)
     running(engine, name)
     try:
         yield
