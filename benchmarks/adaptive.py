@@ -28,7 +28,7 @@ from statistics import NormalDist, median
 from typing import Any
 
 import numpy as np
-from predicted_regret import Ragged, rules, spoilt
+from predicted_regret import Ragged, hacked, heavy, noisy, rules
 
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.registry import make_metric
@@ -158,7 +158,8 @@ class RealPool:
         lengths = [np.array([len(r) for r in p.responses], dtype=float) for p in prompts]
         asked = [p.messages[-1].content for p in prompts]
         known = rules([p.responses for p in prompts], asked)
-        known |= spoilt(golden, lengths, np.random.default_rng(0))
+        rng = np.random.default_rng(0)
+        known |= noisy(golden, rng) | heavy(golden, rng) | hacked(golden, lengths, rng)
         self.proxies: dict[str, Ragged] = {name: known[name] for name in PROXIES}
         self.golden = golden
 
