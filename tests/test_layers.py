@@ -32,6 +32,7 @@ ROOMS = (
     "reports",
     "testing",
     "pytest_plugin",
+    "study",
     "cli",
 )
 MAY_IMPORT = {room: set(ROOMS[:i]) for i, room in enumerate(ROOMS)}

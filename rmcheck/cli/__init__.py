@@ -37,6 +37,7 @@ COMMANDS = {
     "power": "how many prompts and responses a suite needs",
     "history": "what earlier checkpoints measured, and what RL made of them",
     "training": "whether an RL run went too far, from its log",
+    "study": "which number of a table of reward models ranks an outcome",
 }
 
 
