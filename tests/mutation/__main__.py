@@ -4,11 +4,12 @@ import argparse
 import math
 import sys
 from collections import Counter, defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from mutants import explained, sampled, unchanged
+from mutants import Mutant, explained, sampled, unchanged
 from processes import OUTPUT, survives
 from reached import Reached
 
@@ -32,15 +33,21 @@ def main() -> int:
     first = unchanged(mutants[0].path)
     if not survives(first, reached.tests(first, options.seconds), seconds=60):
         raise SystemExit(f"{first.path} fails as it is; see {OUTPUT}")
-    for number, mutant in enumerate(mutants, 1):
-        names = reached.tests(mutant, options.seconds)
-        found = "killed"
-        if not names or survives(mutant, names, seconds=10 + 5 * options.seconds):
-            found = "equivalent" if explained(mutant) else "survived"
-            print(f"{number}/{len(mutants)} {mutant.path}:{mutant.line}: {len(names)} tests pass")
-            print(f"    - {mutant.before}\n    + {mutant.after}\n    {found}", flush=True)
-        counts[mutant.path][found] += 1
+    with suppress(KeyboardInterrupt):  # what was tried until then is a sample too
+        for number, mutant in enumerate(mutants, 1):
+            counts[mutant.path][tried(f"{number}/{len(mutants)}", mutant, reached, options)] += 1
     return report(counts, options.at_least)
+
+
+def tried(number: str, mutant: Mutant, reached: Reached, options: argparse.Namespace) -> str:
+    """What became of a mutant; shown where no test fails."""
+    names = reached.tests(mutant, options.seconds)
+    if names and not survives(mutant, names, seconds=10 + 5 * options.seconds):
+        return "killed"
+    found = "equivalent" if explained(mutant) else "survived"
+    print(f"{number} {mutant.path}:{mutant.line}: {len(names)} tests pass, {found}")
+    print(f"    - {mutant.before}\n    + {mutant.after}", flush=True)
+    return found
 
 
 def report(counts: dict[str, Counter[str]], at_least: float) -> int:
