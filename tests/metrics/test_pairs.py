@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from rmcheck.metrics.pairs import pair_chunks, pair_limit
 
@@ -68,6 +69,15 @@ def test_which_pairs_are_read_does_not_depend_on_the_order_of_responses():
     turned = RNG.permutation(7)
 
     assert pairs_read(proxy, golden, 6) == pairs_read(proxy[:, turned], golden[:, turned], 6)
+
+
+@pytest.mark.parametrize("top", [7.0, 690.0, 720.0, 1e5])
+def test_confidence_is_the_logistic_function_of_the_margin(top):
+    """Also where one reward is so far from all others that its exponential is no number."""
+    proxy = PROXY.copy()
+    proxy[2, 0] = top
+    for chunk in pair_chunks(proxy, GOLDEN, 21):
+        np.testing.assert_allclose(chunk.confidence, expit(chunk.margin), rtol=1e-12)
 
 
 def test_a_pool_has_about_so_many_pairs_but_a_prompt_enough():
