@@ -1,6 +1,6 @@
 """What is left of the noise in a calibration error, and how often its bounds hold.
 
-    OMP_NUM_THREADS=1 python benchmarks/calibration.py [--replications 150] [--prompts 30,100,500]
+    OMP_NUM_THREADS=1 python benchmarks/calibration.py [--replications 60] [--prompts 30,100,500]
 
 Pools are drawn again and again from worlds whose calibration error is known from 200,000 prompts: a
 proxy that is calibrated, sure of too much or of too little, sure of nearly everything, reversed in
@@ -149,7 +149,8 @@ HEAD = (
 def tables(prompts: list[int], replications: int) -> Iterator[str]:
     """Line by line."""
     true = {name: truth(name) for name in WORLDS}
-    yield from ("# Calibration error", "", __doc__.split("\n\n")[2].replace("\n", " "), "")
+    told = __doc__.split("\n\n")[2].replace("\n", " ").partition(" Prints and writes")[0]
+    yield from ("# Calibration error", "", told, "")
     yield (
         f"{replications} pools a row, 400 resamples. Bounds: share of pools in which the lower, "
         "then the upper one holds; upper: its mean. On the left what was, on the right what is."
@@ -176,7 +177,7 @@ def tables(prompts: list[int], replications: int) -> Iterator[str]:
 def main() -> None:
     """Print as it goes, and keep."""
     command = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    command.add_argument("--replications", type=int, default=150)
+    command.add_argument("--replications", type=int, default=60)
     command.add_argument("--prompts", default="30,100,500")
     options = command.parse_args()
     lines = []

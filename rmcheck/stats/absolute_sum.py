@@ -24,7 +24,7 @@ def debiased_sum(terms: Floats, errors: Floats, shares: Floats) -> float:
     s √(2/π) exp(−m² / 2 s²) + m (1 − 2 Φ(−m / s)) (folded normal). That is taken to be the mean of
     |t_b|, as if all terms were off by one amount d in proportion to their shares, m_b = w_b d, with
     d² = Σ (t_b² − s_b²) / w_b, which noise does not raise (Kumar et al.), and 0 if that is below 0.
-    Where the terms are not off by one amount a little noise is left in the sum.
+    Where some terms are off by far more than others, the noise of the others is left in the sum.
 
     Args:
         terms: (B,) t_b.
