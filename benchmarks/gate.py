@@ -5,9 +5,9 @@ commands: the start of Python, pytest and the imports are in them, and `pytest a
 run of one empty test costs. With `--before DIR`, a checkout of an earlier version, each command is
 run in turn with it and with this one, on the same files.
 
-* `warm`: six checks on 12,500 prompts x 8 answers of about 1,000 characters, all in the store;
+* `warm`: six checks on `--prompts` x 8 answers of about 1,000 characters, all in the store;
 * `xdist`: the same with `-n 4`;
-* `bundle`: three checks on `--bundle-prompts` x 8, from a bundle that says it was scored on a CPU;
+* `bundle`: the same, from a bundle that says it was scored on a CPU;
 * `slices`: 13 checks, four of them over 50 categories, 2733 x 16, candidate and baseline by bundle.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/gate.py [warm xdist bundle slices] [--before DIR]
@@ -116,7 +116,7 @@ def timed(folder: Path, code: Path, arguments: list[str]) -> dict[str, float]:
 def commands(part: str, folder: Path, prompts: int) -> tuple[list[str], bool]:
     """The arguments of one part, its files made; and whether a first run fills a store."""
     if part in ("warm", "xdist"):
-        make(folder, 12_500, 8, 150, SIX)
+        make(folder, prompts, 8, 150, SIX)
         workers = ["-n", "4"] if part == "xdist" else []
         return ["--rmcheck", *KEPT, "suite.yaml", *workers], True
     if part == "bundle":
@@ -129,7 +129,7 @@ def commands(part: str, folder: Path, prompts: int) -> tuple[list[str], bool]:
 
 def measured(part: str, folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Medians of one part, before and after in turn."""
-    arguments, fills = commands(part, folder, chosen.bundle_prompts)
+    arguments, fills = commands(part, folder, chosen.prompts)
     versions = {"before": chosen.before, "after": HERE} if chosen.before else {"after": HERE}
     trusted = {n: trust(folder, code) if fills else [] for n, code in versions.items()}
     times: dict[str, list[dict[str, float]]] = {"pytest alone": [], **{n: [] for n in versions}}
@@ -148,6 +148,14 @@ def trust(folder: Path, code: Path) -> list[str]:
     return ["--rmcheck-trust-suites"] if "--rmcheck-trust-suites" in known else []
 
 
+def commit(code: Path) -> str:
+    """Which version a checkout is."""
+    done = subprocess.run(
+        ["git", "-C", code, "rev-parse", "--short", "HEAD"], capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
 def medians(found: list[dict[str, float]]) -> Iterator[tuple[str, float]]:
     """Key to the median over rounds."""
     for key in found[0]:
@@ -160,15 +168,17 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
     parser.add_argument("--before", type=Path, help="checkout of an earlier version")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--bundle-prompts", type=int, default=1250)
+    parser.add_argument("--prompts", type=int, default=12_500, help="of all parts but slices")
     chosen = parser.parse_args()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for part in chosen.parts:
         with tempfile.TemporaryDirectory() as name:
             results[part] = {
                 **measured(part, Path(name) / "gate", chosen),
+                "prompts": 2733 if part == "slices" else chosen.prompts,
                 "rounds": chosen.rounds,
                 "load": round(os.getloadavg()[0], 1),
+                "before_is": commit(chosen.before) if chosen.before else "",
                 "versions": {"rmcheck": rmcheck.__version__, "python": platform.python_version()},
             }
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")
