@@ -11,7 +11,7 @@ run in turn with it and with this one, on the same files.
 * `slices`: 13 checks, four of them over 50 categories, 2733 x 16, candidate and baseline by bundle.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/gate.py [warm xdist bundle slices] [--before DIR]
-Writes benchmarks/results/gate.json; parts that were not asked for stay as they are there.
+Writes benchmarks/results/gate.json and gate.md; parts that were not asked for stay as they are.
 """
 
 import argparse
@@ -162,6 +162,28 @@ def medians(found: list[dict[str, float]]) -> Iterator[tuple[str, float]]:
         yield key, round(statistics.median(one[key] for one in found), 2)
 
 
+def table(results: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    lines = [
+        "CPU seconds (wall seconds) of whole commands. What a gate adds to a run of one empty test",
+        "is the difference to `pytest alone`. On a busy machine CPU seconds grow too: numbers of",
+        "one row compare, and those of two rows do not.",
+        "",
+        "| part | prompts | pytest alone | before | after | before is | load |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for part, found in results.items():
+        cells = [
+            f"{one['cpu_seconds']:.1f} ({one['wall_seconds']:.0f})"
+            if (one := found.get(way))
+            else ""
+            for way in ("pytest alone", "before", "after")
+        ]
+        name = f"| {part} | {found['prompts']:,} | {' | '.join(cells)}"
+        lines.append(f"{name} | {found['before_is']} | {found['load']} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -182,7 +204,8 @@ def main() -> None:
                 "versions": {"rmcheck": rmcheck.__version__, "python": platform.python_version()},
             }
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-        print(part, json.dumps(results[part]))
+    RESULTS.with_suffix(".md").write_text(table(results))
+    print(table(results))
 
 
 if __name__ == "__main__":
