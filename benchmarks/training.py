@@ -235,7 +235,9 @@ def write(rows: Sequence[dict[str, Any]]) -> None:
     """Both files."""
     runs = min(r["runs"] for r in rows)
     false = {a: false_shares(rows, a) for a in sorted({r["autocorrelation"] for r in rows})}
-    held = [r["onset_held"] for r in rows if r["onset_held"] is not None]
+    told = [r for r in rows if r["onset_held"] is not None]
+    runs_told = [r["runs"] * (r["stopped"] + r["falls"]) for r in told]
+    held = np.average([r["onset_held"] for r in told], weights=runs_told)
     lines = [
         "# How often `rmcheck training` is wrong",
         "",
@@ -248,8 +250,8 @@ def write(rows: Sequence[dict[str, Any]]) -> None:
             for a, v in false.items()
         )
         + ".",
-        f"The onset's bounds hold the true step in {np.mean(held):.0%} of the runs in which it",
-        "is told (90 % is promised, 95 % a side). Width: of its interval, as a share of the run.",
+        f"The onset's bounds hold the true step in {held:.1%} of the {sum(runs_told):.0f} runs in",
+        "which it is told (90 % is promised). Width: of its interval, as a share of the run.",
         "",
         *table(rows),
         "",
