@@ -169,6 +169,19 @@ def test_gamma_without_golden_gain_is_undefined_or_a_concern():
     assert concerns.concerns(sums)[0].startswith("golden gain near zero")
 
 
+def test_a_gain_below_zero_is_told_per_prompt():
+    """A proxy against golden loses about what golden's own choice would have gained."""
+    pool = world(2, 100, 16)
+    reversed_ = Rewards.from_arrays(-pool.golden.reshape(100, 16), pool.golden.reshape(100, 16))
+    metric = Gamma(n=8).fitted(reversed_)
+    sums, _ = per_prompt_sums(metric, reversed_)
+    top = float(np.sqrt(bon_kl(8)))
+    fit = fit_gao(metric.kl, sums[:, : len(metric.kl)].mean(axis=0))
+    area = quad(lambda d: float(fit.gain(np.array([d]))[0]), 0, top)[0]
+
+    assert metric.concerns(sums)[-1] == f"golden gain near zero: {area:.3g}, less than 0"
+
+
 def test_curve_metrics_must_see_the_pool_first():
     """Without `fitted` the largest n is not known."""
     with pytest.raises(UndefinedMetricError, match="gamma must first see the pool"):

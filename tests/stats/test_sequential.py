@@ -172,3 +172,12 @@ def test_a_value_on_which_all_units_agree_keeps_its_exact_bounds():
 def test_no_level_is_decided_where_the_value_is_the_bound(normal):
     """In the middle every look says one half."""
     assert Repeated(normal, FIVE, 1).level(0.7001) == 0.5
+
+
+def test_levels_finer_than_a_billionth_count_as_that():
+    """Nothing is interpolated beyond the smallest level, in either direction."""
+    looks = Looks((0.25, 0.5, 1.0))
+
+    for look in range(3):
+        assert looks.nominal(1e-12, look) == looks.nominal(1e-9, look) <= 1.001e-9
+        assert looks.overall(0.0, look) == pytest.approx(1e-9)

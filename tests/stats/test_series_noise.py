@@ -86,6 +86,14 @@ def test_a_series_without_noise_has_draws_without_noise():
     assert np.abs(noise.draws(20)[0]).max() < 1e-9
 
 
+def test_a_series_of_zeros_has_neither_noise_nor_autocorrelation():
+    """The first of the coefficients, 0, has all the weight."""
+    noise = SeriesNoise.of(np.zeros((1, 40)), curves(40))
+
+    assert (noise.scales[0], noise.autocorrelations[0], noise.block) == (0, 0, 1)
+    assert not noise.draws(5).any()
+
+
 def test_blocks_are_as_long_as_the_autocorrelation_asks():
     """One for independent values and for none at all, more for ones that hang together."""
     rng = np.random.default_rng(5)
