@@ -11,6 +11,7 @@ from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import best_of_n_gains, bon_kl
 from rmcheck.metrics.bon_curve import (
     BonCurve,
+    bits,
     curve_gains,
     largest_n,
     n_grid,
@@ -172,3 +173,28 @@ def test_a_grid_that_is_none_is_refused(grid):
     """A grid is ascending whole numbers from 1 that end at 2 or more."""
     with pytest.raises(UsageError, match="ascending whole numbers from 1"):
         BonCurve(grid)
+
+
+def test_a_bit_is_a_choice_of_two():
+    """Ln 2 nats; best of 2 is ln 2 − ½ nats away."""
+    assert bits(np.array([math.log(2), 0.0])).tolist() == [1.0, 0.0]
+
+
+def test_totals_are_read_as_they_were_written():
+    """Every curve is the mean over prompts of what it is on one, and spreads are pooled."""
+    proxy, golden = np.random.default_rng(0).normal(size=(2, 7, 9))
+    curve = BonCurve((1, 3, 9))
+    gains = curve_gains(proxy, golden, curve.grid)
+    totals = curve.sums(Rewards.from_arrays(proxy, golden))[0].sum(axis=0)
+
+    for name, field in (
+        ("golden_gain", gains.golden),
+        ("best_gain", gains.best),
+        ("proxy_gain", gains.proxy),
+        ("kl", gains.kl),
+    ):
+        np.testing.assert_allclose(getattr(curve, name)(totals), field.mean(axis=0), err_msg=name)
+    assert curve.proxy_sd(totals) == pytest.approx(np.sqrt(proxy.var(axis=1, ddof=1).mean()))
+    assert curve.golden_sd(totals) == pytest.approx(np.sqrt(golden.var(axis=1, ddof=1).mean()))
+    kept = gains.golden.sum(axis=0) / np.where(gains.best.sum(axis=0), gains.best.sum(axis=0), 1)
+    np.testing.assert_allclose(curve.drop(totals)[1:], 1 - kept[1:])

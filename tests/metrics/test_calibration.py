@@ -326,3 +326,18 @@ def test_leaving_pairs_out_barely_moves_the_value(monkeypatch):
 
     assert fitted.note == "an even choice of about 1000 pairs per prompt was read"
     assert value(ECE(), pool) == pytest.approx(whole, abs=0.005)
+
+
+def test_edges_weigh_a_pair_by_the_pairs_it_stands_for(monkeypatch):
+    """Where long prompts are read in part, a bin has its share of all pairs, not of those read."""
+    monkeypatch.setattr(module, "MAX_EDGE_PAIRS", 1)  # so that a prompt has 64 pairs at most
+    rng = np.random.default_rng(0)
+    rows = [3.0 * rng.permutation(30) for _ in range(4)] + [
+        rng.permutation(3).astype(float) for _ in range(40)
+    ]
+    pool = Rewards.from_arrays(rows, [rng.permutation(row.size).astype(float) for row in rows])
+    edges = ECE(bins=2).fitted(pool).edges
+
+    margins = [np.abs(np.subtract.outer(r, r))[np.triu_indices(r.size, 1)] for r in rows]
+    everything = np.concatenate(margins)
+    assert np.mean(everything <= edges[0]) == pytest.approx(0.5, abs=0.03)

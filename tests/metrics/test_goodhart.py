@@ -326,11 +326,19 @@ def test_expected_and_observed_need_responses_and_a_golden_that_varies():
         goodhart.expected_and_observed(flat, 2)
 
 
+def test_the_ends_of_the_table_are_exact():
+    """ξ is 0 on average where proxy and golden are unrelated, and (N − 2) / (N + 1) at most."""
+    assert (goodhart.XI_TABLE_CORRELATIONS[0], goodhart.XI_TABLE_CORRELATIONS[-1]) == (0, 1)
+    for size, means in goodhart.XI_TABLE.items():
+        assert (means[0], means[-1]) == (0, (size - 2) / (size + 1))
+        assert list(means) == sorted(means)
+
+
 @pytest.mark.parametrize("size", goodhart.XI_TABLE)
 def test_the_table_of_xi_is_what_the_model_gives(size):
     """Every entry is the mean of Chatterjee's formula over simulated prompts of that size."""
     rng = np.random.default_rng(size)
-    prompts = 240_000 // size
+    prompts = 80_000 // size
     golden, noise = rng.normal(size=(2, prompts, size))
     for rho, mean in zip(goodhart.XI_TABLE_CORRELATIONS, goodhart.XI_TABLE[size], strict=True):
         proxy = rho * golden + np.sqrt(1 - rho**2) * noise
