@@ -1,5 +1,6 @@
 """Process and implicit rewards that vLLM runs: the numbers of transformers, and its own page."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -75,7 +76,11 @@ def test_labels_are_not_read_by_vllm(tmp_path):
 @needs_vllm
 def test_steps_are_those_of_transformers_with_and_without_the_cache(folder):
     """To 5e-5 in float32, on the same ids; a batch of all gives what one by one gives."""
-    steps = process_models.samples()
+    # Long enough to fill a block of the cache.
+    steps = [
+        replace(s, response=f"{'four is two ' * 40}\n{s.response}")
+        for s in process_models.samples()
+    ]
     there, here = opened(folder), opened(folder, "&engine=vllm")
     there.load()
     expected = there.step_log_odds(there.encode(steps))

@@ -158,8 +158,9 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
             return self._of_prompts(rows)
         ends = [row.ids[: at + 1] for row in rows for at in row.at]
         shown = self._shown(ends, logprob_token_ids=columns)
-        found = np.array([[one[token].logprob for token in columns] for one in shown], dtype=float)
-        return split(found, rows)
+        found = [[one[token].logprob for token in columns] for one in shown]
+        # Rows of which nothing is read have numbers too: none.
+        return split(np.array(found, dtype=float).reshape(-1, len(columns)), rows)
 
     def _of_prompts(self, rows: Sequence[Asked]) -> list[Floats]:
         from vllm import SamplingParams
