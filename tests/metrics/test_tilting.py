@@ -279,6 +279,14 @@ def test_one_step_is_solving_again_to_first_order():
     assert np.sqrt(np.mean(error**2)) < 0.05 * np.std(solved)
 
 
+def test_the_whole_of_ln_n_is_out_of_reach():
+    """Only a policy that gives one response alone is so far away, and no tilt does."""
+    pool = Rewards.from_arrays(*world(0, 10, 4))
+
+    with pytest.raises(UndefinedMetricError, match=r"^matched_kl_regret: KL 1\.38629 is out of"):
+        MatchedKlRegret(math.log(4)).fitted(pool)
+
+
 def test_facts_are_the_gains_at_the_kl():
     """Their ratio is what is kept, and the gains are those of the tilts themselves."""
     proxy, golden = world(6, 60, 48)
