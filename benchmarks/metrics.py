@@ -37,12 +37,12 @@ from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
 
 SHAPES = ((2733, 5), (2733, 64), (805, 200), (1000, 1280))
-WHOLE = ((2733, 5), (2733, 16), (2733, 64), (100_000, 8))
+WHOLE = ((2733, 5), (2733, 16), (2733, 64), (20_000, 8))
 REPEATS = 5
 LOOP_SECONDS = 1.0
 DRAWS = 1000
 
-ROUNDS = 7
+ROUNDS = 3
 
 Loop = Callable[[np.ndarray, np.ndarray], float]
 Rows = Callable[[np.ndarray, np.ndarray], np.ndarray]
