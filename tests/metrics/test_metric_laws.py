@@ -344,3 +344,15 @@ def test_golden_or_a_constant_has_the_end_of_the_range(name):
     else:
         end = metric.range[metric.direction == "higher"]
         assert evaluate(metric, Rewards.from_arrays(golden, golden)) == pytest.approx(end)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "tells"),
+    [
+        *(("accuracy", {}, True), ("kendall", {}, True), ("bon_drop_ratio", {"n": 4}, True)),
+        *(("xi", {}, False), ("reward_variance", {}, False), ("golden_reliability", {}, False)),
+    ],
+)
+def test_a_metric_says_whether_a_reversed_model_fails_it(name, settings, tells):
+    """Those that are blind to a reversed proxy, or look at no golden, do not tell its direction."""
+    assert make_metric(name, **settings).tells_direction == tells
