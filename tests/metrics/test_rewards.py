@@ -164,8 +164,10 @@ def test_an_empty_pool_has_no_units():
 
 def test_clusters_cannot_be_mistaken_for_another_column():
     """All but proxy and golden go by name."""
-    with pytest.raises(TypeError, match="positional"):
-        Rewards.from_arrays([[1.0]], [[1.0]], ["a"])
+    for made in (Rewards.from_arrays, Rewards.partly_labelled):
+        with pytest.raises(TypeError, match="positional"):
+            made([[1.0]], [[1.0]], ["a"])
+        assert len(made(proxy=[[1.0]], golden=[[1.0]])) == 1
 
 
 def test_responses_that_do_not_fit_their_offsets_are_refused():
