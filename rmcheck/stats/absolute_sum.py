@@ -15,6 +15,8 @@ from rmcheck.stats.weights import Floats
 
 # Sums at which the upper bound is looked for; between them it is interpolated.
 _GRID = 96
+# Standard errors beyond which noise does not carry a term to the other side of zero.
+_FAR = 3.0
 
 
 def debiased_sum(terms: Floats, errors: Floats, shares: Floats) -> float:
@@ -23,13 +25,13 @@ def debiased_sum(terms: Floats, errors: Floats, shares: Floats) -> float:
     A normal t with mean m and standard error s has the mean absolute value
     s √(2/π) exp(−m² / 2 s²) + m (1 − 2 Φ(−m / s)) (folded normal). That is taken to be the mean of
     |t_b|, as if all terms were off by one amount d in proportion to their shares, m_b = w_b d, with
-    d² = Σ (t_b² − s_b²) / w_b, which noise does not raise (Kumar et al.), and 0 if that is below 0.
-    Where some terms are off by far more than others, the noise of the others is left in the sum.
+    d² = Σ (t_b² − s_b²) / w_b over Σ w_b, which noise does not raise (Kumar et al.), and 0 if that
+    is below 0. Terms more than three errors from zero stay as they are, and take no part in d.
 
     Args:
         terms: (B,) t_b.
         errors: (B,) their standard errors s_b.
-        shares: (B,) what they are shares of, w_b > 0, which add up to 1.
+        shares: (B,) what they are shares of, w_b > 0.
 
     Returns:
         The sum, 0 at least.
@@ -37,9 +39,13 @@ def debiased_sum(terms: Floats, errors: Floats, shares: Floats) -> float:
     Reference:
         Kumar, Liang and Ma 2019, Verified uncertainty calibration, section 4.1.
     """
-    apart = math.sqrt(max(0.0, float(np.sum((terms**2 - errors**2) / shares))))
-    added = _folded_mean(shares * apart, errors) - shares * apart
-    return max(0.0, float(np.sum(np.abs(terms) - added)))
+    near = np.abs(terms) <= _FAR * errors
+    t, s, w = np.abs(terms[near]), errors[near], shares[near]
+    apart = 0.0
+    if near.any():
+        apart = math.sqrt(max(0.0, float(np.sum((t**2 - s**2) / w) / w.sum())))
+    added = _folded_mean(w * apart, s) - w * apart
+    return float(np.abs(terms[~near]).sum()) + max(0.0, float(np.sum(t - added)))
 
 
 def _folded_mean(mean: Floats, error: Floats) -> Floats:
