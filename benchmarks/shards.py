@@ -88,7 +88,7 @@ def measure(folder: Path, shards: int, seconds: float, starts: int) -> dict[str,
     return {
         "responses": shards * PROMPTS * RESPONSES,
         "starts": len(done),
-        "killed": sum(one["killed"] for one in done),
+        "killed": sum(one["exit"] < 0 for one in done),
         "scored": done[-1]["bundles"] * PROMPTS * RESPONSES,
         "asked": done[-1]["asked"],
         "max_rss_mib": max(one["max_rss_mib"] for one in done),

@@ -122,19 +122,18 @@ class ShardScoring:
 
     def _scored(self, shard: Shard) -> ScoringReport:
         bundle, source = self._out / shard.name, self._source(shard)
-        if self._is_there(bundle, source):
-            return ScoringReport(self._model.spec)
+        report = ScoringReport(self._model.spec)
         unfinished = self._out / UNFINISHED / shard.name
-        try:
-            unfinished.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise unwritable(self._out, error) from error
-        with held_lock(unfinished, self._waiting):
-            if self._is_there(bundle, source):  # another process had the lock
-                return ScoringReport(self._model.spec)
-            report = self._bundled(shard, bundle, source, ScoreStore(unfinished))
-            shutil.rmtree(unfinished, ignore_errors=True)
-            return report
+        if not self._is_there(bundle, source):
+            try:
+                unfinished.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise unwritable(self._out, error) from error
+            with held_lock(unfinished, self._waiting):
+                if not self._is_there(bundle, source):  # else another process had the lock
+                    report = self._bundled(shard, bundle, source, ScoreStore(unfinished))
+        shutil.rmtree(unfinished, ignore_errors=True)
+        return report
 
     def _bundled(self, shard: Shard, bundle: Path, source: str, store: ScoreStore) -> ScoringReport:
         pool = read_pool(shard.file, format=self._format)

@@ -140,6 +140,17 @@ def test_a_killed_run_goes_on_where_it_stopped(pool, tmp_path):
     assert len(list((tmp_path / "out").glob("*.parquet"))) == SHARDS
 
 
+def test_what_a_kill_left_of_a_finished_shard_is_removed(pool, tmp_path):
+    """Killed after the bundle was written, a run leaves a store that nobody needs."""
+    main(command())
+    left = tmp_path / "out" / shards.UNFINISHED / "1.jsonl.parquet"
+    left.mkdir(parents=True)
+
+    assert main(command()) == 0
+
+    assert not left.exists()
+
+
 def test_a_changed_shard_is_scored_again(pool, tmp_path):
     """A bundle is there for the texts that it was made of."""
     main(command())
