@@ -119,6 +119,7 @@ def test_largest_n_is_what_nine_prompts_in_ten_have():
 
     assert largest_n(pool) == 8
     assert largest_n(split) == 3
+    assert largest_n(Rewards.from_arrays([[1.0, 2.0]] * 3, [[1.0, 2.0]] * 3)) == 2
     with pytest.raises(UndefinedMetricError, match="the pool has 1 at most"):
         largest_n(Rewards.from_arrays([[1.0]], [[1.0]]))
     with pytest.raises(UndefinedMetricError, match="the pool has 0 at most"):

@@ -188,7 +188,9 @@ def test_a_band_allows_for_units_that_were_not_seen():
     draws = values + np.array([0.0, 0.1, 0.0]) * rng.standard_normal((500, 1))
     told = band(values, draws, 0.95, attainable=(0.0, 2.0), units=30)
     untold = band(values, draws, 0.95)
+    two = band(values[:1], draws[:, :1], 0.95, attainable=(0.0, 2.0), units=2)
 
+    assert two.upper[0] == pytest.approx(2 * (1 - np.sqrt(0.05)))
     assert told.upper[0] == pytest.approx(2 * 0.0950, abs=1e-4)
     assert told.lower[0] == 0.0
     assert (untold.lower[0], untold.upper[0]) == (0.0, 0.0)

@@ -133,6 +133,17 @@ def test_without_noise_the_bounds_are_what_four_points_can_tell():
         assert peak_bounds(tent, draws, np.arange(31.0)) == (max(top - 2, 0), min(top + 2, 30))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_series_read_backwards_has_the_mirrored_bounds(seed):
+    """Also where the noise grows along the series."""
+    x = np.arange(31.0)
+    draws, (error,) = noise(seed, 200, 31) * x / 4, noise(seed + 9, 1, 31) * x / 4
+    series = -np.abs(x - 12) / 10 + error
+    low, high = peak_bounds(series, draws, x)
+
+    assert peak_bounds(series[::-1], draws[:, ::-1], -x[::-1]) == (30 - high, 30 - low)
+
+
 def test_points_at_one_place_of_the_axis_have_no_slope():
     """A stretch over which the axis stands still says nothing, and is no error."""
     x = np.concatenate([np.zeros(10), np.arange(10.0)])

@@ -45,6 +45,15 @@ def test_the_rule_of_three_is_exact_where_no_pair_is_wrong():
     assert found == pytest.approx(2 * (1 - 0.05 ** (1 / 30)))
 
 
+def test_between_the_bounds_of_the_rule_of_three_nothing_is_sure():
+    """What half the samples would have missed lies on both sides of the value."""
+    sums = rows(np.arange(30) >= 6)
+    unseen = DROP.unseen(Seen.of(sums))
+    found = rule_of_three(DROP, sums.sum(axis=0), unseen.weighty, unseen.farthest, units=30)
+
+    assert found.level(DROP.value(sums.sum(axis=0))) == 0.5
+
+
 def test_what_few_carry_may_have_missed_as_much_as_what_few_are():
     """300 pairs of which 30, in effect, carry the value have the bound of 30 pairs."""
     sums = rows(np.ones(300))
