@@ -87,12 +87,14 @@ class Reached:
     def tests(self, mutant: Mutant, seconds: float) -> list[str]:
         """The tests of a line, the module's own first, then the fastest, in so many CPU seconds.
 
-        What runs at import has no test of its own, so all tests of the module are asked.
+        What runs at import has no test of its own: all tests of the module are asked, and those of
+        its file, which may read a constant and run no line.
         """
         module = self.lines[mutant.path]
         names = set() if mutant.at_import else module.get(mutant.before, set())
-        names = names or set().union(*module.values())
         own = f"test_{Path(mutant.path).stem}.py"
+        if not names:
+            names = {name for name in self.seconds if own in name}.union(*module.values())
         order = sorted(names, key=lambda name: (own not in name, self.seconds[name], name))
         chosen, left = [], seconds
         for name in order:
