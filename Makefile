@@ -40,6 +40,7 @@ wheel-test: $(VENV)/dev
 
 mutants: $(VENV)/dev
 	$(PIP) --editable ".[mutation]"
+	rm -rf build/mutants  # which tests reach which line, of an older source
 	$(VENV)/bin/python -m tests.mutation --mutants $(MUTANTS) --seed $(SEED)
 
 # Rebuilds the quickstart's pool and models from nothing.
