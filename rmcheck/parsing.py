@@ -87,7 +87,7 @@ def first_wrong_item(text: str) -> int:
             _, at = decoder.raw_decode(text, at)
         except json.JSONDecodeError:  # the end of the list
             return 0
-        except ValueError:
+        except (ValueError, RecursionError):
             return text.count("\n", 0, at) + 1
 
 

@@ -12,10 +12,10 @@ from rmcheck.cli import main
 def log(tmp_path, monkeypatch):
     """A log in the current directory whose golden peaks at KL 7.4 and falls."""
     rng = np.random.default_rng(0)
-    kl = np.linspace(0.0, 30.0, 40)
+    kl = np.linspace(0.0, 30.0, 60)
     d = np.sqrt(kl)
-    golden = d * (1 - 0.5 * np.log(np.where(d > 0, d, 1.0))) + 0.05 * rng.normal(size=40)
-    rows = zip(range(40), kl, d + 0.05 * rng.normal(size=40), golden, strict=True)
+    golden = d * (1 - 0.5 * np.log(np.where(d > 0, d, 1.0))) + 0.05 * rng.normal(size=60)
+    rows = zip(range(60), kl, d + 0.05 * rng.normal(size=60), golden, strict=True)
     lines = ["step,kl,proxy,judge", *(f"{s},{k},{p},{g}" for s, k, p, g in rows)]
     (tmp_path / "run.csv").write_text("\n".join(lines) + "\n")
     monkeypatch.chdir(tmp_path)
@@ -27,7 +27,7 @@ def test_a_log_ends_in_one_sentence(log, capsys):
     assert main(["training", "run.csv", "--golden=judge", "--out=found.json"]) == 0
 
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("run.csv: 40 points; steps 0 to 39, KL up to 30 nats")
+    assert printed[0].startswith("run.csv: 60 points; steps 0 to 59, KL up to 30 nats")
     assert "golden 'judge'" in printed[1]
     assert any(line.startswith("onset (step)") for line in printed)
     assert printed[-1].startswith("Falls from step ")
@@ -99,4 +99,4 @@ def test_a_series_without_noise_names_the_file(log, capsys):
     (log / "flat.csv").write_text("\n".join([text[0], *constant]))
 
     assert main(["training", "flat.csv", "--golden=judge"]) == 2
-    assert "flat.csv: golden: all 40 points" in capsys.readouterr().err
+    assert "flat.csv: golden: all 60 points" in capsys.readouterr().err
