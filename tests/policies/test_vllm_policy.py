@@ -288,7 +288,7 @@ def test_a_reward_model_loads_after_a_policy_and_the_other_way_round(policy, pro
 
 
 @needs_vllm
-def test_the_command_samples_from_a_text_file_and_says_nothing_else(
+def test_the_command_samples_from_a_text_file_and_says_so_in_a_line(
     folder, tmp_path, capfd, policy
 ):
     """Prompts a line each become a pool; a second run finds it whole."""
@@ -307,7 +307,8 @@ def test_the_command_samples_from_a_text_file_and_says_nothing_else(
     assert said.splitlines()[0].startswith(f"{out}: 2 prompts, 6 responses of ")
     assert len(said.splitlines()) == 1
     # torch writes this line itself, unless its log level was set before its first import.
-    assert [line for line in errors.splitlines() if "NUMA binding" not in line] == []
+    (line,) = [line for line in errors.splitlines() if "NUMA binding" not in line]
+    assert line == f"rmcheck: sampling vllm:{folder}: 2 prompts, 3 responses each"
     assert "2 prompts (2 were there)" in again
     assert [len(p.responses) for p in read_pool(out).prompts] == [3, 3]
 
