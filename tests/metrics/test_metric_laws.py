@@ -8,6 +8,7 @@ import pytest
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.metric import PromptMeanMetric, per_prompt_sums
 from rmcheck.metrics.pairwise import ORDER_ONLY
+from rmcheck.metrics.registration import register
 from rmcheck.metrics.registry import make_metric, metric_class, metric_names
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.testing import LAWS, check_metric_laws
@@ -210,6 +211,17 @@ def test_unknown_law_is_refused():
     """A misspelt law is an error that lists the laws."""
     with pytest.raises(UsageError, match=r"no law 'rangee'.*value_in_range"):
         check_metric_laws(METRICS[0], laws=["rangee"])
+
+
+def test_a_name_is_that_of_one_metric():
+    """A second metric of a name is refused, and the first stays; the same one may come again."""
+    accuracy = metric_class("accuracy")
+
+    with pytest.raises(UsageError, match="two metrics are named 'accuracy'"):
+        register(type("Twin", (accuracy,), {}))
+
+    assert register(accuracy) is accuracy
+    assert metric_class("accuracy") is accuracy
 
 
 def test_every_law_has_a_sentence():

@@ -45,3 +45,11 @@ def test_units_that_all_agree_may_hide_one_that_does_not():
 def test_an_error_of_rounding_size_is_none(value, error, exact):
     """Rounding is a share of the value, and of 1 where that is less."""
     assert isinstance(student_t(value, error, 30, reach=(0, 0)), Exact) == exact
+
+
+def test_two_units_have_an_error_and_one_has_none():
+    """The textbook's standard error of a mean, from the smallest sample that has one."""
+    sums = np.array([[1.0, 1.0], [4.0, 1.0]])
+
+    assert influence_error(Mean(), sums) == pytest.approx(1.5)
+    assert influence_error(Mean(), sums[:1]) == 0
