@@ -40,7 +40,7 @@ def test_nothing_heavy_is_imported(bench):
 
 
 def test_the_gate_waits_for_what_only_some_checks_need():
-    """Each run and each worker pays for its imports: scipy alone is a third of a second."""
+    """Each run and each worker pays for its imports."""
     later = ("scipy", "pyarrow", "torch", "jinja2")
     code = f"import sys, rmcheck.pytest_plugin.gate; print(set({later}) & set(sys.modules))"
 
