@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/adaptive.py --pool POOL.jsonl.gz [--shuffles 40]
 
-Three parts, all through `rmcheck.runner.adaptive`:
+Three parts, all through `rmcheck.run.adaptive`:
 
 * real pool: a suite of four checks on rules and on golden with noise, in many orders of the
   prompts; how often all verdicts are those of the full run, and the share of the pool scored; the
@@ -34,9 +34,9 @@ from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.pool.pool import Message, Pool, Prompt
-from rmcheck.runner.adaptive import AdaptiveSuite, Decision, Key
-from rmcheck.runner.judge import Judged, Subject, decide_all, judge
-from rmcheck.runner.loaded import LoadedSuite, load
+from rmcheck.run.adaptive import AdaptiveSuite, Decision, Key
+from rmcheck.run.judge import Judged, Subject, decide_all, judge
+from rmcheck.run.loaded import LoadedSuite, load
 from rmcheck.suite.loader import parse_suite
 from rmcheck.suite.suite import Check
 

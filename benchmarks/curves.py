@@ -32,11 +32,11 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import brentq
 
+from rmcheck.lab.curves.curve import best_of_n_curve
+from rmcheck.lab.curves.tilted_curve import tilted_curve
 from rmcheck.metrics.best_of_n import bon_weights
 from rmcheck.metrics.bon_curve import n_grid
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.regret.curve import best_of_n_curve
-from rmcheck.regret.tilted_curve import tilted_curve
 from rmcheck.stats.weights import draw_weights
 
 PROMPTS, RESPONSES, RESAMPLES, ROUNDS = 1_000, 1_280, 2_000, 3

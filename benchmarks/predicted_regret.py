@@ -28,10 +28,9 @@ from scipy.stats import rankdata, spearmanr
 from rmcheck.checks.measurement import Sampling, measure
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.registry import make_metric
+from rmcheck.metrics.regret.calibration import Calibration, CalibrationTable
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.regret.calibration import Calibration
 from rmcheck.stats.bootstrap import Distribution
-from rmcheck.store.calibration import CalibrationTable
 
 SEEN = 5  # responses a prompt that the metrics see
 TOKENS = 128

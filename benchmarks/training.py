@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.regret.training_analysis import analyse_training
-from rmcheck.regret.training_log import TrainingLog
-from rmcheck.regret.training_outcome import OUTCOMES
+from rmcheck.rl_logs.training_analysis import analyse_training
+from rmcheck.rl_logs.training_log import TrainingLog
+from rmcheck.rl_logs.training_outcome import OUTCOMES
 
 RESULTS = Path(__file__).parent / "results"
 Floats = NDArray[np.float64]

@@ -261,3 +261,28 @@ def test_a_reader_that_goes_away_is_no_traceback(folder):
 
     assert done.stderr == ""
     assert done.returncode == 141
+
+
+def test_the_gates_help_names_no_laboratory(capsys):
+    """`rmcheck --help` lists what the gate needs; `rmcheck lab --help` what lies behind it."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    gate = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["lab", "--help"])
+    laboratory = capsys.readouterr().out
+
+    assert "validate" in gate
+    assert "lab" not in gate.split()
+    for name in ("curve", "power", "sample", "study", "training"):
+        assert name not in gate.split()
+        assert name in laboratory.split()
+
+
+def test_a_command_of_the_laboratory_runs_under_both_names(tmp_path, capsys):
+    """`rmcheck lab training LOG` is `rmcheck training LOG`."""
+    missing = str(tmp_path / "run.csv")
+
+    assert main(["training", missing]) == main(["lab", "training", missing]) == 2
+    once, again = capsys.readouterr().err.splitlines()
+    assert once == again

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rmcheck.cli import main
-from rmcheck.store.history import History
+from rmcheck.history.history import History
 
 SIGNATURE = "predicted_regret|n:256|seed:0|data:pppp|candidate:{}|v:0.2.0"
 

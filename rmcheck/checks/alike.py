@@ -11,14 +11,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rmcheck.checks.bounds import one_sided_bounds
 from rmcheck.checks.designs import Subject
-from rmcheck.checks.measurement import Sampling
-from rmcheck.checks.power import reach_of
+from rmcheck.checks.measurement import Pending, Sampling, measured
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.stats.power import unit_sd
 from rmcheck.stats.reach import Reach
+from rmcheck.stats.student_t import influence_error
+from rmcheck.stats.unseen import rule_of_three
 
 CORRELATION = 0.7
 COMMON = 0.5
@@ -115,3 +117,32 @@ def alike(
     if not error > 0:
         raise UndefinedMetricError("its drop does not vary between prompts")
     return Alike(error, units, sampling.confidence, reach_of(subject.found, sampling.confidence))
+
+
+def reach_of(found: Pending, confidence: float) -> Reach:
+    """How far the bounds of a value, or of its drop, will be from it.
+
+    Sums of absolute values, and values bounded by the widest of several bounds, have no formula:
+    their bounds on this pool are taken to come closer as standard errors do.
+    """
+    seen, totals = found.dissent, found.sums.sum(axis=0)
+    if found.metric.terms(totals) is not None or found.statistic.bounded_by():
+        return _measured_reach(found, confidence)
+    if seen is None:
+        return Reach()
+    value, units = float(found.statistic.value(totals)), found.seen.units
+    rule = rule_of_three(found.statistic, totals, seen.missed, seen.rare, units=units)
+    if seen.one_more is None:
+        return Reach(rule=rule, value=value)
+    moved = found.statistic.value(totals + seen.one_more) - value
+    one_more = (units * max(0.0, -float(moved.min())), units * max(0.0, float(moved.max())))
+    return Reach(one_more, rule, value)
+
+
+def _measured_reach(found: Pending, confidence: float) -> Reach:
+    error = influence_error(found.statistic, found.sums)
+    if not error > 0:
+        return Reach()
+    distribution = measured([found])[0].distribution
+    lower, upper = one_sided_bounds(distribution, found.value, confidence)
+    return Reach(errors=((found.value - lower) / error, (upper - found.value) / error))

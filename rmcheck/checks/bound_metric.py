@@ -9,8 +9,8 @@ from rmcheck.checks.measurement import Measurement, Sampling, measure, measure_d
 from rmcheck.errors import BaselineError
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import make_metric
+from rmcheck.metrics.regret.predicted_regret import PastOf, knowing_past
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.regret.predicted_regret import PastOf, knowing_past
 from rmcheck.stats.estimate import Estimate, Unordered
 
 

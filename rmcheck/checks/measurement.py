@@ -20,9 +20,9 @@ from rmcheck.checks.bounds import (
     reach,
 )
 from rmcheck.metrics.metric import Metric, per_prompt_sums
+from rmcheck.metrics.regret.calibration import Calibration
+from rmcheck.metrics.regret.predicted_regret import PredictedRegret
 from rmcheck.metrics.rewards import Floats, Rewards
-from rmcheck.regret.calibration import Calibration
-from rmcheck.regret.predicted_regret import PredictedRegret
 from rmcheck.stats.bootstrap import Distribution, Exact, Statistic, resample
 from rmcheck.stats.conformal import Hull
 from rmcheck.stats.difference import Difference

@@ -10,6 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from importlib.metadata import entry_points
+from types import ModuleType
 
 import rmcheck
 from rmcheck.errors import RmcheckError, bug_text
@@ -32,13 +34,10 @@ COMMANDS = {
     "score": "score the pools of suites, without pytest",
     "validate": "check suite files and their pools",
     "parity": "whether two engines give the same rewards",
-    "curve": "best-of-n and KL curves of a model on the pools of suites",
-    "sample": "sample responses of a policy, or choose those that people should label",
-    "power": "how many prompts and responses a suite needs",
     "history": "what earlier checkpoints measured, and what RL made of them",
-    "training": "whether an RL run went too far, from its log",
-    "study": "which number of a table of reward models ranks an outcome",
 }
+# Other packages, and the laboratory, add a command that is not listed: a module like those here.
+ENTRY_POINT_GROUP = "rmcheck.commands"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,7 +99,13 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text)
         if name == asked:
-            module = importlib.import_module(f"rmcheck.cli.{name}")
-            module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            _fill(command, importlib.import_module(f"rmcheck.cli.{name}"))
+    if asked not in COMMANDS:
+        for entry in entry_points(group=ENTRY_POINT_GROUP, name=asked):
+            _fill(commands.add_parser(asked), entry.load())
     return top
+
+
+def _fill(command: argparse.ArgumentParser, module: ModuleType) -> None:
+    module.add_arguments(command)
+    command.set_defaults(run=module.run)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the command line starts fast: what computes is imported when it is needed
-    from rmcheck.runner.loaded import LoadedSuite
-    from rmcheck.runner.runner import Runner
-    from rmcheck.runner.scores import Fill
+    from rmcheck.run.loaded import LoadedSuite
+    from rmcheck.run.runner import Runner
+    from rmcheck.run.scores import Fill
 
 
 def add_suites(
@@ -74,7 +74,7 @@ def opened(
         baseline: Spec of the model to compare with, if any.
         fill: Scores the requests of one model; None is this process.
     """
-    from rmcheck.runner.runner import Runner
+    from rmcheck.run.runner import Runner
     from rmcheck.scoring.scorer import fill_requests
     from rmcheck.store.lock import Waiting
     from rmcheck.suite.detect import suite_files

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rmcheck.store.calibration import CalibrationTable
-    from rmcheck.store.records import CheckEntry, RegretRecord, RunRecord, Target
+    from rmcheck.history.records import CheckEntry, RegretRecord, RunRecord, Target
+    from rmcheck.metrics.regret.calibration import CalibrationTable
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def _targets(action: argparse.ArgumentParser, text: str) -> None:
 
 
 def _target(options: argparse.Namespace) -> "Target":
-    from rmcheck.store.records import Target
+    from rmcheck.history.records import Target
 
     return Target("n", options.n) if options.n is not None else Target("kl", options.kl)
 
@@ -58,8 +58,8 @@ def _add(actions: Any) -> None:
 def add(options: argparse.Namespace) -> int:
     """Keep one record for each suite of a report."""
     from rmcheck.errors import UsageError
-    from rmcheck.store.history import History
-    from rmcheck.store.record_reading import read_report
+    from rmcheck.history.history import History
+    from rmcheck.history.record_reading import read_report
 
     records = read_report(options.report)
     if not records:
@@ -77,7 +77,7 @@ def _list(actions: Any) -> None:
 def list_runs(options: argparse.Namespace) -> int:
     """Print a line a run; files that are wrong are named after the good ones."""
     from rmcheck.errors import FileError
-    from rmcheck.store.history import History
+    from rmcheck.history.history import History
 
     found = History(options.folder).contents()
     rows = [("run", "suite", "verdicts", "regret")]
@@ -101,8 +101,8 @@ def _show(actions: Any) -> None:
 
 def show(options: argparse.Namespace) -> int:
     """Print a run, its checks and its regrets."""
-    from rmcheck.store.history import History
-    from rmcheck.store.record_text import time_text
+    from rmcheck.history.history import History
+    from rmcheck.history.record_text import time_text
 
     history = History(options.folder)
     record = history.run(options.name)
@@ -139,8 +139,8 @@ def add_regret(options: argparse.Namespace) -> int:
     """Attach a regret to a run, and so to its reward model."""
     from datetime import UTC, datetime
 
-    from rmcheck.store.history import History
-    from rmcheck.store.records import RegretRecord
+    from rmcheck.history.history import History
+    from rmcheck.history.records import RegretRecord
 
     history = History(options.folder)
     record = history.run(options.name)
@@ -175,9 +175,9 @@ def _calibrate(actions: Any) -> None:
 def calibrate(options: argparse.Namespace) -> int:
     """Print the calibration table, its left-one-out bounds and their coverage."""
     from rmcheck.errors import UsageError
-    from rmcheck.runner.past import FREE
-    from rmcheck.store.calibration import Basis, calibration_table, check_at
-    from rmcheck.store.history import History
+    from rmcheck.history.calibration import Basis, calibration_table, check_at
+    from rmcheck.history.history import History
+    from rmcheck.run.past import FREE
 
     if not 0.5 < options.confidence < 1:
         raise UsageError(f"confidence is {options.confidence:g}; valid: above 0.5, below 1.")
@@ -206,9 +206,9 @@ def _features(given: str | None, check: "CheckEntry") -> list[str]:
     from rmcheck.errors import UsageError, near_miss
     from rmcheck.metrics.best_of_n import BonDropRatio
     from rmcheck.metrics.matched_kl import MatchedKlRegret
-    from rmcheck.regret.nested import NestedDrop
-    from rmcheck.regret.ordinal import OrdinalDrop
-    from rmcheck.regret.pooled import PooledDrop
+    from rmcheck.metrics.regret.nested import NestedDrop
+    from rmcheck.metrics.regret.ordinal import OrdinalDrop
+    from rmcheck.metrics.regret.pooled import PooledDrop
 
     methods = (PooledDrop, NestedDrop, OrdinalDrop, MatchedKlRegret, BonDropRatio)
     there = ", ".join(check.facts) or "none"
@@ -269,8 +269,8 @@ def _export(actions: Any) -> None:
 
 def export(options: argparse.Namespace) -> int:
     """Add to MLflow what it does not have yet."""
-    from rmcheck.store.history import History
-    from rmcheck.store.mlflow_export import export_to_mlflow
+    from rmcheck.history.history import History
+    from rmcheck.history.mlflow_export import export_to_mlflow
 
     history = History(options.folder)
     added = export_to_mlflow(history.runs(), history.regrets(), options.mlflow, options.experiment)

@@ -2,8 +2,8 @@
 
 import argparse
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from functools import partial
+from contextlib import ExitStack, closing, contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +11,10 @@ from rmcheck.cli.arguments import add_model, add_suites, add_too_long, opened
 from rmcheck.errors import UsageError
 
 if TYPE_CHECKING:
-    from rmcheck.runner.scores import Fill
+    from rmcheck.run.scores import Fill
 
-ENGINES = ("local", "ray")
-# Options that only a cluster reads, by the name under which argparse keeps them.
-_OF_RAY = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address", "timeout")
+# Who else can score: modules with `OPTIONS`, `add_arguments(group)` and `filling(given)`.
+ENTRY_POINT_GROUP = "rmcheck.engines"
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -38,43 +37,16 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--format", metavar="NAME", help="with --out: format of the files")
     add_too_long(command, "with --out: ")
+    others = entry_points(group=ENTRY_POINT_GROUP)
     command.add_argument(
         "--engine",
-        choices=ENGINES,
+        choices=("local", *others.names),
         default="local",
         help="local: this process; ray: actors on a Ray cluster that sees the same --store folder",
     )
-    ray = command.add_argument_group("with --engine ray")
-    ray.add_argument(
-        "--actors",
-        type=int,
-        metavar="N",
-        help="processes that hold the model (default: one a GPU, or one a CPU less one)",
-    )
-    ray.add_argument(
-        "--cpus-per-actor",
-        type=float,
-        metavar="X",
-        help="CPUs that each reserves, may be a fraction (default: 1)",
-    )
-    ray.add_argument(
-        "--gpus-per-actor",
-        type=float,
-        metavar="X",
-        help="GPUs that each reserves, may be a fraction (default: 1 where the cluster has GPUs)",
-    )
-    ray.add_argument(
-        "--ray-address",
-        metavar="ADDR",
-        help="HOST:PORT of the cluster, or auto for the one that runs on this machine (default: "
-        "RAY_ADDRESS, or a cluster of this machine alone, started for this command)",
-    )
-    ray.add_argument(
-        "--timeout",
-        type=float,
-        metavar="SECONDS",
-        help="give up when no actor has finished anything for so long (default: 1800)",
-    )
+    for engine in others:
+        module = engine.load()
+        module.add_arguments(command.add_argument_group(f"with --engine {engine.name}"))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -131,20 +103,16 @@ def _fill(options: argparse.Namespace) -> "Iterator[Fill | None]":
     """What scores: None is this process.
 
     Raises:
-        UsageError: An option of a cluster was given without one, or has an impossible value.
+        UsageError: An option of an engine was given without it, or has an impossible value.
     """
-    given = {name: getattr(options, name) for name in _OF_RAY}
-    given = {name: value for name, value in given.items() if value is not None}
-    if options.engine != "ray":
-        if given:
-            names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            raise UsageError(f"{names}: only --engine ray reads this")
-        yield None
-        return
-    from rmcheck.scoring.ray_engine import RayEngine
-    from rmcheck.scoring.scorer import fill_requests
-
-    if "ray_address" in given:
-        given["address"] = given.pop("ray_address")
-    with RayEngine(**given) as engine:
-        yield partial(fill_requests, engine=engine)
+    fill = None
+    with ExitStack() as stack:
+        for engine in entry_points(group=ENTRY_POINT_GROUP):
+            module = engine.load()
+            given = {n: v for n in module.OPTIONS if (v := getattr(options, n)) is not None}
+            if options.engine == engine.name:
+                fill = stack.enter_context(module.filling(given))
+            elif given:
+                names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+                raise UsageError(f"{names}: only --engine {engine.name} reads this")
+        yield fill

@@ -14,7 +14,7 @@ from rmcheck.errors import RmcheckError
 if TYPE_CHECKING:
     from rmcheck.checks.measurement import Sampling
     from rmcheck.metrics.rewards import Rewards
-    from rmcheck.runner.loaded import LoadedSuite, PlannedCheck
+    from rmcheck.run.loaded import LoadedSuite, PlannedCheck
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -46,9 +46,9 @@ def run(options: argparse.Namespace) -> int:
     """Say for each file what it holds, or what is wrong with it."""
     from rmcheck.pool.faults import fault_counts
     from rmcheck.reports.table import PAST
-    from rmcheck.runner.loaded import load
-    from rmcheck.runner.opening import open_named
-    from rmcheck.runner.training import read_log, suite_of_logs
+    from rmcheck.run.loaded import load
+    from rmcheck.run.opening import open_named
+    from rmcheck.run.training import read_log, suite_of_logs
     from rmcheck.suite.detect import suite_files
 
     wrong = 0

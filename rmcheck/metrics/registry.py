@@ -34,7 +34,7 @@ SHIPPED = (
     "rmcheck.metrics.matched_kl",
     "rmcheck.metrics.ensemble",
     "rmcheck.metrics.serving",
-    "rmcheck.regret.predicted_regret",
+    "rmcheck.metrics.regret.predicted_regret",
 )
 
 

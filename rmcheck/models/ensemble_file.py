@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rmcheck.config.yaml_file import root_of
 from rmcheck.errors import Problem, UsageError, near_miss
 from rmcheck.models.spec import Setting
-from rmcheck.models.yaml_file import root_of
 
 if TYPE_CHECKING:
     import yaml

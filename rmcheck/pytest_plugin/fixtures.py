@@ -21,9 +21,9 @@ from rmcheck.policies.text_policy import TextPolicy
 from rmcheck.pytest_plugin.items import CheckItem, runner_key
 from rmcheck.pytest_plugin.representation import plain_failure
 from rmcheck.pytest_plugin.settings import ini_folder, setting
-from rmcheck.runner.loaded import LoadedSuite
-from rmcheck.runner.runner import Runner
-from rmcheck.runner.scorer import Scorer
+from rmcheck.run.loaded import LoadedSuite
+from rmcheck.run.runner import Runner
+from rmcheck.run.scorer import Scorer
 
 
 def add_marked_suites(items: Sequence[pytest.Item], runner: Runner) -> None:

@@ -33,8 +33,8 @@ from rmcheck.reports.table import (
     tally,
     told_apart,
 )
-from rmcheck.runner.runner import OPTIONS, Runner
-from rmcheck.runner.training import METRIC
+from rmcheck.run.runner import OPTIONS, Runner
+from rmcheck.run.training import METRIC
 from rmcheck.scoring.progress import telling
 from rmcheck.scoring.stopping import EXIT_TERMINATED, Terminated, sigterm_stops
 from rmcheck.store.lock import Waiting

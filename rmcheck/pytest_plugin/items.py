@@ -22,9 +22,9 @@ from rmcheck.pytest_plugin.representation import (
 from rmcheck.pytest_plugin.training_item import TrainingItem
 from rmcheck.reports.document import junit_properties
 from rmcheck.reports.failure import FailureView, failure_text, shows_picks
-from rmcheck.runner.loaded import PlannedCheck
-from rmcheck.runner.runner import Runner
-from rmcheck.runner.training import suite_of_logs
+from rmcheck.run.loaded import PlannedCheck
+from rmcheck.run.runner import Runner
+from rmcheck.run.training import suite_of_logs
 from rmcheck.wording import excerpt, printable
 
 runner_key = pytest.StashKey[Runner]()

@@ -11,7 +11,7 @@ from rmcheck.errors import RmcheckError
 from rmcheck.pytest_plugin.representation import CheckDidNotPass, plain_failure, without_traceback
 from rmcheck.reports.document import junit_properties
 from rmcheck.reports.failure import training_text
-from rmcheck.runner.training import METRIC, suite_of_logs, training_record
+from rmcheck.run.training import METRIC, suite_of_logs, training_record
 from rmcheck.suite.detect import suite_files
 from rmcheck.suite.suite import Suite, TrainingCheck
 from rmcheck.wording import printable

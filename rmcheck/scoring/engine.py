@@ -1,7 +1,7 @@
 """Who computes what the store does not know: one seam, behind it this process or a cluster.
 
 `rmcheck.scoring.scorer` looks in the store, holds the lock and counts; an engine scores the rest
-and keeps it. This process is one engine, `rmcheck.scoring.ray_engine` another.
+and keeps it. This process is one engine, `rmcheck.lab.cluster.ray_engine` another.
 """
 
 from collections.abc import Mapping, Sequence

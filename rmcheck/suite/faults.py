@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
+from rmcheck.config.document import MapNode, Node
+from rmcheck.config.kinds import Kind, Wrong, one_of
+from rmcheck.config.source import Source, did_you_mean
 from rmcheck.pool.faults import FAULT_RULES
 from rmcheck.pool.pool import FaultAction, FaultKind
-from rmcheck.suite.document import MapNode, Node
-from rmcheck.suite.kinds import Kind, Wrong, one_of
-from rmcheck.suite.source import Source, did_you_mean
 
 ACTIONS: tuple[FaultAction, ...] = get_args(FaultAction)
 

@@ -11,22 +11,22 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from rmcheck.metrics.metric import Metric
-from rmcheck.metrics.registry import metric_names
-from rmcheck.models.model import TooLong
-from rmcheck.suite.faults import FaultActions
-from rmcheck.suite.kinds import (
+from rmcheck.config.kinds import (
     Boolean,
     Choice,
     Columns,
     ColumnValues,
     Integer,
     Kind,
-    ModelName,
     Number,
     Text,
     one_of,
 )
+from rmcheck.metrics.metric import Metric
+from rmcheck.metrics.registry import metric_names
+from rmcheck.models.model import TooLong
+from rmcheck.suite.faults import FaultActions
+from rmcheck.suite.model_name import ModelName
 
 VERSION = 1  # of the file format
 CRITERIA = ("at_least", "at_most", "max_drop")

@@ -7,12 +7,12 @@ that out and points into the file again through `rmcheck.suite.locate`.
 from collections.abc import Sequence
 from pathlib import Path
 
+from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, compose, describe
+from rmcheck.config.section import beside, read_keys, refuse_unknown, require_keys, value_of
+from rmcheck.config.source import Source, Span
 from rmcheck.errors import Problem, SuiteError, nearest
 from rmcheck.suite import keys
-from rmcheck.suite.document import ListNode, MapNode, Node, ScalarNode, compose, describe
 from rmcheck.suite.requirement import read_check
-from rmcheck.suite.section import beside, read_keys, refuse_unknown, require_keys, value_of
-from rmcheck.suite.source import Source, Span
 from rmcheck.suite.suite import (
     Check,
     GoldenSource,

@@ -6,9 +6,9 @@ loading, and is shown where the suite says it.
 
 from functools import lru_cache
 
+from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, compose
+from rmcheck.config.source import Source, Span
 from rmcheck.errors import Problem, SuiteError
-from rmcheck.suite.document import ListNode, MapNode, Node, ScalarNode, compose
-from rmcheck.suite.source import Source, Span
 from rmcheck.suite.suite import Check, Suite
 
 

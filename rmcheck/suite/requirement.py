@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from rmcheck.config.document import MapNode, Node, ScalarNode, describe
+from rmcheck.config.kinds import percent_hint
+from rmcheck.config.section import misspelt, read_keys, refuse_unknown, require_keys
+from rmcheck.config.source import Source, Span, did_you_mean
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import metric_class, metric_names
 from rmcheck.suite import keys
-from rmcheck.suite.document import MapNode, Node, ScalarNode, describe
-from rmcheck.suite.kinds import percent_hint
-from rmcheck.suite.section import misspelt, read_keys, refuse_unknown, require_keys
-from rmcheck.suite.source import Source, Span, did_you_mean
 from rmcheck.suite.suite import Check
 
 TAKES = f"A check takes: {', '.join(keys.CHECK)}, and the settings of its metric."

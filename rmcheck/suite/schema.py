@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rmcheck.config.kinds import Kind
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import metric_class, metric_names
 from rmcheck.suite import keys
-from rmcheck.suite.kinds import Kind
 from rmcheck.suite.suite import (
     Check,
     GoldenSource,

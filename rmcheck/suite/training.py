@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from rmcheck.regret.log_columns import ROLES
+from rmcheck.config.document import ListNode, MapNode, ScalarNode, describe
+from rmcheck.config.section import beside, read_keys, refuse_unknown, require_keys, value_of
+from rmcheck.config.source import Source, did_you_mean
+from rmcheck.rl_logs.log_columns import ROLES
 from rmcheck.suite import keys
-from rmcheck.suite.document import ListNode, MapNode, ScalarNode, describe
-from rmcheck.suite.section import beside, read_keys, refuse_unknown, require_keys, value_of
-from rmcheck.suite.source import Source, did_you_mean
 from rmcheck.suite.suite import TrainingCheck
 
 EXAMPLE = "Write training: {log: runs/42/trainer_state.json, transfer: {at_least: 0.5}}."

@@ -20,6 +20,9 @@ import parquet_rows
 from pool_formats import ROWS
 
 from rmcheck.errors import FileError, RmcheckError
+from rmcheck.history.history import History
+from rmcheck.history.record_reading import read_report, run_records
+from rmcheck.history.record_text import written
 from rmcheck.models.ensemble import EnsembleRewardModel
 from rmcheck.models.ensemble_file import read_ensemble_file
 from rmcheck.models.judge.file import read_judge_file
@@ -28,11 +31,8 @@ from rmcheck.models.registry import open_model
 from rmcheck.models.servers.unasked import asking
 from rmcheck.pool.pool import Message, Pool
 from rmcheck.pool.reading import read_pool, read_prompts
-from rmcheck.regret.training_log import read_training_log
-from rmcheck.store.history import History
+from rmcheck.rl_logs.training_log import read_training_log
 from rmcheck.store.parts import Provenance, ScoreRows
-from rmcheck.store.record_reading import read_report, run_records
-from rmcheck.store.record_text import written
 from rmcheck.store.scores import ScoreStore
 from rmcheck.suite.loader import load_suite
 from rmcheck.wording import encodable

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmcheck.checks.measurement import Sampling, measure
-from rmcheck.checks.power import measure_power
 from rmcheck.checks.verdict import Criterion, decide
 from rmcheck.errors import UndefinedMetricError, UsageError
+from rmcheck.lab.power import measure_power
 from rmcheck.metrics.parity import parity
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards

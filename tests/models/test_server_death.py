@@ -10,7 +10,7 @@ from failing_server import FailingServer
 from rmcheck.errors import ScoringError
 from rmcheck.models import http_model
 from rmcheck.models.servers.client import Patience
-from rmcheck.runner.runner import Runner
+from rmcheck.run.runner import Runner
 
 SUITE = """\
 rmcheck: 1

@@ -13,8 +13,8 @@ from rmcheck.checks.measurement import Measurement
 from rmcheck.checks.verdict import Criterion, decide
 from rmcheck.models.model import Encoded, RewardModel, Sample
 from rmcheck.pool.pool import Message, Pool, Prompt
-from rmcheck.runner.adaptive import LoadedModel, plan_looks
-from rmcheck.runner.loaded import LoadedSuite
+from rmcheck.run.adaptive import LoadedModel, plan_looks
+from rmcheck.run.loaded import LoadedSuite
 from rmcheck.scoring.request import Request
 from rmcheck.stats.bootstrap import BCa, SortedDraws
 from rmcheck.stats.estimate import Estimate

@@ -55,7 +55,7 @@ def test_a_damaged_part_is_an_error_that_names_it(gate, rules):
     assert result.ret == 1
     assert part.name in output
     assert "delete" in output.lower()
-    assert "rmcheck/runner" not in output
+    assert "rmcheck/run/" not in output
     assert "INTERNALERROR" not in output
 
 

@@ -60,7 +60,7 @@ def test_a_model_that_gives_nan_is_an_error_of_every_check(gate_both_ways):
     assert result.ret == 1
     result.stdout.fnmatch_lines(["*prompt 'p*response * is nan*"])
     assert "During handling" not in result.stdout.str()
-    assert "rmcheck/runner" not in result.stdout.str()
+    assert "rmcheck/run/" not in result.stdout.str()
 
 
 def test_a_failure_says_numbers_first_then_why_then_how_to_repeat_it(gate):
@@ -442,7 +442,7 @@ def test_a_wrong_suite_is_a_collection_error_that_names_the_line(gate_both_ways,
     assert "demo.yaml:6:" in output
     assert "Did you mean 'at_least'?" in output
     assert "demo.yaml:7:" in output
-    assert "rmcheck/runner" not in output
+    assert "rmcheck/run/" not in output
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_what_the_pool_cannot_give_is_found_at_collection(gate, bench, old, new,
 
     assert result.ret != 0
     assert said in result.stdout.str()
-    assert "rmcheck/runner" not in result.stdout.str()
+    assert "rmcheck/run/" not in result.stdout.str()
 
 
 def test_a_run_that_judged_nothing_does_not_pass(gate_both_ways, bench):

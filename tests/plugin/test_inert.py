@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-HEAVY = ("numpy", "scipy", "yaml", "pyarrow", "torch", "transformers", "rmcheck.runner")
+HEAVY = ("numpy", "scipy", "yaml", "pyarrow", "torch", "transformers", "rmcheck.run")
 
 
 def test_no_line_is_printed_no_file_made_and_no_suite_collected(bench):

@@ -7,9 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from rmcheck.errors import ScoringError, UnknownModelError, UsageError
+from rmcheck.lab.sampling.sampled_pool import sample_pool
 from rmcheck.policies.policy import Decoding
 from rmcheck.policies.registry import open_policy
-from rmcheck.policies.sampled_pool import sample_pool
 from rmcheck.pool.reading import read_pool
 
 

@@ -10,9 +10,9 @@ from filelock import FileLock
 
 from rmcheck.cli import main
 from rmcheck.errors import UsageError
+from rmcheck.lab.sampling.sampled_pool import drawn_prompts, sample_pool
 from rmcheck.policies.fake import FakePolicy
 from rmcheck.policies.policy import Decoding
-from rmcheck.policies.sampled_pool import drawn_prompts, sample_pool
 from rmcheck.pool.reading import read_pool
 
 POOL = '{"prompt": "q", "responses": ["a"]}'

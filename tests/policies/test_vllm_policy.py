@@ -11,11 +11,11 @@ from tiny_policies import chi_squared, save_policy, tiny_models
 
 from rmcheck.cli import main
 from rmcheck.errors import ConformanceError, ModelError, UsageError
+from rmcheck.lab.sampling.sampled_pool import sample_pool
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.policies.policy import Decoding, response_seed
 from rmcheck.policies.registry import open_policy
-from rmcheck.policies.sampled_pool import sample_pool
 from rmcheck.policies.text_policy import TextPolicy
 from rmcheck.pool.pool import Message, Prompt
 from rmcheck.pool.reading import read_pool

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmcheck.errors import ScoringError, StoreError, UsageError
+from rmcheck.lab.cluster.blocks import cut_blocks
+from rmcheck.lab.cluster.ray_actor import Assignment, Fault, ScoringActor
+from rmcheck.lab.cluster.ray_cluster import Node
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
-from rmcheck.scoring.blocks import cut_blocks
-from rmcheck.scoring.ray_actor import Assignment, Fault, ScoringActor
-from rmcheck.scoring.ray_cluster import Node
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import scores_of
 from rmcheck.store.scores import FolderModelScores, ScoreStore

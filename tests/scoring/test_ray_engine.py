@@ -20,12 +20,12 @@ from rmcheck.checks.measurement import Sampling
 from rmcheck.checks.shard_totals import ShardTotals, shard_totals
 from rmcheck.checks.shards import measure_totals, sum_shards
 from rmcheck.errors import ScoringError, UsageError
+from rmcheck.lab.cluster.ray_engine import RayEngine
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.model import RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.scoring.members import fill_members
-from rmcheck.scoring.ray_engine import RayEngine
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request, scores_of
 from rmcheck.scoring.scorer import fill, fill_requests

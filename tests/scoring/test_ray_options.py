@@ -7,9 +7,9 @@ from counting_models import numbered_samples
 
 from rmcheck.cli import main
 from rmcheck.errors import MissingDependencyError, UsageError
+from rmcheck.lab.cluster.ray_cluster import Node, Shape, connect
+from rmcheck.lab.cluster.ray_engine import RayEngine
 from rmcheck.models.registry import open_model
-from rmcheck.scoring.ray_cluster import Node, Shape, connect
-from rmcheck.scoring.ray_engine import RayEngine
 from rmcheck.scoring.request import Request
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.scores import MemoryStore

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rmcheck.config.yaml_file import root_of
 from rmcheck.errors import UsageError, near_miss
 from rmcheck.models.judge.nodes import NodeReader, Nodes
 from rmcheck.models.judge.read import Read, Score, YesNo
 from rmcheck.models.judge.template import JudgeTemplate
-from rmcheck.models.yaml_file import root_of
 from rmcheck.parsing import ParsingError, user_path
 from rmcheck.pool.limits import special_file
 

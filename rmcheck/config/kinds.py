@@ -1,0 +1,292 @@
+"""What the value of a key may be: each kind reads it from YAML and describes it in JSON Schema.
+
+One class does both, so that the loader and the schema cannot disagree.
+"""
+
+import math
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, describe
+from rmcheck.config.source import Source, did_you_mean
+from rmcheck.wording import excerpt
+
+# Decimal only: YAML 1.1 reads 010 as eight and 12:30 as 750. `1e-3` is a number to everybody else.
+DECIMAL = re.compile(r"[-+]?((0|[1-9][0-9_]*)(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?")
+# Line breaks and other control characters, and halves of a surrogate pair, are in no name or path.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+WHOLE = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
+
+
+class Wrong(Exception):
+    """The value was refused and the problem noted; its key is left out."""
+
+
+class Kind(ABC):
+    """One kind of value."""
+
+    @abstractmethod
+    def read(self, node: Node, what: str, source: Source) -> Any:
+        """The value.
+
+        Args:
+            node: The value in the file.
+            what: The key in words, such as `'at_least' in check 'accuracy'`.
+            source: Where problems are noted.
+
+        Raises:
+            Wrong: It is none; the problem is in `source.problems`.
+        """
+
+    @abstractmethod
+    def schema(self) -> dict[str, Any]:
+        """The kind in JSON Schema."""
+
+
+def refuse(source: Source, node: Node, message: str, *valid: str) -> Wrong:
+    """What to raise about a value, after noting the problem."""
+    source.add(node.span, message, *valid)
+    return Wrong(message)
+
+
+def percent_hint(value: float) -> str:
+    """For a share that was written in percent, the share."""
+    return f". Did you mean {value / 100:g}?" if 2 <= value <= 100 else ""
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """Text that is not blank, in one line.
+
+    Attributes:
+        forbidden: Something that the text must not contain, because it could not be typed on a
+            command line: the separator of a test's name.
+        example: How a right value looks, for messages.
+    """
+
+    forbidden: str = ""
+    example: str = ""
+
+    def read(self, node: Node, what: str, source: Source) -> str:
+        """The text without white space around it."""
+        example = f", such as {self.example}" if self.example else ""
+        if not isinstance(node, ScalarNode) or node.type != "text":
+            scalar = isinstance(node, ScalarNode) and node.type not in ("null", "tagged")
+            hint = ". Quote it to make it text" if scalar else ""
+            raise refuse(source, node, f"{what} must be text{example}, not {describe(node)}{hint}")
+        if not node.text.strip():
+            raise refuse(source, node, f"{what} is blank")
+        if self.forbidden and self.forbidden in node.text:
+            raise refuse(source, node, f"{what} must not contain {self.forbidden!r}: {node.text!r}")
+        if found := CONTROL.search(node.text.strip()):
+            raise refuse(source, node, f"{what} must not contain the character {found.group()!a}")
+        return node.text.strip()
+
+    def schema(self) -> dict[str, Any]:
+        """A string with something in it."""
+        out: dict[str, Any] = {"type": "string", "pattern": r"\S"}
+        if self.forbidden:
+            out["not"] = {"pattern": re.escape(self.forbidden)}
+        return out
+
+
+@dataclass(frozen=True)
+class Boolean(Kind):
+    """true or false."""
+
+    def read(self, node: Node, what: str, source: Source) -> bool:
+        """The truth value."""
+        if not isinstance(node, ScalarNode) or node.type != "boolean":
+            raise refuse(source, node, f"{what} must be true or false, not {describe(node)}")
+        return node.text.lower() in ("true", "yes", "on")
+
+    def schema(self) -> dict[str, Any]:
+        """A boolean."""
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A finite number.
+
+    Attributes:
+        low: Smallest value.
+        high: Largest value.
+        open: Whether low and high themselves are refused.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open: bool = False
+
+    def read(self, node: Node, what: str, source: Source) -> float:
+        """The number."""
+        value = float(_number(node, what, source, "a number", DECIMAL))
+        inside = self.low < value < self.high if self.open else self.low <= value <= self.high
+        if not inside:
+            hint = percent_hint(value) if self.high == 1 else ""
+            raise refuse(source, node, f"{what} must be {self._limits()}, not {value:g}{hint}")
+        return value
+
+    def _limits(self) -> str:
+        low, high = ("above", "below") if self.open else ("at least", "at most")
+        parts = [f"{low} {self.low:g}"] if math.isfinite(self.low) else []
+        parts += [f"{high} {self.high:g}"] if math.isfinite(self.high) else []
+        return " and ".join(parts)
+
+    def schema(self) -> dict[str, Any]:
+        """A number with its limits."""
+        words = ("exclusiveMinimum", "exclusiveMaximum") if self.open else ("minimum", "maximum")
+        limits = zip(words, (self.low, self.high), strict=True)
+        return {"type": "number", **{word: at for word, at in limits if math.isfinite(at)}}
+
+
+@dataclass(frozen=True)
+class Integer(Kind):
+    """A whole number.
+
+    Attributes:
+        low: Smallest value, or None for any.
+    """
+
+    low: int | None = None
+
+    def read(self, node: Node, what: str, source: Source) -> int:
+        """The number."""
+        value = int(_number(node, what, source, "a whole number", WHOLE))
+        if self.low is not None and value < self.low:
+            raise refuse(source, node, f"{what} must be at least {self.low}, not {value}")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """An integer with its limit."""
+        return {"type": "integer"} | ({} if self.low is None else {"minimum": self.low})
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of some words, known when the file is read.
+
+    Attributes:
+        words: Returns the words.
+        noun: What they name (`metric`), where that is also the key.
+    """
+
+    words: Callable[[], tuple[str, ...]]
+    noun: str = ""
+
+    def read(self, node: Node, what: str, source: Source) -> str:
+        """The word."""
+        words = self.words()
+        valid = (
+            f"{f'{self.noun}s'.capitalize() if self.noun else 'Valid words'}: {', '.join(words)}."
+        )
+        if not isinstance(node, ScalarNode) or node.type != "text":
+            raise refuse(source, node, f"{what} must be a word, not {describe(node)}", valid)
+        if node.text not in words:
+            unknown = f"unknown word {node.text!r} for {what}"
+            if self.noun:
+                unknown = f"unknown {self.noun} {node.text!r}{what.removeprefix(repr(self.noun))}"
+            raise refuse(source, node, unknown + did_you_mean(node.text, words), valid)
+        return node.text
+
+    def schema(self) -> dict[str, Any]:
+        """An enumeration."""
+        return {"enum": list(self.words())}
+
+
+def one_of(*words: str) -> Choice:
+    """One of these words."""
+    return Choice(lambda: words)
+
+
+@dataclass(frozen=True)
+class Columns(Kind):
+    """A list of column names, each once."""
+
+    def read(self, node: Node, what: str, source: Source) -> tuple[str, ...]:
+        """The names in file order."""
+        if not isinstance(node, ListNode):
+            raise refuse(
+                source,
+                node,
+                f"{what} must be a list, such as [category], not {describe(node)}",
+            )
+        found: dict[str, Node] = {}
+        wrong = 0
+        for item in node.items:
+            try:
+                name = Text().read(item, f"a column of {what}", source)
+            except Wrong:
+                wrong += 1
+                continue
+            if name in found:
+                source.add(item.span, f"{what} names the column {name!r} twice")
+                wrong += 1
+            found[name] = item
+        if wrong:
+            raise Wrong(what)
+        return tuple(found)
+
+    def schema(self) -> dict[str, Any]:
+        """An array of distinct strings."""
+        return {"type": "array", "items": Text().schema(), "uniqueItems": True}
+
+
+@dataclass(frozen=True)
+class ColumnValues(Kind):
+    """A mapping of column names to the value wanted, such as `{category: code}`.
+
+    A value is taken as written: `no`, `010` and `2024` are these words.
+    """
+
+    def read(self, node: Node, what: str, source: Source) -> dict[str, str]:
+        """Column to value."""
+        if not isinstance(node, MapNode) or not node.entries:
+            raise refuse(
+                source,
+                node,
+                f"{what} must name a column and its value, such as {{category: code}}, "
+                f"not {'an empty mapping' if isinstance(node, MapNode) else describe(node)}",
+            )
+        out = {}
+        for name, (span, value) in node.entries.items():
+            if isinstance(value, ScalarNode) and value.type not in ("null", "tagged"):
+                out[name] = value.text
+            else:
+                source.add(span, f"{name!r} in {what} must have one value, not {describe(value)}")
+        if len(out) < len(node.entries):
+            raise Wrong(what)
+        return out
+
+    def schema(self) -> dict[str, Any]:
+        """An object of scalars."""
+        scalar = {"type": ["string", "number", "boolean"]}
+        return {"type": "object", "minProperties": 1, "additionalProperties": scalar}
+
+
+def _number(
+    node: Node, what: str, source: Source, kind: str, pattern: re.Pattern[str]
+) -> int | float:
+    """The number as `int` or `float` reads it, with a message for each way to get it wrong."""
+    if not isinstance(node, ScalarNode) or node.type not in ("integer", "number", "text"):
+        raise refuse(source, node, f"{what} must be {kind}, not {describe(node)}")
+    looks_right = pattern.fullmatch(node.text) is not None
+    if node.type == "text" and not (node.plain and looks_right):
+        hint = f". Leave out the quotes: {node.text}" if looks_right else ""
+        raise refuse(source, node, f"{what} must be {kind}, not {describe(node)}{hint}")
+    if looks_right:
+        digits = node.text.replace("_", "")
+        value = float(digits)
+        if math.isinf(value):
+            shown = excerpt(node.text, 60)
+            raise refuse(source, node, f"{what} is too large to compute with: {shown}")
+        return int(digits) if pattern is WHOLE else value
+    if node.text.lower().lstrip("+-") in (".inf", ".nan"):
+        raise refuse(source, node, f"{what} must be {kind}, and {node.text} is none")
+    if pattern is WHOLE and DECIMAL.fullmatch(node.text):
+        raise refuse(source, node, f"{what} must be {kind}, not {node.text}")
+    raise refuse(source, node, f"{what} must be written in plain decimal digits, not {node.text}")

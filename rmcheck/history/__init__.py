@@ -1,0 +1,1 @@
+"""Verdicts and measured regrets, kept between releases."""

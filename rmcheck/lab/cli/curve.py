@@ -1,0 +1,261 @@
+"""`rmcheck curve`: what best-of-n and KL-regularised policies keep of golden's gain."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rmcheck.cli.arguments import add_model, add_suites, opened
+from rmcheck.errors import UndefinedMetricError, UsageError
+
+if TYPE_CHECKING:
+    from rmcheck.lab.curves.curve import Curve, Interval
+    from rmcheck.lab.curves.goodhart import ExpectedAndObserved
+    from rmcheck.lab.curves.tilted_curve import TiltedCurve
+    from rmcheck.metrics.rewards import Rewards
+    from rmcheck.metrics.tails import TailDiagnostics
+    from rmcheck.run.loaded import LoadedSuite
+    from rmcheck.run.runner import Runner
+
+T = TypeVar("T", int, float)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    command.description = (
+        "How golden gain, proxy gain and drop ratio change as more responses are drawn, and as a "
+        "policy moves away in KL. Bounds are one-sided and hold for a whole curve at once, with "
+        "the confidence, resamples and seed of the suite."
+    )
+    add_suites(command)
+    add_model(command, "reward model whose choices are followed")
+    command.add_argument(
+        "--n",
+        metavar="N,…",
+        help="numbers of responses drawn; by default about 16 up to what 9 prompts in 10 have",
+    )
+    command.add_argument(
+        "--kl",
+        default="0.1,0.25,0.5,1,2,4",
+        metavar="NATS,…",
+        help="KL divergences in nats (default %(default)s)",
+    )
+    command.add_argument(
+        "--out", type=Path, metavar="FILE", help="file to write, .json or .csv (points only)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the curves of every suite, and write them where a file is asked for."""
+    grid = _numbers("--n", options.n, int, 1) if options.n is not None else None
+    kls = _numbers("--kl", options.kl, float, 0)
+    _require_format(options.out)
+    found = []
+    with opened(options) as (runner, suites):
+        for loaded in suites:
+            found.append(_suite_curves(runner, loaded, grid, kls))
+        for line in runner.scoring_lines():
+            print(line)
+    if options.out is not None:
+        _write(options.out, found)
+        print(f"written: {options.out}")
+    return 0
+
+
+def _suite_curves(
+    runner: "Runner", loaded: "LoadedSuite", grid: Sequence[int] | None, kls: Sequence[float]
+) -> dict[str, Any]:
+    from rmcheck.lab.curves.curve import best_of_n_curve
+    from rmcheck.lab.curves.goodhart import expected_and_observed
+    from rmcheck.lab.curves.tilted_curve import tilted_curve
+
+    rewards = runner.rewards(loaded, "candidate")
+    sampling = loaded.sampling
+    how: dict[str, Any] = {
+        "resamples": sampling.resamples,
+        "seed": sampling.seed,
+        "confidence": sampling.confidence,
+    }
+    try:
+        curve = best_of_n_curve(rewards, grid=grid, **how)
+        tilted = tilted_curve(rewards, kls, **how)
+    except UndefinedMetricError as error:
+        raise UndefinedMetricError(f"{loaded.suite.name}: {error}") from error
+    name, model = loaded.suite.name, runner.models["candidate"].name
+    expected = expected_and_observed(rewards, curve.n[-1])
+    tails = _tails(rewards)
+    print(f"{name}: {model}, {curve.confidence:.0%} bounds that hold for each whole curve\n")
+    lines = [*_curve_lines(curve), "", *_tilted_lines(tilted), ""]
+    lines += [*_expected_lines(expected), *_tail_lines(tails), ""]
+    for line in lines:
+        print(f"  {line}" if line else "")
+    return {
+        "suite": name,
+        "model": model,
+        "seed": sampling.seed,
+        "best_of_n": curve.as_dict(),
+        "kl": tilted.as_dict(),
+        "expected_and_observed": asdict(expected),
+        "tails": tails if isinstance(tails, str) else asdict(tails),
+    }
+
+
+def _tails(rewards: "Rewards") -> "TailDiagnostics | str":
+    """The shape of the errors, or why it cannot be told."""
+    from rmcheck.metrics.tails import tail_diagnostics
+
+    try:
+        return tail_diagnostics(rewards)
+    except UndefinedMetricError as error:
+        return str(error)
+
+
+# -- what is printed --------------------------------------------------------------------------
+
+CURVE_LEGEND = (
+    "KL nats, bits: from the policy to its best-of-n, at most; on pool: the same in nats where "
+    "equal rewards make it smaller; of at most: what golden's own choice gains"
+)
+
+
+def _curve_lines(curve: "Curve") -> list[str]:
+    head = ["n", "KL nats", "bits", "on pool", "golden gain", "of at most", "proxy gain", "drop"]
+    rows = []
+    for row in curve.rows():
+        gains = [f"{row['golden']:.3g} [{row['golden_lower']:.3g}, {row['golden_upper']:.3g}]"]
+        gains += [f"{row['best']:.3g}", f"{row['proxy']:.4g}"]
+        drop = "-"
+        if row["drop"] is not None:
+            drop = f"{row['drop']:.3f} [{row['drop_lower']:.3f}, {row['drop_upper']:.3f}]"
+        divergences = [f"{row[key]:.3f}" for key in ("kl_nats", "kl_bits", "kl_pool_nats")]
+        rows.append([str(row["n"]), *divergences, *gains, drop])
+    test = curve.past_peak
+    lines = [f"best-of-n, {_measured_on(curve)}", *_aligned(head, rows)]
+    found = f"no sign of it (p = {test.p_value:.3g})"
+    if test.p_value <= 1 - curve.confidence:
+        found = f"yes, golden is lower than at n = {curve.n[test.index]} (p = {test.p_value:.3g})"
+    lines.append(f"past the peak at n = {curve.n[-1]}: {found}")
+    lines.append(_fit_line(curve))
+    lines.append(CURVE_LEGEND)
+    lines.append(f"gamma: {_shown(curve.gamma)}")
+    return lines + [f"do not decide on this: {concern}" for concern in curve.concerns]
+
+
+def _fit_line(curve: "Curve") -> str:
+    fit = curve.fit
+    line = f"d (α − β d), d = √KL: α {_shown(fit.alpha)}, β {_shown(fit.beta)}"
+    if fit.beta.value <= 0:
+        return f"{line}: no peak (in {fit.without_peak:.0%} of the resamples)"
+    return f"{line}: peak at n = {_shown(fit.n)}, none in {fit.without_peak:.0%} of the resamples"
+
+
+def _shown(interval: "Interval") -> str:
+    if interval.value != interval.value:
+        return "undefined: golden gains nothing along the proxy's choices"
+    undefined = f", undefined in {interval.undefined:.0%} of the resamples"
+    return (
+        f"{interval.value:.3g} [{interval.lower:.3g}, {interval.upper:.3g}]"
+        f"{undefined if interval.undefined else ''}"
+    )
+
+
+def _tilted_lines(tilted: "TiltedCurve") -> list[str]:
+    head = ["KL nats", "beta", "golden gain", "of at most", "proxy gain", "regret", "ESS"]
+    rows = [
+        [
+            f"{p.kl:g}",
+            f"{p.proxy_beta:.3g}",
+            f"{p.golden_gain:.3g}",
+            f"{p.best_gain:.3g}",
+            f"{p.proxy_gain:.3g} sd",
+            f"{1 - p.retained:.3f} [{1 - p.upper:.3f}, {1 - p.lower:.3f}]",
+            f"{p.ess:.0f}" + (" (few)" if p.note else ""),
+        ]
+        for p in tilted.points
+    ]
+    lines = [f"KL-regularised policies, {_measured_on(tilted)}"]
+    lines += _aligned(head, rows) if rows else []
+    lines += [f"refused: {r.reason}" for r in tilted.refused]
+    return lines + [f"do not decide on this: {concern}" for concern in tilted.concerns]
+
+
+def _expected_lines(found: "ExpectedAndObserved") -> list[str]:
+    return [
+        f"what a Gaussian proxy would lose at n = {found.n}, {found.prompts} prompts:",
+        f"by its accuracy of {found.accuracy:.3f}: {found.drop_from_accuracy:.3f}; "
+        f"by best-of-2: {found.drop_from_ndr:.3f}; measured: {found.drop_observed:.3f}",
+    ]
+
+
+def _tail_lines(found: "TailDiagnostics | str") -> list[str]:
+    if isinstance(found, str):
+        return [f"tail of the errors: not told, {found}"]
+    return [
+        "tail of the errors, to look at only (in brackets what Gaussian errors have):",
+        f"Hill {found.hill:.2f} ({found.hill_gaussian:.2f}), "
+        f"L-kurtosis {found.l_kurtosis:.2f} ({found.l_kurtosis_gaussian:.2f}), "
+        f"Pareto shape {found.pareto_shape:.2f} (-0.22 to -0.12), golden and error correlate "
+        f"{found.top_correlation:.2f} ({found.top_correlation_gaussian:.2f}) at the top",
+    ]
+
+
+def _measured_on(curve: "Curve | TiltedCurve") -> str:
+    left_out = f", {curve.left_out} left out with fewer responses" if curve.left_out else ""
+    return f"{curve.prompts} prompts{left_out}:"
+
+
+def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in (head, *rows)
+    ]
+
+
+# -- what is read and written -----------------------------------------------------------------
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], T], least: float) -> list[T]:
+    """Ascending numbers from a list with commas."""
+    try:
+        numbers = [kind(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < least or max(numbers) == float("inf"):
+        what = "whole numbers from 1" if kind is int else "numbers above 0"
+        raise UsageError(f"{option} is {text!r}; valid: {what} with commas, such as 1,2,4.")
+    return sorted(set(numbers))
+
+
+def _require_format(path: Path | None) -> None:
+    if path is not None and path.suffix not in (".json", ".csv"):
+        raise UsageError(f"--out is {str(path)!r}; valid: a file that ends in .json or .csv.")
+
+
+def _write(path: Path, curves: Sequence[dict[str, Any]]) -> None:
+    import csv
+    import json
+
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            if path.suffix == ".json":
+                json.dump(curves, file, indent=2, allow_nan=False)
+                file.write("\n")
+                return
+            rows = [row for curve in curves for row in _points(curve)]
+            columns = list(dict.fromkeys(key for row in rows for key in row))
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+    except OSError as error:
+        raise UsageError(f"--out: {path} cannot be written: {error.strerror}") from error
+
+
+def _points(curves: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every point of both curves; those of KL have no n."""
+    return [
+        {"suite": curves["suite"], "model": curves["model"], "curve": kind, **point}
+        for kind in ("best_of_n", "kl")
+        for point in curves[kind]["points"]
+    ]

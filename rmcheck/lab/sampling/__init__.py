@@ -1,0 +1,1 @@
+"""Responses of a policy, and which of them people should label."""

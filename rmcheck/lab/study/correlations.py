@@ -1,0 +1,136 @@
+"""Which column of a table of reward models ranks their outcome, in all and inside groups.
+
+The error of every correlation is that of other reward models: one is left out at a time (jackknife)
+on Fisher's scale, with Student's t, since the models are few.
+
+References:
+    Fisher 1921, Metron 1:3-32 (atanh of a correlation); Efron and Tibshirani 1993, An Introduction
+    to the Bootstrap, chapter 11 (jackknife); Kendall 1945, Biometrika 33:239-251 (tau-b).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.lab.study.rm_table import RmTable
+from rmcheck.stats.weights import Floats
+
+Correlate = Callable[[Floats, Floats], float]
+
+# Fewer groups, or reward models of a group, than these have no correlation.
+MIN_GROUPS = MIN_GROUP_SIZE = 3
+CONFIDENCE = 0.95
+# Correlations of exactly 1 are taken as this on Fisher's scale.
+NEARLY_ONE = 1 - 1e-9
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A correlation over reward models.
+
+    Attributes:
+        value: In [−1, 1]; None where it is not defined.
+        error: Jackknife standard error on Fisher's scale; None where leaving one out undoes it.
+        lower: End of the two-sided 95 % interval; None likewise.
+        upper: The other end.
+    """
+
+    value: float | None
+    error: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+
+    @property
+    def ranks(self) -> bool:
+        """Whether its interval leaves 0 out."""
+        return self.lower is not None and self.upper is not None and self.lower * self.upper > 0
+
+
+@dataclass(frozen=True)
+class Association:
+    """One kind of correlation between a column and the outcome.
+
+    Attributes:
+        overall: Over all reward models.
+        within: Inside groups: the mean of their correlations, by their sizes; None without groups.
+        between: Of the means of the groups, which are left out one at a time; None without groups.
+    """
+
+    overall: Correlation
+    within: Correlation | None = None
+    between: Correlation | None = None
+
+
+def associations(table: RmTable) -> dict[str, dict[str, Association]]:
+    """Every number column against the outcome: Spearman, Kendall's tau-b and Pearson."""
+    return {
+        column: {kind: _association(values, table, how) for kind, how in KINDS.items()}
+        for column, values in table.numbers.items()
+    }
+
+
+def _association(values: Floats, table: RmTable, how: Correlate) -> Association:
+    outcome, groups = table.outcome, table.groups
+    overall = _jackknifed(len(outcome), lambda kept: how(values[kept], outcome[kept]))
+    if groups is None:
+        return Association(overall)
+    inside = _jackknifed(
+        len(outcome), lambda kept: _within(values[kept], outcome[kept], groups[kept], how)
+    )
+    names = np.unique(groups)
+    x, y = (np.array([v[groups == name].mean() for name in names]) for v in (values, outcome))
+    between = _jackknifed(
+        names.size, lambda kept: how(x[kept], y[kept]) if kept.sum() >= MIN_GROUPS else NAN
+    )
+    return Association(overall, inside, between)
+
+
+def _within(x: Floats, y: Floats, groups: NDArray[np.str_], how: Correlate) -> float:
+    """Mean of the groups' correlations, by size; groups of one or two, or without spread, apart."""
+    parts = [groups == name for name in np.unique(groups)]
+    found = [(part.sum(), how(x[part], y[part])) for part in parts if part.sum() >= MIN_GROUP_SIZE]
+    known = [(size, value) for size, value in found if np.isfinite(value)]
+    return float(np.average([v for _, v in known], weights=[s for s, _ in known])) if known else NAN
+
+
+def _jackknifed(size: int, statistic: Callable[[NDArray[np.bool_]], float]) -> Correlation:
+    """A correlation of those of `size` rows that are kept, with its interval."""
+    from scipy.stats import t
+
+    value = statistic(np.ones(size, dtype=bool))
+    if not np.isfinite(value):
+        return Correlation(None)
+    left = np.array([statistic(np.arange(size) != i) for i in range(size)])
+    if not np.isfinite(left).all():
+        return Correlation(float(value))
+    center, *fisher = np.arctanh(np.clip([value, *left], -NEARLY_ONE, NEARLY_ONE))
+    error = float(np.sqrt((size - 1) * np.var(fisher)))
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, size - 1)) * error
+    ends = np.tanh([center - reach, center + reach])
+    return Correlation(float(value), error, float(ends[0]), float(ends[1]))
+
+
+def _pearson(x: Floats, y: Floats) -> float:
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return NAN
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _spearman(x: Floats, y: Floats) -> float:
+    from scipy.stats import rankdata
+
+    return _pearson(rankdata(x), rankdata(y))
+
+
+def _kendall(x: Floats, y: Floats) -> float:
+    """Tau-b: ties count neither for nor against."""
+    first, second = np.triu_indices(len(x), k=1)
+    by_x, by_y = np.sign(x[first] - x[second]), np.sign(y[first] - y[second])
+    scale = float(np.sqrt(np.sum(by_x**2) * np.sum(by_y**2)))
+    return float(by_x @ by_y) / scale if scale else NAN
+
+
+NAN = float("nan")
+KINDS: Mapping[str, Correlate] = {"spearman": _spearman, "kendall": _kendall, "pearson": _pearson}

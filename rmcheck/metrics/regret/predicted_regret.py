@@ -1,0 +1,284 @@
+"""Predicted regret: the share of golden's gain that optimising the proxy would lose.
+
+One metric with several ways to find it. Which one was used, and why, is in its `note`.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import UndefinedMetricError, UsageError
+from rmcheck.metrics.best_of_n import SELECTION, BonDropRatio
+from rmcheck.metrics.metric import Invariance, Metric
+from rmcheck.metrics.registration import register
+from rmcheck.metrics.regret.calibration import Calibration, Past
+from rmcheck.metrics.regret.disattenuated import Disattenuated
+from rmcheck.metrics.regret.method import MAX_KL, NAME, Predictor, Wanted, choose_method, guess
+from rmcheck.metrics.regret.ordinal import OrdinalDrop
+from rmcheck.metrics.regret.pooled import PooledDrop
+from rmcheck.metrics.regret.weighted import WeightedDrop
+from rmcheck.metrics.reliability import REPEAT
+from rmcheck.metrics.rewards import Block, Floats, Rewards
+from rmcheck.metrics.settings import require_choice, require_number, require_whole_number
+from rmcheck.stats.bootstrap import Statistic
+from rmcheck.stats.unseen import Seen, Unseen
+
+# Counts up when a change makes predictions incomparable with those in histories.
+DEFINITION = 2
+
+
+@register
+@dataclass(frozen=True)
+class PredictedRegret(Metric):
+    """Drop ratio of a policy optimised against the proxy, as best-of-n or at a KL divergence.
+
+    `predictor` says how it is found:
+
+    * `measured`: 1 − NDR_n on the pool (`bon_drop_ratio`); at a KL, `matched_kl_regret`. Needs n
+      responses on half of the prompts, or enough of them for the KL.
+    * `weighted`: from the scores of all responses of a prompt and the labels of a few, which are
+      weighted by what best-of-n would pick; for any shape of the proxy's errors.
+    * `pooled`: measured inside prompts at the n that they allow, then followed into the tail that
+      all prompts have together; sees hacked and heavy-tailed proxies that few responses a prompt
+      hide. Beyond those it is a guess.
+    * `gaussian`: 1 − NDR_2, which is 1 − NDR_n at any n when proxy and golden are jointly Gaussian
+      inside a prompt. Too optimistic where the proxy's errors have heavy tails; a guess.
+    * `ordinal`: 1 − sin(π (accuracy − ½)), for a golden that only ranks; a guess.
+    * `nested`: from labels of the proxy's own choices (`rmcheck sample --design nested`).
+    * `calibrated`: `auto`, then corrected by the measured regrets of past reward models in the
+      suite's `history`, with a bound that holds for any shape of their errors (jackknife+).
+    * `auto`: `nested` where the labels are such, `weighted` where responses without a label were
+      scored, else `measured` where the pool allows, else `pooled`; calibrated where the history has
+      enough reward models.
+
+    A guess depends on responses that nobody has scored. It decides nothing unless calibrated.
+
+    A KL beyond what the pool allows is predicted at the n of best-of-n that has it. With a second
+    golden read (`golden.repeat`) the noise of golden is taken out. The choice is made on a whole
+    pool by `fitted`, so that every slice is treated alike. Undefined where golden gains nothing,
+    and where the predictor asked for cannot be used. Lower is better: 0 loses nothing, 1 gains
+    nothing, above 1 is harmful.
+
+    Args:
+        n: Responses that the policy would draw, 2 or more; or give kl.
+        kl: KL divergence in nats of the policy from the initial one; or give n.
+        predictor: How it is found.
+        min_golden_gain: Mean golden gain, in golden units, below which nothing is decided.
+
+    Reference:
+        Wen et al. 2024, arXiv 2410.05584, eqs. 2, 3 and 22; Barber et al. 2021 (jackknife+).
+    """
+
+    name = NAME
+    direction = "lower"
+    range = (-np.inf, np.inf)
+    alternatives = ("n", "kl")
+
+    n: int | None = None
+    kl: float | None = None
+    predictor: Predictor = "auto"
+    min_golden_gain: float = field(default=0.0, kw_only=True)
+    method: Metric | None = field(default=None, init=False)
+    reason: str = field(default="", init=False)
+    past: Past | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        require_choice("predictor", self.predictor, get_args(Predictor))
+        require_number("min_golden_gain", self.min_golden_gain, 0)
+        if (self.n is None) == (self.kl is None):
+            given = "both" if self.n is not None else "neither"
+            raise UsageError(f"needs n or kl, one of them; {given} is given.")
+        if self.n is not None:
+            require_whole_number("n", self.n, 2)
+        if self.kl is not None:
+            require_number("kl", self.kl, 0)
+            if not 0 < self.kl <= MAX_KL:
+                raise UsageError(f"kl is {self.kl!r}; valid: nats above 0, {MAX_KL:g} at most.")
+
+    # -- which way ------------------------------------------------------------------------
+
+    def fitted(self, rewards: Rewards) -> Self:
+        """This metric with the method that the predictor gives on these rewards.
+
+        Raises:
+            UndefinedMetricError: The predictor asked for cannot be used on them.
+        """
+        if self.predictor == "calibrated" and self.past is None:
+            raise UndefinedMetricError(
+                f"{self.name} with `predictor: calibrated` needs the suite's `history`"
+            )
+        super().require(rewards)
+        method, reason = choose_method(self._wanted, rewards)
+        if REPEAT in rewards.columns and isinstance(
+            method, BonDropRatio | PooledDrop | WeightedDrop
+        ):
+            method = Disattenuated(method).fitted(rewards)
+        return self._with(method=method, reason=reason)
+
+    def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
+        """This metric with what its method must see of the prompts that are measured."""
+        if self.method is None:
+            return self
+        return self._with(method=self.method.localised(rewards, mask))
+
+    def knowing(self, past: Past | None) -> Self:
+        """This metric with the past reward models that it may be calibrated on."""
+        return self._with(past=past)
+
+    def _with(self, **changes: Any) -> Self:
+        found = replace(self)
+        for name in ("method", "reason", "past"):
+            object.__setattr__(found, name, changes.get(name, getattr(self, name)))
+        return found
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Past reward models predicted by the same method, where the predictor asks for them."""
+        if self.predictor not in ("auto", "calibrated") or self.past is None:
+            return None
+        return Calibration(self.past(self._fitted.name), required=self.predictor == "calibrated")
+
+    @property
+    def _fitted(self) -> Metric:
+        if self.method is None:
+            raise UndefinedMetricError(f"{self.name} must first see the pool: call fitted(rewards)")
+        return self.method
+
+    # -- what the method says -------------------------------------------------------------
+
+    @property
+    def invariances(self) -> frozenset[Invariance]:
+        """Those of every method that the predictor may choose."""
+        if self.method is not None:
+            return self.method.invariances
+        if self.predictor == "ordinal":
+            return OrdinalDrop.invariances
+        if self.n is not None and (
+            self.n == 2 or self.predictor in ("measured", "gaussian", "nested")
+        ):
+            return SELECTION
+        return frozenset({"proxy_shift", "golden_shift", "golden_scale"})
+
+    @property
+    def scale_free(self) -> bool:
+        """True: no method depends on the unit of the proxy."""
+        return True
+
+    @property
+    def note(self) -> str:
+        """How the value was found, and why so."""
+        if self.method is None:
+            return ""
+        return "; ".join(filter(None, (self.method.note, self.reason)))
+
+    @property
+    def signature(self) -> str:
+        """The settings, and the version of the definition that histories go by."""
+        return f"{super().signature}|definition:{DEFINITION}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those of the method."""
+        return self.method.columns if self.method else ()
+
+    @property
+    def min_responses(self) -> int:
+        """That of the method."""
+        return self.method.min_responses if self.method else 2
+
+    @property
+    def depends_on_n(self) -> bool:
+        """That of the method."""
+        return self.method.depends_on_n if self.method else False
+
+    @property
+    def studentised(self) -> bool:
+        """That of the method."""
+        return self.method.studentised if self.method else False
+
+    def require(self, rewards: Rewards) -> None:
+        """Refuse rewards that the method cannot measure."""
+        if self.method is None:
+            super().require(rewards)
+        else:
+            self.method.require(rewards)
+
+    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
+        """The sums of the method."""
+        return self._fitted.per_prompt(proxy, golden)
+
+    def block_sums(self, block: Block) -> Floats:
+        """The sums of the method."""
+        return self._fitted.block_sums(block)
+
+    def whole_sums(self, rewards: Rewards) -> tuple[Floats, NDArray[np.bool_]] | None:
+        """The sums of the method, where it has them of all prompts at once."""
+        return self._fitted.whole_sums(rewards)
+
+    @property
+    def effective_units(self) -> float:
+        """Those of the method."""
+        return self.method.effective_units if self.method else math.inf
+
+    def bounded_by(self) -> tuple[Statistic, ...]:
+        """What bounds the value of the method."""
+        return self._fitted.bounded_by()
+
+    def value(self, sums: Floats) -> Floats:
+        """The value of the method."""
+        return self._fitted.value(sums)
+
+    def gradient(self, sums: Floats) -> Floats | None:
+        """The gradient of the method."""
+        return self._fitted.gradient(sums)
+
+    @property
+    def attainable(self) -> tuple[float, float]:
+        """That of the method; as for a drop ratio where it is not known yet."""
+        return self.method.attainable if self.method else (0.0, 2.0)
+
+    def compared(self, sums: Floats) -> NDArray[np.bool_]:
+        """That of the method."""
+        return self._fitted.compared(sums)
+
+    def unseen(self, seen: Seen) -> Unseen | None:
+        """That of the method."""
+        return self._fitted.unseen(seen)
+
+    def concerns(self, sums: Floats) -> tuple[str, ...]:
+        """Those of the method."""
+        return self._fitted.concerns(sums)
+
+    @property
+    def guessed(self) -> tuple[str, ...]:
+        """Why nothing is decided on this alone: it looks beyond the labels by assumption.
+
+        Past reward models that were measured answer for it; see `calibration`.
+        """
+        return guess(self._fitted, self._wanted)
+
+    @property
+    def _wanted(self) -> Wanted:
+        return Wanted(self.predictor, self.n, self.kl, self.min_golden_gain)
+
+    def facts(self, sums: Floats) -> dict[str, float]:
+        """Those of the method, and the prediction by the method's name, for histories."""
+        value = float(self._fitted.value(sums))
+        own = {self._fitted.name: value} if math.isfinite(value) else {}
+        return {**self._fitted.facts(sums), **own}
+
+
+# Gives, for a metric and the slice it is measured on, the past reward models that it may be
+# calibrated on; None where there are none.
+PastOf = Callable[[PredictedRegret, Mapping[str, str]], Past | None]
+
+
+def knowing_past(metric: Metric, where: Mapping[str, str], past: PastOf | None) -> Metric:
+    """The metric, with the past where it asks for it."""
+    if past is None or not isinstance(metric, PredictedRegret):
+        return metric
+    return metric.knowing(past(metric, where))

@@ -1,0 +1,1 @@
+"""What the log of an RL run says: whether golden rose, stopped or fell."""
