@@ -50,16 +50,16 @@ from unittest.mock import patch
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.models import shared_prefix
-from rmcheck.models.accelerator import fuse_norms
-from rmcheck.models.checkpoint import Checkpoint
-from rmcheck.models.cpu import keep_freed_memory, lay_out_linears
+from rmcheck.models.checkpoint.folder import Checkpoint
+from rmcheck.models.engines.torch import shared_prefix
+from rmcheck.models.engines.torch.accelerator import fuse_norms
+from rmcheck.models.engines.torch.cpu import keep_freed_memory, lay_out_linears
+from rmcheck.models.engines.torch.packing import LEAST_PREFIX, packed_rows
+from rmcheck.models.engines.torch.shared_prefix import PackedBody
+from rmcheck.models.engines.vllm.pooling import VllmPooling
+from rmcheck.models.kinds.classifier.hf import TransformersRewardModel
 from rmcheck.models.model import EngineFacts, Sample
-from rmcheck.models.packing import LEAST_PREFIX, packed_rows
 from rmcheck.models.registry import open_model
-from rmcheck.models.shared_prefix import PackedBody
-from rmcheck.models.transformers_model import TransformersRewardModel
-from rmcheck.models.vllm.pooling import VllmPooling
 from rmcheck.models.workers import Workers
 from rmcheck.pool import read_pool
 from rmcheck.pool.pool import Message, Pool, Prompt

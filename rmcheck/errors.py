@@ -112,7 +112,7 @@ class ModelError(RmcheckError):
 
 
 class ConformanceError(ModelError):
-    """A scorer failed its proof at load (see `rmcheck.models.conformance`)."""
+    """A scorer failed its proof at load (see `rmcheck.models.proof.conformance`)."""
 
 
 class ScoringError(ModelError):

@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from rmcheck import cli, metric_names
-from rmcheck.models.fake import FakeRewardModel
-from rmcheck.models.judge.file import read_judge_file
+from rmcheck.models.kinds.classifier.hf import TransformersRewardModel
+from rmcheck.models.kinds.fake import FakeRewardModel
+from rmcheck.models.kinds.judge.file import read_judge_file
 from rmcheck.models.registry import model_class, model_schemes, open_model
-from rmcheck.models.transformers_model import TransformersRewardModel
 from rmcheck.pool.faults import FAULT_RULES
 from rmcheck.pool.reading import reader_names
 from rmcheck.suite import keys

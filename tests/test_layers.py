@@ -38,6 +38,22 @@ ROOMS = (
     "lab",
 )
 MAY_IMPORT = {room: set(ROOMS[:i]) for i, room in enumerate(ROOMS)}
+# The same list inside a room that is large enough to have one.
+INNER_ROOMS = {
+    "models": (
+        "spec",
+        "trust",
+        "workers",
+        "libraries",
+        "model",
+        "checkpoint",
+        "text",
+        "engines",
+        "proof",
+        "kinds",
+        "registry",
+    ),
+}
 # Public names are gathered at the door, lazily; the door itself belongs to no room.
 DOOR = "__init__"
 ONLY_IN_PLUGIN = {"pytest", "_pytest", "pluggy"}
@@ -161,6 +177,22 @@ def test_names_in_strings_only_point_up_the_list(path):
             assert other == room or other in MAY_IMPORT[room], (
                 f"{path}:{line}: {room} must not name {other}"
             )
+
+
+@pytest.mark.parametrize("room", INNER_ROOMS)
+def test_a_large_room_is_laid_out_by_a_list_of_its_own(room):
+    """Inside it, too, modules import and name what is above them in the list, nothing below."""
+    inner = INNER_ROOMS[room]
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        here = path.relative_to(PACKAGE / room).parts[0].removesuffix(".py")
+        if here == DOOR:
+            continue
+        for line, name in imported_names(path) + named_modules(path):
+            parts = name.split(".")
+            if parts[:2] == ["rmcheck", room]:
+                assert parts[2] in inner[: inner.index(here) + 1], (
+                    f"{path}:{line}: {here} must not import {parts[2]}"
+                )
 
 
 def test_no_modules_import_each_other():

@@ -11,23 +11,23 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from rmcheck.errors import UnknownModelError, UsageError, near_miss
+from rmcheck.models.engines.http.unasked import UnaskedError, UnaskedModel
 from rmcheck.models.model import RewardModel
-from rmcheck.models.servers.unasked import UnaskedError, UnaskedModel
 from rmcheck.models.spec import check_settings, parse_spec
 from rmcheck.models.trust import require_trust
 
 ENTRY_POINT_GROUP = "rmcheck.models"
 _BUILT_IN = {
-    "hf": "rmcheck.models.transformers_model:TransformersRewardModel",
-    "http": "rmcheck.models.http_model:HttpRewardModel",
-    "scores": "rmcheck.models.scores_file:ScoresFile",
-    "python": "rmcheck.models.python_model:PythonRewardModel",
-    "fake": "rmcheck.models.fake:FakeRewardModel",
-    "vllm": "rmcheck.models.vllm.model:VllmRewardModel",
-    "implicit": "rmcheck.models.implicit.model:ImplicitRewardModel",
-    "process": "rmcheck.models.process.model:ProcessRewardModel",
-    "judge": "rmcheck.models.judge.model:JudgeRewardModel",
-    "ensemble": "rmcheck.models.ensemble:EnsembleRewardModel",
+    "hf": "rmcheck.models.kinds.classifier.hf:TransformersRewardModel",
+    "http": "rmcheck.models.kinds.classifier.http:HttpRewardModel",
+    "scores": "rmcheck.models.kinds.scores_file:ScoresFile",
+    "python": "rmcheck.models.kinds.python_model:PythonRewardModel",
+    "fake": "rmcheck.models.kinds.fake:FakeRewardModel",
+    "vllm": "rmcheck.models.kinds.classifier.vllm:VllmRewardModel",
+    "implicit": "rmcheck.models.kinds.implicit.model:ImplicitRewardModel",
+    "process": "rmcheck.models.kinds.process.model:ProcessRewardModel",
+    "judge": "rmcheck.models.kinds.judge.model:JudgeRewardModel",
+    "ensemble": "rmcheck.models.kinds.ensemble:EnsembleRewardModel",
 }
 
 

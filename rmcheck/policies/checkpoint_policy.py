@@ -6,12 +6,16 @@ from typing import Self
 
 from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.metrics.settings import require_whole_number
-from rmcheck.models.causal_checkpoint import CausalCheckpoint
-from rmcheck.models.checkpoint_model import loaded
-from rmcheck.models.checkpoint_settings import chosen_dtype
-from rmcheck.models.checkpoint_tokenizer import chosen_template, installed_version, load_tokenizer
+from rmcheck.models.checkpoint.causal import CausalCheckpoint
+from rmcheck.models.checkpoint.settings import chosen_dtype
+from rmcheck.models.kinds.checkpoint_model import loaded
 from rmcheck.models.spec import ModelSpec, check_settings, whole_number
-from rmcheck.models.tokenization import ConversationTokenizer
+from rmcheck.models.text.checkpoint_tokenizer import (
+    chosen_template,
+    installed_version,
+    load_tokenizer,
+)
+from rmcheck.models.text.tokenization import ConversationTokenizer
 from rmcheck.policies.policy import Decoding, Policy, Response, response_seed
 from rmcheck.pool.pool import Prompt
 

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from rmcheck.errors import UnknownModelError
 from rmcheck.metrics.settings import require_whole_number
-from rmcheck.models.fingerprint import fingerprint
+from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.spec import ModelSpec
 from rmcheck.policies.policy import Decoding, Policy, Response, response_seed
 from rmcheck.pool.pool import Prompt

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from rmcheck.errors import ScoringError
 from rmcheck.metrics.settings import require_whole_number
-from rmcheck.models.fingerprint import fingerprint
-from rmcheck.models.servers.chat import CHAT, PATIENCE, ChatServer, chat_client
+from rmcheck.models.checkpoint.fingerprint import fingerprint
+from rmcheck.models.engines.http.chat import CHAT, PATIENCE, ChatServer, chat_client
 from rmcheck.models.spec import ModelSpec, Setting, check_settings
 from rmcheck.policies.policy import Decoding, Policy, Response, response_seed
 from rmcheck.pool.pool import Prompt

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from rmcheck.models import checkpoint_settings as known
-from rmcheck.models.checkpoint_model import loaded
+from rmcheck.models.checkpoint import settings as known
+from rmcheck.models.engines.torch.sampler import TorchSampler
+from rmcheck.models.kinds.checkpoint_model import loaded
 from rmcheck.models.spec import ModelSpec, Setting, check_device
-from rmcheck.models.torch_sampler import TorchSampler
 from rmcheck.policies.checkpoint_policy import CheckpointPolicy
 from rmcheck.policies.policy import Decoding
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from rmcheck.errors import ModelError, UsageError
-from rmcheck.models import checkpoint_settings as known
-from rmcheck.models.checkpoint_tokenizer import token_limit
+from rmcheck.models.checkpoint import settings as known
+from rmcheck.models.engines.vllm.engine import running, share_of_memory, vllm_version
+from rmcheck.models.engines.vllm.generation import VllmGenerator
+from rmcheck.models.engines.vllm.logits import LogitsWatch
+from rmcheck.models.libraries import brief
 from rmcheck.models.spec import ModelSpec, Setting
-from rmcheck.models.torch_engine import brief
-from rmcheck.models.vllm.engine import running, share_of_memory, vllm_version
-from rmcheck.models.vllm.generation import VllmGenerator
-from rmcheck.models.vllm.logits import LogitsWatch
+from rmcheck.models.text.checkpoint_tokenizer import token_limit
 from rmcheck.policies.checkpoint_policy import CheckpointPolicy
 from rmcheck.policies.policy import Decoding
 from rmcheck.pool.pool import Prompt

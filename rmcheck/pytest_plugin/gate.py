@@ -13,7 +13,7 @@ import rmcheck
 from rmcheck.checks.record import CheckRecord
 from rmcheck.errors import RmcheckError, UsageError, bug_text
 from rmcheck.metrics.registry import metric_names
-from rmcheck.models.fingerprint import known_digests, remember_digests
+from rmcheck.models.checkpoint.fingerprint import known_digests, remember_digests
 from rmcheck.models.trust import trusting
 from rmcheck.parsing import ParsingError, user_path
 from rmcheck.pytest_plugin import fixtures

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from rmcheck.checks.record import CheckRecord
 from rmcheck.errors import RmcheckError, UsageError
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.models.engines.http.unasked import asking
 from rmcheck.models.model import RewardModel, Sample
 from rmcheck.models.registry import open_model
-from rmcheck.models.servers.unasked import asking
 from rmcheck.run.decisions import Decisions
 from rmcheck.run.judge import Subject, record, shown
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck, load

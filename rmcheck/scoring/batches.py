@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from rmcheck.models.engines.torch.packing import prefix_groups
 from rmcheck.models.model import EngineFacts
-from rmcheck.models.packing import prefix_groups
 
 # Padded tokens a batch, by device. The CPU's is measured (`benchmarks/scoring.py`): on texts of
 # 275 tokens 512 is 1.2 times as fast as one by one, 256 and 2048 hardly faster; on answers of 40

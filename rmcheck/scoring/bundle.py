@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError, StoreError
+from rmcheck.models.kinds.scores_file import BUNDLE_DIGEST, bundle_digest
 from rmcheck.models.model import Sample
-from rmcheck.models.scores_file import BUNDLE_DIGEST, bundle_digest
 from rmcheck.store.folder import write_whole
 from rmcheck.store.parts import Provenance
 

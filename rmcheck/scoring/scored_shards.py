@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.models.scores_file import ScoresFile
+from rmcheck.models.kinds.scores_file import ScoresFile
 from rmcheck.models.spec import parse_spec
 from rmcheck.pool.labels import judged_alone, labelled
 from rmcheck.pool.pool import Pool

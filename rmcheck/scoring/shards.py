@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rmcheck.errors import PoolError, Problem, UsageError
-from rmcheck.models.fingerprint import file_digest
+from rmcheck.models.checkpoint.fingerprint import file_digest
+from rmcheck.models.kinds.scores_file import read_metadata
 from rmcheck.models.model import RewardModel, TooLong
-from rmcheck.models.scores_file import read_metadata
 from rmcheck.pool.faults import capped
 from rmcheck.pool.files import data_files
 from rmcheck.pool.reading import read_pool

@@ -8,7 +8,7 @@ import contextlib
 import json
 from pathlib import Path
 
-from rmcheck.models.fingerprint import known_digests, remember_digests
+from rmcheck.models.checkpoint.fingerprint import known_digests, remember_digests
 from rmcheck.store.folder import write_whole
 
 NAME = "digests.json"

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import StoreError
-from rmcheck.models.fingerprint import columns_digest
+from rmcheck.models.checkpoint.fingerprint import columns_digest
 from rmcheck.models.model import ConformanceItem, RewardModel
 from rmcheck.parsing import ParsingError, column_values
 from rmcheck.store.folder import write_whole

@@ -19,7 +19,7 @@ import numpy as np
 
 import rmcheck
 from rmcheck.errors import PoolError
-from rmcheck.models.fingerprint import file_digest
+from rmcheck.models.checkpoint.fingerprint import file_digest
 from rmcheck.pool.files import data_files
 from rmcheck.pool.pool import Fault, FaultAction, FaultKind, Message, Pool, Prompt
 from rmcheck.pool.reading import read_pool

@@ -9,7 +9,7 @@ from typing import Any
 from rmcheck.errors import MissingDependencyError
 
 _HOME = {
-    "FakeRewardModel": "rmcheck.models.fake",
+    "FakeRewardModel": "rmcheck.models.kinds.fake",
     "LAWS": "rmcheck.testing.laws",
     "check_metric_laws": "rmcheck.testing.laws",
     "distinct_scores": "rmcheck.testing.strategies",

@@ -23,12 +23,12 @@ from rmcheck.errors import FileError, RmcheckError
 from rmcheck.history.history import History
 from rmcheck.history.record_reading import read_report, run_records
 from rmcheck.history.record_text import written
-from rmcheck.models.ensemble import EnsembleRewardModel
-from rmcheck.models.ensemble_file import read_ensemble_file
-from rmcheck.models.judge.file import read_judge_file
+from rmcheck.models.engines.http.unasked import asking
+from rmcheck.models.kinds.ensemble import EnsembleRewardModel
+from rmcheck.models.kinds.ensemble_file import read_ensemble_file
+from rmcheck.models.kinds.judge.file import read_judge_file
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
-from rmcheck.models.servers.unasked import asking
 from rmcheck.pool.pool import Message, Pool
 from rmcheck.pool.reading import read_pool, read_prompts
 from rmcheck.rl_logs.training_log import read_training_log

@@ -13,8 +13,8 @@ from rmcheck.metrics.best_of_n import BonDropRatio
 from rmcheck.metrics.ensemble import DISAGREEMENT, DisagreementRatio
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.models.ensemble import EnsembleRewardModel
-from rmcheck.models.fake import FakeRewardModel
+from rmcheck.models.kinds.ensemble import EnsembleRewardModel
+from rmcheck.models.kinds.fake import FakeRewardModel
 from rmcheck.models.model import Sample
 
 FEW = Sampling(resamples=1000, seed=1)

@@ -5,7 +5,7 @@ import tiny_models
 import torch
 import transformers
 
-from rmcheck.models.accelerator import free_memory, fuse_norms
+from rmcheck.models.engines.torch.accelerator import free_memory, fuse_norms
 
 
 def body(kind, dtype):

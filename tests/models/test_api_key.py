@@ -7,10 +7,16 @@ import pytest
 from loopback_server import LoopbackServer
 
 from rmcheck.errors import UnknownModelError, UsageError
+from rmcheck.models.engines.http.address import (
+    HOST_VARIABLE,
+    KEY_VARIABLE,
+    ApiKey,
+    address,
+    api_key,
+)
+from rmcheck.models.engines.http.client import Client, UnreachableError
+from rmcheck.models.engines.http.unasked import UnaskedModel, asking
 from rmcheck.models.registry import open_model
-from rmcheck.models.servers.address import HOST_VARIABLE, KEY_VARIABLE, ApiKey, address, api_key
-from rmcheck.models.servers.client import Client, UnreachableError
-from rmcheck.models.servers.unasked import UnaskedModel, asking
 from rmcheck.models.spec import parse_spec
 
 KEY = "sk-very-secret"

@@ -8,10 +8,10 @@ import pytest
 import tiny_models
 
 from rmcheck.errors import ConformanceError, ScoringError, UsageError
-from rmcheck.models.chat_template import ChatTemplate
-from rmcheck.models.confined import ConfinedError
 from rmcheck.models.registry import open_model
-from rmcheck.models.tokenization import conversation
+from rmcheck.models.text.chat_template import ChatTemplate
+from rmcheck.models.text.confined import ConfinedError
+from rmcheck.models.text.tokenization import conversation
 from rmcheck.policies.registry import open_policy
 
 # As Llama 3.2 asks for the day.

@@ -10,9 +10,9 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from rmcheck.errors import ConformanceError, ModelError, UnknownModelError, UsageError
-from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.checkpoint.folder import Checkpoint
+from rmcheck.models.checkpoint.safetensors_header import read_header
 from rmcheck.models.registry import open_model
-from rmcheck.models.safetensors_header import read_header
 
 WEIGHTS = "model.safetensors"
 SIZE = "original_max_position_embeddings"

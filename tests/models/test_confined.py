@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from rmcheck.errors import MissingDependencyError
-from rmcheck.models import confined as module
-from rmcheck.models.confined import ConfinedError, confined
+from rmcheck.models.text import confined as module
+from rmcheck.models.text.confined import ConfinedError, confined
 
 LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 DOUBLING = (

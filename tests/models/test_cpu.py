@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from rmcheck.models import cpu
-from rmcheck.models.cpu import (
+from rmcheck.models.engines.torch import cpu
+from rmcheck.models.engines.torch.cpu import (
     keep_freed_memory,
     lay_out_linears,
     release_freed_memory,
@@ -27,7 +27,7 @@ def measured_anew():
 
 KEEPS = """
 import sys
-from rmcheck.models.cpu import keep_freed_memory, release_freed_memory
+from rmcheck.models.engines.torch.cpu import keep_freed_memory, release_freed_memory
 import numpy as np
 
 def resident():

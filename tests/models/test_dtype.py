@@ -5,8 +5,8 @@ import tiny_models
 import torch
 from safetensors.torch import load_file, save_file
 
-from rmcheck.models import checkpoint_settings
-from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.checkpoint import settings as checkpoint_settings
+from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.registry import open_model
 from rmcheck.policies.registry import open_policy
 

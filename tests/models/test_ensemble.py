@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmcheck.errors import ModelError, ScoringError, UnknownModelError, UsageError
-from rmcheck.models.ensemble import EnsembleRewardModel
-from rmcheck.models.fake import FakeRewardModel
+from rmcheck.models.kinds.ensemble import EnsembleRewardModel
+from rmcheck.models.kinds.fake import FakeRewardModel
 from rmcheck.models.model import Combined, RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmcheck.errors import ScoringError, UnknownModelError, UsageError
-from rmcheck.models.fake import FAKE_KINDS, FakeRewardModel
+from rmcheck.models.kinds.fake import FAKE_KINDS, FakeRewardModel
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from rmcheck.models.fingerprint import file_digest, known_digests, remember_digests
+from rmcheck.models.checkpoint.fingerprint import file_digest, known_digests, remember_digests
 from rmcheck.models.registry import open_model
 
 
@@ -111,10 +111,10 @@ def test_a_worker_takes_over_what_is_known_and_reads_what_has_changed(tmp_path, 
     """Digests cross a process boundary as plain lists; a rewritten file has another digest."""
     weights = tmp_path / "weights"
     weights.write_bytes(b"one")
-    monkeypatch.setattr("rmcheck.models.fingerprint._SETTLED_NS", -(10**12))
+    monkeypatch.setattr("rmcheck.models.checkpoint.fingerprint._SETTLED_NS", -(10**12))
     first = file_digest(weights)
     known = known_digests()
-    monkeypatch.setattr("rmcheck.models.fingerprint._known", {})
+    monkeypatch.setattr("rmcheck.models.checkpoint.fingerprint._known", {})
 
     remember_digests(known)
     with monkeypatch.context() as context:
@@ -143,7 +143,7 @@ def test_a_file_whose_time_of_writing_was_set_back_is_read_again(tmp_path, monke
     """Copying and unpacking keep the time of writing; the time of change tells."""
     weights = tmp_path / "weights"
     weights.write_bytes(b"one")
-    monkeypatch.setattr("rmcheck.models.fingerprint._SETTLED_NS", -(10**12))
+    monkeypatch.setattr("rmcheck.models.checkpoint.fingerprint._SETTLED_NS", -(10**12))
     times = weights.stat()
     first = file_digest(weights)
 

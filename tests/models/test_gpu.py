@@ -9,8 +9,8 @@ import pytest
 import tiny_models
 import torch
 
+from rmcheck.models.engines.torch.variable_length import kernel
 from rmcheck.models.registry import open_model
-from rmcheck.models.variable_length import kernel
 from rmcheck.scoring.request import scores_of
 from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore

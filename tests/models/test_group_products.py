@@ -5,9 +5,9 @@ import pytest
 import tiny_models
 import torch
 
-from rmcheck.models import group_products, shared_prefix
-from rmcheck.models.group_products import GroupRow
-from rmcheck.models.packing import packed_rows
+from rmcheck.models.engines.torch import group_products, shared_prefix
+from rmcheck.models.engines.torch.group_products import GroupRow
+from rmcheck.models.engines.torch.packing import packed_rows
 from rmcheck.models.registry import open_model
 
 CPU = torch.device("cpu")

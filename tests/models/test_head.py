@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmcheck.errors import UsageError
-from rmcheck.models.head import Head, parse_head
+from rmcheck.models.checkpoint.head import Head, parse_head
 from rmcheck.models.registry import open_model
 
 LABELS = ("helpfulness", "safety", "brevity")

@@ -19,12 +19,12 @@ from rmcheck.errors import (
     UnknownModelError,
     UsageError,
 )
-from rmcheck.models import http_model
-from rmcheck.models.conformance import page
+from rmcheck.models.engines.http.address import KEY_VARIABLE
+from rmcheck.models.engines.http.client import Patience
+from rmcheck.models.kinds.classifier import http as http_model
 from rmcheck.models.model import Sample
+from rmcheck.models.proof.conformance import page
 from rmcheck.models.registry import open_model
-from rmcheck.models.servers.address import KEY_VARIABLE
-from rmcheck.models.servers.client import Patience
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.request import scores_of
 from rmcheck.scoring.scorer import fill

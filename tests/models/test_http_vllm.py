@@ -19,11 +19,11 @@ import tiny_models
 
 from rmcheck.cli import main
 from rmcheck.errors import PartialScoringError, ScoringError, UnknownModelError
-from rmcheck.models.conformance import page
+from rmcheck.models.engines.http.address import KEY_VARIABLE
 from rmcheck.models.model import Encoded
+from rmcheck.models.proof.conformance import page
 from rmcheck.models.registry import open_model
-from rmcheck.models.servers.address import KEY_VARIABLE
-from rmcheck.models.tokenization import input_key
+from rmcheck.models.text.tokenization import input_key
 
 PYTHON = "RMCHECK_VLLM_PYTHON"
 KEY = "sk-loopback"

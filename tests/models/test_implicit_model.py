@@ -14,8 +14,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from rmcheck.errors import ConformanceError, ModelError, ScoringError, UsageError
-from rmcheck.models.causal_checkpoint import CausalCheckpoint
-from rmcheck.models.causal_scorer import CausalScorer
+from rmcheck.models.checkpoint.causal import CausalCheckpoint
+from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
 

@@ -14,11 +14,11 @@ from rmcheck.errors import (
     UnknownModelError,
     UsageError,
 )
-from rmcheck.models.judge.engine import answer_seed
+from rmcheck.models.engines.http import chat
+from rmcheck.models.engines.http.address import HOST_VARIABLE, KEY_VARIABLE
+from rmcheck.models.engines.http.client import Patience
+from rmcheck.models.kinds.judge.engine import answer_seed
 from rmcheck.models.registry import open_model
-from rmcheck.models.servers import chat
-from rmcheck.models.servers.address import HOST_VARIABLE, KEY_VARIABLE
-from rmcheck.models.servers.client import Patience
 
 WORDS = 'read: {yes: [Yes, " Yes"], no: [No]}'
 SCORE = "read: {score: 'Score: (\\d+)', range: [0, 999], samples: 3, temperature: 0.7}"

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from test_checkpoint import change_config
 
 from rmcheck.errors import ConformanceError, PartialScoringError, ScoringError, UsageError
-from rmcheck.models.causal_scorer import CausalScorer
-from rmcheck.models.chat_template import ChatTemplate
-from rmcheck.models.judge.engine import answer_seed
-from rmcheck.models.judge.read import Odds, YesNo, shown_odds
-from rmcheck.models.judge.template import JudgeTemplate
-from rmcheck.models.judge.tokenizer import JudgeTokenizer
+from rmcheck.models.engines.torch.causal import CausalScorer
+from rmcheck.models.kinds.judge.engine import answer_seed
+from rmcheck.models.kinds.judge.read import Odds, YesNo, shown_odds
+from rmcheck.models.kinds.judge.template import JudgeTemplate
+from rmcheck.models.kinds.judge.tokenizer import JudgeTokenizer
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.request import scores_of
 from rmcheck.scoring.scorer import fill

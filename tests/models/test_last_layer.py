@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmcheck.models import shared_prefix
-from rmcheck.models.last_layer import LastLayer, LayerQueries, last_layer
-from rmcheck.models.packing import Segment, packed_rows
-from rmcheck.models.shared_prefix import PackedBody
+from rmcheck.models.engines.torch import shared_prefix
+from rmcheck.models.engines.torch.last_layer import LastLayer, LayerQueries, last_layer
+from rmcheck.models.engines.torch.packing import Segment, packed_rows
+from rmcheck.models.engines.torch.shared_prefix import PackedBody
 
 CPU = torch.device("cpu")
 WITH_PARTS = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmcheck.models.packing import packed_reads, packed_rows, prefix_groups
+from rmcheck.models.engines.torch.packing import packed_reads, packed_rows, prefix_groups
 
 row = st.lists(st.integers(0, 2), min_size=1, max_size=30)
 

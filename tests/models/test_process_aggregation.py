@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmcheck.models.process.aggregation import AGGREGATES, aggregated
+from rmcheck.models.kinds.process.aggregation import AGGREGATES, aggregated
 
 WAYS = sorted(AGGREGATES)
 log_odds = st.lists(st.floats(-80, 80), min_size=1, max_size=12).map(np.array)

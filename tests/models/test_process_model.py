@@ -13,8 +13,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from rmcheck.errors import ConformanceError, ModelError, ScoringError, UsageError
-from rmcheck.models.process.aggregation import AGGREGATES, aggregated
-from rmcheck.models.process.model import StepReward
+from rmcheck.models.kinds.process.aggregation import AGGREGATES, aggregated
+from rmcheck.models.kinds.process.model import StepReward
 from rmcheck.models.registry import open_model
 
 LABELLED = r"?aggregate=min&step=\n&tag=\n"

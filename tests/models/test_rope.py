@@ -5,11 +5,11 @@ import pytest
 import tiny_models
 import torch
 
-from rmcheck.models.causal_checkpoint import CausalCheckpoint
+from rmcheck.models.checkpoint.causal import CausalCheckpoint
+from rmcheck.models.engines.torch.rope import Rope
+from rmcheck.models.engines.torch.sampler import TorchSampler
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
-from rmcheck.models.rope import Rope
-from rmcheck.models.torch_sampler import TorchSampler
 from rmcheck.pool.pool import Message
 
 # Tokens of the original context, between the shortest and the longest text below.

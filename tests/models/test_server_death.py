@@ -8,8 +8,8 @@ import tiny_models
 from failing_server import FailingServer
 
 from rmcheck.errors import ScoringError
-from rmcheck.models import http_model
-from rmcheck.models.servers.client import Patience
+from rmcheck.models.engines.http.client import Patience
+from rmcheck.models.kinds.classifier import http as http_model
 from rmcheck.run.runner import Runner
 
 SUITE = """\

@@ -4,13 +4,13 @@ import pytest
 import tiny_models
 
 from rmcheck.errors import UsageError
-from rmcheck.models.servers.client import WrongAnswerError
-from rmcheck.models.servers.openrlhf import OpenRlhfServer
-from rmcheck.models.servers.server import Identity, Input
-from rmcheck.models.servers.sglang import SglangServer
-from rmcheck.models.servers.tei import TeiServer
-from rmcheck.models.servers.vllm import VllmServer
-from rmcheck.models.servers.wording import Wording
+from rmcheck.models.engines.http.client import WrongAnswerError
+from rmcheck.models.engines.http.openrlhf import OpenRlhfServer
+from rmcheck.models.engines.http.server import Identity, Input
+from rmcheck.models.engines.http.sglang import SglangServer
+from rmcheck.models.engines.http.tei import TeiServer
+from rmcheck.models.engines.http.vllm import VllmServer
+from rmcheck.models.engines.http.wording import Wording
 
 RM = Identity("rm")
 TEXTS = [Input((1, 5, 6), "a b"), Input((1, 7), "c")]

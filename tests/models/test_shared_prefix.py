@@ -8,8 +8,8 @@ import tiny_models
 import torch
 
 from rmcheck.errors import ConformanceError, ScoringError, UsageError
-from rmcheck.models import shared_prefix
-from rmcheck.models.last_layer import LayerQueries
+from rmcheck.models.engines.torch import shared_prefix
+from rmcheck.models.engines.torch.last_layer import LayerQueries
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message

@@ -9,9 +9,14 @@ from hypothesis import strategies as st
 from tiny_models import BOS, END
 
 from rmcheck.errors import ConformanceError, ScoringError
-from rmcheck.models.chat_template import ChatTemplate
 from rmcheck.models.model import Sample
-from rmcheck.models.tokenization import ConversationTokenizer, conversation, input_key, pair_texts
+from rmcheck.models.text.chat_template import ChatTemplate
+from rmcheck.models.text.tokenization import (
+    ConversationTokenizer,
+    conversation,
+    input_key,
+    pair_texts,
+)
 from rmcheck.pool.pool import Message
 
 

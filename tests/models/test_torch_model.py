@@ -8,15 +8,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rmcheck.errors import ConformanceError
-from rmcheck.models import torch_engine, torch_model
-from rmcheck.models.causal_checkpoint import CausalCheckpoint
-from rmcheck.models.causal_scorer import CausalScorer
-from rmcheck.models.checkpoint import Checkpoint
+from rmcheck.models.checkpoint.causal import CausalCheckpoint
+from rmcheck.models.checkpoint.folder import Checkpoint
+from rmcheck.models.engines.torch import device as torch_engine
+from rmcheck.models.engines.torch import model as torch_model
+from rmcheck.models.engines.torch.causal import CausalScorer
+from rmcheck.models.engines.torch.classifier import TorchScorer
+from rmcheck.models.engines.torch.sampler import TorchSampler
+from rmcheck.models.kinds.process.checkpoint import ProcessCheckpoint
+from rmcheck.models.kinds.process.scorer import ProcessScorer
 from rmcheck.models.model import EngineFacts
-from rmcheck.models.process.checkpoint import ProcessCheckpoint
-from rmcheck.models.process.scorer import ProcessScorer
-from rmcheck.models.torch_sampler import TorchSampler
-from rmcheck.models.torch_scorer import TorchScorer
 
 CPU = {"dtype": "float32", "device": "cpu"}
 

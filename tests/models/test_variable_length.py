@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmcheck.models import shared_prefix, variable_length
-from rmcheck.models.group_products import GroupRow
-from rmcheck.models.packing import packed_rows
+from rmcheck.models.engines.torch import shared_prefix, variable_length
+from rmcheck.models.engines.torch.group_products import GroupRow
+from rmcheck.models.engines.torch.packing import packed_rows
+from rmcheck.models.engines.torch.variable_length import KernelRow
 from rmcheck.models.registry import open_model
-from rmcheck.models.variable_length import KernelRow
 
 CPU = torch.device("cpu")
 # Rounding of float32 on rewards of about ten.

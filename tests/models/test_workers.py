@@ -11,9 +11,9 @@ import pytest
 import tiny_models
 import torch
 
-from rmcheck.models import cpu
+from rmcheck.models.engines.torch import cpu
+from rmcheck.models.engines.torch.shared_context import SharedContext
 from rmcheck.models.registry import open_model
-from rmcheck.models.shared_context import SharedContext
 from rmcheck.models.workers import CpuWorkers, Threads, Workers
 from rmcheck.scoring.request import scores_of
 from rmcheck.scoring.scorer import fill

@@ -15,9 +15,9 @@ for _name in (
     "filelock",
     "tqdm",
     "rmcheck.pytest_plugin.gate",
-    "rmcheck.models.fake",
-    "rmcheck.models.python_model",
-    "rmcheck.models.scores_file",
+    "rmcheck.models.kinds.fake",
+    "rmcheck.models.kinds.python_model",
+    "rmcheck.models.kinds.scores_file",
 ):
     importlib.import_module(_name)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rmcheck.models.engines.torch.packing import prefix_groups
 from rmcheck.models.model import EngineFacts
-from rmcheck.models.packing import prefix_groups
 from rmcheck.scoring.batches import PackedOrder, batches, cut, default_budget, spread
 
 lengths_of_samples = st.lists(st.integers(1, 3000), max_size=200)

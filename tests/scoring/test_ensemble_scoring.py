@@ -7,7 +7,7 @@ import pytest
 from counting_models import CountingModel, numbered_samples, reward_of, sample
 
 from rmcheck.errors import ConformanceError, ScoringError, StoreError, UsageError
-from rmcheck.models.ensemble import EnsembleRewardModel
+from rmcheck.models.kinds.ensemble import EnsembleRewardModel
 from rmcheck.models.registry import open_model
 from rmcheck.scoring.members import by_member, fill_members, read_combined
 from rmcheck.scoring.request import Request

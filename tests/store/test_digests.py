@@ -2,15 +2,15 @@
 
 import pytest
 
-from rmcheck.models.fingerprint import file_digest, known_digests
+from rmcheck.models.checkpoint.fingerprint import file_digest, known_digests
 from rmcheck.store.digests import NAME, keep_digests, recall_digests
 
 
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
     """A file that is large enough to be kept, and a process that knows no file yet."""
-    monkeypatch.setattr("rmcheck.models.fingerprint._known", {})
-    monkeypatch.setattr("rmcheck.models.fingerprint._SETTLED_NS", -(10**12))
+    monkeypatch.setattr("rmcheck.models.checkpoint.fingerprint._known", {})
+    monkeypatch.setattr("rmcheck.models.checkpoint.fingerprint._SETTLED_NS", -(10**12))
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"w" * (1 << 20))
     return path
@@ -18,7 +18,7 @@ def weights(tmp_path, monkeypatch):
 
 def as_new_process(monkeypatch):
     """Nothing is known, and hashing would fail."""
-    monkeypatch.setattr("rmcheck.models.fingerprint._known", {})
+    monkeypatch.setattr("rmcheck.models.checkpoint.fingerprint._known", {})
 
 
 def test_the_next_session_hashes_nothing(weights, tmp_path, monkeypatch):

@@ -1,0 +1,1 @@
+"""A checkpoint folder, judged without loading it."""

@@ -1,0 +1,355 @@
+"""A checkpoint folder in transformers' layout, judged without loading it.
+
+Everything here reads JSON and safetensors headers only, so that a wrong checkpoint is refused at
+collection, in milliseconds, on a machine that has neither torch nor transformers.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from rmcheck.errors import ConformanceError, ModelError, UnknownModelError
+from rmcheck.models.checkpoint.config_fields import weight_names, wrong_fields
+from rmcheck.models.checkpoint.fingerprint import fingerprint
+from rmcheck.models.checkpoint.head import Head, parse_head
+from rmcheck.models.checkpoint.safetensors_header import Tensor, read_header
+from rmcheck.parsing import ParsingError, parse_json
+from rmcheck.wording import hub_advice
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+# First part of a tensor's name in every sequence classification head of transformers.
+_HEADS = ("score", "classifier", "classification_head", "logits_proj", "sequence_summary")
+# The last layer of those heads; its first dimension is the number of logits.
+_FINAL_LAYERS = (
+    "score.weight",
+    "classifier.weight",
+    "classifier.out_proj.weight",
+    "classification_head.out_proj.weight",
+    "logits_proj.weight",
+)
+# Everything beside the weights that a reward depends on.
+_READ_FILES = (
+    "config.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "*.tiktoken",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+    "additional_chat_templates/*",
+)
+_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt")
+_LENGTHS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len")
+_LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "encoder_layers")
+# More than any model has. By such a config labels are named and layers are built before weights are
+# looked at, so that a line of it could fill the memory.
+_MOST = 10_000
+# Their position ids start after the padding id, so that many positions fewer hold tokens.
+_OFFSET_POSITIONS = ("roberta", "camembert", "longformer", "mpnet")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint folder.
+
+    Attributes:
+        path: The folder.
+        remote_code: Whether its own Python files may be run (`trust_remote_code=yes`).
+    """
+
+    path: Path
+    remote_code: bool = False
+
+    def check(self) -> None:
+        """Refuse what cannot be a reward model.
+
+        Raises:
+            UnknownModelError: No folder, no config.json, or no weights in it.
+            ModelError: Weights that are damaged, pickled, or an adapter.
+            ConformanceError: No reward head, or one of another shape than the config says.
+        """
+        self.check_folder()
+        self._check_architecture()
+        self._check_head()
+
+    def check_folder(self) -> None:
+        """Refuse what is no checkpoint of a whole model, whatever kind of model it is.
+
+        Raises:
+            UnknownModelError: No folder, or no config.json in it.
+            ModelError: It holds an adapter.
+        """
+        if not self.path.is_dir():
+            kind = "is a file, not a folder" if self.path.exists() else "does not exist"
+            raise UnknownModelError(
+                f"checkpoint {self.path} {kind}; rmcheck reads folders on this machine only"
+                f"{hub_advice(self.path)}"
+            )
+        if (self.path / "adapter_config.json").exists():
+            raise ModelError(
+                f"{self.path} holds a PEFT adapter, whose rewards also depend on a base model "
+                "outside this folder; merge it (merge_and_unload) and save the whole model"
+            )
+        if not (self.path / "config.json").is_file():
+            steps = sorted(p.parent.name for p in self.path.glob("*/config.json"))
+            inside = f"; there are checkpoints inside it: {', '.join(steps)}" if steps else ""
+            raise UnknownModelError(f"{self.path} has no config.json{inside}")
+        inner = self.config.get("text_config")
+        for config in (self.config, inner if isinstance(inner, dict) else {}):
+            for name in _LAYERS:
+                self._size(config, name, 0)
+
+    def fingerprint(self, facts: Mapping[str, object], more_files: Iterable[Path] = ()) -> str:
+        """64 hex digits of facts (JSON types), the weights, and all files read beside them."""
+        files = [*self.weight_files, *self.read_files, *more_files]
+        return fingerprint(facts, files, root=self.path)
+
+    @property
+    def short_name(self) -> str:
+        """The last two parts of the path, as in `rm-7b/step-4200`."""
+        return "/".join(self.path.absolute().parts[-2:])
+
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """config.json as it is.
+
+        Raises:
+            ModelError: A field that is read here has another type.
+        """
+        config = self._json("config.json")
+        if problems := wrong_fields(config):
+            raise ModelError(f"{self.path / 'config.json'}: {'; '.join(problems)}")
+        return config
+
+    @cached_property
+    def tokenizer_config(self) -> Mapping[str, Any]:
+        """tokenizer_config.json, empty when there is none."""
+        has_it = (self.path / "tokenizer_config.json").is_file()
+        return self._json("tokenizer_config.json") if has_it else {}
+
+    @cached_property
+    def architecture(self) -> str:
+        """The class that the config names, such as `LlamaForSequenceClassification`."""
+        named = self.config.get("architectures") or ["(none)"]
+        return str(named[0])
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Name of each logit, in order."""
+        named = self.config.get("id2label")
+        if isinstance(named, dict) and named:
+            return tuple(str(named[key]) for key in sorted(named, key=int))
+        # transformers leaves both out of config.json when there are two labels, its default.
+        return tuple(f"LABEL_{i}" for i in range(self._size(self.config, "num_labels", 2)))
+
+    @cached_property
+    def weight_files(self) -> tuple[Path, ...]:
+        """The safetensors files that hold the model.
+
+        Raises:
+            UnknownModelError: There are no weights, or the index names files that are not there.
+            ModelError: The only weights are pickled.
+        """
+        if (self.path / SINGLE).is_file():
+            return (self.path / SINGLE,)
+        if (self.path / INDEX).is_file():
+            try:
+                named = weight_names(self._json(INDEX))
+            except ParsingError as error:
+                raise ModelError(f"{self.path / INDEX}: {error}") from error
+            missing = [name for name in named if not (self.path / name).is_file()]
+            if missing or not named:
+                raise UnknownModelError(
+                    f"{self.path / INDEX} names weights that are not there: "
+                    f"{', '.join(missing) or 'none at all'}"
+                )
+            return tuple(self.path / name for name in named)
+        pickled = sorted(p.name for pattern in _PICKLES for p in self.path.glob(pattern))
+        if pickled:
+            raise ModelError(
+                f"{self.path} has pickled weights only ({', '.join(pickled[:3])}). rmcheck reads "
+                "safetensors, because a pickle can run code. To convert: AutoModelForSequence"
+                "Classification.from_pretrained(DIR).save_pretrained(DIR) with transformers"
+            )
+        raise UnknownModelError(f"{self.path} has no weights ({SINGLE} or {INDEX})")
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """All tensors of the weights by name, from the files' headers."""
+        found: dict[str, Tensor] = {}
+        for path in self.weight_files:
+            found |= read_header(path)
+        return found
+
+    @cached_property
+    def read_files(self) -> tuple[Path, ...]:
+        """Every file beside the weights that a reward depends on, sorted."""
+        patterns = (*_READ_FILES, "*.py") if self.remote_code else _READ_FILES
+        found = {p for pattern in patterns for p in self.path.glob(pattern) if p.is_file()}
+        return tuple(sorted(found))
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether the folder holds a tokenizer at all."""
+        return any((self.path / name).is_file() for name in _TOKENIZERS)
+
+    @property
+    def has_chat_template(self) -> bool:
+        """Whether the tokenizer brings a chat template."""
+        return bool(self.tokenizer_config.get("chat_template")) or any(
+            (self.path / name).is_file() for name in ("chat_template.jinja", "chat_template.json")
+        )
+
+    @cached_property
+    def model_length(self) -> int | None:
+        """Most tokens that the model has positions for; None when the config does not say."""
+        for config in (self.config, self.config.get("text_config") or {}):
+            for name in _LENGTHS:
+                if isinstance(config.get(name), int) and config[name] > 0:
+                    return int(config[name]) - self._position_offset
+        return None
+
+    @property
+    def original_context(self) -> int | None:
+        """Tokens beyond which longrope turns texts by other factors; None without longrope."""
+        for config in (self.config, self.config.get("text_config") or {}):
+            # `rope_scaling` and `type` are the names of transformers before 5.
+            rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+            if "longrope" in (rope.get("rope_type"), rope.get("type")):
+                name = "original_max_position_embeddings"
+                size = rope.get(name) or config.get(name)
+                return int(size) if size else None
+        return None
+
+    @cached_property
+    def max_length(self) -> int | None:
+        """Most tokens by the model and by its tokenizer, whichever is fewer."""
+        # A tokenizer without a limit says so with 1e30.
+        of_tokenizer = self.tokenizer_config.get("model_max_length")
+        lengths = [self.model_length]
+        if isinstance(of_tokenizer, int) and 0 < of_tokenizer < 10**9:
+            lengths.append(of_tokenizer)
+        return min((length for length in lengths if length is not None), default=None)
+
+    @property
+    def takes_type_ids(self) -> bool:
+        """Whether the model tells the two texts of a pair apart by type ids (BERT does)."""
+        return int(self.config.get("type_vocab_size") or 0) > 1
+
+    @cached_property
+    def dtype(self) -> str:
+        """Type of most of its weights; bfloat16 where none is a float of torch's usual types."""
+        names = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+        sizes = dict.fromkeys(names.values(), 0)
+        for tensor in self.tensors.values():
+            if tensor.dtype in names:
+                sizes[names[tensor.dtype]] += prod(tensor.shape)
+        return max(sizes, key=lambda name: sizes[name]) if any(sizes.values()) else "bfloat16"
+
+    @property
+    def quantisation(self) -> str:
+        """How the weights are quantised, `none` for nearly all."""
+        config = self.config.get("quantization_config")
+        if not config:
+            return "none"
+        return str(config.get("quant_method", "unnamed method"))
+
+    @property
+    def soft_caps_attention(self) -> bool:
+        """Whether attention logits are soft-capped, which sdpa silently leaves out (Gemma 2)."""
+        configs = (self.config, self.config.get("text_config") or {})
+        return any(config.get("attn_logit_softcapping") for config in configs)
+
+    def head(self, named: str, spec: str) -> Head:
+        """Which logits are the reward.
+
+        Args:
+            named: Value of `head` (see `parse_head`); empty when not given.
+            spec: The spec, for messages.
+
+        Raises:
+            ConformanceError: There are several logits and none is named.
+            UsageError: See `parse_head`.
+        """
+        labels = self.labels
+        if named:
+            return parse_head(named, labels, spec)
+        if len(labels) == 1:
+            return Head(labels, ((0, 1.0),))
+        listing = ", ".join(f"{i} {label}" for i, label in enumerate(labels))
+        raise ConformanceError(
+            f"{self.path} has {len(labels)} logits ({listing}); say which one is the reward: "
+            f"add head=NAME or head=INDEX to {spec!r}, or several as head=NAME:WEIGHT,NAME:WEIGHT"
+        )
+
+    @property
+    def _position_offset(self) -> int:
+        model_type = str(self.config.get("model_type", ""))
+        if any(word in model_type for word in _OFFSET_POSITIONS):
+            return int(self.config.get("pad_token_id") or 0) + 1
+        return 0
+
+    def _size(self, config: Mapping[str, Any], name: str, default: int) -> int:
+        """A number of things that a config names.
+
+        Raises:
+            ModelError: It is none, or more than any model has.
+        """
+        value = config.get(name)
+        if value is None:
+            return default
+        if type(value) is not int or not 0 <= value <= _MOST:
+            raise ModelError(
+                f"{self.path / 'config.json'}: {name} is {value!r:.40}; it is a whole number up to "
+                f"{_MOST:,}"
+            )
+        return value
+
+    def _check_architecture(self) -> None:
+        own_class = "AutoModelForSequenceClassification" in (self.config.get("auto_map") or {})
+        if self.remote_code and own_class:
+            return
+        if self.architecture.endswith("ForSequenceClassification"):
+            return
+        if own_class:
+            why = "its own code would be run; allow that with trust_remote_code=yes"
+        elif self.architecture.endswith(("ForCausalLM", "LMHeadModel")):
+            why = "a language model has no reward head, and a new one would be random"
+        else:
+            why = "rmcheck reads the reward from ...ForSequenceClassification models"
+        raise ConformanceError(f"{self.path} is a {self.architecture}: {why}")
+
+    def _check_head(self) -> None:
+        if self.remote_code:
+            return
+        heads = [name for name in self.tensors if name.split(".")[0] in _HEADS]
+        if not heads:
+            last = ", ".join(list(self.tensors)[-2:])
+            raise ConformanceError(
+                f"{self.path} has no reward head among its {len(self.tensors)} tensors (none is "
+                f"named {'.*, '.join(_HEADS)}.*; the last are {last}); "
+                f"{self.architecture} would start with a random one"
+            )
+        for name in _FINAL_LAYERS:
+            tensor = self.tensors.get(name)
+            if tensor is not None and tensor.shape[:1] != (len(self.labels),):
+                raise ConformanceError(
+                    f"{self.path}: the head {name} has shape {list(tensor.shape)}, but config.json "
+                    f"names {len(self.labels)} logits ({', '.join(self.labels)})"
+                )
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            value = parse_json((self.path / name).read_bytes())
+        except (ParsingError, OSError) as error:
+            raise ModelError(f"{self.path / name} cannot be read: {error}") from error
+        if not isinstance(value, dict):
+            raise ModelError(f"{self.path / name} holds no JSON object")
+        return value

@@ -1,0 +1,1 @@
+"""Numbers at positions of rows of token ids: torch, vLLM and servers."""

@@ -1,0 +1,100 @@
+"""A server with the tokenizer of its model: encoded texts in, logits and rewards out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rmcheck.errors import ConformanceError, near_miss
+from rmcheck.models.engines.http.asking import Outcome, ask
+from rmcheck.models.engines.http.client import Client
+from rmcheck.models.engines.http.server import Input, Server
+from rmcheck.models.engines.http.wording import Wording
+from rmcheck.models.model import Encoded
+from rmcheck.models.spec import ModelSpec
+from rmcheck.models.text.tokenization import pair_texts
+
+
+@dataclass(frozen=True)
+class ServerScorer:
+    """What is asked of a server, and which of its numbers is the reward.
+
+    Attributes:
+        spec: The model as the user named it.
+        client: The server's address, with what is sent along.
+        server: How its family is asked.
+        tokenizer: A transformers tokenizer, the same as the server's.
+        wording: Writes ids as texts, for servers that tokenise.
+        head: Name or index of the logit that is the reward; empty where there is one logit only.
+        batch: Most texts in a request.
+        concurrency: Most requests at a time.
+    """
+
+    spec: ModelSpec
+    client: Client
+    server: Server
+    tokenizer: Any
+    wording: Wording
+    head: str
+    batch: int
+    concurrency: int
+
+    def asked(
+        self,
+        batch: Sequence[Encoded],
+        *,
+        raw: bool = True,
+        size: int | None = None,
+        server: Server | None = None,
+    ) -> Outcome:
+        """What the server says about these samples.
+
+        Args:
+            batch: Any number.
+            raw: Raw logits; False asks for probabilities, where the server has that choice.
+            size: Texts in a request; None means as many as server and setting allow.
+            server: How to ask, where it is not the way that rewards come from.
+        """
+        return ask(
+            self.client,
+            server or self.server,
+            [self._input(item) for item in batch],
+            raw=raw,
+            size=size or min(self.server.identity.max_batch or self.batch, self.batch),
+            concurrency=self.concurrency,
+        )
+
+    def reward(self, logits: Mapping[str, float]) -> float:
+        """The logit that is the reward.
+
+        Raises:
+            ConformanceError: There are several and none is named, or none has that name.
+        """
+        if not self.head and len(logits) == 1:
+            return next(iter(logits.values()))
+        if self.head in logits:
+            return logits[self.head]
+        names = ", ".join(logits)
+        if not self.head:
+            raise ConformanceError(
+                f"{self.spec.text}: the server gives {len(logits)} logits ({names}); say which one "
+                f"is the reward: {self.spec.with_setting('head', next(iter(logits)))!r}"
+            )
+        raise ConformanceError(
+            f"{self.spec.text}: no head {self.head!r}.{near_miss(self.head, logits)} "
+            f"Heads: {names}."
+        )
+
+    def read_by_server(self, encoded: Encoded) -> list[int]:
+        """Token ids that a server which tokenises makes of its text, by the local tokenizer."""
+        if encoded_pair := self._input(encoded).pair:
+            ids: list[int] = self.tokenizer(*encoded_pair)["input_ids"]
+            return ids
+        return self.server.read_as(self._input(encoded).text, self.tokenizer)
+
+    def _input(self, encoded: Encoded) -> Input:
+        if self.server.pair:
+            (prompt,), (response,) = pair_texts([encoded.sample])
+            return Input(encoded.ids, pair=(prompt, response))
+        if self.server.takes == "ids":
+            return Input(encoded.ids)
+        return Input(encoded.ids, self.wording.text(encoded.ids))

@@ -1,0 +1,1 @@
+"""Checkpoints that transformers runs in this process."""

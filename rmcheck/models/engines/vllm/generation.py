@@ -1,0 +1,197 @@
+"""vLLM as a language model: token ids in, sampled tokens or next-token log-probabilities out.
+
+See `rmcheck.models.engines.vllm.engine`.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rmcheck.errors import ScoringError
+from rmcheck.models.checkpoint.causal import CausalCheckpoint
+from rmcheck.models.engines.asked import Asked, Floats, Way, split
+from rmcheck.models.engines.token_probabilities import TokenProbabilities
+from rmcheck.models.engines.vllm.engine import VllmEngine, memory_errors
+
+# A seeded request whose prompt is read in several steps stops vLLM on a CPU, so that a prompt is
+# read in one; this many tokens may then be read together, and no longer prompt can be.
+_TOKENS_AT_ONCE = 8192
+# What vLLM returns for one position; it shares the number between tokens asked for and likeliest.
+MOST_TOKENS = 128
+
+
+class VllmGenerator(VllmEngine, TokenProbabilities):
+    """A loaded language model. Loading one closes the engine that is loaded, if any.
+
+    Args:
+        checkpoint: The folder, already checked.
+        dtype: Type of weights and activations: `float32`, `bfloat16`, `float16`.
+        max_length: Most tokens of a row with what is sampled after it; None leaves it to vLLM.
+        memory: See `VllmEngine`, as for `beside`.
+        beside: An engine that stays loaded.
+
+    Attributes:
+        vocabulary_size: Tokens that have a probability.
+        reads_cache: Whether next tokens are read behind beginnings from the cache.
+        cached_tokens: Tokens that came from the cache so far.
+
+    Raises:
+        MissingDependencyError: vLLM is not installed.
+        ModelError: vLLM cannot load the folder.
+        ConformanceError: Some of the model's weights are not in the folder.
+    """
+
+    checkpoint: CausalCheckpoint
+
+    def __init__(
+        self,
+        checkpoint: CausalCheckpoint,
+        *,
+        dtype: str,
+        max_length: int | None,
+        memory: float | None,
+        beside: VllmEngine | None = None,
+    ) -> None:
+        longest = max_length or checkpoint.model_length or _TOKENS_AT_ONCE
+        super().__init__(
+            checkpoint,
+            dtype=dtype,
+            max_length=max_length,
+            memory=memory,
+            beside=beside,
+            runner="generate",
+            enable_chunked_prefill=False,
+            max_num_batched_tokens=max(_TOKENS_AT_ONCE, longest),
+            max_logprobs=MOST_TOKENS,
+            # Of the model as it is: before temperature, penalties and what a request allows.
+            logprobs_mode="raw_logprobs",
+            generation_config="vllm",
+        )
+        self.vocabulary_size = int(self._llm.llm_engine.vllm_config.model_config.get_vocab_size())
+        self.reads_cache = True
+        self.cached_tokens = 0
+
+    def generate(self, rows: Sequence[Sequence[int]], params: Sequence[Any]) -> list[Any]:
+        """What vLLM answers to each row, in the order of the rows.
+
+        Args:
+            rows: Token ids, none empty.
+            params: `vllm.SamplingParams` of each row.
+
+        Returns:
+            One `vllm.RequestOutput` a row; its `outputs` have `token_ids`, `finish_reason` and
+            `logprobs`.
+
+        Raises:
+            ScoringError: vLLM answered to other rows than these.
+            MemoryError: The device's memory does not suffice.
+        """
+        asked = [list(row) for row in rows]
+        with memory_errors():
+            outputs: list[Any] = self._llm.generate(
+                [{"prompt_token_ids": ids} for ids in asked],
+                sampling_params=list(params),
+                use_tqdm=False,
+            )
+        if [list(output.prompt_token_ids) for output in outputs] != asked:
+            raise ScoringError(f"vLLM was given {len(rows)} rows and answered to others")
+        self.cached_tokens += sum(output.num_cached_tokens or 0 for output in outputs)
+        return outputs
+
+    def sample(
+        self,
+        rows: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        *,
+        temperature: float,
+        max_tokens: int,
+        end_ids: Collection[int],
+    ) -> list[list[int]]:
+        """Sampled token ids after each row, without the one that ended it.
+
+        A row's tokens depend on its ids and seed. A row with `max_tokens` ids was cut.
+
+        Args:
+            rows: Token ids, none empty.
+            seeds: One a row, below 2^63.
+            temperature: What logits are divided by; 0 takes the likeliest token. vLLM raises what
+                lies between 0 and 0.01.
+            max_tokens: Most tokens after each row; vLLM gives fewer where a row leaves fewer.
+            end_ids: Tokens that end an answer.
+
+        Raises:
+            ScoringError: vLLM answered to other rows than these.
+            MemoryError: The device's memory does not suffice.
+        """
+        from vllm import SamplingParams
+
+        shared = {
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            # The end tokens are ours; vLLM has a list of its own.
+            "ignore_eos": True,
+            "stop_token_ids": sorted(end_ids),
+            "detokenize": False,
+        }
+        params = [SamplingParams(seed=seed, **shared) for seed in seeds]
+        found = [list(o.outputs[0].token_ids) for o in self.generate(rows, params)]
+        return [ids[:-1] if ids and ids[-1] in end_ids else ids for ids in found]
+
+    @property
+    def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:
+        """See `ModelEngine`; vLLM shares beginnings by its own cache."""
+        return {"padded": self.numbers}
+
+    def numbers(self, rows: Sequence[Asked]) -> list[Floats]:
+        """Log-probabilities in nats: of at most 128 `columns`, or of the tokens that stand there.
+
+        Of `columns` each position is a request that ends there; of `chosen`, which are the tokens
+        that follow the positions, a row is one request, which computes its whole prompt.
+
+        Raises:
+            ScoringError: vLLM answered to other rows than these.
+            MemoryError: The device's memory does not suffice.
+        """
+        columns = list(rows[0].columns)
+        if not columns:
+            return self._of_prompts(rows)
+        ends = [row.ids[: at + 1] for row in rows for at in row.at]
+        shown = self._shown(ends, logprob_token_ids=columns)
+        found = [[one[token].logprob for token in columns] for one in shown]
+        # Rows of which nothing is read have numbers too: none.
+        return split(np.array(found, dtype=float).reshape(-1, len(columns)), rows)
+
+    def _of_prompts(self, rows: Sequence[Asked]) -> list[Floats]:
+        from vllm import SamplingParams
+
+        params = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False, prompt_logprobs=0)
+        outputs = self.generate([row.ids for row in rows], [params] * len(rows))
+        return [
+            np.array(
+                [
+                    output.prompt_logprobs[at + 1][token].logprob
+                    for at, token in zip(row.at, row.chosen, strict=True)
+                ]
+            )
+            for row, output in zip(rows, outputs, strict=True)
+        ]
+
+    def likeliest(self, rows: Sequence[Sequence[int]], count: int) -> list[list[tuple[int, float]]]:
+        """The likeliest tokens after each row with their log-probabilities, likeliest first."""
+        ranked = [
+            sorted(((token, one.logprob) for token, one in shown.items()), key=lambda p: -p[1])
+            for shown in self._shown(rows, logprobs=count)
+        ]
+        return [one[:count] for one in ranked]
+
+    def _shown(self, rows: Sequence[Sequence[int]], **shown: Any) -> list[dict[int, Any]]:
+        from vllm import SamplingParams
+
+        shown |= {"skip_reading_prefix_cache": not self.reads_cache}
+        params = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False, **shown)
+        # Rows with a common beginning follow each other, while it is in the cache.
+        order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
+        outputs = self.generate([rows[i] for i in order], [params] * len(rows))
+        found = dict(zip(order, (o.outputs[0].logprobs[0] for o in outputs), strict=True))
+        return [found[i] for i in range(len(rows))]

@@ -1,0 +1,140 @@
+"""vLLM as a scorer: token ids in, rewards out.
+
+No activation is applied to the logit. See `rmcheck.models.engines.vllm.engine`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import ScoringError
+from rmcheck.models.checkpoint.folder import Checkpoint
+from rmcheck.models.checkpoint.head import Head
+from rmcheck.models.engines.asked import Asked, Floats, Way, split
+from rmcheck.models.engines.last_token import LastTokenReward, PositionRule
+from rmcheck.models.engines.vllm.engine import VllmEngine, memory_errors
+
+
+class VllmPooling(VllmEngine, LastTokenReward):
+    """A loaded reward model. Loading one closes the engine that is loaded, if any.
+
+    Args:
+        checkpoint: The folder, already checked.
+        dtype: Type of weights and activations: `float32`, `bfloat16`, `float16`.
+        head: The logits that are the reward.
+        position: Where a decoder's reward is read; see `LastTokenReward`.
+        max_length: Most tokens of a row; None leaves it to vLLM.
+        memory: See `VllmEngine`.
+        prefix_cache: Whether rows may share the computation of a common beginning. Rewards are
+            read from the cache only once `reads_cache` is set.
+
+    Attributes:
+        head_dtype: Type in which the head is computed.
+        pad_id: Id of the padding token, if there is one.
+        pooling: Where the reward is read: `LAST` (last token), `CLS` or `MEAN`.
+        reads_cache: Whether `rewards` reads shared beginnings; False at first.
+        cached_tokens: Tokens that came from the cache so far.
+
+    Raises:
+        MissingDependencyError: vLLM is not installed.
+        ModelError: vLLM cannot load the folder.
+        ConformanceError: Some of the model's weights are not in the folder.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        dtype: str,
+        head: Head,
+        position: PositionRule,
+        max_length: int | None,
+        memory: float | None,
+        prefix_cache: bool,
+    ) -> None:
+        super().__init__(
+            checkpoint,
+            dtype=dtype,
+            max_length=max_length,
+            memory=memory,
+            runner="pooling",
+            convert="classify",
+            # Where vLLM may choose, it has no cache for encoders; asked for one, it fails.
+            enable_prefix_caching=None if prefix_cache else False,
+        )
+        self.position = position
+        self.head = head
+        config = self._llm.llm_engine.vllm_config.model_config
+        self.head_dtype = str(config.head_dtype).removeprefix("torch.")
+        self.pad_id = config.hf_text_config.pad_token_id
+        self.pooling = str(config.pooler_config.seq_pooling_type)
+        self.reads_last_token = self.pooling == "LAST"
+        self.reads_cache = False
+        self.cached_tokens = 0
+
+    @property
+    def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:
+        """See `ModelEngine`; vLLM shares beginnings by its own cache."""
+        return {"padded": self.numbers}
+
+    def numbers(self, rows: Sequence[Asked]) -> list[Floats]:
+        """(1, labels) raw logits of each row, at its only position or as the model pools it."""
+        # vLLM reads the last token it is given, which sees nothing after itself.
+        ids = [row.ids[: row.at[0] + 1] if row.at else row.ids for row in rows]
+        return split(self.logits(ids, [row.types for row in rows]), rows)
+
+    def logits(
+        self,
+        rows: Sequence[Sequence[int]],
+        types: Sequence[Sequence[int]] = (),
+        *,
+        activated: bool = False,
+    ) -> NDArray[np.float64]:
+        """(len(rows), labels) raw logits.
+
+        Args:
+            rows: Token ids, in any order.
+            types: Token type ids of each row; no rows, or empty ones, for models without.
+            activated: True for what vLLM answers by default, which is no logit: a sigmoid of one
+                label, a softmax of several.
+
+        Raises:
+            ScoringError: Type ids that vLLM cannot take, or answers to other rows than these.
+            MemoryError: The device's memory does not suffice.
+        """
+        from vllm import PoolingParams
+
+        # Rows with a common beginning follow each other, while it is in the cache.
+        order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
+        asked = [list(rows[i]) for i in order]
+        params = [
+            PoolingParams(
+                use_activation=activated,
+                skip_reading_prefix_cache=not self.reads_cache,
+                extra_kwargs=_second_text(types[i]) if types and types[i] else None,
+            )
+            for i in order
+        ]
+        with memory_errors():
+            outputs = self._llm.encode(
+                [{"prompt_token_ids": ids} for ids in asked],
+                pooling_params=params,
+                pooling_task="classify",
+                use_tqdm=False,
+            )
+        if [list(output.prompt_token_ids) for output in outputs] != asked:
+            raise ScoringError(f"vLLM was given {len(rows)} rows and answered to others")
+        self.cached_tokens += sum(output.num_cached_tokens for output in outputs)
+        found = np.stack([output.outputs.data.double().numpy() for output in outputs])
+        return found[np.argsort(order)]
+
+
+def _second_text(types: Sequence[int]) -> dict[str, int]:
+    """Type ids in vLLM's form: where the second text of the pair begins."""
+    second = sum(kind == 0 for kind in types)
+    if list(types) != [0] * second + [1] * (len(types) - second):
+        raise ScoringError(
+            f"vLLM takes type ids that are 0 and then 1, not {list(types[:8])}…; use hf: instead"
+        )
+    return {"compressed_token_type_ids": second}

@@ -1,0 +1,91 @@
+"""Reward models that transformers can load: `hf:DIR`."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from rmcheck.errors import ConformanceError
+from rmcheck.models.checkpoint import settings as known
+from rmcheck.models.engines.asked import Floats
+from rmcheck.models.engines.torch.classifier import TorchScorer
+from rmcheck.models.kinds.checkpoint_model import ClassifierModel, Session
+from rmcheck.models.kinds.classifier.hf_conformance import TransformersProof
+from rmcheck.models.model import Encoded
+from rmcheck.models.spec import ModelSpec, Setting, check_device
+from rmcheck.models.text.checkpoint_tokenizer import installed_version
+from rmcheck.models.text.tokenization import ConversationTokenizer
+
+
+class TransformersRewardModel(ClassifierModel[TorchScorer]):
+    """A folder that AutoModelForSequenceClassification loads, decoder or encoder.
+
+    Opening one reads config.json and the safetensors headers and hashes the files; torch and
+    transformers are imported by `load`. The settings are explained in `settings`. What it raises:
+    see `ClassifierModel`.
+    """
+
+    scheme: ClassVar[str] = "hf"
+    settings: ClassVar[tuple[Setting, ...]] = (
+        known.DTYPE,
+        known.DEVICE,
+        known.HEAD,
+        known.MAX_LENGTH,
+        known.TEMPLATE_OR_PAIR,
+        known.DATE,
+        known.EOS,
+        known.POSITION,
+        known.ATTENTION,
+        known.PREFIX,
+        known.TRUST_REMOTE_CODE,
+    )
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        check_device(spec.text, self._set["device"])
+        self.fingerprint = self._fingerprint(
+            self.checkpoint,
+            ("dtype", "eos", "position", "attention"),
+            head=self.head.key,
+        )
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """Architecture, dtype, device, conventions; the device is `auto` until loaded."""
+        scorer = self._session.scorer if self._session else None
+        return {
+            "architecture": self.checkpoint.architecture,
+            "path": str(self.checkpoint.path),
+            "dtype": self._set["dtype"],
+            **self._described(scorer),
+            "quantisation": self.checkpoint.quantisation,
+            "head": str(self.head),
+            "max_length": str(self.max_length or "no limit"),
+            "template": self.template_source,
+            "eos": self._set["eos"],
+            "position": self._set["position"],
+            "transformers": installed_version("transformers"),
+        } | self._warnings
+
+    def _opened(self) -> Session[ConversationTokenizer, TorchScorer]:
+        tokenizer = self._opened_tokenizer(self.max_length)
+        scorer = TorchScorer(
+            self.checkpoint,
+            dtype=self.dtype,
+            device=self._set["device"],
+            attention=self._set["attention"],
+            head=self.head,
+            position=self.position,
+        )
+        if self.prefix == "shared" and not scorer.reads_last_token:
+            scorer.close()
+            raise ConformanceError(
+                f"{self.spec}: {self.checkpoint.architecture} does not read its reward at the last "
+                "token of a causal model, so responses cannot share their prompt; remove "
+                "prefix=shared"
+            )
+        return Session(tokenizer, scorer)
+
+    def _proof(self, encoded: Sequence[Encoded]) -> TransformersProof:
+        return TransformersProof(self, encoded)
+
+    def _rewards(self, batch: Sequence[Encoded]) -> Floats:
+        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], self.way)

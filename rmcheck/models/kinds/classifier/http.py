@@ -1,0 +1,305 @@
+"""Reward models behind a server: `http:http://host:port`."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Self, cast
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import (
+    PartialScoringError,
+    ScoringError,
+    UnknownModelError,
+    UsageError,
+)
+from rmcheck.models.checkpoint import settings as known
+from rmcheck.models.checkpoint.fingerprint import fingerprint
+from rmcheck.models.checkpoint.folder import Checkpoint
+from rmcheck.models.engines.http.address import address, api_key
+from rmcheck.models.engines.http.asking import complaint
+from rmcheck.models.engines.http.client import Client, Patience, UnreachableError
+from rmcheck.models.engines.http.families import FAMILY_NAMES, identified
+from rmcheck.models.engines.http.scorer import ServerScorer
+from rmcheck.models.engines.http.server import Server
+from rmcheck.models.engines.http.wording import Wording
+from rmcheck.models.kinds.checkpoint_model import loaded
+from rmcheck.models.kinds.classifier.http_conformance import ServerProof
+from rmcheck.models.model import Encoded, EngineFacts, RewardModel, Sample, TooLong, named_prompts
+from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
+from rmcheck.models.text.checkpoint_tokenizer import (
+    chosen_template,
+    installed_version,
+    load_tokenizer,
+    tokenizer_folder,
+)
+from rmcheck.models.text.tokenization import ConversationTokenizer, EosRule
+
+
+class HttpRewardModel(RewardModel):
+    """A reward model that a server scores with.
+
+    Opening one asks the server who it is; nothing is scored. The conversation is tokenised here,
+    and servers that take token ids get these; others get the text that their tokenizer turns into
+    the same ids. The API key is read from the environment variable `RMCHECK_API_KEY`, stands
+    nowhere else, and goes only where `rmcheck.models.engines.http.address` says.
+
+    No address says which weights stand behind it, so scores are not kept between sessions, unless
+    the spec states a `version` that its author changes with the weights. What the server tells (its
+    model, where the weights came from, its version) is part of the fingerprint as well.
+
+    Args:
+        spec: The address, and settings that differ from the defaults.
+
+    Raises:
+        UnknownModelError: No server answers there, or one of no known family.
+        UsageError: A setting's value is impossible, or one that is needed is not given.
+        ModelError: The tokenizer's folder holds none.
+        ConformanceError: The tokenizer has no chat template and none is named.
+    """
+
+    scheme: ClassVar[str] = "http"
+    settings: ClassVar[tuple[Setting, ...]] = (
+        Setting("server", ("auto", *sorted(FAMILY_NAMES)), "auto", closed=True),
+        Setting("model", ("NAME",)),
+        Setting("tokenizer", ("DIR",)),
+        known.TEMPLATE_OR_PAIR,
+        known.DATE,
+        Setting("eos", ("keep", "append", "strip"), "keep", closed=True),
+        Setting("head", ("NAME", "INDEX")),
+        Setting("max_length", ("N",)),
+        Setting("endpoint", ("classify", "pooling"), closed=True),
+        Setting("version", ("ANYTHING",)),
+        Setting("batch", ("N",), "32"),
+        Setting("concurrency", ("N",), "8"),
+        Setting("timeout", ("SECONDS",), "60"),
+        Setting("tries", ("N",), "6"),
+        Setting("deadline", ("SECONDS",), "600"),
+    )
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self._spec = spec
+        self._set = check_settings(spec, self.settings)
+        self.spec = spec.text
+        self._client = Client(address(spec), api_key(spec), self._patience())
+        self.server = self._identified()
+        self._checkpoint = self._tokenizer_folder()
+        self._template = chosen_template(
+            spec, self._checkpoint, self._set["template"], self._set["eos"], self._set["date"]
+        )
+        self.max_length = self._max_length()
+        self.kept = bool(self._set["version"])
+        self.fingerprint = self._fingerprint()
+        self._tokenizer: ConversationTokenizer | None = None
+        self._scorer: ServerScorer | None = None
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> Self:
+        """The model that a spec names; its server is asked who it is."""
+        return cls(spec)
+
+    @property
+    def name(self) -> str:
+        """The address, and the model that the server names."""
+        model = self.server.identity.model
+        short = model.rstrip("/").rpartition("/")[2]
+        return f"{urlsplit(self._client.url).netloc}{'/' if short else ''}{short}"
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """The server, what it tells of its model, and who tokenises."""
+        identity = self.server.identity
+        return {
+            "server": f"{self.server.name} {identity.version}".strip(),
+            "url": self._client.url,
+            "device": "server",
+            "endpoint": self.server.endpoint,
+            "model": identity.model or "not told",
+            "root": identity.root or "not told",
+            "tokenizer": str(self._checkpoint.path),
+            "template": self.template_source,
+            "eos": self._set["eos"],
+            "head": self.head or "the only logit",
+            "max_length": str(self.max_length or "no limit known"),
+            "version": self._set["version"] or "none; scores live for one session",
+            "transformers": installed_version("transformers"),
+        }
+
+    @property
+    def facts(self) -> EngineFacts:
+        """The server's machine computes."""
+        return EngineFacts("server")
+
+    @property
+    def head(self) -> str:
+        """Name or index of the logit that is the reward; empty where there is one logit only."""
+        return self._set["head"]
+
+    @property
+    def scorer(self) -> ServerScorer:
+        """The server with the loaded tokenizer."""
+        return loaded(self._scorer, self.spec)
+
+    @property
+    def template_source(self) -> str:
+        """Where the form of the conversation comes from."""
+        return self._template.described(self._set["template"])
+
+    @property
+    def tokenizer(self) -> ConversationTokenizer:
+        """The loaded tokenizer."""
+        return loaded(self._tokenizer, self.spec)
+
+    def load(self) -> None:
+        """Read the tokenizer. Does nothing when it is loaded.
+
+        Raises:
+            MissingDependencyError: transformers is not installed.
+            ModelError: The tokenizer cannot be loaded.
+        """
+        if self._tokenizer is not None:
+            return
+        plain = load_tokenizer(self._checkpoint)
+        self._tokenizer = ConversationTokenizer(
+            plain,
+            template=self._template,
+            eos=cast(EosRule, self._set["eos"]),
+            max_length=self.max_length,
+            type_ids=False,
+        )
+        self._scorer = ServerScorer(
+            self._spec,
+            self._client,
+            self.server,
+            plain,
+            Wording(plain),
+            self.head,
+            batch=self._number("batch"),
+            concurrency=self._number("concurrency"),
+        )
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """Token ids of each sample; see `ConversationTokenizer.encode`.
+
+        Raises:
+            ScoringError: A text pair would have to be cut, which no server does for us.
+        """
+        encoded = self.tokenizer.encode(samples, too_long)
+        cut = [item.sample for item in encoded if item.cut]
+        if cut and self.server.pair:
+            raise ScoringError(
+                f"{self.spec}: {len(cut)} text pairs are longer than {self.max_length} tokens, and "
+                f"a server takes pairs whole; prompts: {named_prompts(cut)}. Shorten them"
+            )
+        return encoded
+
+    def prove(self, encoded: Sequence[Encoded]) -> None:
+        """Fill the conformance page; see `rmcheck.models.kinds.classifier.http_conformance`."""
+        proof = ServerProof(
+            self,
+            self.scorer,
+            encoded,
+            version=self.description["version"],
+            takes_types=self.takes_types,
+        )
+        self.conformance = proof.proven().items
+
+    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        """(len(batch),) raw logits.
+
+        Raises:
+            PartialScoringError: Some texts have no reward; it holds the rewards of the others.
+        """
+        if not batch:
+            return np.zeros(0)
+        outcome = self.scorer.asked(batch)
+        rewards = {place: self.scorer.reward(logits) for place, logits in outcome.logits.items()}
+        if len(rewards) < len(batch):
+            raise PartialScoringError(
+                complaint(self.spec, outcome, batch), rewards, goes_on=not outcome.stopped
+            )
+        return np.array([rewards[place] for place in range(len(batch))])
+
+    def close(self) -> None:
+        """Release the tokenizer and the connections; the model can be loaded again."""
+        self._client.close()
+        self._tokenizer = self._scorer = None
+
+    @property
+    def takes_types(self) -> bool | None:
+        """Whether the model tells a pair's texts apart by type ids; None if nothing here says."""
+        has_config = (self._checkpoint.path / "config.json").is_file()
+        return self._checkpoint.takes_type_ids if has_config else None
+
+    def _number(self, name: str) -> int:
+        return whole_number(self._spec, name, self._set[name], least=1)
+
+    def _patience(self) -> Patience:
+        numbers = {name: self._number(name) for name in ("timeout", "tries", "deadline")}
+        # Looked at here, so that a wrong one is told before the server is asked.
+        self._number("batch")
+        self._number("concurrency")
+        return Patience(numbers["timeout"], numbers["tries"], numbers["deadline"])
+
+    def _identified(self) -> Server:
+        try:
+            family, identity = identified(self._client, self._set["server"], self._set["model"])
+            endpoint = self._set["endpoint"]
+            if endpoint and endpoint not in family.endpoints:
+                raise UsageError(f"a {family.name} server has one endpoint only; remove endpoint=")
+            return family(identity, pair=self._set["template"] == "pair", endpoint=endpoint)
+        except UnreachableError as error:
+            raise UnknownModelError(f"{self.spec}: no server to score with. {error}") from error
+        except UnknownModelError as error:
+            raise UnknownModelError(f"{self.spec}: {error}") from error
+        except UsageError as error:
+            raise UsageError(f"{self.spec}: {error}") from error
+        finally:
+            self._client.close()
+
+    def _tokenizer_folder(self) -> Checkpoint:
+        named, root = self._set["tokenizer"], self.server.identity.root
+        path = self._spec.resolve(named) if named else Path(root or "-")
+        if not named and not (root and path.is_dir()):
+            raise UsageError(
+                f"{self.spec}: rmcheck makes the token ids itself and needs the model's tokenizer; "
+                f"name its folder: {self._spec.with_setting('tokenizer', 'DIR')!r}"
+            )
+        return tokenizer_folder(self._spec, path)
+
+    def _max_length(self) -> int | None:
+        of_server = self.server.identity.max_length
+        if self._set["max_length"]:
+            wanted = self._number("max_length")
+            if of_server is not None and wanted > of_server:
+                raise UsageError(
+                    f"{self.spec}: max_length is {wanted}, but the server takes {of_server} tokens"
+                )
+            return wanted
+        if self.server.cuts_silently:
+            raise UsageError(
+                f"{self.spec}: a {self.server.name} server cuts long texts without a word; say "
+                f"the --max_len that it was started with: "
+                f"{self._spec.with_setting('max_length', '2048')!r}"
+            )
+        of_tokenizer = self._checkpoint.tokenizer_config.get("model_max_length")
+        limits = [of_server]
+        # A tokenizer without a limit says so with 1e30.
+        if isinstance(of_tokenizer, int) and 0 < of_tokenizer < 10**9:
+            limits.append(of_tokenizer)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def _fingerprint(self) -> str:
+        identity = self.server.identity
+        facts: dict[str, object] = {
+            "scheme": self.scheme,
+            "url": self._client.url,
+            "server": [self.server.name, self.server.endpoint, identity.version],
+            "model": [identity.model, identity.root],
+            "max_length": self.max_length,
+            **self._template.facts,
+            "transformers": installed_version("transformers"),
+        }
+        facts |= {name: self._set[name] for name in ("version", "eos", "head")}
+        return fingerprint(facts, self._checkpoint.read_files, root=self._checkpoint.path)

@@ -1,0 +1,190 @@
+"""Reward models that vLLM runs in this process: `vllm:DIR`."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, cast
+
+import numpy as np
+
+from rmcheck.errors import PartialScoringError, RmcheckError, ScoringError
+from rmcheck.models.checkpoint import settings as known
+from rmcheck.models.engines.asked import Floats
+from rmcheck.models.engines.vllm.engine import running, share_of_memory, vllm_version
+from rmcheck.models.engines.vllm.pooling import VllmPooling
+from rmcheck.models.kinds.checkpoint_model import ClassifierModel, Session
+from rmcheck.models.kinds.classifier.vllm_conformance import CacheRule, VllmProof
+from rmcheck.models.libraries import brief
+from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
+from rmcheck.models.spec import ModelSpec, Setting
+from rmcheck.models.text.checkpoint_tokenizer import installed_version
+from rmcheck.models.text.tokenization import ConversationTokenizer
+
+
+class VllmRewardModel(ClassifierModel[VllmPooling]):
+    """A folder in transformers' layout, decoder or encoder, that vLLM scores.
+
+    Same checks, template, token ids and settings as `hf:`, another engine. Opening one reads
+    config.json and the safetensors headers and hashes the files; vLLM is imported by `load`.
+    Loading one closes the vLLM model that is loaded, if any; that one can be loaded again.
+
+    The engine and its version are part of the fingerprint. Its rewards differ from those of
+    `hf:` by 1e-5 in float32 and by up to 0.2 in bfloat16, and two checkpoints must not be
+    compared across that. The prefix cache and the memory are no part of it: rewards with the cache
+    must agree with those without, to rounding, before it is used. What it raises: see
+    `ClassifierModel`.
+    """
+
+    scheme: ClassVar[str] = "vllm"
+    on_vllm = True
+    settings: ClassVar[tuple[Setting, ...]] = (
+        known.DTYPE,
+        known.HEAD,
+        known.MAX_LENGTH,
+        known.TEMPLATE_OR_PAIR,
+        known.DATE,
+        known.EOS,
+        known.POSITION,
+        Setting("prefix_cache", ("auto", "on", "off"), "auto", closed=True),
+        known.GPU_MEMORY,
+        known.TRUST_REMOTE_CODE,
+    )
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__(spec)
+        self._memory = share_of_memory(spec, self._set["gpu_memory"])
+        self.fingerprint = self._fingerprint(
+            self.checkpoint,
+            ("dtype", "eos", "position"),
+            head=self.head.key,
+            vllm=vllm_version(),
+        )
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """Architecture, dtype, conventions, versions.
+
+        There is no `device`: vLLM makes its own batches, so that rmcheck's are not sized by one.
+        """
+        return {
+            "architecture": self.checkpoint.architecture,
+            "path": str(self.checkpoint.path),
+            "dtype": self.dtype,
+            "quantisation": self.checkpoint.quantisation,
+            "head": str(self.head),
+            "max_length": str(self.max_length or "vLLM's limit"),
+            "template": self.template_source,
+            "eos": self._set["eos"],
+            "position": self.position,
+            "prefix_cache": self.prefix_cache,
+            "vllm": vllm_version(),
+            "transformers": installed_version("transformers"),
+        } | self._warnings
+
+    @property
+    def max_length(self) -> int | None:
+        """Most tokens of a conversation; None while only vLLM could say it, before loading."""
+        return self._session.scorer.max_length if self._session else self._limit
+
+    @property
+    def prefix_cache(self) -> CacheRule:
+        """The `prefix_cache` setting."""
+        return cast(CacheRule, self._set["prefix_cache"])
+
+    @property
+    def scorer(self) -> VllmPooling:
+        """The loaded engine."""
+        return running(self._session.scorer if self._session else None, self.spec)
+
+    def load(self) -> None:
+        """Also after another vLLM model has closed this one."""
+        if self._session is not None and not self._session.scorer.loaded:
+            self._session = None
+        super().load()
+
+    def _opened(self) -> Session[ConversationTokenizer, VllmPooling]:
+        engine = VllmPooling(
+            self.checkpoint,
+            dtype=self.dtype,
+            head=self.head,
+            position=self.position,
+            max_length=self._limit,
+            memory=self._memory,
+            prefix_cache=self.prefix_cache != "off",
+        )
+        # What the engine takes is known now.
+        return Session(self._opened_tokenizer(engine.max_length), engine)
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """Token ids of each sample; see `ConversationTokenizer.encode`.
+
+        Raises:
+            ScoringError: A conversation is too long, or has ids that the model has no embedding
+                for; all of them are named.
+        """
+        encoded = super().encode(samples, too_long)
+        size = self.checkpoint.config.get("vocab_size")
+        outside = [e for e in encoded if isinstance(size, int) and max(e.ids) >= size]
+        if outside:
+            raise ScoringError(
+                f"{self.spec}: the tokenizer gives ids up to {max(max(e.ids) for e in outside)}, "
+                f"but the model has {size} embeddings; prompts "
+                f"{named_prompts([e.sample for e in outside])}"
+            )
+        return encoded
+
+    def prove(self, encoded: Sequence[Encoded]) -> None:
+        """Fill the conformance page and decide about the prefix cache.
+
+        Raises:
+            ConformanceError: An item fails; the message is the page.
+            ScoringError: A reward is NaN or infinite, there are no samples, or vLLM fails on them.
+            MemoryError: They do not fit in one batch; the caller tries fewer.
+        """
+        try:
+            super().prove(encoded)
+        except (MemoryError, RmcheckError):
+            raise
+        # What an engine raises is any error of vLLM, torch or a kernel.
+        except Exception as error:
+            raise ScoringError(f"{self.spec}: vLLM cannot run it. {brief(error)}") from error
+        self.shares_prefixes = self.scorer.reads_cache
+        self.prefix_block = self.scorer.block_size
+
+    def _proof(self, encoded: Sequence[Encoded]) -> VllmProof:
+        return VllmProof(self, self.prefix_cache, encoded)
+
+    def _rewards(self, batch: Sequence[Encoded]) -> Floats:
+        """Raw logits.
+
+        Raises:
+            PartialScoringError: vLLM fails on some samples, which are named, even one by one.
+        """
+        try:
+            return self._logits(batch)
+        except (MemoryError, RmcheckError):
+            raise
+        except Exception as error:
+            return self._one_by_one(batch, error)
+
+    def _logits(self, batch: Sequence[Encoded]) -> Floats:
+        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch])
+
+    def _one_by_one(self, batch: Sequence[Encoded], error: Exception) -> Floats:
+        """The rewards of a batch that failed as a whole, if each sample alone has one."""
+        rewards: dict[int, float] = {}
+        failed = []
+        for i, one in enumerate(batch):
+            try:
+                rewards[i] = float(self._logits([one])[0])
+            except Exception as again:
+                failed.append(one.sample)
+                error = again
+        if failed:
+            first = failed[0]
+            raise PartialScoringError(
+                f"{self.spec}: vLLM fails on {len(failed)} of {len(batch)} samples, even one by "
+                f"one. The first is prompt {first.prompt_id!r}, response {first.index}; prompts "
+                f"{named_prompts(failed)}. {brief(error)}",
+                rewards,
+                goes_on=bool(rewards),
+            ) from error
+        return np.array(list(rewards.values()))

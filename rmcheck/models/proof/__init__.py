@@ -1,0 +1,1 @@
+"""What a model must prove before its rewards count."""

@@ -1,0 +1,302 @@
+"""The one place where a conversation becomes token ids.
+
+Every engine receives these ids, so none applies a template or adds a BOS of its own.
+"""
+
+import hashlib
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from rmcheck.errors import ConformanceError, ScoringError
+from rmcheck.models.libraries import brief
+from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
+from rmcheck.models.text.chat_template import ChatTemplate
+from rmcheck.models.text.confined import ConfinedError
+from rmcheck.pool.pool import Prompt
+
+EosRule = Literal["keep", "append", "strip"]
+# Conversations rendered and tokenised in one call; more only costs memory.
+_AT_ONCE = 1024
+
+
+class ConversationTokenizer:
+    """Turns samples into token ids, always in the same way.
+
+    Args:
+        tokenizer: A transformers tokenizer.
+        template: What writes a conversation, or the tokenizer's text pair (see `pair_texts`).
+        eos: What to do about a closing EOS after the template: `keep` whatever is there,
+            `append` one where the last id is another, `strip` those at the end.
+        max_length: Most tokens the model takes; None means no limit.
+        type_ids: Whether the model takes type ids for a text pair. Tokenizers give them either
+            way, and GPT-2 would read them as tokens.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        template: ChatTemplate,
+        eos: EosRule,
+        max_length: int | None,
+        type_ids: bool,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._template = template
+        self._eos = eos
+        self._max_length = max_length
+        self._type_ids = type_ids
+        # One int object a token id instead of one a token: a quarter of the memory.
+        self._shared: dict[int, int] = {}
+
+    @property
+    def bos_id(self) -> int | None:
+        """Id of the token that opens a text, where the tokenizer has one."""
+        bos: int | None = self._tokenizer.bos_token_id
+        return bos
+
+    @property
+    def eos_id(self) -> int | None:
+        """Id of the token that closes a text, where the tokenizer has one."""
+        eos: int | None = self._tokenizer.eos_token_id
+        return eos
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The ids as text, special tokens shown."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:
+        """What the model will read for each sample, in order.
+
+        Args:
+            samples: Any number.
+            too_long: Refuse conversations over `max_length`, or cut their beginning (`left`, a
+                leading BOS or CLS stays) or their end (`right`).
+
+        Raises:
+            ScoringError: The template refuses a conversation, one is empty, or some are too long;
+                the prompts are named.
+            ConformanceError: The conversation begins with two BOS.
+        """
+        encoded: list[Encoded] = []
+        over: list[tuple[Sample, int]] = []
+        for start in range(0, len(samples), _AT_ONCE):
+            chunk = samples[start : start + _AT_ONCE]
+            for sample, (ids, types) in zip(chunk, self._ids(chunk), strict=True):
+                self._check(sample, ids)
+                if self._max_length is not None and len(ids) > self._max_length:
+                    over.append((sample, len(ids)))
+                encoded.append(self._encoded(sample, ids, types, too_long))
+        if over and too_long == "error":
+            raise ScoringError(self._over_message(over, len(samples)))
+        return encoded
+
+    def encode_prompts(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Token ids that a policy answers: the conversation, and the opening of the answer.
+
+        Raises:
+            ScoringError: The template refuses a prompt, or one has no tokens.
+            ConformanceError: A conversation begins with two BOS.
+        """
+        rows = []
+        for prompt in prompts:
+            turns = [{"role": m.role, "content": m.content} for m in prompt.messages]
+            try:
+                (row,) = self._apply([turns], generation_prompt=True)
+            # A template is a program of its own: it may raise anything.
+            except Exception as error:
+                roles = ", ".join(message.role for message in prompt.messages)
+                raise ScoringError(
+                    f"the chat template refuses prompt {prompt.prompt_id!r} (roles: {roles}): "
+                    f"{error}"
+                ) from error
+            self._check(Sample(prompt.prompt_id, 0, prompt.messages, ""), row)
+            rows.append(row)
+        return rows
+
+    def plain_text(self, ids: Sequence[int]) -> str:
+        """The ids as text, special tokens left out."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    @property
+    def class_name(self) -> str:
+        """Name of the tokenizer's class, which transformers chooses by the model type."""
+        return type(self._tokenizer).__name__
+
+    def differing_from_file(self, path: Path, samples: Sequence[Sample]) -> int | None:
+        """How many samples get other ids than the tokenizer file alone would give them.
+
+        Returns:
+            Their number; None where there is no such file, or no template to write the text.
+        """
+        if self._template.source == "pair" or not path.is_file():
+            return None
+        from tokenizers import Tokenizer
+
+        plain = Tokenizer.from_file(str(path))
+        plain.no_truncation()
+        plain.no_padding()
+        texts = self._apply([conversation(sample) for sample in samples], tokenize=False)
+        rows = self._apply([conversation(sample) for sample in samples])
+        differing: int = sum(
+            plain.encode(text, add_special_tokens=False).ids != row
+            for text, row in zip(texts, rows, strict=True)
+        )
+        return differing
+
+    def _ids(self, samples: Sequence[Sample]) -> list[tuple[list[int], list[int]]]:
+        if self._template.source == "pair":
+            out = self._tokens(
+                *pair_texts(samples),
+                add_special_tokens=True,
+                return_attention_mask=False,
+                return_token_type_ids=self._type_ids,
+            )
+            types: list[list[int]] = (
+                out["token_type_ids"] if self._type_ids else [[]] * len(samples)
+            )
+            return list(zip(out["input_ids"], types, strict=True))
+        conversations = [conversation(sample) for sample in samples]
+        try:
+            rows = self._apply(conversations)
+        except ConfinedError as error:
+            raise _refused(samples[error.place], error) from error
+        except Exception:
+            rows = [self._apply_one(sample) for sample in samples]
+        return [(self._with_eos_rule(row), []) for row in rows]
+
+    def _apply(
+        self,
+        conversations: list[list[dict[str, str]]],
+        *,
+        tokenize: bool = True,
+        generation_prompt: bool = False,
+    ) -> Any:
+        """Ids, or texts, of conversations, as `apply_chat_template` gives them."""
+        if self._has_own_code():
+            return self._tokenizer.apply_chat_template(
+                conversations,
+                chat_template=self._template.source,
+                tokenize=tokenize,
+                add_generation_prompt=generation_prompt,
+                return_dict=False,
+            )
+        texts = self._template.texts(
+            self._tokenizer.get_chat_template(self._template.source),
+            conversations,
+            self._tokenizer.special_tokens_map
+            | {"tools": None, "documents": None, "add_generation_prompt": generation_prompt},
+        )
+        return self._tokens(texts, add_special_tokens=False)["input_ids"] if tokenize else texts
+
+    def _has_own_code(self) -> bool:
+        """Whether conversations are written by Python of the folder, which was trusted."""
+        from transformers import PreTrainedTokenizerBase
+
+        own: object = type(self._tokenizer).apply_chat_template
+        return own is not PreTrainedTokenizerBase.apply_chat_template
+
+    def _tokens(self, *texts: str | list[str], **options: Any) -> Any:
+        """What the tokenizer gives for texts.
+
+        Raises:
+            ScoringError: It panics.
+        """
+        try:
+            return self._tokenizer(*texts, **options)
+        except BaseException as error:
+            # What its Rust raises is no Exception, and comes from no module.
+            if type(error).__name__ != "PanicException":
+                raise
+            raise ScoringError(f"the tokenizer fails: {brief(error)}") from error
+
+    def _apply_one(self, sample: Sample) -> list[int]:
+        try:
+            ids: list[int] = self._apply([conversation(sample)])[0]
+        # A template is a program of its own: it may raise anything.
+        except Exception as error:
+            raise _refused(sample, error) from error
+        return ids
+
+    def _with_eos_rule(self, ids: list[int]) -> list[int]:
+        eos = self.eos_id
+        if eos is None or self._eos == "keep":
+            return ids
+        if self._eos == "append":
+            return ids if ids[-1:] == [eos] else [*ids, eos]
+        while ids and ids[-1] == eos:
+            ids = ids[:-1]
+        return ids
+
+    def _check(self, sample: Sample, ids: Sequence[int]) -> None:
+        if not ids:
+            raise ScoringError(
+                f"prompt {sample.prompt_id!r}, response {sample.index} has no tokens at all"
+            )
+        if self.bos_id is not None and list(ids[:2]) == [self.bos_id] * 2:
+            raise ConformanceError(
+                f"prompt {sample.prompt_id!r} begins with two BOS: ids {list(ids[:6])}, text "
+                f"{self.text(ids[:6])!r}. The chat template must write one BOS at most"
+            )
+
+    def _encoded(
+        self, sample: Sample, ids: list[int], types: list[int], too_long: TooLong
+    ) -> Encoded:
+        cut = 0
+        if self._max_length is not None and len(ids) > self._max_length and too_long != "error":
+            cut = len(ids) - self._max_length
+            start = len(ids) - cut if too_long == "right" else self._opening(ids)
+            ids = ids[:start] + ids[start + cut :]
+            types = types[:start] + types[start + cut :]
+        row = tuple(map(self._shared.setdefault, ids, ids))
+        return Encoded(input_key(ids, types), len(row), row, tuple(types), cut, sample)
+
+    def _opening(self, ids: Sequence[int]) -> int:
+        """1 when the ids open with a BOS or CLS, which cutting on the left must keep, else 0."""
+        cls: int | None = getattr(self._tokenizer, "cls_token_id", None)
+        return int(ids[0] in {self.bos_id, cls})
+
+    def _over_message(self, over: list[tuple[Sample, int]], total: int) -> str:
+        longest = sorted(over, key=lambda pair: -pair[1])[:3]
+        examples = ", ".join(f"{s.prompt_id!r} response {s.index}: {n}" for s, n in longest)
+        return (
+            f"{len(over)} of {total} conversations are longer than the {self._max_length} tokens "
+            f"that the model takes. Longest: {examples}. Prompts: "
+            f"{named_prompts([s for s, _ in over])}. Shorten them, or allow cutting: "
+            "`too_long: left` in the suite, or --too-long=left where there is none, keeps the "
+            "response; `right` keeps the beginning"
+        )
+
+
+def conversation(sample: Sample) -> list[dict[str, str]]:
+    """The messages with the response as the assistant's last turn."""
+    turns = [{"role": message.role, "content": message.content} for message in sample.messages]
+    return [*turns, {"role": "assistant", "content": sample.response}]
+
+
+def _refused(sample: Sample, error: Exception) -> ScoringError:
+    roles = ", ".join(message.role for message in sample.messages)
+    return ScoringError(
+        f"the chat template refuses prompt {sample.prompt_id!r} (roles: {roles}, then the "
+        f"assistant's response {sample.index}): {error}"
+    )
+
+
+def pair_texts(samples: Sequence[Sample]) -> tuple[list[str], list[str]]:
+    """Prompts and responses for a tokenizer's text pair.
+
+    The prompt is its messages' contents, one after another with a line break between; roles are
+    not part of it.
+    """
+    prompts = ["\n".join(message.content for message in s.messages) for s in samples]
+    return prompts, [sample.response for sample in samples]
+
+
+def input_key(ids: Sequence[int], types: Sequence[int]) -> bytes:
+    """16 bytes that name what a model reads: its token ids, and type ids where there are any."""
+    digest = hashlib.blake2b(array("i", ids).tobytes(), digest_size=16)
+    if types:
+        digest.update(b"types" + array("i", types).tobytes())
+    return digest.digest()
