@@ -92,7 +92,7 @@ def make(folder: Path, prompts: int, answers: int, words: int, checks: str) -> N
 
 def bundles(folder: Path) -> list[str]:
     """Two bundles, as written on a machine without a GPU, and the options that name them."""
-    samples = PoolSamples(read_pool(folder / "pool.jsonl").prompts)
+    samples = PoolSamples(read_pool(folder / "pool.jsonl"))
     for number, name in enumerate(("candidate", "baseline")):
         scores = np.random.default_rng(number).normal(size=len(samples))
         made = Provenance(str(number) * 64, f"hf:{name}", {"device": "cpu"})

@@ -103,7 +103,7 @@ def _pools(options: argparse.Namespace) -> "Iterator[NamedPool]":
         from rmcheck.scoring.request import PoolSamples
 
         pool = read_pool(options.pool, format=options.format)
-        yield str(options.pool), PoolSamples(pool.prompts), options.too_long or "error"
+        yield str(options.pool), PoolSamples(pool), options.too_long or "error"
         return
     if options.format is not None:
         raise UsageError("--format is for --pool; a suite says the format of its own pool")

@@ -56,6 +56,13 @@ class Sample:
             samples.append(sample)
         return samples
 
+    @classmethod
+    def of_key(cls, prompt_id: str, index: int, key: bytes) -> "Sample":
+        """One whose texts nobody needs, such as a row of a file of scores."""
+        sample = cls(prompt_id, index, (), "")
+        object.__setattr__(sample, "_text_key", key)
+        return sample
+
     @property
     def row_key(self) -> bytes:
         """16 bytes that name the text and its place: two rows of equal texts have two."""

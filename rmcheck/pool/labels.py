@@ -1,10 +1,14 @@
 """One label column of a pool: which responses have a golden reward, and which go without."""
 
+import math
 from dataclasses import replace
 
+import numpy as np
+
 from rmcheck.errors import PoolError, Problem
+from rmcheck.pool.columns import Bools, Columns, Floats
 from rmcheck.pool.faults import fault_actions, fault_problems
-from rmcheck.pool.pool import Fault, FaultAction, Pool, Prompt
+from rmcheck.pool.pool import Fault, FaultAction, Pool
 from rmcheck.pool.row import near
 
 # Columns that `rmcheck sample` writes: 1 where a response was drawn for a label, and the
@@ -36,48 +40,39 @@ def labelled(pool: Pool, column: str = "golden", missing: FaultAction = "fail") 
     fault_actions({"missing_label": missing})
     if column not in pool.label_columns:
         raise PoolError([Problem(str(pool.path), _no_column(pool, column))])
-    prompts, faults = [], []
-    for whole in pool.prompts:
-        if _is_labelled(whole, column):
-            prompts.append(whole)
-            continue
-        prompt = _as_designed(whole, column)
-        values = prompt.labels.get(column, (None,) * len(prompt.responses))
-        absent = [i for i in _wanted(prompt) if values[i] is None]
-        judged = any(value is not None for value in values)
-        if absent or not judged:
-            # A prompt of which nothing was drawn is no fault of its labels.
-            action: FaultAction = missing if absent and (judged or missing == "fail") else "drop"
-            detail = f"{len(absent) or len(values)} of {len(values)} responses have no {column!r}"
-            faults.append(
-                Fault("missing_label", prompt.line, prompt.prompt_id, detail, action, prompt.path)
-            )
-        if judged:
-            gone = set(absent) if missing == "drop" else set()
-            prompts.append(_part(prompt, [i for i in range(len(values)) if i not in gone]))
+    columns = pool.columns
+    values = columns.label(column)
+    given = ~np.isnan(values)
+    complete = (columns.number(given) == columns.counts) & (columns.counts > 0)
+    if complete.all():
+        return pool
+    wanted = _wanted(columns)
+    # As designed: labels that were not drawn are not used, unless all responses have one.
+    given &= wanted | columns.per_response(complete)
+    absent = columns.number(wanted & ~given)
+    judged = columns.number(given) > 0
+    faults = [
+        _missing(columns, i, column, int(absent[i]), bool(judged[i]), missing)
+        for i in np.flatnonzero(~complete & ((absent > 0) | ~judged)).tolist()
+    ]
     problems = fault_problems(faults, read=len(pool.prompts), unit="prompts")
-    if not prompts:
+    if not judged.any():
         problems.append(Problem(str(pool.path), f"no response has a number in {column!r}"))
     if problems:
         raise PoolError(problems)
-    return replace(pool, prompts=tuple(prompts), faults=(*pool.faults, *faults))
+    kept = given | ~wanted if missing == "drop" else None
+    part = pool.part(judged, kept, {column: np.where(given, values, np.nan)})
+    return replace(part, faults=(*pool.faults, *faults))
 
 
 def judged_alone(pool: Pool, column: str) -> Pool:
     """The pool without the responses that have no number in this column."""
-    prompts = []
-    for prompt in pool.prompts:
-        if _is_labelled(prompt, column):
-            prompts.append(prompt)
-            continue
-        values = prompt.labels.get(column, (None,) * len(prompt.responses))
-        kept = [i for i, value in enumerate(values) if value is not None]
-        prompts.append(_part(prompt, kept))
-    return replace(pool, prompts=tuple(prompts))
+    given = ~np.isnan(pool.columns.label(column))
+    return pool if given.all() else pool.part(np.ones(len(pool.prompts), bool), given)
 
 
-def inclusion(prompt: Prompt, column: str) -> tuple[float, ...]:
-    """Probability with which each response was chosen for a label in this column.
+def inclusion(pool: Pool, column: str) -> Floats:
+    """(M,) probability with which each response was chosen for a label in this column.
 
     What the pool says in `inclusion`; else, and for prompts whose responses are all labelled, the
     labelled share. Where labels that were drawn are missing, they are taken as missing at random.
@@ -85,53 +80,57 @@ def inclusion(prompt: Prompt, column: str) -> tuple[float, ...]:
     Raises:
         PoolError: A probability of a labelled response is missing, or outside (0, 1].
     """
-    values = prompt.labels.get(column, (None,) * len(prompt.responses))
-    have = sum(value is not None for value in values)
-    known = prompt.labels.get(INCLUSION)
-    if known is None or have == len(values):
-        return (have / len(values),) * len(values)
-    drawn = len(_wanted(prompt)) if TO_LABEL in prompt.labels else have
-    found = []
-    for i, (value, chance) in enumerate(zip(values, known, strict=True)):
-        if value is not None and not (chance is not None and 0 < chance <= 1):
-            where = f"prompt {prompt.prompt_id!r}, response {i}"
-            message = f"{INCLUSION!r} of {where} is {chance}; a probability above 0, at most 1"
-            raise PoolError([Problem(prompt.path, message, line=prompt.line)])
-        found.append((chance or 0.0) * min(1.0, have / drawn))
-    return tuple(found)
+    columns = pool.columns
+    given = ~np.isnan(columns.label(column))
+    have = columns.number(given)
+    share = columns.per_response(have / np.maximum(columns.counts, 1))
+    if INCLUSION not in columns.labels:
+        return share
+    told = columns.labelled[INCLUSION] & (have < columns.counts)
+    known = columns.label(INCLUSION)
+    wrong = given & columns.per_response(told) & ~((known > 0) & (known <= 1))
+    if wrong.any():
+        raise PoolError([_no_probability(columns, int(np.argmax(wrong)), float(known[wrong][0]))])
+    drawn = np.where(_has(columns, TO_LABEL), columns.number(_wanted(columns)), have)
+    kept = columns.per_response(np.minimum(1.0, have / np.maximum(drawn, 1)))
+    return np.where(columns.per_response(told), np.nan_to_num(known) * kept, share)
 
 
-def _is_labelled(prompt: Prompt, column: str) -> bool:
-    values = prompt.labels.get(column)
-    return values is not None and len(values) > 0 and None not in values
+def _wanted(columns: Columns) -> Bools:
+    """(M,) responses that should have a label."""
+    free = ~columns.per_response(_has(columns, TO_LABEL))
+    drawn: Bools = columns.label(TO_LABEL) == 1
+    return free | drawn
 
 
-def _wanted(prompt: Prompt) -> list[int]:
-    """Responses that should have a label."""
-    drawn = prompt.labels.get(TO_LABEL)
-    return [i for i in range(len(prompt.responses)) if drawn is None or drawn[i] == 1]
+def _has(columns: Columns, column: str) -> Bools:
+    """(P,) prompts that have a label column."""
+    return columns.labelled.get(column, np.zeros(columns.counts.size, bool))
 
 
-def _as_designed(prompt: Prompt, column: str) -> Prompt:
-    """The prompt without labels that were not drawn, unless all responses have one."""
-    values = prompt.labels.get(column)
-    if values is None or TO_LABEL not in prompt.labels or None not in values:
-        return prompt
-    wanted = set(_wanted(prompt))
-    used = tuple(value if i in wanted else None for i, value in enumerate(values))
-    return replace(prompt, labels={**prompt.labels, column: used})
-
-
-def _part(prompt: Prompt, kept: list[int]) -> Prompt:
-    """A prompt with some of its responses; the prompt itself where they are all."""
-    if len(kept) == len(prompt.responses):
-        return prompt
-    return replace(
-        prompt,
-        responses=tuple(prompt.responses[i] for i in kept),
-        labels={name: tuple(values[i] for i in kept) for name, values in prompt.labels.items()},
-        indices=tuple(prompt.indices[i] for i in kept),
+def _missing(
+    columns: Columns, row: int, column: str, absent: int, judged: bool, missing: FaultAction
+) -> Fault:
+    # A prompt of which nothing was drawn is no fault of its labels.
+    action: FaultAction = missing if absent and (judged or missing == "fail") else "drop"
+    count = int(columns.counts[row])
+    detail = f"{absent or count} of {count} responses have no {column!r}"
+    return Fault(
+        "missing_label",
+        int(columns.lines[row]),
+        columns.prompt_ids[row],
+        detail,
+        action,
+        columns.paths[row],
     )
+
+
+def _no_probability(columns: Columns, response: int, chance: float) -> Problem:
+    row = int(np.searchsorted(columns.ends, response, side="right")) - 1
+    where = f"prompt {columns.prompt_ids[row]!r}, response {response - columns.ends[row]}"
+    told = None if math.isnan(chance) else chance
+    message = f"{INCLUSION!r} of {where} is {told}; a probability above 0, at most 1"
+    return Problem(columns.paths[row], message, line=int(columns.lines[row]))
 
 
 def _no_column(pool: Pool, column: str) -> str:

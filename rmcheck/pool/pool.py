@@ -1,12 +1,18 @@
 """A pool: prompts, each with its responses, labels and slices."""
 
 import hashlib
-import math
 import struct
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal, overload
+
+import numpy as np
+
+from rmcheck.pool.columns import Bools, Columns, Floats, Strings
+from rmcheck.pool.keys import Keys, as_keys
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -128,6 +134,58 @@ class Fault:
     path: str = ""
 
 
+class LazyPrompts(Sequence[Prompt]):
+    """Prompts that are read with all their texts when one of them is asked for.
+
+    Args:
+        columns: Of them.
+        keys: Gives the (M,) keys of their texts.
+        read: Gives the prompts.
+        fingerprint: Of their pool, where it is known; else empty.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        keys: Callable[[], Keys],
+        read: Callable[[], Iterable[Prompt]],
+        fingerprint: str = "",
+    ) -> None:
+        self.columns = columns
+        self.fingerprint = fingerprint
+        self._keys = keys
+        self._read = read
+
+    @cached_property
+    def keys(self) -> Keys:
+        """(M,) `text_keys`, prompt by prompt."""
+        return self._keys()
+
+    @cached_property
+    def _prompts(self) -> tuple[Prompt, ...]:
+        return tuple(self._read())
+
+    def __len__(self) -> int:
+        return int(self.columns.counts.size)
+
+    @overload
+    def __getitem__(self, at: int) -> Prompt: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Prompt, ...]: ...
+
+    def __getitem__(self, at: int | slice) -> Prompt | tuple[Prompt, ...]:
+        return self._prompts[at]
+
+    def __iter__(self) -> Iterator[Prompt]:
+        return iter(self._prompts)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Sequence) and self._prompts == tuple(other))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 @dataclass(frozen=True)
 class Pool:
     """Prompts × responses, as read.
@@ -142,36 +200,144 @@ class Pool:
 
     path: Path
     format: str
-    prompts: tuple[Prompt, ...]
+    prompts: Sequence[Prompt]
     faults: tuple[Fault, ...] = ()
     rows_read: int = 0
 
     def __repr__(self) -> str:
-        responses = sum(len(p.responses) for p in self.prompts)
+        responses = self.columns.indices.size
         return f"<Pool {self.path.name}: {len(self.prompts)} prompts, {responses} responses>"
+
+    @cached_property
+    def columns(self) -> Columns:
+        """All but the texts, of P prompts and M responses."""
+        known = isinstance(self.prompts, LazyPrompts)
+        return self.prompts.columns if known else _columns(self.prompts)  # type: ignore[attr-defined]
+
+    @cached_property
+    def keys(self) -> Keys:
+        """(M,) `text_keys` of all responses, prompt by prompt."""
+        if isinstance(self.prompts, LazyPrompts):
+            return self.prompts.keys
+        return as_keys([key for prompt in self.prompts for key in prompt.text_keys])
 
     @property
     def label_columns(self) -> tuple[str, ...]:
         """Names of the label columns that any prompt has."""
-        return tuple(dict.fromkeys(c for p in self.prompts for c in p.labels))
+        return tuple(self.columns.labels)
 
     @property
     def slice_columns(self) -> tuple[str, ...]:
         """Names of the slice columns that any prompt has."""
-        return tuple(dict.fromkeys(c for p in self.prompts for c in p.slices))
+        return tuple(self.columns.slices)
+
+    def part(
+        self,
+        prompts: Bools,
+        responses: Bools | None = None,
+        labels: Mapping[str, Floats] = MappingProxyType({}),
+    ) -> "Pool":
+        """Some of the prompts with some of their responses; no text is read for it.
+
+        Responses keep their places in their source rows (`Prompt.indices`), so scores found under
+        `(prompt_id, index)` stay theirs.
+
+        Args:
+            prompts: (P,) which are kept.
+            responses: (M,) which of theirs are kept; None keeps all.
+            labels: Columns to (M,) numbers that take the place of their own, NaN for none.
+        """
+        kept = self.columns.per_response(prompts)
+        kept = kept if responses is None else kept & responses
+        columns = replace(self.columns, labels={**self.columns.labels, **labels})
+        lazy = LazyPrompts(
+            columns.part(prompts, kept),
+            lambda: self.keys[kept],
+            lambda: self._cut(prompts, kept, labels),
+        )
+        return replace(self, prompts=lazy)
+
+    def _cut(
+        self, prompts: Bools, responses: Bools, labels: Mapping[str, Floats]
+    ) -> Iterator[Prompt]:
+        ends = self.columns.ends
+        for i in np.flatnonzero(prompts).tolist():
+            prompt, here = self.prompts[i], slice(*ends[i : i + 2])
+            new = {c: _as_labels(v[here]) for c, v in labels.items() if c in prompt.labels}
+            kept = np.flatnonzero(responses[here]).tolist()
+            if len(kept) == len(prompt.responses) and not new:
+                yield prompt
+                continue
+            every = {**prompt.labels, **new}
+            part = replace(
+                prompt,
+                responses=tuple(prompt.responses[k] for k in kept),
+                labels={name: tuple(values[k] for k in kept) for name, values in every.items()},
+                indices=tuple(prompt.indices[k] for k in kept),
+            )
+            part.set_text_keys([prompt.text_keys[k] for k in kept])
+            yield part
 
     def fingerprint(self) -> str:
         """SHA-256 of ids, conversations, responses, labels and slices: same data, same string."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        if isinstance(self.prompts, LazyPrompts) and self.prompts.fingerprint:
+            return self.prompts.fingerprint
+        columns, ends = self.columns, self.columns.ends.tolist()
+        keys = self.keys.tobytes()
+        labels = [
+            (name.encode(), columns.labelled[name].tolist(), values.astype("<f8").tobytes())
+            for name, values in sorted(columns.labels.items())
+        ]
+        slices = [(name, values.tolist()) for name, values in sorted(columns.slices.items())]
         digest = hashlib.sha256(b"2")  # of how it is made
-        for prompt in self.prompts:
-            texts = prompt.text_keys or text_keys(prompt.messages, [""])
-            names = [prompt.prompt_id, prompt.cluster]
-            names += [word for item in sorted(prompt.slices.items()) for word in item]
-            parts = [b"".join(texts), *(name.encode("utf-8", "surrogatepass") for name in names)]
-            for column, values in sorted(prompt.labels.items()):
-                numbers = [math.nan if value is None else value for value in values]
-                parts += [column.encode(), struct.pack(f"<{len(numbers)}d", *numbers)]
-            lengths = [len(prompt.slices), *map(len, parts)]
+        for i, names in enumerate(zip(columns.prompt_ids, columns.clusters, strict=True)):
+            start, end = ends[i], ends[i + 1]
+            texts = keys[16 * start : 16 * end]
+            texts = texts or text_keys(self.prompts[i].messages, [""])[0]
+            mine = [(name, values[i]) for name, values in slices if values[i] is not None]
+            words = [*names, *(word for item in mine for word in item)]
+            parts = [texts, *(word.encode("utf-8", "surrogatepass") for word in words)]
+            for name, has, numbers in labels:
+                if has[i]:
+                    parts += [name, numbers[8 * start : 8 * end]]
+            lengths = [len(mine), *map(len, parts)]
             digest.update(struct.pack(f"<{len(lengths) + 1}q", len(lengths), *lengths))
             digest.update(b"".join(parts))
         return digest.hexdigest()
+
+
+def _columns(prompts: Sequence[Prompt]) -> Columns:
+    """Those of prompts at hand."""
+    labels = dict.fromkeys(column for p in prompts for column in p.labels)
+    slices = dict.fromkeys(column for p in prompts for column in p.slices)
+    return Columns(
+        _strings([p.prompt_id for p in prompts]),
+        _strings([p.cluster for p in prompts]),
+        _strings([p.path for p in prompts]),
+        np.array([p.line for p in prompts], np.int64),
+        np.array([len(p.responses) for p in prompts], np.int64),
+        np.array([index for p in prompts for index in p.indices], np.int64),
+        np.array([len(text) for p in prompts for text in p.responses], np.int64),
+        {column: _numbers(prompts, column) for column in labels},
+        {column: np.array([column in p.labels for p in prompts], bool) for column in labels},
+        {column: _strings([p.slices.get(column) for p in prompts]) for column in slices},
+    )
+
+
+def _numbers(prompts: Sequence[Prompt], column: str) -> Floats:
+    values = (p.labels.get(column, (None,) * len(p.responses)) for p in prompts)
+    return np.array([value for of_prompt in values for value in of_prompt], np.float64)
+
+
+def _strings(values: list[Any]) -> Strings:
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found
+
+
+def _as_labels(values: Floats) -> tuple[float | None, ...]:
+    return tuple(None if value != value else value for value in values.tolist())

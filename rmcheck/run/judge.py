@@ -321,7 +321,7 @@ def _mistakes(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> tuple[
 def _drifts(judged: Judged, loaded: LoadedSuite, candidate: Rewards) -> tuple[DriftRecord, ...]:
     rows = np.repeat(candidate.matching(judged.conditions), candidate.counts)
     other = candidate.columns[SERVING]
-    samples = PoolSamples(loaded.pool.prompts)
+    samples = PoolSamples(loaded.pool)
     return worst_drifts(samples, candidate.proxy, other, np.flatnonzero(rows))
 
 

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +93,7 @@ class LoadedSuite:
     @cached_property
     def samples(self) -> PoolSamples:
         """(M',) every response that is scored, prompt by prompt."""
-        return PoolSamples(self.scored.prompts)
+        return PoolSamples(self.scored)
 
     @cached_property
     def is_labelled(self) -> NDArray[np.bool_]:
@@ -112,50 +111,37 @@ class LoadedSuite:
         column = self.suite.golden.column
         if self.suite.golden.model is not None or column is None:
             return None
-        return self._labels(column, self.scored)
-
-    def _labels(self, column: str, pool: Pool) -> NDArray[np.float64]:
-        """A label column, one number a response; NaN where a response has none."""
-        values = [
-            label
-            for prompt in pool.prompts
-            for label in prompt.labels.get(column, (None,) * len(prompt.responses))
-        ]
-        return np.asarray(values, dtype=np.float64)
+        return self.scored.columns.label(column)
 
     def filled(self, golden: NDArray[np.float64]) -> NDArray[np.float64]:
         """(M',) golden rewards, with those of a prompt in turn where its responses have none.
 
         For fakes that repeat the golden reward: nothing else may read what nobody has judged.
         """
-        found, start = golden.copy(), 0
-        for prompt in self.scored.prompts:
-            part = found[start : start + len(prompt.responses)]
+        found = golden.copy()
+        for part in np.split(found, self.scored.columns.ends[1:-1]):
             known = np.isfinite(part)
             part[~known] = np.resize(part[known], int((~known).sum()))
-            start += part.size
         return found
 
     @cached_property
     def lengths(self) -> NDArray[np.float64]:
         """(M',) characters of each sample: the proxy that every benchmark should beat."""
-        responses = (response for prompt in self.scored.prompts for response in prompt.responses)
-        return np.fromiter(map(len, responses), dtype=np.float64)
+        return self.scored.columns.lengths.astype(np.float64)
 
     @cached_property
     def _frame(self) -> Rewards:
-        prompts = self.pool.prompts
-        counts = [len(prompt.responses) for prompt in prompts]
-        clusters = [prompt.cluster or prompt.prompt_id for prompt in prompts]
-        empty = np.zeros(sum(counts))
+        columns = self.pool.columns
+        empty = np.zeros(columns.indices.size)
+        clusters = np.where(columns.clusters == "", columns.prompt_ids, columns.clusters)
         return Rewards(
             proxy=empty,
             golden=empty,
-            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            prompt_ids=np.asarray([prompt.prompt_id for prompt in prompts], dtype=np.str_),
-            clusters=np.unique(np.asarray(clusters), return_inverse=True)[1].astype(np.int64),
+            offsets=columns.ends,
+            prompt_ids=columns.prompt_ids.astype(np.str_),
+            clusters=np.unique(clusters.astype(np.str_), return_inverse=True)[1].astype(np.int64),
             slices={
-                column: np.asarray([p.slices.get(column, "") for p in prompts], dtype=np.str_)
+                column: columns.slice(column)
                 for column in self.suite.source.slices or self.pool.slice_columns
             },
             columns={LENGTH: self.lengths[self.is_labelled]} | self._columns(),
@@ -167,17 +153,15 @@ class LoadedSuite:
         column = self.suite.golden.column
         if self.whole is None or column is None:
             return None
-        counts = [len(prompt.responses) for prompt in self.whole.prompts]
-        chances = [chance for p in self.whole.prompts for chance in inclusion(p, column)]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        return Scored.from_labels(proxy, offsets, self.is_labelled, np.asarray(chances))
+        chances = inclusion(self.whole, column)
+        return Scored.from_labels(proxy, self.whole.columns.ends, self.is_labelled, chances)
 
     def _columns(self) -> dict[str, NDArray[np.float64]]:
         """What the pool tells of each response beside golden."""
         named = {RANDOM: RANDOM, CHOSEN_AT: CHOSEN_AT, REPEAT: self.suite.golden.repeat}
         known = self.pool.label_columns
         return {
-            name: self._labels(column, self.pool)
+            name: self.pool.columns.label(column)
             for name, column in named.items()
             if column in known
         }
@@ -208,8 +192,8 @@ class LoadedSuite:
         """The suite with some of the (P,) prompts, in the same order."""
         return replace(
             self,
-            pool=_part(self.pool, mask),
-            whole=None if self.whole is None else _part(self.whole, mask),
+            pool=self.pool.part(mask),
+            whole=None if self.whole is None else self.whole.part(mask),
         )
 
     def slice_values(self, column: str, where: Mapping[str, str]) -> list[str]:
@@ -306,10 +290,6 @@ class LoadedSuite:
         return None
 
 
-def _part(pool: Pool, mask: NDArray[np.bool_]) -> Pool:
-    return replace(pool, prompts=tuple(compress(pool.prompts, mask)))
-
-
 def _unknown_column(suite: Suite, pool: Pool, column: str, kind: str, *keys: str) -> Problem:
     known = pool.label_columns if kind == "label" else pool.slice_columns
     message = f"the pool has no {kind} column {column!r}.{near_miss(column, known)}"
@@ -377,7 +357,7 @@ def _with_pool(suite: Suite, read: ReadPool) -> LoadedSuite:
     elif column is not None:
         whole = labelled(pool, column, suite.source.faults.get("missing_label", "fail"))
         pool = judged_alone(whole, column)
-    loaded = LoadedSuite(suite, pool, _history(suite), whole if pool != whole else None)
+    loaded = LoadedSuite(suite, pool, _history(suite), whole if pool is not whole else None)
     if problems := [*problems, *loaded.problems()]:
         raise SuiteError(problems)
     return loaded

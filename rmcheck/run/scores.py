@@ -183,7 +183,7 @@ def _with_kept(error: ScoringError, requests: Sequence[Request], store: Store) -
     known: dict[bytes, bool] = {}
     for request in requests:
         missing = scores.lookup(request.keys, request.too_long).missing.tolist()
-        known |= {key: not gone for key, gone in zip(request.keys, missing, strict=True)}
+        known |= {key: not gone for key, gone in zip(request.keys.tolist(), missing, strict=True)}
     kept = sum(known.values())
     if not kept:
         return error

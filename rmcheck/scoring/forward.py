@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import PartialScoringError, ScoringError, StoreError
 from rmcheck.models.model import Encoded, RewardModel, checked_rewards
 from rmcheck.models.workers import Workers
+from rmcheck.pool.keys import as_keys
 from rmcheck.scoring.batches import (
     BatchOrder,
     PackedOrder,
@@ -46,8 +47,8 @@ class Text:
 def rows_of(texts: Sequence[Text], scores: NDArray[np.float64]) -> ScoreRows:
     """Texts with their scores as rows of the store."""
     return ScoreRows(
-        [text.key for text in texts],
-        [text.input_key for text in texts],
+        as_keys([text.key for text in texts]),
+        as_keys([text.input_key for text in texts]),
         scores,
         np.array([text.encoded.length for text in texts], dtype=np.int32),
         np.array([text.encoded.cut for text in texts], dtype=np.int32),

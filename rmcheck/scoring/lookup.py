@@ -5,6 +5,7 @@ from typing import TextIO
 import numpy as np
 
 from rmcheck.models.model import RewardModel
+from rmcheck.pool.keys import as_keys
 from rmcheck.scoring.engine import Missing
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.store.parts import Provenance, ScoreRows
@@ -26,7 +27,7 @@ class Lookup:
         """See `Engine`; nothing is cut, so that `too_long` makes no difference."""
         model.load()
         rows = {key: sample for wanted in missing.values() for key, sample in wanted.items()}
-        keys = list(rows)
+        keys = as_keys(list(rows))
         rewards = model.score(model.encode(list(rows.values())))
         none = np.zeros(len(keys), dtype=np.int32)
         store.open(model.fingerprint).append(

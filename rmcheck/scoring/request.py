@@ -1,39 +1,36 @@
 """What a suite wants scored, and reading it back."""
 
 import hashlib
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
 from typing import overload
 
 import numpy as np
 
 from rmcheck.errors import StoreError
 from rmcheck.models.model import RewardModel, Sample, TooLong
-from rmcheck.pool.pool import Prompt
+from rmcheck.pool.keys import Keys, as_keys
+from rmcheck.pool.pool import Pool
 from rmcheck.store.scores import Store
 from rmcheck.store.table import Found
 
 
 class PoolSamples(Sequence[Sample]):
-    """Every response of some prompts, prompt by prompt, as a sample that is made when asked for.
+    """Every response of a pool, prompt by prompt, as a sample that is made when asked for.
 
-    What is in the store needs a key each, and no sample.
+    What is in the store needs a key each, and no sample and no text.
     """
 
-    def __init__(self, prompts: Iterable[Prompt]) -> None:
-        self._prompts = tuple(prompts)
-        counts = (len(prompt.responses) for prompt in self._prompts)
-        self._ends = list(accumulate(counts))
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
         self._last: tuple[int, list[Sample]] = (-1, [])  # those of one prompt are asked for in turn
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return int(self._pool.columns.indices.size)
 
     def __iter__(self) -> Iterator[Sample]:
-        return (sample for prompt in self._prompts for sample in Sample.all_of(prompt))
+        return (sample for prompt in self._pool.prompts for sample in Sample.all_of(prompt))
 
     @overload
     def __getitem__(self, at: int) -> Sample: ...
@@ -45,19 +42,26 @@ class PoolSamples(Sequence[Sample]):
         if isinstance(at, slice):
             return [self[i] for i in range(*at.indices(len(self)))]
         at = range(len(self))[at]
-        number = bisect_right(self._ends, at)
+        ends = self._pool.columns.ends
+        number = int(np.searchsorted(ends, at, side="right")) - 1
         if self._last[0] != number:
-            self._last = number, Sample.all_of(self._prompts[number])
-        made = self._last[1]
-        return made[at - self._ends[number] + len(made)]
+            self._last = number, Sample.all_of(self._pool.prompts[number])
+        return self._last[1][at - int(ends[number])]
 
     @property
-    def text_keys(self) -> tuple[bytes, ...]:
-        """`Sample.text_key` of each."""
-        return tuple(key for prompt in self._prompts for key in prompt.text_keys)
+    def text_keys(self) -> Keys:
+        """(M,) `Sample.text_key` of each."""
+        return self._pool.keys
+
+    def without_texts(self) -> list[Sample]:
+        """The samples as far as they are known without reading a text."""
+        columns = self._pool.columns
+        ids = columns.per_response(columns.prompt_ids).tolist()
+        rows = zip(ids, columns.indices.tolist(), self.text_keys.tolist(), strict=True)
+        return [Sample.of_key(*row) for row in rows]
 
     def __repr__(self) -> str:
-        return f"<{len(self)} samples of {len(self._prompts)} prompts>"
+        return f"<{len(self)} samples of {len(self._pool.prompts)} prompts>"
 
 
 @dataclass(frozen=True)
@@ -75,15 +79,22 @@ class Request:
     too_long: TooLong = "error"
 
     @cached_property
-    def keys(self) -> tuple[bytes, ...]:
-        """What each sample is stored under, computed once."""
+    def keys(self) -> Keys:
+        """(len(samples),) what each sample is stored under, computed once."""
         if self.model.precomputed:
-            return tuple(sample.row_key for sample in self.samples)
+            return as_keys([sample.row_key for sample in self.needed])
         if self.model.reads_golden:
-            return tuple(golden_key(s.text_key, s.golden) for s in self.samples)
+            return as_keys([golden_key(s.text_key, s.golden) for s in self.samples])
         if isinstance(self.samples, PoolSamples):
             return self.samples.text_keys
-        return tuple(sample.text_key for sample in self.samples)
+        return as_keys([sample.text_key for sample in self.samples])
+
+    @cached_property
+    def needed(self) -> Sequence[Sample]:
+        """The samples as the model needs them: one that computes nothing needs no texts."""
+        if self.model.precomputed and isinstance(self.samples, PoolSamples):
+            return self.samples.without_texts()
+        return self.samples
 
     @cached_property
     def members(self) -> "tuple[Request, ...]":

@@ -2,18 +2,21 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
 from rmcheck.models.model import RewardModel, Sample, TooLong
+from rmcheck.pool.keys import KeyRows, Keys
 from rmcheck.scoring.engine import Engine, Missing, OneProcess
 from rmcheck.scoring.lookup import Lookup
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request
 from rmcheck.store.scores import ModelScores, Store
+from rmcheck.store.table import Found
 
 
 def fill(
@@ -72,22 +75,39 @@ def fill_requests(
             f"{model.name}: its scores are not for keeping; use a store of the session"
         )
     scores = store.open(model.fingerprint)
-    report = _counted(requests)
-
-    if _missing(requests, scores):
+    wanted = _wanted(requests)
+    found = [one.found(scores) for one in wanted]
+    report = _counted(requests, wanted)
+    if any(one.missing.any() for one in found):
         scores.check_writable()
         try:
             with scores.lock():
                 scores.refresh()
-                if missing := _missing(requests, scores):
+                found = [one.found(scores) for one in wanted]
+                missing = {
+                    one.too_long: samples
+                    for one, known in zip(wanted, found, strict=True)
+                    if (samples := one.samples(known.missing))
+                }
+                if missing:
                     done = (engine or engine_here(model)).score(
                         model, missing, store, budget=budget, progress=progress
                     )
                     report = _with_scored(report, missing, done)
+                    found = [one.found(scores) for one in wanted]
         finally:
             if release:
                 model.close()
-    return replace(_with_cuts(report, requests, scores), seconds=time.perf_counter() - started)
+    cuts = {
+        one.too_long: int(np.count_nonzero(known.cuts))
+        for one, known in zip(wanted, found, strict=True)
+    }
+    return replace(
+        report,
+        cut_left=cuts.get("left", 0),
+        cut_right=cuts.get("right", 0),
+        seconds=time.perf_counter() - started,
+    )
 
 
 def engine_here(model: RewardModel) -> Engine:
@@ -95,32 +115,61 @@ def engine_here(model: RewardModel) -> Engine:
     return Lookup() if model.precomputed else OneProcess()
 
 
-def _counted(requests: Sequence[Request]) -> ScoringReport:
+@dataclass(frozen=True, eq=False)
+class _Wanted:
+    """The different texts that requests want in one mode of cutting.
+
+    Attributes:
+        too_long: The mode.
+        requests: Those in this mode.
+        keys: (n,) of the texts, once each, in the order in which they are first asked for.
+        first: (n,) where they are first asked for, counted over the samples of all requests.
+    """
+
+    too_long: TooLong
+    requests: Sequence[Request]
+    keys: Keys
+    first: NDArray[np.int64]
+
+    def found(self, scores: ModelScores) -> Found:
+        """What is stored of them."""
+        return scores.lookup(self.keys, self.too_long)
+
+    def samples(self, chosen: NDArray[np.bool_]) -> dict[bytes, Sample]:
+        """Key to sample of some of the (n,) texts."""
+        places = self.first[chosen]
+        starts = np.cumsum([0, *(len(request.samples) for request in self.requests)])
+        owners = np.searchsorted(starts, places, side="right") - 1
+        samples = (
+            self.requests[owner].needed[place]
+            for owner, place in zip(
+                owners.tolist(), (places - starts[owners]).tolist(), strict=True
+            )
+        )
+        return dict(zip(self.keys[chosen].tolist(), samples, strict=True))
+
+
+def _wanted(requests: Sequence[Request]) -> list[_Wanted]:
+    """Every text once in each mode that it is wanted in."""
+    modes: dict[TooLong, list[Request]] = {}
+    for request in requests:
+        modes.setdefault(request.too_long, []).append(request)
+    found = []
+    for too_long, mine in modes.items():
+        keys = np.concatenate([request.keys for request in mine])
+        different = KeyRows()
+        different.add(keys, np.arange(len(keys)))
+        first = different.rows
+        found.append(_Wanted(too_long, mine, keys[first], first))
+    return found
+
+
+def _counted(requests: Sequence[Request], wanted: Sequence[_Wanted]) -> ScoringReport:
     """A report of which nothing is done yet: every text is expected in the store."""
     requested = sum(len(request.samples) for request in requests)
-    distinct = sum(len(keys) for keys in _distinct_keys(requests).values())
+    distinct = sum(len(one.keys) for one in wanted)
     spec = requests[0].model.spec
     return ScoringReport(spec, requested, duplicates=requested - distinct, from_store=distinct)
-
-
-def _distinct_keys(requests: Sequence[Request]) -> dict[TooLong, list[bytes]]:
-    keys: dict[TooLong, dict[bytes, None]] = {}
-    for request in requests:
-        keys.setdefault(request.too_long, {}).update(dict.fromkeys(request.keys))
-    return {too_long: list(texts) for too_long, texts in keys.items()}
-
-
-def _missing(
-    requests: Sequence[Request], scores: ModelScores
-) -> dict[TooLong, dict[bytes, Sample]]:
-    """Texts without a score, once each."""
-    missing: dict[TooLong, dict[bytes, Sample]] = {}
-    for request in requests:
-        found = scores.lookup(request.keys, request.too_long)
-        for i in np.flatnonzero(found.missing).tolist():
-            texts = missing.setdefault(request.too_long, {})
-            texts.setdefault(request.keys[i], request.samples[i])
-    return missing
 
 
 def _with_scored(report: ScoringReport, missing: Missing, done: ScoringReport) -> ScoringReport:
@@ -131,12 +180,3 @@ def _with_scored(report: ScoringReport, missing: Missing, done: ScoringReport) -
         from_store=report.from_store - wanted,
         duplicates=report.duplicates + done.duplicates,
     )
-
-
-def _with_cuts(
-    report: ScoringReport, requests: Sequence[Request], scores: ModelScores
-) -> ScoringReport:
-    cut = {"left": 0, "right": 0, "error": 0}
-    for too_long, keys in _distinct_keys(requests).items():
-        cut[too_long] += int(np.count_nonzero(scores.lookup(keys, too_long).cuts))
-    return replace(report, cut_left=cut["left"], cut_right=cut["right"])

@@ -137,7 +137,7 @@ class ShardScoring:
 
     def _bundled(self, shard: Shard, bundle: Path, source: str, store: ScoreStore) -> ScoringReport:
         pool = read_pool(shard.file, format=self._format)
-        request = Request(self._model, PoolSamples(pool.prompts), self._too_long)
+        request = Request(self._model, PoolSamples(pool), self._too_long)
         report = fill_requests([request], store, release=False, engine=self._engine)
         found = read_scores(request, store).scores
         kept = store.open(self._model.fingerprint).provenance

@@ -29,6 +29,7 @@ from rmcheck.errors import StoreError
 from rmcheck.models.checkpoint.fingerprint import columns_digest
 from rmcheck.models.model import ConformanceItem, RewardModel
 from rmcheck.parsing import ParsingError, column_values
+from rmcheck.pool.keys import Keys
 from rmcheck.store.folder import write_whole
 
 if TYPE_CHECKING:
@@ -94,12 +95,12 @@ class Provenance:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScoreRows:
     """Scored texts, as columns of one length; see the module for their meaning."""
 
-    text_keys: Sequence[bytes]
-    input_keys: Sequence[bytes]
+    text_keys: Keys
+    input_keys: Keys
     scores: NDArray[np.float64]
     lengths: NDArray[np.int32]
     cuts: NDArray[np.int32]
@@ -112,8 +113,8 @@ class ScoreRows:
     def concatenated(cls, rows: Sequence["ScoreRows"]) -> "ScoreRows":
         """All of them in order; at least one."""
         return cls(
-            [key for r in rows for key in r.text_keys],
-            [key for r in rows for key in r.input_keys],
+            np.concatenate([r.text_keys for r in rows]),
+            np.concatenate([r.input_keys for r in rows]),
             np.concatenate([r.scores for r in rows]),
             np.concatenate([r.lengths for r in rows]),
             np.concatenate([r.cuts for r in rows]),
@@ -124,8 +125,8 @@ class ScoreRows:
         """Of these rows with the metadata beside them; see `columns_digest`."""
         return columns_digest(
             metadata,
-            b"".join(self.text_keys),
-            b"".join(self.input_keys),
+            self.text_keys.tobytes(),
+            self.input_keys.tobytes(),
             *(column.astype(kind).tobytes() for column, kind in self._numbers()),
             "\n".join(self.sides).encode(),
         )
@@ -136,14 +137,14 @@ class ScoreRows:
 
     def without_repeats(self) -> "ScoreRows":
         """Without rows that say the same as an earlier row; differing scores are all kept."""
-        facts = zip(self.text_keys, self.sides, self.scores.tolist(), strict=True)
+        facts = zip(self.text_keys.tolist(), self.sides, self.scores.tolist(), strict=True)
         first = {fact: i for i, fact in reversed(list(enumerate(facts)))}
         keep = sorted(first.values())
         if len(keep) == len(self):
             return self
         return ScoreRows(
-            [self.text_keys[i] for i in keep],
-            [self.input_keys[i] for i in keep],
+            self.text_keys[keep],
+            self.input_keys[keep],
             self.scores[keep],
             self.lengths[keep],
             self.cuts[keep],
@@ -168,15 +169,11 @@ def write_part(path: Path, rows: ScoreRows, provenance: Provenance) -> None:
 
     metadata = {b"rmcheck.format": str(FORMAT).encode(), **provenance.metadata()}
     schema = _schema().with_metadata({**metadata, DIGEST: rows.digest(metadata)})
-    columns = [
-        rows.text_keys,
-        rows.input_keys,
-        rows.scores,
-        rows.lengths,
-        rows.cuts,
-        rows.sides,
-    ]
-    arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
+    keys = (rows.text_keys, rows.input_keys)
+    buffers = ([None, pa.py_buffer(np.ascontiguousarray(column))] for column in keys)
+    columns = (rows.scores, rows.lengths, rows.cuts, rows.sides)
+    arrays = [pa.Array.from_buffers(pa.binary(16), len(rows), buffer) for buffer in buffers]
+    arrays += [pa.array(c, f.type) for c, f in zip(columns, list(schema)[2:], strict=True)]
     # Built in memory first, so that a full disk is met by our own write and not inside pyarrow.
     sink = pa.BufferOutputStream()
     pq.write_table(
@@ -290,12 +287,12 @@ def _checked_rows(path: Path, table: Any) -> ScoreRows:
     return rows
 
 
-def _keys(column: Any) -> list[bytes]:
-    keys: list[bytes] = []
+def _keys(column: Any) -> Keys:
+    chunks = []
     for chunk in column.chunks:
         data = np.frombuffer(chunk.buffers()[1], dtype="V16", count=len(chunk) + chunk.offset)
-        keys += data[chunk.offset :].tolist()
-    return keys
+        chunks.append(data[chunk.offset :])
+    return np.concatenate([np.empty(0, "V16"), *chunks])
 
 
 def _damaged(path: Path, what: str) -> StoreError:

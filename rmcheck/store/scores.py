@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import StoreError
 from rmcheck.models.model import TooLong
+from rmcheck.pool.keys import Keys
 from rmcheck.store.folder import make_store_folder, remove_stale_temporaries, unwritable
 from rmcheck.store.lock import Waiting, held_lock
 from rmcheck.store.parts import Provenance, ScoreRows, new_part_name, read_part, write_part
@@ -54,10 +55,10 @@ class ModelScores(Protocol):
     def __len__(self) -> int:
         """Number of texts with a score."""
 
-    def lookup(self, text_keys: Sequence[bytes], too_long: TooLong = "error") -> Found:
+    def lookup(self, text_keys: Sequence[bytes] | Keys, too_long: TooLong = "error") -> Found:
         """What is stored for the texts (see `ScoreTable.lookup`)."""
 
-    def lookup_inputs(self, input_keys: Sequence[bytes]) -> NDArray[np.float64]:
+    def lookup_inputs(self, input_keys: Sequence[bytes] | Keys) -> NDArray[np.float64]:
         """(n,) scores stored for these model inputs, NaN where there is none."""
 
     def append(self, rows: ScoreRows, provenance: Provenance) -> None:
@@ -217,11 +218,11 @@ class FolderModelScores:
         """Largest difference between two scores of one text."""
         return self._table.largest_conflict
 
-    def lookup(self, text_keys: Sequence[bytes], too_long: TooLong = "error") -> Found:
+    def lookup(self, text_keys: Sequence[bytes] | Keys, too_long: TooLong = "error") -> Found:
         """What is stored for the texts (see `ScoreTable.lookup`)."""
         return self._table.lookup(text_keys, too_long)
 
-    def lookup_inputs(self, input_keys: Sequence[bytes]) -> NDArray[np.float64]:
+    def lookup_inputs(self, input_keys: Sequence[bytes] | Keys) -> NDArray[np.float64]:
         """(n,) scores stored for these model inputs, NaN where there is none."""
         return self._table.lookup_inputs(input_keys)
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.models.model import TooLong
+from rmcheck.pool.keys import KeyRows, Keys, as_keys
 from rmcheck.store.parts import CutSide, ScoreRows
 
 
@@ -44,8 +45,8 @@ class ScoreTable:
         self.largest_conflict = 0.0
         self._rows: list[ScoreRows] = []
         self._size = 0
-        self._by_text: dict[CutSide, dict[bytes, int]] = {"": {}, "left": {}, "right": {}}
-        self._by_input: dict[bytes, int] = {}
+        self._by_text: dict[CutSide, KeyRows] = {side: KeyRows() for side in ("", "left", "right")}
+        self._by_input = KeyRows()
         self._rows_by_input = 0
         self._conflicts: set[tuple[CutSide, bytes]] = set()
         self._columns: Found | None = None
@@ -61,47 +62,44 @@ class ScoreTable:
 
     def add(self, rows: ScoreRows) -> None:
         """Take rows in; those that repeat a key are only compared with the first."""
-        start = self._size
+        numbers = np.arange(self._size, self._size + len(rows))
         self._rows.append(rows)
         self._size += len(rows)
         self._columns = None
-        if not rows.cuts.any() and not self._by_text[""]:
-            index = dict(zip(rows.text_keys, range(start, self._size), strict=True))
-            if len(index) == len(rows):
-                self._by_text[""] = index
-                return
-        repeats = []
-        for row, (key, side) in enumerate(zip(rows.text_keys, rows.sides, strict=True), start):
-            first = self._by_text[side].setdefault(key, row)
-            if first != row:
-                repeats.append((first, row, side, key))
-        self._compare(repeats)
+        sides = set(rows.sides)
+        for side in sides:
+            here = slice(None) if len(sides) == 1 else np.array([s == side for s in rows.sides])
+            self._add(side, rows.text_keys[here], numbers[here])
 
-    def lookup(self, text_keys: Sequence[bytes], too_long: TooLong = "error") -> Found:
+    def _add(self, side: CutSide, keys: Keys, numbers: NDArray[np.int64]) -> None:
+        known = self._by_text[side]
+        before = len(known)
+        known.add(keys, numbers)
+        if len(known) - before < len(numbers):
+            self._compare(side, keys, known.find(keys), numbers)
+
+    def lookup(self, text_keys: Sequence[bytes] | Keys, too_long: TooLong = "error") -> Found:
         """What is stored for the texts, read whole or, failing that, cut in this mode.
 
         Args:
             text_keys: `Sample.text_key` of each text.
             too_long: With `error` only conversations that were read whole are found.
         """
-        whole = self._by_text[""]
-        at = np.fromiter((whole.get(key, -1) for key in text_keys), np.int64, len(text_keys))
-        if too_long != "error" and self._by_text[too_long]:
-            cut = self._by_text[too_long]
-            for i in np.flatnonzero(at < 0).tolist():
-                at[i] = cut.get(text_keys[i], -1)
+        keys = as_keys(text_keys)
+        at = self._by_text[""].find(keys)
+        if too_long != "error":
+            absent = np.flatnonzero(at < 0)
+            at[absent] = self._by_text[too_long].find(keys[absent])
         return self._take(at)
 
-    def lookup_inputs(self, input_keys: Sequence[bytes]) -> NDArray[np.float64]:
+    def lookup_inputs(self, input_keys: Sequence[bytes] | Keys) -> NDArray[np.float64]:
         """(n,) scores stored for these model inputs, NaN where there is none."""
         start = sum(len(rows) for rows in self._rows[: self._rows_by_input])
         for rows in self._rows[self._rows_by_input :]:
-            for i, key in enumerate(rows.input_keys, start):
-                self._by_input.setdefault(key, i)
+            self._by_input.add(rows.input_keys, np.arange(start, start + len(rows)))
             start += len(rows)
         self._rows_by_input = len(self._rows)
-        at = [self._by_input.get(key, -1) for key in input_keys]
-        return self._take(np.array(at, dtype=np.int64)).scores
+        return self._take(self._by_input.find(as_keys(input_keys))).scores
 
     def _take(self, at: NDArray[np.int64]) -> Found:
         stored = self._gathered()
@@ -124,12 +122,12 @@ class ScoreTable:
             )
         return self._columns
 
-    def _compare(self, repeats: Sequence[tuple[int, int, CutSide, bytes]]) -> None:
-        if not repeats:
-            return
+    def _compare(
+        self, side: CutSide, keys: Keys, first: NDArray[np.int64], rows: NDArray[np.int64]
+    ) -> None:
+        """Note where rows differ from the first ones of their keys."""
         scores = self._gathered().scores
-        for first, row, side, key in repeats:
-            difference = abs(float(scores[first]) - float(scores[row]))
-            if difference > 0:
-                self._conflicts.add((side, key))
-                self.largest_conflict = max(self.largest_conflict, difference)
+        with np.errstate(over="ignore"):
+            differences = np.abs(scores[first] - scores[rows])
+        self._conflicts |= {(side, key) for key in keys[differences > 0].tolist()}
+        self.largest_conflict = max(self.largest_conflict, float(differences.max()))

@@ -30,6 +30,7 @@ from rmcheck.models.kinds.judge.file import read_judge_file
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message, Pool
+from rmcheck.pool.keys import as_keys
 from rmcheck.pool.reading import read_pool, read_prompts
 from rmcheck.rl_logs.training_log import read_training_log
 from rmcheck.store.parts import Provenance, ScoreRows
@@ -444,8 +445,8 @@ def store_part(path: Path) -> None:
 
 
 PART = ScoreRows(
-    [bytes([i]) * 16 for i in range(3)],
-    [bytes([i + 9]) * 16 for i in range(3)],
+    as_keys([bytes([i]) * 16 for i in range(3)]),
+    as_keys([bytes([i + 9]) * 16 for i in range(3)]),
     np.array([0.25, 0.5, 0.75]),
     np.array([1, 2, 3], dtype=np.int32),
     np.zeros(3, dtype=np.int32),

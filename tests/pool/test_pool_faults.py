@@ -282,7 +282,7 @@ def test_inclusion_is_what_the_row_says_or_the_labelled_share(prompt, expected, 
     """Drawn labels that are missing lower it alike; what is labelled throughout is certain."""
     pool = labelled(read_pool(write([prompt])), "golden", "keep")
 
-    assert inclusion(pool.prompts[0], "golden") == pytest.approx(expected)
+    assert inclusion(pool, "golden") == pytest.approx(expected)
 
 
 def test_an_inclusion_that_is_no_probability_is_named(write):
@@ -290,4 +290,4 @@ def test_an_inclusion_that_is_no_probability_is_named(write):
     pool = labelled(read_pool(write([drawn([1, 2, None], inclusion=[1, 0, 1])])))
 
     with pytest.raises(PoolError, match=r"'inclusion' of prompt .*, response 1 is 0"):
-        inclusion(pool.prompts[0], "golden")
+        inclusion(pool, "golden")

@@ -1,5 +1,7 @@
 """What several suites want of one model is merged, and scores travel as a bundle."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -8,7 +10,7 @@ from counting_models import CountingModel, numbered_samples, reward_of, sample
 from rmcheck.errors import ScoringError, StoreError
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
-from rmcheck.pool import Message, Prompt
+from rmcheck.pool import Message, Pool, Prompt
 from rmcheck.scoring.bundle import write_bundle
 from rmcheck.scoring.members import fill_members, kept_or_passing, read_combined
 from rmcheck.scoring.request import PoolSamples, Request, read_scores
@@ -142,13 +144,14 @@ def test_samples_of_a_pool_are_made_when_they_are_asked_for():
         for prompt in prompts
         for i, response in enumerate(prompt.responses)
     ]
-    samples = PoolSamples(prompts)
+    samples = PoolSamples(Pool(Path("p"), "native", tuple(prompts)))
 
     assert len(samples) == 6
     assert list(samples) == listed
     assert [samples[i] for i in (5, 0, 3, -1, 2)] == [listed[i] for i in (5, 0, 3, -1, 2)]
     assert samples[1:4] == listed[1:4]
-    assert samples.text_keys == tuple(sample.text_key for sample in listed)
-    assert len(PoolSamples([])) == 0
+    assert samples.text_keys.tolist() == [sample.text_key for sample in listed]
+    assert [sample.row_key for sample in samples.without_texts()] == [s.row_key for s in listed]
+    assert len(PoolSamples(Pool(Path("p"), "native", ()))) == 0
     with pytest.raises(IndexError):
         samples[6]

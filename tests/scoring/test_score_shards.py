@@ -78,7 +78,7 @@ def test_every_shard_has_a_bundle_with_its_scores(pool, tmp_path, capsys):
     for shard in range(SHARDS):
         bundle = open_model(f"scores:{tmp_path / 'out' / f'{shard}.jsonl.parquet'}")
         bundle.load()
-        samples = PoolSamples(read_pool(pool / f"{shard}.jsonl").prompts)
+        samples = PoolSamples(read_pool(pool / f"{shard}.jsonl"))
         found = bundle.score(bundle.encode(samples))
         assert np.array_equal(found, [len(sample.response) for sample in samples])
         assert bundle.identity == model().fingerprint

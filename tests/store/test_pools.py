@@ -3,15 +3,18 @@
 import hashlib
 import json
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rmcheck.errors import PoolError
 from rmcheck.models.model import Sample
 from rmcheck.pool import Pool, Prompt, read_pool
+from rmcheck.pool.columns import Columns
 from rmcheck.pool.pool import Fault, Message, text_keys
 from rmcheck.store import pools
 from rmcheck.store.pools import FOLDER, KeptPools
@@ -56,18 +59,46 @@ def must_not_parse(monkeypatch):
 
 
 def test_the_next_session_reads_no_row(store, path, monkeypatch):
-    """Prompts, labels, slices, faults and keys are those of the file."""
+    """Keys, labels, slices, lengths, faults and the fingerprint are those of the file."""
     first = session(store, path)
     must_not_parse(monkeypatch)
 
     again = session(store, path)
 
-    assert again == first == read_pool(path)
-    assert [prompt.text_keys for prompt in again.prompts] == [
-        tuple(text_keys(prompt.messages, prompt.responses)) for prompt in first.prompts
-    ]
+    assert same_columns(again, first)
     assert again.fingerprint() == first.fingerprint()
-    assert again.label_columns == first.label_columns
+    assert again.faults == first.faults
+    assert repr(again) == repr(first)
+
+
+def test_texts_are_read_when_one_is_asked_for(store, path):
+    """Prompts are then those of the file, with the keys that are known already."""
+    first = session(store, path)
+
+    again = session(store, path)
+
+    assert again == first == read_pool(path)
+    assert b"Wo?" not in b"".join(file.read_bytes() for file in (store / FOLDER).iterdir())
+
+
+def test_texts_of_a_file_that_was_changed_meanwhile_are_refused(store, path):
+    """Rewards of one text are never shown beside another."""
+    session(store, path)
+    again = session(store, path)
+    path.write_text(path.read_text().replace("How?", "Who?"))
+
+    with pytest.raises(PoolError, match=r"pool\.jsonl: was changed while its suite was judged"):
+        again.prompts[0]
+
+
+def same_columns(one: Pool, other: Pool) -> bool:
+    """Whether all but the texts is the same."""
+    pairs = [(one.keys.tolist(), other.keys.tolist())]
+    for field in fields(Columns):
+        a, b = (getattr(pool.columns, field.name) for pool in (one, other))
+        pairs += [(list(a), list(b))] if isinstance(a, dict) else []
+        pairs += zip(a.values(), b.values(), strict=True) if isinstance(a, dict) else [(a, b)]
+    return all(np.array_equal(a, b) or repr(a) == repr(b) for a, b in pairs)
 
 
 def test_each_way_of_reading_is_kept_by_itself(store, path):
@@ -108,7 +139,7 @@ def test_a_further_file_in_a_folder_is_seen(store, tmp_path):
         lambda content: content[:-1],
         lambda content: content + b"\0",
         lambda content: content[:300] + bytes([content[300] ^ 1]) + content[301:],
-        lambda content: content.replace(b"rmcheck pool 1", b"rmcheck pool 9"),
+        lambda content: content.replace(b"rmcheck pool 2", b"rmcheck pool 1"),
         lambda content: b"something else",
     ],
     ids=["empty", "cut", "longer", "one bit", "another format", "foreign"],
@@ -214,7 +245,8 @@ def test_what_is_kept_is_what_was_read(pool, tmp_path_factory):
     file = tmp_path_factory.getbasetemp() / "one.pool"
     file.write_bytes(pools._packed(pool))
 
-    again = pools._kept(file)
+    again = pools._kept(file, lambda: pool.prompts)
 
+    assert same_columns(again, pool)
     assert again == pool
-    assert (again.label_columns, again.slice_columns) == (pool.label_columns, pool.slice_columns)
+    assert again.fingerprint() == pool.fingerprint()

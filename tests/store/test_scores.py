@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmcheck.models.model import ConformanceItem
+from rmcheck.pool.keys import as_keys
 from rmcheck.store import scores as scores_module
 from rmcheck.store.folder import make_store_folder, remove_stale_temporaries
 from rmcheck.store.parts import Provenance, ScoreRows
@@ -26,8 +27,8 @@ def key_of(number: int) -> bytes:
 def rows_of(facts: list[tuple[int, str, float]]) -> ScoreRows:
     """Rows of (text, side that was cut, score)."""
     return ScoreRows(
-        [key_of(text) for text, _, _ in facts],
-        [key_of(1000 + text) for text, _, _ in facts],
+        as_keys([key_of(text) for text, _, _ in facts]),
+        as_keys([key_of(1000 + text) for text, _, _ in facts]),
         np.array([score for _, _, score in facts], dtype=np.float64),
         np.array([text for text, _, _ in facts], dtype=np.int32),
         np.array([7 if side else 0 for _, side, _ in facts], dtype=np.int32),

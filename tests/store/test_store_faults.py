@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmcheck.errors import StoreError
+from rmcheck.pool.keys import as_keys
 from rmcheck.store import parts
 from rmcheck.store.parts import Provenance, ScoreRows, read_part, write_part
 from rmcheck.store.scores import ScoreStore
@@ -26,7 +27,7 @@ PROVENANCE = Provenance(FINGERPRINT, "hf:rm")
 
 def rows_of(texts: range) -> ScoreRows:
     """One whole text a number."""
-    keys = [number.to_bytes(16, "big") for number in texts]
+    keys = as_keys([number.to_bytes(16, "big") for number in texts])
     count = len(keys)
     sizes = np.ones(count, dtype=np.int32)
     return ScoreRows(keys, keys, np.arange(count) / 4, sizes, 0 * sizes, [""] * count)

@@ -195,7 +195,7 @@ def _scores(options: argparse.Namespace, pool: "Pool") -> "Floats":
 
     store = ScoreStore(options.store, waiting=Waiting(options.lock_timeout))
     store_of = kept_or_passing(store, MemoryStore())
-    request = Request(open_model(options.model), PoolSamples(pool.prompts), options.too_long)
+    request = Request(open_model(options.model), PoolSamples(pool), options.too_long)
     for report in fill_members([request], store_of):
         print(report)
     return read_combined(request, store_of).rewards

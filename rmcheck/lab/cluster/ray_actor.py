@@ -100,7 +100,7 @@ class ScoringActor:
         """
 
         def work() -> ScoringReport:
-            keys = Request(self._model, tuple(samples), too_long).keys
+            keys = Request(self._model, tuple(samples), too_long).keys.tolist()
             texts = self._scorer.encoded({too_long: dict(zip(keys, samples, strict=True))})
             groups = self._scorer.without_stored_inputs(texts)
             with progress_of(self._model.spec, 0, 0) as bar:
