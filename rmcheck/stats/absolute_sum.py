@@ -23,7 +23,7 @@ def debiased_sum(terms: Floats, errors: Floats, shares: Floats) -> float:
     """Σ |t_b| less what noise adds to it.
 
     A normal t with mean m and standard error s has the mean absolute value
-    s √(2/π) exp(−m² / 2 s²) + m (1 − 2 Φ(−m / s)) (folded normal). That is taken to be the mean of
+    s √(2/π) exp(−m² / 2 s²) + m erf(m / s √2) (folded normal). That is taken to be the mean of
     |t_b|, as if all terms were off by one amount d in proportion to their shares, m_b = w_b d, with
     d² = Σ (t_b² − s_b²) / w_b over Σ w_b, which noise does not raise (Kumar et al.), and 0 if that
     is below 0. Terms more than three errors from zero stay as they are, and take no part in d.
@@ -50,12 +50,10 @@ def debiased_sum(terms: Floats, errors: Floats, shares: Floats) -> float:
 
 def _folded_mean(mean: Floats, error: Floats) -> Floats:
     """Mean of |x| for normal x with these means ≥ 0 and standard errors."""
-    from scipy.special import ndtr
-
     found, near = mean.copy(), mean < 40 * error  # noise does not reach farther
     m, s = mean[near], error[near]
     noise = s * math.sqrt(2 / math.pi) * np.exp(-((m / s) ** 2) / 2)
-    found[near] = noise + m * (1 - 2 * ndtr(-m / s))
+    found[near] = noise + m * np.array([math.erf(z / math.sqrt(2)) for z in m / s])
     return found
 
 
