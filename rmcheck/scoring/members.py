@@ -77,4 +77,4 @@ def read_combined(request: Request, store_of: StoreOf) -> Combined:
         UsageError, ScoringError: The scores cannot be combined (see `RewardModel.combined`).
     """
     scores = [read_scores(part, store_of(part.model)).scores for part in request.members]
-    return request.model.combined(np.stack(scores), request.samples)
+    return request.model.combined(np.stack(scores), request.needed)

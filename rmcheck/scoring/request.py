@@ -44,9 +44,11 @@ class PoolSamples(Sequence[Sample]):
         at = range(len(self))[at]
         ends = self._pool.columns.ends
         number = int(np.searchsorted(ends, at, side="right")) - 1
-        if self._last[0] != number:
-            self._last = number, Sample.all_of(self._pool.prompts[number])
-        return self._last[1][at - int(ends[number])]
+        last, made = self._last
+        if last != number:
+            made = Sample.all_of(self._pool.prompts[number])
+            self._last = number, made
+        return made[at - int(ends[number])]
 
     @property
     def text_keys(self) -> Keys:
@@ -91,10 +93,11 @@ class Request:
 
     @cached_property
     def needed(self) -> Sequence[Sample]:
-        """The samples as the model needs them: one that computes nothing needs no texts."""
-        if self.model.precomputed and isinstance(self.samples, PoolSamples):
-            return self.samples.without_texts()
-        return self.samples
+        """The samples as the model needs them: no texts where it computes nothing itself."""
+        computes = not self.model.precomputed and self.model.members == (self.model,)
+        if computes or not isinstance(self.samples, PoolSamples):
+            return self.samples
+        return self.samples.without_texts()
 
     @cached_property
     def members(self) -> "tuple[Request, ...]":

@@ -15,8 +15,8 @@ _README = """\
 
 Rewards that rmcheck has computed, one folder a model under `scores/`, as Parquet files that any
 tool can read. A score is found again by the model's fingerprint (weights, config, tokenizer,
-template, settings) and the text, so nothing here ever goes out of date. `pools/` has the texts of
-large pools as they were read.
+template, settings) and the text, so nothing here ever goes out of date. `pools/` has the labels,
+slices and keys of large pools, and none of their texts.
 
 * Deleting this folder, or any file in it, is safe: what is missing is scored again.
 * Do not commit it. To carry scores to another machine, copy the folder, or use `rmcheck score`

@@ -29,8 +29,8 @@ from rmcheck.models.kinds.ensemble_file import read_ensemble_file
 from rmcheck.models.kinds.judge.file import read_judge_file
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
-from rmcheck.pool.pool import Message, Pool
 from rmcheck.pool.keys import as_keys
+from rmcheck.pool.pool import Message, Pool
 from rmcheck.pool.reading import read_pool, read_prompts
 from rmcheck.rl_logs.training_log import read_training_log
 from rmcheck.store.parts import Provenance, ScoreRows
