@@ -16,7 +16,7 @@ _Kind = TypeVar("_Kind", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
-class Columns:
+class PoolColumns:
     """P prompts with M responses in all, prompt by prompt.
 
     Attributes:
@@ -65,10 +65,10 @@ class Columns:
         """(P,) in how many responses of a prompt this holds."""
         return np.diff(np.concatenate([[0], np.cumsum(responses)])[self.ends])
 
-    def part(self, prompts: Bools, responses: Bools) -> "Columns":
+    def part(self, prompts: Bools, responses: Bools) -> "PoolColumns":
         """Those of (P,) prompts with (M,) responses; no response of another prompt."""
         labelled = {c: has[prompts] for c, has in self.labelled.items()}
-        return Columns(
+        return PoolColumns(
             self.prompt_ids[prompts],
             self.clusters[prompts],
             self.paths[prompts],

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 
 from rmcheck.errors import PoolError, Problem
-from rmcheck.pool.columns import Bools, Columns, Floats
+from rmcheck.pool.columns import Bools, Floats, PoolColumns
 from rmcheck.pool.faults import fault_actions, fault_problems
 from rmcheck.pool.pool import Fault, FaultAction, Pool
 from rmcheck.pool.row import near
 
-# Columns that `rmcheck sample` writes: 1 where a response was drawn for a label, and the
+# PoolColumns that `rmcheck sample` writes: 1 where a response was drawn for a label, and the
 # probability with which it could be drawn.
 TO_LABEL, INCLUSION = "to_label", "inclusion"
 
@@ -96,20 +96,20 @@ def inclusion(pool: Pool, column: str) -> Floats:
     return np.where(columns.per_response(told), np.nan_to_num(known) * kept, share)
 
 
-def _wanted(columns: Columns) -> Bools:
+def _wanted(columns: PoolColumns) -> Bools:
     """(M,) responses that should have a label."""
     free = ~columns.per_response(_has(columns, TO_LABEL))
     drawn: Bools = columns.label(TO_LABEL) == 1
     return free | drawn
 
 
-def _has(columns: Columns, column: str) -> Bools:
+def _has(columns: PoolColumns, column: str) -> Bools:
     """(P,) prompts that have a label column."""
     return columns.labelled.get(column, np.zeros(columns.counts.size, bool))
 
 
 def _missing(
-    columns: Columns, row: int, column: str, absent: int, judged: bool, missing: FaultAction
+    columns: PoolColumns, row: int, column: str, absent: int, judged: bool, missing: FaultAction
 ) -> Fault:
     # A prompt of which nothing was drawn is no fault of its labels.
     action: FaultAction = missing if absent and (judged or missing == "fail") else "drop"
@@ -125,7 +125,7 @@ def _missing(
     )
 
 
-def _no_probability(columns: Columns, response: int, chance: float) -> Problem:
+def _no_probability(columns: PoolColumns, response: int, chance: float) -> Problem:
     row = int(np.searchsorted(columns.ends, response, side="right")) - 1
     where = f"prompt {columns.prompt_ids[row]!r}, response {response - columns.ends[row]}"
     told = None if math.isnan(chance) else chance

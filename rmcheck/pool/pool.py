@@ -11,7 +11,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from rmcheck.pool.columns import Bools, Columns, Floats, Strings
+from rmcheck.pool.columns import Bools, Floats, PoolColumns, Strings
 from rmcheck.pool.keys import Keys, as_keys
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -146,7 +146,7 @@ class LazyPrompts(Sequence[Prompt]):
 
     def __init__(
         self,
-        columns: Columns,
+        columns: PoolColumns,
         keys: Callable[[], Keys],
         read: Callable[[], Iterable[Prompt]],
         fingerprint: str = "",
@@ -209,7 +209,7 @@ class Pool:
         return f"<Pool {self.path.name}: {len(self.prompts)} prompts, {responses} responses>"
 
     @cached_property
-    def columns(self) -> Columns:
+    def columns(self) -> PoolColumns:
         """All but the texts, of P prompts and M responses."""
         known = isinstance(self.prompts, LazyPrompts)
         return self.prompts.columns if known else _columns(self.prompts)  # type: ignore[attr-defined]
@@ -245,7 +245,7 @@ class Pool:
         Args:
             prompts: (P,) which are kept.
             responses: (M,) which of theirs are kept; None keeps all.
-            labels: Columns to (M,) numbers that take the place of their own, NaN for none.
+            labels: PoolColumns to (M,) numbers that take the place of their own, NaN for none.
         """
         kept = self.columns.per_response(prompts)
         kept = kept if responses is None else kept & responses
@@ -310,11 +310,11 @@ class Pool:
         return digest.hexdigest()
 
 
-def _columns(prompts: Sequence[Prompt]) -> Columns:
+def _columns(prompts: Sequence[Prompt]) -> PoolColumns:
     """Those of prompts at hand."""
     labels = dict.fromkeys(column for p in prompts for column in p.labels)
     slices = dict.fromkeys(column for p in prompts for column in p.slices)
-    return Columns(
+    return PoolColumns(
         _strings([p.prompt_id for p in prompts]),
         _strings([p.cluster for p in prompts]),
         _strings([p.path for p in prompts]),

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import rmcheck
 from rmcheck.errors import PoolError, Problem
 from rmcheck.models.checkpoint.fingerprint import file_digest
-from rmcheck.pool.columns import Columns
+from rmcheck.pool.columns import PoolColumns
 from rmcheck.pool.files import data_files
 from rmcheck.pool.keys import as_keys
 from rmcheck.pool.pool import Fault, FaultAction, FaultKind, LazyPrompts, Pool, Prompt
@@ -214,7 +214,7 @@ def _unpacked(batch: "pa.RecordBatch", read: Callable[[], Sequence[Prompt]]) -> 
         for name in batch.schema.names
     }
     path, format, fingerprint = lists["pool"]
-    columns = Columns(
+    columns = PoolColumns(
         lists["prompt_id"],
         lists["cluster"],
         lists["path"],

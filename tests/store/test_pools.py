@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rmcheck.errors import PoolError
 from rmcheck.models.model import Sample
 from rmcheck.pool import Pool, Prompt, read_pool
-from rmcheck.pool.columns import Columns
+from rmcheck.pool.columns import PoolColumns
 from rmcheck.pool.pool import Fault, Message, text_keys
 from rmcheck.store import pools
 from rmcheck.store.pools import FOLDER, KeptPools
@@ -94,7 +94,7 @@ def test_texts_of_a_file_that_was_changed_meanwhile_are_refused(store, path):
 def same_columns(one: Pool, other: Pool) -> bool:
     """Whether all but the texts is the same."""
     pairs = [(one.keys.tolist(), other.keys.tolist())]
-    for field in fields(Columns):
+    for field in fields(PoolColumns):
         a, b = (getattr(pool.columns, field.name) for pool in (one, other))
         pairs += [(list(a), list(b))] if isinstance(a, dict) else []
         pairs += zip(a.values(), b.values(), strict=True) if isinstance(a, dict) else [(a, b)]
