@@ -9,6 +9,7 @@ COMMANDS = {
     "power": "how many prompts and responses a suite needs",
     "sample": "sample responses of a policy, or choose those that people should label",
     "study": "which number of a table of reward models ranks an outcome",
+    "train": "train a family of reward models from preference data",
     "training": "whether an RL run went too far, from its log",
 }
 
