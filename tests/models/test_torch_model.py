@@ -11,7 +11,7 @@ from rmcheck.errors import ConformanceError
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.engines.torch import device as torch_engine
-from rmcheck.models.engines.torch import model as torch_model
+from rmcheck.models.engines.torch import weights as torch_weights
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.engines.torch.classifier import TorchScorer
 from rmcheck.models.engines.torch.sampler import TorchSampler
@@ -55,7 +55,7 @@ def build(request):
 def test_a_model_on_a_cpu_keeps_freed_memory_until_it_is_closed(build, tmp_path, monkeypatch):
     """Freed pages stay with the process while a model is loaded, and go when it is closed."""
     said = []
-    monkeypatch.setattr(torch_model, "keep_freed_memory", lambda: said.append("keep"))
+    monkeypatch.setattr(torch_weights, "keep_freed_memory", lambda: said.append("keep"))
     monkeypatch.setattr(torch_engine, "release_freed_memory", lambda: said.append("release"))
 
     model = build(tmp_path)
@@ -72,7 +72,7 @@ def test_a_batch_on_a_gpu_is_sized_by_its_free_memory(build, tmp_path, monkeypat
     numbers = 8 * model._config.hidden_size + 3 * model._config.intermediate_size
     on_cpu = model.facts
     monkeypatch.setattr(model, "device", torch.device("cuda:1"))
-    monkeypatch.setattr(torch_model, "free_memory", lambda device: model.scratch + 4000 * numbers)
+    monkeypatch.setattr(torch_weights, "free_memory", lambda device: model.scratch + 4000 * numbers)
 
     assert on_cpu == EngineFacts("cpu")
     assert model.facts == EngineFacts("cuda", fits=1000)

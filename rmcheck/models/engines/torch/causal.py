@@ -8,7 +8,7 @@ import numpy as np
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.engines.asked import Asked, Floats
 from rmcheck.models.engines.token_probabilities import TokenProbabilities
-from rmcheck.models.engines.torch.model import TorchModel, float64
+from rmcheck.models.engines.torch.model import TokenwiseModel, float64
 from rmcheck.models.libraries import engine
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 MOST_LOGITS = 1 << 26
 
 
-class CausalScorer(TorchModel, TokenProbabilities):
-    """A loaded language model; see `TorchModel` for its arguments and what it raises.
+class CausalScorer(TokenwiseModel, TokenProbabilities):
+    """A loaded language model; see `TorchWeights` for its arguments and what it raises.
 
     Logits of the vocabulary are made at the positions that are read only, some at a time. Their
     log-softmax is float32.

@@ -15,7 +15,8 @@ from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.checkpoint.head import Head
 from rmcheck.models.engines.asked import Asked, Floats
 from rmcheck.models.engines.last_token import LastTokenReward, PositionRule
-from rmcheck.models.engines.torch.model import Rows, TorchModel, float64
+from rmcheck.models.engines.torch.model import TorchModel, float64
+from rmcheck.models.engines.torch.weights import Rows
 from rmcheck.models.libraries import engine
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
 
 class TorchScorer(TorchModel, LastTokenReward):
-    """A loaded reward model; see `TorchModel` for what it raises.
+    """A loaded reward model; see `TorchWeights` for what it raises.
 
     Args:
         checkpoint: The folder, already checked.
-        dtype: See `TorchModel`, as for `device` and `attention`.
+        dtype: See `TorchWeights`, as for `device` and `attention`.
         device: What it runs on.
         attention: Which attention runs.
         head: The logits that are the reward.

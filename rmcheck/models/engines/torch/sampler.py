@@ -12,8 +12,8 @@ import numpy as np
 from rmcheck.errors import ConformanceError, ModelError
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.engines.torch.device import memory_errors
-from rmcheck.models.engines.torch.model import TorchModel
 from rmcheck.models.engines.torch.rope import rows_apart
+from rmcheck.models.engines.torch.weights import TorchWeights
 from rmcheck.models.libraries import engine, quiet_transformers
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 _UNFIT = ("missing_keys", "mismatched_keys")
 
 
-class TorchSampler(TorchModel):
-    """A loaded language model; see `TorchModel` for what it raises.
+class TorchSampler(TorchWeights):
+    """A loaded language model; see `TorchWeights` for what it raises.
 
     Args:
         checkpoint: The folder, already checked.
-        dtype: See `TorchModel`, as for `device`.
+        dtype: See `TorchWeights`, as for `device`.
         device: What it runs on.
         eos_ids: Tokens that end a response.
     """

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from rmcheck.models.engines.asked import Asked, Floats
-from rmcheck.models.engines.torch.model import TorchModel, float64
+from rmcheck.models.engines.torch.model import TokenwiseModel, float64
 from rmcheck.models.kinds.process.checkpoint import QWEN2_PROCESS, ProcessCheckpoint
 from rmcheck.models.kinds.process.step_odds import StepOdds
 from rmcheck.models.libraries import engine
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ProcessScorer(TorchModel, StepOdds):
-    """A loaded process reward model; see `TorchModel` for what it raises.
+class ProcessScorer(TokenwiseModel, StepOdds):
+    """A loaded process reward model; see `TorchWeights` for what it raises.
 
     Logits are made at the tags only, and of the two answers only, in float32 whatever the rest
     runs in: two rows of the head, or of the output layer of a language model.
 
     Args:
         checkpoint: The folder, already checked.
-        dtype: See `TorchModel`, as for `device` and `attention`.
+        dtype: See `TorchWeights`, as for `device` and `attention`.
         device: What it runs on.
         attention: Which attention runs.
         good: Label or token that says that a step is right.
