@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Invariance, Metric, per_prompt_sums, ratio
-from rmcheck.metrics.pairs import PairChunk, pair_chunks, pair_limit
+from rmcheck.metrics.pairs import BETTER, SAME, TIED, PairChunk, pair_chunks, pair_limit
 from rmcheck.metrics.pairwise import ORDER_ONLY
 from rmcheck.metrics.registration import register
-from rmcheck.metrics.rewards import Floats, Rewards
+from rmcheck.metrics.rewards import Floats, Ints, Rewards
 from rmcheck.metrics.settings import require_choice, require_whole_number
 from rmcheck.stats.absolute_sum import debiased_sum
 from rmcheck.stats.unseen import Seen, Unseen
@@ -31,6 +31,8 @@ DEFINITION = 2
 # Golden rewards with more distinct values than this share of the responses come from a model.
 REAL_VALUED_SHARE = 0.5
 MIN_DISTINCT = 20
+# Label of a pair by golden's verdict; a golden tie has none.
+_LABELS = np.array([0.0, np.nan, 1.0, 0.5])
 
 
 def logistic(x: Floats) -> Floats:
@@ -46,12 +48,10 @@ def counted_pairs(chunk: PairChunk, target: Target) -> tuple[NDArray[np.bool_], 
     """
     if target == "soft":
         label = logistic(chunk.golden)
-        counts = np.ones(label.shape, dtype=bool)
-    else:
-        label = (chunk.golden > 0).astype(float)
-        counts = chunk.golden != 0
-    label[chunk.margin == 0] = 0.5
-    return counts, label
+        label[chunk.margin == 0] = 0.5
+        return np.ones(label.shape, dtype=bool), label
+    verdict = chunk.verdict
+    return verdict != TIED, _LABELS[verdict]
 
 
 @register
@@ -146,8 +146,8 @@ class ECE(Metric):
         margins, weights = [np.zeros(0)], [np.zeros(0)]
         for block in rewards.blocks(self.min_responses):
             for chunk in pair_chunks(block.proxy, block.golden, limit):
-                counts, _ = counted_pairs(chunk, self.target)
-                margins.append(chunk.margin[counts])
+                counts = True if self.target == "soft" else chunk.verdict != TIED
+                margins.append(chunk.margin[counts].ravel())
                 weights.append(np.full(margins[-1].size, chunk.weight))
         margin, weight = np.concatenate(margins), np.concatenate(weights)
         if not margin.size:
@@ -176,21 +176,38 @@ class ECE(Metric):
         return out.reshape(proxy.shape[0], -1)
 
     def _bin_sums(self, chunk: PairChunk) -> Floats:
-        counts, label = counted_pairs(chunk, self.target)
-        height = chunk.margin.shape[1]
+        """(q, 3, bins) sums of the prompts of a chunk."""
+        hard = self.target == "hard"
+        kinds = _LABELS.size if hard else 1
+        cells = self._cells(chunk, kinds)
+        shape = (chunk.margin.shape[1], self.bins, kinds)
+
+        def tally(values: Floats | None = None) -> Floats:
+            weights = None if values is None else values.ravel()
+            return np.bincount(cells, weights, math.prod(shape)).reshape(shape).astype(np.float64)
+
+        counts, confidence = tally(), tally(chunk.confidence)
+        if hard:
+            agree = counts[..., BETTER] + counts[..., SAME] / 2
+            counts[..., TIED] = confidence[..., TIED] = 0.0
+        else:
+            agree = tally(counted_pairs(chunk, "soft")[1])[..., 0]
+        return np.stack([counts.sum(axis=-1), agree, confidence.sum(axis=-1)], 1) * chunk.weight
+
+    def _cells(self, chunk: PairChunk, kinds: int) -> Ints:
+        """(m q,) prompt, bin and verdict of each pair in one number; one kind is no verdict."""
+        height, size = chunk.margin.shape[1], self.bins * kinds
         # As many comparisons as edges cost less than one binary search, in the narrowest integers.
         bins = np.zeros(chunk.margin.shape, dtype=np.uint8 if self.bins < 256 else np.int64)
+        above = np.empty(bins.shape, dtype=bool)
         for edge in self.edges:
-            bins += chunk.margin > edge
-        cells = (bins + np.arange(height) * self.bins).ravel()
-        confidence = chunk.confidence
-        if not counts.all():
-            cells, label, confidence = cells[counts.ravel()], label[counts], confidence[counts]
-        sums = []
-        for values in (None, label.ravel(), confidence.ravel()):
-            found = np.bincount(cells, values, minlength=height * self.bins)
-            sums.append(found.reshape(height, self.bins))
-        return np.asarray(np.stack(sums, axis=1) * chunk.weight, dtype=np.float64)
+            bins += np.greater(chunk.margin, edge, out=above).view(np.uint8)
+        cells = bins.astype(np.min_scalar_type(height * size))
+        cells *= kinds
+        if kinds > 1:
+            cells += chunk.verdict
+        cells += np.arange(0, height * size, size, dtype=cells.dtype)
+        return cells.ravel().astype(np.int64)
 
     def compared(self, sums: Floats) -> NDArray[np.bool_]:
         """(n,) where some pair counts."""

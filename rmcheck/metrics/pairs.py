@@ -4,19 +4,25 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from rmcheck.metrics.ranks import order
+from rmcheck.metrics.ranks import order, places, smallest
 from rmcheck.metrics.rewards import Floats, Ints
+
+S = TypeVar("S", bound=np.generic)
 
 # Pairs in one array: temporaries stay in cache, and are small enough for the allocator to reuse
 # (above 0.5 MiB every one is mapped and faulted in anew, which doubles the time).
 CHUNK_SIZE = 2**16
 
-
 # Margins above which e^margin is no number.
 LARGEST_EXPONENT = 700.0
+
+# What golden says of the response that the proxy prefers; SAME where the proxy prefers neither.
+WORSE, TIED, BETTER, SAME = range(4)
 
 
 @dataclass(frozen=True)
@@ -26,12 +32,14 @@ class PairChunk:
     Attributes:
         rows: Slice of the block's prompts.
         ordered: Proxy and golden, each (N, q) rewards of q prompts, the proxy's ascending.
+        ranks: (N, q) golden's ranks in the same order, equal where golden ties.
         places: Worse and better response of m pairs, each (m,) places in `ordered`.
         weight: Pairs that each of them stands for; 1 unless pairs were left out.
     """
 
     rows: slice
     ordered: tuple[Floats, Floats]
+    ranks: NDArray[np.unsignedinteger]
     places: tuple[Ints, Ints]
     weight: float
 
@@ -46,20 +54,34 @@ class PairChunk:
         return self._apart(self.ordered[1])
 
     @property
+    def verdict(self) -> NDArray[np.uint8]:
+        """(m, q) WORSE, TIED or BETTER by golden; SAME where only the proxy ties."""
+        worse, better = self._both(self.ranks)
+        found = (better >= worse).view(np.uint8)
+        found += (better > worse).view(np.uint8)
+        proxy = self.ordered[0]
+        if (proxy[1:] == proxy[:-1]).any():
+            found[(self.margin == 0) & (found != TIED)] = SAME
+        return found
+
+    @property
     def confidence(self) -> Floats:
         """(m, q) Bradley-Terry probability of the better response, 1 / (1 + e^−margin)."""
         above = self.ordered[0] - self.ordered[0][0]
         if above[-1].max() > LARGEST_EXPONENT:
             return np.asarray(1 / (1 + np.exp(-self.margin)))
-        worse, better = (np.exp(above).take(place, axis=0) for place in self.places)
+        worse, better = self._both(np.exp(above))
         worse += better
-        return np.asarray(better / worse)
+        return np.divide(better, worse, out=better)
 
     def _apart(self, values: Floats) -> Floats:
-        worse, better = self.places
-        found = values.take(better, axis=0)
-        found -= values.take(worse, axis=0)
-        return found
+        worse, better = self._both(values)
+        return np.subtract(better, worse, out=better)
+
+    def _both(self, values: NDArray[S]) -> tuple[NDArray[S], NDArray[S]]:
+        """(m, q) values of the worse response of each pair, and of the better one."""
+        worse, better = (values.take(place, axis=0) for place in self.places)
+        return worse, better
 
 
 def pair_chunks(proxy: Floats, golden: Floats, limit: int) -> Iterator[PairChunk]:
@@ -76,6 +98,10 @@ def pair_chunks(proxy: Floats, golden: Floats, limit: int) -> Iterator[PairChunk
     by_proxy = order(proxy)
     # Ties in the proxy are put in golden's order, for the same reason.
     index = np.lexsort((golden, proxy), axis=1) if by_proxy.tied else by_proxy.index
+    flat = index + np.arange(0, proxy.size, size)[:, None]
+    # Prompts along the fast axis: taking a pair is copying a row.
+    ranks = places(golden).astype(smallest(size))
+    r, g, ranked = (np.asarray(values.take(flat).T, order="C") for values in (proxy, golden, ranks))
     lag_starts = np.concatenate([[0], np.cumsum(np.arange(size - 1, 0, -1))])
     for first in range(0, chosen.size, CHUNK_SIZE):
         part = chosen[first : first + CHUNK_SIZE]
@@ -84,10 +110,8 @@ def pair_chunks(proxy: Floats, golden: Floats, limit: int) -> Iterator[PairChunk
         height = max(1, CHUNK_SIZE // part.size)
         for top in range(0, proxy.shape[0], height):
             rows = slice(top, min(top + height, proxy.shape[0]))
-            # Prompts along the fast axis: taking a pair is copying a row.
-            r = np.take_along_axis(proxy[rows], index[rows], axis=1).T.copy()
-            g = np.take_along_axis(golden[rows], index[rows], axis=1).T.copy()
-            yield PairChunk(rows, (r, g), (low, low + lag), weight)
+            ordered = (r[:, rows], g[:, rows])
+            yield PairChunk(rows, ordered, ranked[:, rows], (low, low + lag), weight)
 
 
 def pair_limit(counts: Ints, most: int, least: int) -> int:

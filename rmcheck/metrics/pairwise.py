@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.metrics.metric import Invariance, PromptMeanMetric, ratio
-from rmcheck.metrics.ranks import once, order, tie_bounds
+from rmcheck.metrics.ranks import once, order, places, smallest, tie_bounds
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Ints
 from rmcheck.metrics.settings import require_choice
@@ -50,20 +50,22 @@ class PairCounts:
 def pair_counts(proxy: Floats, golden: Floats) -> PairCounts:
     """Count the pairs of every row of (p, N) rewards, exactly.
 
-    Rows are sorted by golden, and by falling proxy inside a golden tie, so that the strict ascents
-    left in the proxy's ranks are the concordant pairs; ties come from runs in sorted rows.
+    Rows are sorted by the proxy, and by falling golden inside a tie, so that the strict ascents
+    left in golden's ranks are the concordant pairs; ties come from runs in sorted rows.
     Memory is O(p N): no array of pairs is made.
     """
     size = proxy.shape[1]
     by_proxy, by_golden = order(proxy), order(golden)
-    proxy_rank = by_proxy.scatter(by_proxy.start)
-    golden_rank = by_golden.scatter(by_golden.start)
-    joint = np.sort(golden_rank * size + (size - 1 - proxy_rank), axis=1)
     total = size * (size - 1) // 2
-    concordant = _ascents(size - 1 - joint % size)
     proxy_tied = _tied_pairs(by_proxy.start, by_proxy.stop)
     golden_tied = _tied_pairs(by_golden.start, by_golden.stop)
-    both_tied = _tied_pairs(*tie_bounds(joint))
+    if by_proxy.tied:
+        falling = size - 1 - places(golden).astype(np.int64)
+        joint = np.sort(by_proxy.scatter(by_proxy.start) * size + falling, axis=1)
+        concordant = _ascents(size - 1 - joint % size)
+        both_tied = _tied_pairs(*tie_bounds(joint))
+    else:
+        concordant, both_tied = _ascents(by_proxy.arrange(places(golden))), proxy_tied
     discordant = total - golden_tied - (proxy_tied - both_tied) - concordant
     return PairCounts(total, concordant, discordant, proxy_tied, golden_tied, both_tied)
 
@@ -98,7 +100,7 @@ def _tied_pairs(start: Ints, stop: Ints) -> Ints:
     return np.asarray((stop - start - 1).sum(axis=1) // 2, dtype=np.int64)
 
 
-def _ascents(ranks: Ints) -> Ints:
+def _ascents(ranks: NDArray[np.integer]) -> Ints:
     """(p,) pairs of positions a < b of a row with ranks[a] < ranks[b].
 
     Comparing the rows with themselves shifted by one, two, … is quadratic in N, but with prompts
@@ -106,7 +108,7 @@ def _ascents(ranks: Ints) -> Ints:
     beats an O(N log N) merge in numpy far beyond any N in use.
     """
     size, rows = ranks.shape[1], ranks.shape[0]
-    narrow = np.ascontiguousarray(ranks.T).astype(_smallest(size))
+    narrow = np.ascontiguousarray(ranks.T, dtype=smallest(size))
     total = np.zeros(rows, dtype=np.int64)
     counted = np.zeros((size, rows), dtype=np.uint8)
     for shift in range(1, size):
@@ -116,12 +118,6 @@ def _ascents(ranks: Ints) -> Ints:
             total += counted.sum(axis=0, dtype=np.int64)
             counted[:] = 0
     return total
-
-
-def _smallest(size: int) -> type[np.unsignedinteger]:
-    if size <= 2**8:
-        return np.uint8
-    return np.uint16 if size <= 2**16 else np.uint32
 
 
 @register

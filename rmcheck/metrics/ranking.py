@@ -1,5 +1,6 @@
 """Agreement of two rankings of a prompt's responses."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,15 @@ class Spearman(PromptMeanMetric):
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
         """(p,) rank correlation of each prompt."""
-        return _correlation(average_ranks(proxy), average_ranks(golden))
+        size, by_proxy = proxy.shape[1], order(proxy)
+        ranks = by_proxy.average_ranks, by_proxy.arrange(average_ranks(golden))
+        # Sums of ranks are exact, and so are those of squares and products less that of the mean.
+        centre = size * (size + 1) ** 2 / 4
+        first, both, second = (
+            np.einsum("ij,ij->i", a, b) - centre
+            for a, b in itertools.combinations_with_replacement(ranks, 2)
+        )
+        return np.clip(ratio(both, np.sqrt(first * second)), -1.0, 1.0)
 
 
 @register
@@ -133,11 +142,12 @@ class MRR(NormalizableMetric):
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
         """(p,) reciprocal rank of each prompt."""
-        reciprocal = 1 / (golden.shape[1] + 1 - average_ranks(golden))
-        first = proxy == proxy.max(axis=1, keepdims=True)
-        found = np.where(first, reciprocal, 0.0).sum(axis=1) / first.sum(axis=1)
         if self.normalized:
+            reciprocal = 1 / (golden.shape[1] + 1 - average_ranks(golden))
+            found = _of_first(reciprocal, proxy)
             found = _above_chance(found, reciprocal.mean(axis=1), reciprocal.max(axis=1))
+        else:
+            found = _reciprocal_rank(proxy, golden)
         return np.where(constant(golden), np.nan, found)
 
 
@@ -179,6 +189,25 @@ class NDCG(NormalizableMetric):
             chance = (size + 1) / 2 * discounts.sum() / ideal
             found = _above_chance(found, chance, np.ones(found.size))
         return np.where(constant(golden), np.nan, found)
+
+
+def _of_first(values: Floats, proxy: Floats) -> Floats:
+    """(p,) value of the response that the proxy puts first; their mean where several are."""
+    first = proxy == proxy.max(axis=1, keepdims=True)
+    return np.asarray(np.where(first, values, 0.0).sum(axis=1) / first.sum(axis=1))
+
+
+def _reciprocal_rank(proxy: Floats, golden: Floats) -> Floats:
+    """(p,) 1 / golden rank of the response that the proxy puts first, without sorting any."""
+    best = proxy.argmax(axis=1)[:, None]
+    level = np.take_along_axis(golden, best, axis=1)
+    above = np.count_nonzero(golden > level, axis=1)
+    found = 2 / (1 + above + np.count_nonzero(golden >= level, axis=1))
+    tied = np.count_nonzero(proxy == np.take_along_axis(proxy, best, axis=1), axis=1) > 1
+    if tied.any():
+        reciprocal = 1 / (golden.shape[1] + 1 - average_ranks(golden[tied]))
+        found[tied] = _of_first(reciprocal, proxy[tied])
+    return np.asarray(found)
 
 
 def _above_chance(found: Floats, chance: Floats, best: Floats) -> Floats:

@@ -59,12 +59,17 @@ class Order:
     def scatter(self, sorted_values: NDArray[S]) -> NDArray[S]:
         """(p, N) values given in sorted order, put back where they came from."""
         out = np.empty(sorted_values.shape, dtype=sorted_values.dtype)
-        np.put_along_axis(out, self.index, sorted_values, axis=1)
+        out.reshape(-1)[self._flat] = sorted_values
         return out
 
     def arrange(self, values: NDArray[S]) -> NDArray[S]:
         """(p, N) other values of the same responses, put into this order."""
-        return np.take_along_axis(values, self.index, axis=1)
+        return values.take(self._flat)
+
+    @cached_property
+    def _flat(self) -> Ints:
+        """(p, N) `index` among all values, row after row."""
+        return self.index + np.arange(0, self.index.size, self.index.shape[1])[:, None]
 
     def weighted(self, values: Floats, weights: Floats) -> Floats:
         """(p,) other values of the same responses, weighted by place and added up.
@@ -106,8 +111,7 @@ def order(values: Floats) -> Order:
     """Sort every row of a (p, N) array and find its ties."""
     size = values.shape[1]
     index = np.argsort(values, axis=1)
-    arranged = np.take_along_axis(values, index, axis=1)
-    start, stop = tie_bounds(arranged)
+    start, stop = tie_bounds(np.take_along_axis(values, index, axis=1))
     return Order(index, start, stop, bool((stop - start > 1).any()) if size else False)
 
 
@@ -130,6 +134,20 @@ def tie_bounds(arranged: Floats | Ints) -> tuple[Ints, Ints]:
 def average_ranks(values: Floats) -> Floats:
     """(p, N) rank of every value in its row, 1 = smallest, ties averaged."""
     return order(values).ranks
+
+
+@once
+def places(values: Floats) -> NDArray[np.unsignedinteger]:
+    """(p, N) number of smaller values in its row, in the smallest integers that hold them."""
+    found = order(values)
+    return found.scatter(found.start.astype(smallest(values.shape[1])))
+
+
+def smallest(size: int) -> type[np.unsignedinteger]:
+    """The smallest integers that hold 0 to size − 1."""
+    if size <= 2**8:
+        return np.uint8
+    return np.uint16 if size <= 2**16 else np.uint32
 
 
 @once
