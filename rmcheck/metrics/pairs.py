@@ -72,11 +72,13 @@ class PairChunk:
             return np.asarray(1 / (1 + np.exp(-self.margin)))
         worse, better = self._both(np.exp(above))
         worse += better
-        return np.divide(better, worse, out=better)
+        better /= worse
+        return better
 
     def _apart(self, values: Floats) -> Floats:
         worse, better = self._both(values)
-        return np.subtract(better, worse, out=better)
+        better -= worse
+        return better
 
     def _both(self, values: NDArray[S]) -> tuple[NDArray[S], NDArray[S]]:
         """(m, q) values of the worse response of each pair, and of the better one."""

@@ -29,8 +29,11 @@ COLUMNS = 4096
 EXACT_UNITS = 500
 # Weights that are drawn and multiplied at once: as floats they stay in cache.
 CHUNK_ELEMENTS = 2**18
-# Poisson(1) of a random byte. Mean and variance are 1, as they are of Poisson(1).
-_POISSON = bytes(np.repeat(np.arange(6, dtype=np.uint8), (94, 95, 46, 16, 4, 1)))
+# Random bytes from which a unit counts once, twice, … Mean and variance of the counts, and nearly
+# their third moment, are those of Poisson(1).
+_POISSON = (94, 189, 235, 251, 255)
+# Rows of a left factor are multiplied by so many at a time; a number of them in between costs more.
+_ROWS = 8
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,11 @@ class ResampleWeights:
             sums = add_up(sums, groups, units.size)
         sums, column = _distinct(sums)
         middle = np.median(sums, axis=0)  # exact where most units have it, as where most are right
-        basis, back = np.linalg.qr(sums - middle)
+        varies = (sums != middle).any(axis=0)
+        basis, back = np.linalg.qr(sums[:, varies] - middle[varies])
         precision = np.float32 if len(basis) > EXACT_UNITS else np.float64
-        left = np.vstack([np.ones(len(basis)), basis.T]).astype(precision)
+        left = np.zeros((-(-(1 + basis.shape[1]) // _ROWS) * _ROWS, len(basis)), precision)
+        left[0], left[1 : 1 + basis.shape[1]] = 1, basis.T
         products, floats = [], np.empty((len(basis), self.counts.shape[2]), precision)
         with one_thread():
             for counts in self.counts:
@@ -79,7 +84,9 @@ class ResampleWeights:
                 products.append(np.matmul(left, floats))
             drawn = np.hstack(products)[:, : self.resamples].T.astype(np.float64)
             size = np.where(drawn[:, :1] > 0, drawn[:, :1], np.nan)
-            totals = len(basis) * (middle + drawn[:, 1:] / size @ back)
+            totals = np.where(np.isnan(size), np.nan, middle)
+            totals[:, varies] += drawn[:, 1 : 1 + basis.shape[1]] / size @ back
+            totals *= len(basis)
         return np.asarray(totals[:, column])
 
 
@@ -92,8 +99,11 @@ def draw_weights(units: int, resamples: int, seed: int) -> ResampleWeights:
     source, words = np.random.SFC64(seed), -(-size * height // 8)
     counts = np.empty((-(-resamples // height), size, height), dtype=np.uint8)
     for chunk in counts:
-        drawn = source.random_raw(words).astype("<u8").tobytes().translate(_POISSON)
-        chunk[:] = np.frombuffer(drawn, np.uint8)[: chunk.size].reshape(chunk.shape)
+        drawn = source.random_raw(words).astype("<u8", copy=False).view(np.uint8)
+        drawn = drawn[: chunk.size].reshape(chunk.shape)
+        chunk[:] = 0
+        for least in _POISSON:  # comparing all is faster than looking each up
+            chunk += (drawn >= least).view(np.uint8)
     columns = None
     if units > COLUMNS:
         columns = np.random.default_rng([seed, units]).permutation(units) % COLUMNS
