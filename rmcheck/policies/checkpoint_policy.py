@@ -1,22 +1,18 @@
 """Policies whose weights are a folder on this machine, whichever engine runs them."""
 
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.metrics.settings import require_whole_number
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
-from rmcheck.models.checkpoint.settings import chosen_dtype
+from rmcheck.models.engines.writing import Answer
 from rmcheck.models.kinds.checkpoint_model import loaded
+from rmcheck.models.kinds.language_model import LanguageModel, Writer
 from rmcheck.models.spec import ModelSpec, check_settings, whole_number
-from rmcheck.models.text.checkpoint_tokenizer import (
-    chosen_template,
-    installed_version,
-    load_tokenizer,
-)
+from rmcheck.models.text.checkpoint_tokenizer import load_tokenizer, token_limit
 from rmcheck.models.text.tokenization import ConversationTokenizer
-from rmcheck.policies.policy import Decoding, Policy, Response, response_seed
+from rmcheck.policies.policy import Decoding, Policy, Response
 from rmcheck.pool.pool import Prompt
 
 # Prompts named in a message.
@@ -42,25 +38,14 @@ class CheckpointPolicy(Policy):
     """
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._set = check_settings(spec, self.settings)
+        values = check_settings(spec, self.settings)
         self.spec = spec.text
-        self.at_once = whole_number(spec, "batch", self._set["batch"], least=1)
-        self.checkpoint = CausalCheckpoint(spec.path)
-        self.checkpoint.check_folder()
-        self._check_architecture()
-        self._set["dtype"] = chosen_dtype(self._set, self.checkpoint)
-        if self._set["template"] == "pair":
-            raise UsageError(f"{spec.text}: a policy needs a chat template; template is a file")
-        if not (self._set["template"] or self.checkpoint.has_chat_template):
-            raise ConformanceError(
-                f"{self.checkpoint.path} has no chat template, and a guessed one would give other "
-                f"responses. Name one: {spec.with_setting('template', 'FILE.jinja')!r}"
-            )
-        self._template = chosen_template(
-            spec, self.checkpoint, self._set["template"], "keep", self._set["date"]
-        )
-        self.fingerprint = self._fingerprint()
-        self._tokenizer: ConversationTokenizer | None = None
+        self.at_once = whole_number(spec, "batch", values["batch"], least=1)
+        checkpoint, stated = _checked(spec, values), values.get("max_length", "")
+        limit = token_limit(spec, checkpoint, stated) if stated else None
+        self.model = LanguageModel.read(spec, values, checkpoint, limit, "a policy")
+        self.fingerprint = self.model.fingerprint(scheme=f"policy:{self.scheme}")
+        self._writer: Writer[ConversationTokenizer] | None = None
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -70,17 +55,32 @@ class CheckpointPolicy(Policy):
     @property
     def name(self) -> str:
         """The last two parts of the path, as in `sft-7b/step-900`."""
-        return self.checkpoint.short_name
+        return self.model.checkpoint.short_name
 
     @property
-    def tokenizer(self) -> ConversationTokenizer:
-        """The loaded tokenizer."""
-        return loaded(self._tokenizer, self.spec)
+    def writer(self) -> Writer[ConversationTokenizer]:
+        """What is loaded."""
+        return loaded(self._writer, self.spec)
 
-    @property
-    @abstractmethod
-    def positions(self) -> int | None:
-        """Most tokens of a prompt with its response; None where nothing says."""
+    def load(self) -> None:
+        """Read tokenizer and weights. Does nothing when they are loaded.
+
+        Raises:
+            MissingDependencyError: The engine's package is not installed.
+            UsageError: There is no such device.
+            ModelError: They cannot be loaded, or not in the memory that there is.
+            ConformanceError: A tensor that the model needs is not among the weights.
+        """
+        if self._writer is not None and self._writer.loaded:
+            return
+        tokenizer = ConversationTokenizer(
+            load_tokenizer(self.model.checkpoint),
+            template=self.model.template,
+            eos="keep",
+            max_length=None,
+            type_ids=False,
+        )
+        self._writer = self.model.writer(tokenizer)
 
     def check(self, prompts: Sequence[Prompt], decoding: Decoding) -> None:
         """Refuse prompts that leave fewer than `max_tokens` of the model's positions.
@@ -89,7 +89,7 @@ class CheckpointPolicy(Policy):
             UsageError: There are such prompts; the longest are named.
             ScoringError: The chat template refuses a prompt.
         """
-        self._check_lengths(prompts, self.tokenizer.encode_prompts(prompts), decoding)
+        self._rows(prompts, decoding)
 
     def sample(
         self, prompts: Sequence[Prompt], n: int, seed: int = 0, decoding: Decoding | None = None
@@ -104,62 +104,37 @@ class CheckpointPolicy(Policy):
         """
         require_whole_number("n", n, 1)
         decoding = decoding or Decoding()
-        encoded = self.tokenizer.encode_prompts(prompts)
-        self._check_lengths(prompts, encoded, decoding)
-        rows = [row for row in encoded for _ in range(n)]
-        seeds = [response_seed(seed, prompt.prompt_id, i) for prompt in prompts for i in range(n)]
-        found = [
-            Response(self.tokenizer.plain_text(ids), len(ids) == decoding.max_tokens)
-            for ids in self._answers(rows, seeds, decoding)
-        ]
+        rows = [row for row in self._rows(prompts, decoding) for _ in range(n)]
+        answers = self._answers(rows, self._seeds(prompts, n, seed), decoding)
+        found = [Response(answer.text, answer.cut) for answer in answers]
         return [tuple(found[at : at + n]) for at in range(0, len(found), n)]
 
     def close(self) -> None:
         """Release weights and tokenizer; the policy can be loaded again."""
-        self._tokenizer = None
+        if self._writer is not None:
+            self._writer.sampler.close()
+        self._writer = None
 
-    @abstractmethod
+    @property
+    def _positions(self) -> int | None:
+        """Most tokens of a prompt with its response; None where nothing says."""
+        return self.model.checkpoint.model_length
+
     def _answers(
         self, rows: Sequence[Sequence[int]], seeds: Sequence[int], decoding: Decoding
-    ) -> Iterator[list[int]]:
-        """Token ids after each row, in order, without the one that ended them."""
-
-    @abstractmethod
-    def _engine_facts(self) -> dict[str, str]:
-        """Name of the engine, and versions that can change what it draws."""
-
-    def _load_tokenizer(self) -> ConversationTokenizer:
-        return ConversationTokenizer(
-            load_tokenizer(self.checkpoint),
-            template=self._template,
-            eos="keep",
-            max_length=None,
-            type_ids=False,
+    ) -> list[Answer]:
+        """What is written after each row, in order."""
+        return self.writer.answers(
+            rows, seeds, temperature=decoding.temperature, max_tokens=decoding.max_tokens
         )
 
-    def _end_ids(self, tokenizer: ConversationTokenizer) -> frozenset[int]:
-        """Tokens that end a response."""
-        own = {tokenizer.eos_id} if tokenizer.eos_id is not None else set()
-        return self.checkpoint.end_ids | own
-
-    def _check_architecture(self) -> None:
-        named = self.checkpoint.architecture
-        if not named.endswith(("ForCausalLM", "LMHeadModel")):
-            raise ConformanceError(
-                f"{self.checkpoint.path} is a {named}: a policy is a causal language model "
-                "(...ForCausalLM)"
-            )
-
-    def _check_lengths(
-        self, prompts: Sequence[Prompt], rows: Sequence[Sequence[int]], decoding: Decoding
-    ) -> None:
-        positions = self.positions
-        if positions is None:
-            return
+    def _rows(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[list[int]]:
+        """Token ids of prompts that leave room for their responses."""
+        rows, positions = self.writer.tokenizer.encode_prompts(prompts), self._positions
         over = [
             (len(row), prompt.prompt_id)
             for row, prompt in zip(rows, prompts, strict=True)
-            if len(row) + decoding.max_tokens > positions
+            if positions is not None and len(row) + decoding.max_tokens > positions
         ]
         if over:
             longest = sorted(over, key=lambda pair: -pair[0])[:_SHOWN]
@@ -169,12 +144,21 @@ class CheckpointPolicy(Policy):
                 f"{decoding.max_tokens} tokens of a response in the {positions} that the policy "
                 f"takes. Longest: {examples} tokens. Lower max_tokens, or leave them out"
             )
+        return rows
 
-    def _fingerprint(self) -> str:
-        facts: dict[str, object] = {
-            **self._engine_facts(),
-            "dtype": self._set["dtype"],
-            **self._template.facts,
-            "transformers": installed_version("transformers"),
-        }
-        return self.checkpoint.fingerprint(facts, self.checkpoint.generation_files)
+
+def _checked(spec: ModelSpec, values: Mapping[str, str]) -> CausalCheckpoint:
+    """The folder, which is one of a language model that has a chat template or is given one."""
+    checkpoint = CausalCheckpoint(spec.path)
+    checkpoint.check_folder()
+    named = checkpoint.architecture
+    if not named.endswith(("ForCausalLM", "LMHeadModel")):
+        raise ConformanceError(
+            f"{checkpoint.path} is a {named}: a policy is a causal language model (...ForCausalLM)"
+        )
+    if not (values["template"] or checkpoint.has_chat_template):
+        raise ConformanceError(
+            f"{checkpoint.path} has no chat template, and a guessed one would give other "
+            f"responses. Name one: {spec.with_setting('template', 'FILE.jinja')!r}"
+        )
+    return checkpoint

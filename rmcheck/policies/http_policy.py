@@ -1,20 +1,16 @@
 """Policies behind an OpenAI-compatible server: `http:http://host:port`."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, Self
-from urllib.parse import urlsplit
+from typing import ClassVar, Self
 
 from rmcheck.errors import ScoringError
 from rmcheck.metrics.settings import require_whole_number
 from rmcheck.models.checkpoint.fingerprint import fingerprint
-from rmcheck.models.engines.http.chat import CHAT, PATIENCE, ChatServer, chat_client
+from rmcheck.models.engines.http.chat import PATIENCE, ChatServer
+from rmcheck.models.engines.writing import SEED_BITS, Answer
 from rmcheck.models.spec import ModelSpec, Setting, check_settings
-from rmcheck.policies.policy import Decoding, Policy, Response, response_seed
+from rmcheck.policies.policy import Decoding, Policy, Response
 from rmcheck.pool.pool import Prompt
-
-# A whole number that every JSON reader takes as it is.
-_SEED_BITS = 53
 
 
 class HttpPolicy(Policy):
@@ -43,23 +39,15 @@ class HttpPolicy(Policy):
         Setting("version", ("ANYTHING",)),
         *PATIENCE,
     )
+    seed_bits = SEED_BITS
 
     def __init__(self, spec: ModelSpec) -> None:
         values = check_settings(spec, self.settings)
         self.spec = spec.text
-        self._client, self._concurrency = chat_client(spec, values)
+        self.server = ChatServer.named(spec, values)
         # Callers wait for all that they ask for: enough that few threads idle at the end.
-        self.at_once = 8 * self._concurrency
-        self._server = ChatServer(self._client, values["model"], spec.text)
-        self.model = self._server.model
-        facts = {
-            "scheme": "policy:http",
-            "model": self.model,
-            "root": self._server.root,
-            "version": values["version"],
-        }
-        if not values["version"]:
-            facts["address"] = self._client.url
+        self.at_once = 8 * self.server.concurrency
+        facts = {"scheme": "policy:http", **self.server.facts(values["version"])}
         self.fingerprint = fingerprint(facts)
 
     @classmethod
@@ -70,7 +58,7 @@ class HttpPolicy(Policy):
     @property
     def name(self) -> str:
         """The address and the model."""
-        return f"{urlsplit(self._client.url).netloc}/{self.model.rpartition('/')[2]}"
+        return self.server.name
 
     def sample(
         self, prompts: Sequence[Prompt], n: int, seed: int = 0, decoding: Decoding | None = None
@@ -82,44 +70,21 @@ class HttpPolicy(Policy):
                 response; the prompt is named. No other request is begun then.
         """
         require_whole_number("n", n, 1)
-        decoding = decoding or Decoding()
-        asked = [(prompt, index) for prompt in prompts for index in range(n)]
-        self._client.start()
-        with ThreadPoolExecutor(self._concurrency) as threads:
-            pending = [threads.submit(self._response, p, i, seed, decoding) for p, i in asked]
-            try:
-                found = [each.result() for each in pending]
-            except BaseException:
-                self._client.stop()
-                threads.shutdown(cancel_futures=True)
-                raise
+        how, seeds = decoding or Decoding(), self._seeds(prompts, n, seed)
+
+        def answer(place: int) -> Answer:
+            turns = [{"role": m.role, "content": m.content} for m in prompts[place // n].messages]
+            fields = {"temperature": how.temperature, "max_tokens": how.max_tokens}
+            return self.server.written(turns, seed=seeds[place], **fields)
+
+        replies = self.server.each(len(seeds), answer, stops=(ScoringError,))
+        if replies.stopped:
+            (place,) = replies.stopped_at
+            prompt, index = prompts[place // n], place % n
+            raise ScoringError(f"prompt {prompt.prompt_id!r}, response {index}: {replies.stopped}")
+        found = [Response(replies.found[i].text, replies.found[i].cut) for i in range(len(seeds))]
         return [tuple(found[at : at + n]) for at in range(0, len(found), n)]
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
-
-    def _response(self, prompt: Prompt, index: int, seed: int, decoding: Decoding) -> Response:
-        drawn = response_seed(seed, prompt.prompt_id, index) >> (64 - _SEED_BITS)
-        turns = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        try:
-            return self._read(
-                self._server.turns(
-                    turns,
-                    seed=drawn,
-                    temperature=decoding.temperature,
-                    max_tokens=decoding.max_tokens,
-                )
-            )
-        except ScoringError as error:
-            raise ScoringError(f"prompt {prompt.prompt_id!r}, response {index}: {error}") from error
-
-    def _read(self, choice: dict[str, Any]) -> Response:
-        try:
-            text, reason = choice["message"]["content"], choice["finish_reason"]
-        except (KeyError, TypeError):
-            text, reason = 0, ""
-        # Null is what some servers write for an empty text.
-        if not isinstance(text, str | None):
-            raise self._server.wrong(CHAT, "no single choice with a text", choice)
-        return Response(text or "", reason == "length")
+        self.server.client.close()

@@ -66,10 +66,12 @@ class Policy(ABC):
         fingerprint: 64 hex digits that change whenever the distribution of responses could
             (weights, config, tokenizer, template), `Decoding` aside.
         at_once: Responses that are sampled together; callers ask for about so many.
+        seed_bits: Bits of a seed that its engine takes.
     """
 
     scheme: ClassVar[str]
     settings: ClassVar[tuple[Setting, ...]] = ()
+    seed_bits: ClassVar[int] = 64
     spec: str
     fingerprint: str
     at_once: int = 1
@@ -126,6 +128,11 @@ class Policy(ABC):
 
     def close(self) -> None:  # noqa: B027 - nothing to release is a fine default
         """Release the weights. The policy can be loaded again."""
+
+    def _seeds(self, prompts: Sequence[Prompt], n: int, seed: int) -> list[int]:
+        """Of N responses to each prompt."""
+        unused = 64 - self.seed_bits
+        return [response_seed(seed, p.prompt_id, i) >> unused for p in prompts for i in range(n)]
 
     def __repr__(self) -> str:
         return f"<Policy {self.name}, {self.fingerprint[:8]}>"

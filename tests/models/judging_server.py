@@ -1,4 +1,4 @@
-"""A language model behind an OpenAI-compatible server that judges, and fails as it is told.
+"""A language model behind an OpenAI-compatible server that answers, and fails as it is told.
 
 What it says of a question is a fixed function of the question, so that a test can compute it too.
 """
@@ -6,6 +6,7 @@ What it says of a question is a fixed function of the question, so that a test c
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
@@ -37,12 +38,13 @@ class JudgingServer(LoopbackServer):
     Attributes:
         models: What /v1/models lists.
         faults: What goes wrong with the next requests, in order: a status, `html`, `garbage`,
-            `choices` (none), `logprobs` (none), `null` (a log-probability is null), `content` (no
-            text).
+            `choices` (none), `logprobs` (none), `null` (a log-probability is null).
         refused: Questions with one of these texts in them get a 400.
         hidden: Tokens that it never shows.
         called: Tokens that it shows under another name.
-        says: What it writes; None writes "Score: " and the number of question and seed.
+        says: What it writes of question and seed; by default "Score: " and their number.
+        reason: Why each answer ends.
+        keys: The Authorization of every request.
         newer: Whether it is as OpenAI's newer models: a chat with `max_tokens` gets a 400.
         key: What it asks for as a bearer token; empty asks for nothing.
     """
@@ -54,7 +56,11 @@ class JudgingServer(LoopbackServer):
         self.refused: set[str] = set()
         self.hidden: set[str] = set()
         self.called: dict[str, str] = {}
-        self.says: str | None = None
+        self.says: Callable[[str, int], Any] = lambda question, seed: (
+            f"I think so. Score: {number_of(question, seed)}"
+        )
+        self.reason = "stop"
+        self.keys: list[str | None] = []
         self.newer = False
         self.key = ""
 
@@ -63,14 +69,11 @@ class JudgingServer(LoopbackServer):
         chat = path.endswith("/chat/completions")
         question = body["messages"][-1]["content"] if chat else repr(body["prompt"])
         if not body.get("logprobs"):
-            said = self.says
-            if said is None:
-                said = f"I think so. Score: {number_of(question, body['seed'])}"
-            text: Any = 7 if fault == "content" else said
+            text = self.says(question, body["seed"])
             message = (
                 {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
             )
-            return {**message, "finish_reason": "stop"}
+            return {**message, "finish_reason": self.reason}
         shown: dict[str, Any] = {
             self.called.get(token, token): value
             for token, value in shown_for(question).items()
@@ -107,6 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         with judging.lock:
             judging.at_once += 1
             judging.most_at_once = max(judging.most_at_once, judging.at_once)
+            judging.keys.append(self.headers.get("Authorization"))
             fault = judging.faults.pop(0) if judging.faults else ""
         try:
             self._respond(body, fault)
@@ -137,5 +141,6 @@ class _Handler(BaseHTTPRequestHandler):
         data = text.encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
+        self.send_header("Retry-After", "0")
         self.end_headers()
         self.wfile.write(data)

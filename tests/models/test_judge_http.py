@@ -261,10 +261,12 @@ def test_wrong_answers_stop_the_run_and_keep_the_rest(server, opened, samples, f
 
 def test_an_answer_without_a_text_is_an_error(server, opened, samples):
     """A number where a text should be is no answer."""
-    server.faults = ["content"]
+    server.says = lambda *_: 7
     model = opened(SCORE)
 
-    assert "no text" in refusal(PartialScoringError, model.score, model.encode(samples[:1]))
+    said = refusal(PartialScoringError, model.score, model.encode(samples[:1]))
+
+    assert "no single choice with a text" in said
 
 
 def test_a_refused_question_fails_alone(server, opened, samples):

@@ -7,6 +7,8 @@ import numpy as np
 import process_models
 import pytest
 import tiny_models
+from failing_server import FailingServer
+from judging_server import JudgingServer
 
 from rmcheck.errors import UsageError
 from rmcheck.models.registry import open_model
@@ -21,6 +23,15 @@ READS = {
     "yes or no": "read: {yes: [f], no: [w]}\n",
     "number": "read: {score: '([0-9])', range: [0, 9], max_tokens: 8}\n"
     "unparsed: {reward: -1, at_most: 1}\n",
+}
+# The same of a server, which shows and writes other words.
+SERVED = {
+    READS["yes or no"]: 'read: {yes: [Yes, " Yes"], no: [No]}\n',
+    READS["number"]: "read: {score: 'Score: (\\d+)', range: [0, 999]}\n",
+}
+REFUSED = {
+    "vLLM": r"engine=vllm|no setting 'engine'",
+    "server": "reads folders on this machine only",
 }
 
 
@@ -38,8 +49,17 @@ def cells():
 
 
 @pytest.fixture(scope="module")
-def spec_of(tmp_path_factory):
-    """The spec of a kind on an engine in this process, on a tiny model of that kind."""
+def servers(tmp_path_factory):
+    """Addresses on this machine: of a reward model, and of a language model that judges."""
+    words = tmp_path_factory.mktemp("words")
+    tiny_models.tokenizer().save_pretrained(words)
+    with FailingServer("vllm") as rewards, JudgingServer() as judge:
+        yield f"{rewards.url}?tokenizer={words}", judge.url
+
+
+@pytest.fixture(scope="module")
+def spec_of(tmp_path_factory, servers):
+    """The spec of a kind on an engine: on a tiny model of that kind, or on a server."""
     root = tmp_path_factory.mktemp("kinds")
     causal = tiny_models.causal(root / "policy", **WIDE)
     reference = tiny_models.causal(root / "reference", seed=7, **WIDE)
@@ -48,7 +68,28 @@ def spec_of(tmp_path_factory):
         "steps, by labels": process_models.labelled(root / "labels", **WIDE),
     }
 
+    def judge(kind, engine, answers):
+        file = root / f"judge-{engine}-{kind}.yaml"
+        read = next(text for name, text in READS.items() if name in kind)
+        if engine == "server":
+            read = SERVED[read]
+        file.write_text(
+            f"engine: {answers}\nprompt: '{{{{ prompt }}}}? {{{{ response }}}}'\n{read}"
+        )
+        return f"judge:{file}"
+
+    def served(kind):
+        if kind == "a classifier's logit":
+            return f"http:{servers[0]}"
+        if "judge" in kind:
+            return judge(kind, "server", f"http:{servers[1]}")
+        if kind == "what DPO implies":
+            return f"implicit:{servers[1]},{servers[1]}"
+        return f"process:{servers[1]}?aggregate=min&tag=x"
+
     def spec(kind, engine):
+        if engine == "server":
+            return served(kind)
         on_vllm = "&engine=vllm" if engine == "vLLM" else ""
         if kind == "a classifier's logit":
             return f"{'vllm' if on_vllm else 'hf'}:{folders[kind]}"
@@ -58,13 +99,7 @@ def spec_of(tmp_path_factory):
             return f"process:{causal}?{STEPS}&good=f&bad=w{on_vllm}"
         if kind == "what DPO implies":
             return f"implicit:{causal},{reference}?beta=1{on_vllm}"
-        file = root / f"judge-{engine}-{kind}.yaml"
-        scheme = "vllm" if on_vllm else "hf"
-        read = next(text for name, text in READS.items() if name in kind)
-        file.write_text(
-            f"engine: {scheme}:{causal}\nprompt: '{{{{ prompt }}}}? {{{{ response }}}}'\n{read}"
-        )
-        return f"judge:{file}"
+        return judge(kind, engine, f"{'vllm' if on_vllm else 'hf'}:{causal}")
 
     return spec
 
@@ -78,17 +113,12 @@ def test_the_table_names_every_kind_that_a_language_model_can_be():
 
 
 @pytest.mark.parametrize(
-    ("kind", "engine", "text"),
-    [cell for cell in cells() if cell[1] != "server"],
-    ids=lambda part: str(part)[:24],
+    ("kind", "engine", "text"), cells(), ids=lambda part: str(part)[:24] or "none"
 )
 def test_a_cell_is_true(kind, engine, text, spec_of):
-    """Where there is a spec such a model proves itself and scores; elsewhere it is refused.
-
-    Servers are asked in test_http_model.py and test_judge_http.py.
-    """
+    """Where there is a spec such a model proves itself and scores; elsewhere it is refused."""
     if not text:
-        with pytest.raises(UsageError, match=r"engine=vllm|no setting 'engine'"):
+        with pytest.raises(UsageError, match=REFUSED[engine]):
             open_model(spec_of(kind, engine))
         return
     if engine == "vLLM" and not HAS_VLLM:

@@ -127,6 +127,14 @@ def test_n_samples_give_n_finite_rewards(model, samples):
     assert np.isfinite(rewards).all()
 
 
+def test_no_samples_give_no_rewards(model):
+    """An empty batch is an empty array, and nothing is computed or asked."""
+    rewards = model.score([])
+
+    assert rewards.shape == (0,)
+    assert rewards.dtype == np.float64
+
+
 def test_rewards_differ_between_texts(model, samples):
     """The reward depends on the text, so that the other tests of this file can fail."""
     rewards = model.score(model.encode(samples))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny_models
 
+from rmcheck.models.kinds.judge.score import answers_of as asked
 from rmcheck.models.registry import open_model
 
 needs_vllm = pytest.mark.skipif(
@@ -44,6 +45,11 @@ def opened(folder, tmp_path):
         model.close()
 
 
+def answers_of(model, encoded):
+    """Answers to each question, by its place."""
+    return asked(model.session, encoded, model.judge.read)
+
+
 @pytest.mark.parametrize("setting", ["dtype=bfloat16", "max_length=512"])
 def test_engine_and_settings_are_part_of_the_fingerprint(opened, setting):
     """Verdicts of vLLM and transformers never stand for each other; memory changes none."""
@@ -60,7 +66,7 @@ def test_log_odds_page_and_words_are_those_of_transformers(opened, samples):
     here, there = opened(WORDS), opened(WORDS, "hf")
     there.load()
     expected = there.score(there.encode(samples))
-    tokens = there.engine.likeliest(there.encode(samples), 5)
+    tokens = there.session.likeliest(there.encode(samples), 5)
 
     here.load()
     encoded = here.encode(samples)
@@ -71,7 +77,7 @@ def test_log_odds_page_and_words_are_those_of_transformers(opened, samples):
     assert [e.ids for e in encoded] == [e.ids for e in there.encode(samples)]
     np.testing.assert_allclose(rewards, expected, rtol=0, atol=5e-5)
     np.testing.assert_allclose(shuffled[::-1], rewards, rtol=0, atol=1e-5)
-    assert [list(row) for row in here.engine.likeliest(encoded, 5)] == [list(r) for r in tokens]
+    assert [list(row) for row in here.session.likeliest(encoded, 5)] == [list(r) for r in tokens]
     assert [item.name for item in here.conformance] == [
         "reward",
         "precision",
@@ -89,14 +95,14 @@ def test_answers_hang_on_question_and_number_alone(opened, samples):
     """Alone, reversed, or together the same; greedy answers are those of transformers."""
     model = opened(SCORE)
     model.load()
-    encoded, read = model.encode(samples), model.judge.read
-    together = model.engine.answers(encoded, read).found
-    backwards = model.engine.answers(encoded[::-1], read).found
-    alone = model.engine.answers(encoded[3:4], read).found[0]
+    encoded = model.encode(samples)
+    together = answers_of(model, encoded).found
+    backwards = answers_of(model, encoded[::-1]).found
+    alone = answers_of(model, encoded[3:4]).found[0]
     rewards = model.score(encoded)
     greedy = opened(GREEDY)
     greedy.load()
-    said = greedy.engine.answers(greedy.encode(samples), greedy.judge.read).found
+    said = answers_of(greedy, greedy.encode(samples)).found
     theirs = opened(GREEDY, "hf")
     theirs.load()
 
@@ -104,7 +110,7 @@ def test_answers_hang_on_question_and_number_alone(opened, samples):
     assert alone == together[3]
     assert len(set(alone)) == 3
     assert (rewards != -1).any()
-    assert said == theirs.engine.answers(theirs.encode(samples), theirs.judge.read).found
+    assert said == answers_of(theirs, theirs.encode(samples)).found
 
 
 @needs_vllm

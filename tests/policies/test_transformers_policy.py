@@ -70,9 +70,9 @@ def test_another_seed_gives_other_responses(opened, prompts):
 def test_first_tokens_follow_the_softmax_of_the_model(opened, policy_folder, prompts, temperature):
     """Chi-squared of 4000 first tokens against the model's own forward: 99.9 % point of its law."""
     policy = opened(settings="?batch=1000")
-    (row,) = policy.tokenizer.encode_prompts(prompts[:1])
+    (row,) = policy.writer.tokenizer.encode_prompts(prompts[:1])
     seeds = [response_seed(0, "p", i) for i in range(4000)]
-    drawn = list(policy._answers([row] * 4000, seeds, Decoding(1, temperature)))
+    drawn = policy.writer.sampler.sample([row] * 4000, seeds, temperature=temperature, max_tokens=1)
 
     statistic, most = chi_squared(policy_folder, row, drawn, temperature)
 
@@ -81,7 +81,7 @@ def test_first_tokens_follow_the_softmax_of_the_model(opened, policy_folder, pro
 
 def test_the_prompt_is_written_once_with_the_opening_of_the_answer(opened, prompts):
     """One BOS, the user's turn, and the generation prompt."""
-    tokenizer = opened().tokenizer
+    tokenizer = opened().writer.tokenizer
 
     texts = [tokenizer.text(ids) for ids in tokenizer.encode_prompts(prompts[:1])]
 

@@ -121,7 +121,7 @@ def test_responses_do_not_depend_on_batch_order_or_cache(policy, long_prompts):
     whole = policy.sample(long_prompts, 4, 3, SHORT)
 
     backwards = policy.sample(long_prompts[::-1], 4, 3, SHORT)[::-1]
-    policy.generator._llm.reset_prefix_cache()
+    policy.writer.sampler._llm.reset_prefix_cache()
     single = [policy.sample([prompt], 4, 3, SHORT)[0] for prompt in long_prompts]
 
     assert backwards == whole
@@ -132,7 +132,7 @@ def test_responses_do_not_depend_on_batch_order_or_cache(policy, long_prompts):
 @needs_vllm
 def test_a_prompt_is_read_once_for_all_its_responses(policy, long_prompts):
     """All but the first response find the prompt's whole blocks in the cache."""
-    generator = policy.generator
+    generator = policy.writer.sampler
     generator._llm.reset_prefix_cache()
     outputs, generate = [], generator.generate
     with pytest.MonkeyPatch.context() as patch:
@@ -157,9 +157,9 @@ def test_fewer_responses_are_the_first_of_more(policy, prompts):
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_first_tokens_follow_the_softmax_of_the_model(policy, folder, prompts, temperature):
     """Chi-squared of 2000 first tokens against transformers' forward: 99.9 % point of its law."""
-    (row,) = policy.tokenizer.encode_prompts(prompts[:1])
+    (row,) = policy.writer.tokenizer.encode_prompts(prompts[:1])
     seeds = [response_seed(0, "p", i) for i in range(2000)]
-    drawn = list(policy._answers([row] * 2000, seeds, Decoding(1, temperature)))
+    drawn = policy.writer.sampler.sample([row] * 2000, seeds, temperature=temperature, max_tokens=1)
 
     statistic, most = chi_squared(folder, row, drawn, temperature)
 
@@ -228,7 +228,7 @@ def test_rows_before_an_engine_died_are_kept(policy, prompts, tmp_path, monkeypa
     path, whole = tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
     monkeypatch.setattr(policy, "at_once", 2)
     sample_pool(policy, prompts, whole, n=2, decoding=SHORT)
-    engine = policy.generator._llm.llm_engine
+    engine = policy.writer.sampler._llm.llm_engine
     step, steps = engine.step, iter(range(20))
 
     def failing():
@@ -330,7 +330,7 @@ def test_bfloat16_samples_the_same_again(folder, prompts):
     policy = loaded(f"vllm:{folder}?dtype=bfloat16")
 
     first = policy.sample(prompts, 4, 0, SHORT)
-    policy.generator._llm.reset_prefix_cache()
+    policy.writer.sampler._llm.reset_prefix_cache()
     again = policy.sample(prompts, 4, 0, SHORT)
     policy.close()
 

@@ -8,7 +8,7 @@ Here stand the page and the checks that several kinds of model share.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TokenizerT = TypeVar("TokenizerT", bound="ConversationTokenizer", covariant=True)
 Floats = NDArray[np.float64]
 Status = Literal["pass", "fail", "note"]
+Checks = tuple[Callable[[], ConformanceItem | tuple[ConformanceItem, ...] | None], ...]
 # Enough lengths to see padding, few enough to cost one batch.
 MOST_SAMPLES = 8
 # Tokens of a row that is made up to share its beginning with others.
@@ -185,7 +186,7 @@ class Proof(ABC):
     """The checks of a page, over samples of different lengths.
 
     Args:
-        model: Loaded.
+        spec: The model as the user named it.
         encoded: Samples of the run; at most 8 of different lengths are scored.
 
     Raises:
@@ -193,18 +194,19 @@ class Proof(ABC):
         MemoryError: A sample does not fit.
     """
 
-    def __init__(
-        self, model: "Provable[ConversationTokenizer]", encoded: Sequence[Encoded]
-    ) -> None:
-        self._model = model
+    # The word before what the report says beside every number.
+    warns: ClassVar[str] = "WARNING"
+
+    def __init__(self, spec: str, encoded: Sequence[Encoded]) -> None:
+        self._spec = spec
         self._samples: Sequence[Encoded] = spread_of_lengths(encoded)
         if not self._samples:
-            raise ScoringError(f"{model.spec}: no samples to prove the model on")
+            raise ScoringError(f"{spec}: no samples to prove the model on")
         self._shares_prefixes = False
         self._warnings: list[str] = []
 
     @abstractmethod
-    def checks(self) -> tuple[Callable[[], ConformanceItem | None], ...]:
+    def checks(self) -> Checks:
         """In the order of the page; None where there is nothing to say."""
 
     def proven(self) -> Proven:
@@ -215,29 +217,14 @@ class Proof(ABC):
             ScoringError: A reward is NaN or infinite.
             MemoryError: The samples do not fit in one batch; the caller tries fewer.
         """
-        items = tuple(item for check in self.checks() if (item := check()) is not None)
-        require_passed(self._model.spec, items)
-        return Proven(items, self._shares_prefixes, "; ".join(self._warnings))
-
-    def template(self) -> ConformanceItem:
-        """Where the conversation's form comes from, with the beginning of one text."""
-        text = self._model.tokenizer.text(self._samples[0].ids[:40])
-        return ConformanceItem(
-            "template", "note", f"{self._model.template_source}; begins {text!r}"
-        )
-
-    def bos(self) -> ConformanceItem:
-        """At most one BOS at the beginning; two are refused when encoding."""
-        ids = self._samples[0].ids
-        count = int(ids[0] == self._model.tokenizer.bos_id)
-        return ConformanceItem(
-            "bos", "pass", f"{count} at the beginning; first ids {list(ids[:4])}"
-        )
-
-    def _token(self, token: int) -> str:
-        return f"{self._model.tokenizer.text([token])!r} (id {token})"
+        items: list[ConformanceItem] = []
+        for check in self.checks():
+            found = check() or ()
+            items += found if isinstance(found, tuple) else (found,)
+        require_passed(self._spec, items)
+        return Proven(tuple(items), self._shares_prefixes, "; ".join(self._warnings))
 
     def _warned(self, name: str, warning: str) -> ConformanceItem:
         """An item that does not stop the run, and that the report says beside every number."""
         self._warnings.append(warning)
-        return ConformanceItem(name, "note", f"WARNING: {warning}")
+        return ConformanceItem(name, "note", f"{self.warns}: {warning}")

@@ -2,27 +2,18 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from rmcheck.models.engines.asked import Floats, Way
-from rmcheck.models.model import ConformanceItem, Encoded, checked_rewards
-from rmcheck.models.proof.conformance import (
-    Proof,
-    ProvableCheckpoint,
-    TokenizerT,
-    grafted,
-    packed_agrees,
-    tolerated,
-)
+from rmcheck.models.engines.asked import Floats
+from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.proof.compared import TokensProof
+from rmcheck.models.proof.conformance import ProvableCheckpoint, Status, TokenizerT, tolerated
 
 if TYPE_CHECKING:
     from rmcheck.models.engines.torch.model import TorchModel
 
 
-class CheckpointProof(Proof):
+class CheckpointProof(TokensProof):
     """The checks that models in this process share, over the numbers of samples one at a time.
 
     A subclass reads what is compared (`_read`) and lists its checks.
@@ -34,9 +25,6 @@ class CheckpointProof(Proof):
         unit: Spread below which a tolerance shrinks no further.
     """
 
-    # What is cut where a conversation is too long, and the word for what is compared.
-    cut_texts: ClassVar[str] = "samples"
-    numbers: ClassVar[str] = "rewards"
     _model: ProvableCheckpoint[Any]
 
     def __init__(
@@ -46,21 +34,8 @@ class CheckpointProof(Proof):
         encoded: Sequence[Encoded],
         unit: float = 1.0,
     ) -> None:
-        super().__init__(model, encoded)
         self._engines = engines
-        self._parts = self._read_alone()
-        self._alone = np.concatenate(self._parts)
-        self._check(self._alone, self._samples)
-        self._spread = float(self._alone.std())
-        # A tolerance is a share of how far numbers lie apart, so a scaled head changes nothing;
-        # below a spread of one unit it stays, since rounding does not shrink with the output.
-        self._tolerance = tolerated(model.dtype) * max(unit, self._spread)
-
-    @abstractmethod
-    def _read(
-        self, samples: Sequence[Encoded], way: Way = "padded", **how: int
-    ) -> Sequence[Floats]:
-        """(K,) numbers of each sample."""
+        super().__init__(model, encoded, share=tolerated(model.dtype), unit=unit)
 
     @abstractmethod
     def sharing(self) -> ConformanceItem:
@@ -74,42 +49,9 @@ class CheckpointProof(Proof):
         """Type, that of the weights as stored, device and quantisation."""
         return self._precision()
 
-    def batch_invariance(self) -> ConformanceItem:
-        """A batch of one against a batch of many."""
-        at = self._batch()
-        alone = np.concatenate(self._parts[at])
-        together = np.concatenate(self._read(self._samples[at]))
-        self._check(together, self._samples[at])
-        change = float(np.abs(together - alone).max())
-        detail = (
-            f"{len(self._samples[at])} samples alone and in one batch: {self.numbers} change by up "
-            f"to {change:.2g} (allowed {self._tolerance:.2g}){self._flips(alone, together)}"
-        )
-        passed = change <= self._tolerance
-        return ConformanceItem("batch_invariance", "pass" if passed else "fail", detail)
-
-    def length(self) -> ConformanceItem:
-        """The limit, and how many of these samples were cut."""
-        limit, cut = self._model.max_length, sum(s.cut > 0 for s in self._samples)
-        detail = f"at most {limit or 'any number of'} tokens"
-        if cut:
-            detail += f"; {cut} of {len(self._samples)} of these {self.cut_texts} were cut"
-        return ConformanceItem("max_length", "note" if cut or limit is None else "pass", detail)
-
-    def _read_alone(self) -> Sequence[Floats]:
-        """(K,) numbers of each sample, one at a time."""
-        return self._one_by_one(self._samples)
-
-    def _one_by_one(self, samples: Sequence[Encoded]) -> list[Floats]:
-        return [self._read([sample])[0] for sample in samples]
-
-    def _check(self, numbers: Floats, samples: Sequence[Encoded]) -> None:
-        """Refuse numbers that are not finite.
-
-        Raises:
-            ScoringError: Some are NaN or infinite.
-        """
-        checked_rewards(numbers, samples, self._model.spec)
+    def _compared(self, alone: Floats, together: Floats, count: int) -> tuple[Status, str]:
+        status, detail = super()._compared(alone, together, count)
+        return status, f"{detail}{self._flips(alone, together)}"
 
     def _batch(self) -> slice:
         """The samples that are scored in one padded batch, for few tokens.
@@ -160,33 +102,14 @@ class TorchProof(CheckpointProof):
     def sharing(self) -> ConformanceItem:
         """Prompts computed once for all of their responses, against one row at a time."""
         if not all(engine.is_decoder for engine in self._engines):
-            return _shared("off: the model reads a text in both directions")
-        if self._model.prefix == "off":
-            return _shared("off, as prefix=off says")
-        behind = grafted(self._samples, max(engine.window for engine in self._engines))
-        alone = np.concatenate([self._alone, *self._one_by_one(behind)])
-        rows = [*self._samples, *behind]
-        together = partial(self._read, rows, "packed", least=1)
-        agrees, said = packed_agrees(
-            self.numbers, alone, lambda: np.concatenate(together()), len(rows), self._tolerance
-        )
-        if not agrees:
-            return self._not_shared(said)
-        self._shares_prefixes = True
-        return _shared(f"a prompt is computed once for all of its responses; {said}")
-
-    def _not_shared(self, why: str) -> ConformanceItem:
-        if self._model.prefix == "shared":
-            said = f"prefix=shared, but {why}; use prefix=off"
-            return ConformanceItem("shared_prefix", "fail", said)
-        return self._warned(
-            "shared_prefix",
-            f"prompts are not shared, every response is computed with its whole prompt: {why}",
+            detail = "off: the model reads a text in both directions"
+            return ConformanceItem("shared_prefix", "pass", detail)
+        return self._packed(
+            self._model.prefix,
+            max(engine.window for engine in self._engines),
+            once="a prompt is computed once for all of its responses",
+            whole="prompts are not shared, every response is computed with its whole prompt",
         )
 
     def _of_attention(self, engine: "TorchModel") -> str:
         return self.of_attention
-
-
-def _shared(detail: str) -> ConformanceItem:
-    return ConformanceItem("shared_prefix", "pass", detail)

@@ -52,7 +52,7 @@ def api_key(spec: ModelSpec) -> ApiKey:
     bound = os.environ.get(HOST_VARIABLE, "").lower().replace(",", " ").split()
     names = {host, f"{host}:{_port(parts)}"}
     in_the_open = {f"{parts.scheme}://{name}" for name in names} & set(bound)
-    if parts.scheme != "https" and not _is_loopback(host) and not in_the_open:
+    if parts.scheme != "https" and not is_loopback(host) and not in_the_open:
         return ApiKey(
             withheld=f"over http:// it would be readable on the way to {host}; use https://, a "
             f"tunnel to localhost, or, in a network that you trust, {HOST_VARIABLE}=http://{host}"
@@ -104,7 +104,8 @@ def _port(parts: SplitResult) -> int:
     return parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,168 +1,178 @@
-"""Many texts to one server: requests side by side, and a bad text that fails only itself."""
+"""Many questions to one server: requests side by side, and a bad one that fails only itself."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from math import isfinite
+from typing import Generic, TypeVar
 
-from rmcheck.models.engines.http.client import (
-    Client,
-    RefusedError,
-    UnreachableError,
-    WrongAnswerError,
-)
-from rmcheck.models.engines.http.server import Input, Reading, Server
+from rmcheck.errors import PartialScoringError, ScoringError
+from rmcheck.models.engines.http.client import Client, UnreachableError, WrongAnswerError
 from rmcheck.models.model import Encoded, named_prompts
 
+_T = TypeVar("_T")
+_S = TypeVar("_S")
+# Positions of the texts of one request.
+Part = tuple[int, ...]
+# What a request says about each of its texts, which may be why it says nothing. Whether it is a
+# part of a request that was refused is told, since a failure that a text may have caused is then
+# believed at once.
+Ask = Callable[[Part, bool], Mapping[int, _T | ScoringError]]
+# Errors after which a server is asked nothing more; others are of the text that they are about.
+STOPS: tuple[type[ScoringError], ...] = (UnreachableError, WrongAnswerError)
 # Texts named in a message.
 _SHOWN = 5
 
 
 @dataclass
-class Outcome:
+class Replies(Generic[_T]):
     """What is known about each text, by its position.
 
     Attributes:
-        logits: Of the texts that were scored: finite, by name.
-        faults: Of those that the server refused or gave no finite score: what it said.
+        found: Of the texts that were answered.
+        faults: Of those that could not be: why.
         stopped: Why nothing more was asked; empty when everything was.
         stopped_at: Positions of the request that it stopped at.
     """
 
-    logits: dict[int, Mapping[str, float]] = field(default_factory=dict)
+    found: dict[int, _T] = field(default_factory=dict)
     faults: dict[int, str] = field(default_factory=dict)
     stopped: str = ""
-    stopped_at: tuple[int, ...] = ()
+    stopped_at: Part = ()
+
+    def every(self, spec: str, batch: Sequence[Encoded]) -> list[_T]:
+        """What was found of all texts of a batch, in order.
+
+        Raises:
+            ScoringError: A text has no answer; the message is `complaint`.
+        """
+        if len(self.found) < len(batch):
+            raise ScoringError(self.complaint(spec, batch))
+        return [self.found[place] for place in range(len(batch))]
+
+    def mapped(self, change: Callable[[_T], _S]) -> "Replies[_S]":
+        """The same with something made of each that was found."""
+        found = {place: change(one) for place, one in self.found.items()}
+        return Replies(found, self.faults, self.stopped, self.stopped_at)
+
+    def complaint(self, spec: str, batch: Sequence[Encoded]) -> str:
+        """What went wrong with which prompts, in a few lines; the model by its spec."""
+        lines = []
+        if self.faults:
+            worst = sorted(self.faults.items())
+            lines.append(f"{spec}: {len(worst)} of {len(batch)} texts have no reward")
+            lines += [
+                f"  prompt {batch[i].sample.prompt_id!r}, response {batch[i].sample.index}: {what}"
+                for i, what in worst[:_SHOWN]
+            ]
+            if len(worst) > _SHOWN:
+                lines.append(f"  and {len(worst) - _SHOWN} more")
+        if self.stopped:
+            at = named_prompts([batch[i].sample for i in self.stopped_at])
+            where = f" at {len(self.stopped_at)} texts (prompts {at})" if at else ""
+            lines.append(f"{spec}: stopped{where}: {self.stopped}")
+        return "\n".join(lines)
 
 
-def ask(
+def rewards_of(replies: Replies[float], spec: str, batch: Sequence[Encoded]) -> list[float]:
+    """The reward of each text of a batch.
+
+    Raises:
+        PartialScoringError: Some texts have none; it holds the rewards of the others.
+    """
+    if len(replies.found) < len(batch):
+        raise PartialScoringError(
+            replies.complaint(spec, batch), replies.found, goes_on=not replies.stopped
+        )
+    return replies.every(spec, batch)
+
+
+def asked(
     client: Client,
-    server: Server,
-    inputs: Sequence[Input],
+    parts: Sequence[Part],
+    ask: Ask[_T],
     *,
-    raw: bool = True,
-    size: int,
     concurrency: int,
-) -> Outcome:
-    """Score texts.
+    stops: tuple[type[ScoringError], ...] = STOPS,
+) -> Replies[_T]:
+    """Ask a server about texts.
 
-    A request that the server refuses is halved until the text at fault stands alone. When the
-    server cannot be reached, answers what cannot be, or refuses every text of a request, the
-    requests on their way are waited for and no other is begun.
+    A request that is refused is halved until the text at fault stands alone. When the server
+    cannot be reached, answers what cannot be, or refuses every text of a request, the requests on
+    their way are waited for and no other is begun. So it is when the caller is interrupted.
 
     Args:
         client: The server's address.
-        server: What it is asked.
-        inputs: Any number.
-        raw: Raw logits; False asks for probabilities, where the server has that choice.
-        size: Most texts in a request.
+        parts: The texts of each request.
+        ask: Makes one request.
         concurrency: Most requests at a time.
+        stops: Errors after which nothing more is asked.
     """
-    asking = _Asking(client, server, inputs, raw)
-    chunks = [tuple(range(at, min(at + size, len(inputs)))) for at in range(0, len(inputs), size)]
+    asking = _Asking(client, ask, stops)
     client.start()
-    with ThreadPoolExecutor(max(1, min(concurrency, len(chunks)))) as pool:
+    with ThreadPoolExecutor(max(1, min(concurrency, len(parts)))) as threads:
         try:
-            for done in [pool.submit(asking.whole, chunk) for chunk in chunks]:
+            for done in [threads.submit(asking.whole, part) for part in parts]:
                 done.result()
         except BaseException:
             asking.stop("interrupted", ())
-            pool.shutdown(cancel_futures=True)
+            threads.shutdown(cancel_futures=True)
             raise
-    return asking.outcome
+    return asking.replies
 
 
-def complaint(spec: str, outcome: Outcome, batch: Sequence[Encoded]) -> str:
-    """What went wrong with which prompts, in a few lines; the model by its spec."""
-    lines = []
-    if outcome.faults:
-        worst = sorted(outcome.faults.items())
-        lines.append(f"{spec}: {len(worst)} of {len(batch)} texts have no reward")
-        lines += [
-            f"  prompt {batch[i].sample.prompt_id!r}, response {batch[i].sample.index}: {what}"
-            for i, what in worst[:_SHOWN]
-        ]
-        if len(worst) > _SHOWN:
-            lines.append(f"  and {len(worst) - _SHOWN} more")
-    if outcome.stopped:
-        at = named_prompts([batch[i].sample for i in outcome.stopped_at])
-        where = f" at {len(outcome.stopped_at)} texts (prompts {at})" if at else ""
-        lines.append(f"{spec}: stopped{where}: {outcome.stopped}")
-    return "\n".join(lines)
-
-
-class _Asking:
+class _Asking(Generic[_T]):
     """The state that the threads share."""
 
-    def __init__(self, client: Client, server: Server, inputs: Sequence[Input], raw: bool) -> None:
-        self.outcome = Outcome()
+    def __init__(self, client: Client, ask: Ask[_T], stops: tuple[type[ScoringError], ...]) -> None:
+        self.replies: Replies[_T] = Replies()
         self._client = client
-        self._server = server
-        self._inputs = inputs
-        self._raw = raw
+        self._ask = ask
+        self._stops = stops
         self._lock = threading.Lock()
 
-    def stop(self, why: str, at: tuple[int, ...]) -> None:
+    def stop(self, why: str, at: Part) -> None:
         """Begin no other request; the first reason is kept."""
         with self._lock:
-            if not self.outcome.stopped:
-                self.outcome.stopped, self.outcome.stopped_at = why, at
+            if not self.replies.stopped:
+                self.replies.stopped, self.replies.stopped_at = why, at
         self._client.stop()
 
-    def whole(self, chunk: tuple[int, ...]) -> None:
+    def whole(self, part: Part) -> None:
         """One request, halved where it is refused."""
-        if self.outcome.stopped:
+        if self.replies.stopped:
             return
         try:
-            refused = self._scored(chunk, again=False)
-        except (UnreachableError, WrongAnswerError) as error:
-            self.stop(str(error), chunk)
+            refused = self._halved(part, again=False)
+        except self._stops as error:
+            self.stop(str(error), part)
             return
-        if refused == len(chunk) > 1:
-            what = self.outcome.faults[chunk[0]]
-            self.stop(f"the server refuses every text of a request, the first with: {what}", chunk)
+        if refused == len(part) > 1:
+            what = self.replies.faults[part[0]]
+            self.stop(f"the server refuses every text of a request, the first with: {what}", part)
 
-    def _scored(self, chunk: tuple[int, ...], *, again: bool) -> int:
+    def _halved(self, part: Part, *, again: bool) -> int:
         """Texts of these that were refused."""
-        texts = [self._inputs[i] for i in chunk]
-        path, body = self._server.request(texts, raw=self._raw)
         try:
-            answer = self._client.post(path, body, again=again)
-        except RefusedError as error:
+            found = self._ask(part, again)
+        except self._stops:
+            raise
+        except ScoringError as error:
             # After a stop nothing is tried again, so that a refusal may be the server's own fault.
-            if self.outcome.stopped:
+            if self.replies.stopped:
                 return 0
-            if len(chunk) == 1:
-                self._fault(chunk[0], str(error))
+            if len(part) == 1:
+                self._keep({part[0]: error})
                 return 1
-            middle = len(chunk) // 2
-            return self._scored(chunk[:middle], again=True) + self._scored(
-                chunk[middle:], again=True
-            )
-        try:
-            reading = self._server.reading(answer, len(chunk))
-        except WrongAnswerError as error:
-            what = self._client.without_key(str(error)) + self._client.says(str(answer))
-            raise WrongAnswerError(f"{self._client.url}{path}: {what}") from None
-        self._check_tokens(reading, texts, path)
-        for place, logits in zip(chunk, reading.logits, strict=True):
-            if all(map(isfinite, logits.values())):
-                with self._lock:
-                    self.outcome.logits[place] = logits
-            else:
-                self._fault(place, f"the server's score is {list(logits.values())}")
+            middle = len(part) // 2
+            return self._halved(part[:middle], again=True) + self._halved(part[middle:], again=True)
+        self._keep(found)
         return 0
 
-    def _fault(self, place: int, what: str) -> None:
+    def _keep(self, found: Mapping[int, _T | ScoringError]) -> None:
         with self._lock:
-            self.outcome.faults[place] = what
-
-    def _check_tokens(self, reading: Reading, texts: Sequence[Input], path: str) -> None:
-        sent = sum(len(text.ids) for text in texts)
-        if reading.tokens is not None and reading.tokens != sent:
-            raise WrongAnswerError(
-                f"{self._client.url}{path}: the server read {reading.tokens} tokens in "
-                f"{len(texts)} texts that have {sent} with the local tokenizer; it adds tokens, "
-                "cuts, or has another tokenizer"
-            )
+            for place, one in found.items():
+                if isinstance(one, ScoringError):
+                    self.replies.faults[place] = str(one)
+                else:
+                    self.replies.found[place] = one

@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import isfinite
 from typing import Any
 
-from rmcheck.errors import ConformanceError, near_miss
-from rmcheck.models.engines.http.asking import Outcome, ask
-from rmcheck.models.engines.http.client import Client
-from rmcheck.models.engines.http.server import Input, Server
+from rmcheck.errors import ConformanceError, ScoringError, near_miss
+from rmcheck.models.engines.http.asking import Part, Replies, asked
+from rmcheck.models.engines.http.client import Client, WrongAnswerError
+from rmcheck.models.engines.http.server import Input, Reading, Server
 from rmcheck.models.engines.http.wording import Wording
-from rmcheck.models.model import Encoded
+from rmcheck.models.model import Encoded, EngineFacts
 from rmcheck.models.spec import ModelSpec
 from rmcheck.models.text.tokenization import pair_texts
+from rmcheck.models.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,8 @@ class ServerScorer:
         raw: bool = True,
         size: int | None = None,
         server: Server | None = None,
-    ) -> Outcome:
-        """What the server says about these samples.
+    ) -> Replies[Mapping[str, float]]:
+        """Finite logits by name of these samples, as far as the server gives them.
 
         Args:
             batch: Any number.
@@ -54,14 +57,27 @@ class ServerScorer:
             size: Texts in a request; None means as many as server and setting allow.
             server: How to ask, where it is not the way that rewards come from.
         """
-        return ask(
+        size = size or min(self.server.identity.max_batch or self.batch, self.batch)
+        places = range(len(batch))
+        return asked(
             self.client,
-            server or self.server,
-            [self._input(item) for item in batch],
-            raw=raw,
-            size=size or min(self.server.identity.max_batch or self.batch, self.batch),
+            [tuple(places[at : at + size]) for at in range(0, len(batch), size)],
+            partial(self._answer, server or self.server, [self._input(e) for e in batch], raw),
             concurrency=self.concurrency,
         )
+
+    @property
+    def facts(self) -> EngineFacts:
+        """The server's machine computes."""
+        return EngineFacts("server")
+
+    def workers(self) -> Workers:
+        """The thread that asks, which sends requests side by side."""
+        return Workers()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
 
     def reward(self, logits: Mapping[str, float]) -> float:
         """The logit that is the reward.
@@ -98,3 +114,32 @@ class ServerScorer:
         if self.server.takes == "ids":
             return Input(encoded.ids)
         return Input(encoded.ids, self.wording.text(encoded.ids))
+
+    def _answer(
+        self, server: Server, inputs: Sequence[Input], raw: bool, part: Part, again: bool
+    ) -> dict[int, Mapping[str, float] | ScoringError]:
+        """Logits of each text of one request, or why it has none."""
+        texts = [inputs[place] for place in part]
+        path, body = server.request(texts, raw=raw)
+        answer = self.client.post(path, body, again=again)
+        try:
+            reading = server.reading(answer, len(part))
+        except WrongAnswerError as error:
+            what = self.client.without_key(str(error)) + self.client.says(str(answer))
+            raise WrongAnswerError(f"{self.client.url}{path}: {what}") from None
+        self._check_tokens(reading, texts, path)
+        return {
+            place: logits
+            if all(map(isfinite, logits.values()))
+            else ScoringError(f"the server's score is {list(logits.values())}")
+            for place, logits in zip(part, reading.logits, strict=True)
+        }
+
+    def _check_tokens(self, reading: Reading, texts: Sequence[Input], path: str) -> None:
+        sent = sum(len(text.ids) for text in texts)
+        if reading.tokens is not None and reading.tokens != sent:
+            raise WrongAnswerError(
+                f"{self.client.url}{path}: the server read {reading.tokens} tokens in "
+                f"{len(texts)} texts that have {sent} with the local tokenizer; it adds tokens, "
+                "cuts, or has another tokenizer"
+            )

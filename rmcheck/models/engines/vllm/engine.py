@@ -164,9 +164,11 @@ def answering(engine: VllmEngine, name: str) -> Iterator[None]:
         yield
     except (MemoryError, RmcheckError):
         raise
-    # What an engine raises is any error of vLLM, torch or a kernel.
-    except Exception as error:
+    except BaseException as error:
         engine.close()
+        if not isinstance(error, Exception):  # the user stopped it
+            raise
+        # What an engine raises is any error of vLLM, torch or a kernel.
         raise ScoringError(f"{name}: vLLM cannot answer. {brief(error)}") from error
 
 

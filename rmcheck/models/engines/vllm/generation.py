@@ -1,9 +1,9 @@
-"""vLLM as a language model: token ids in, sampled tokens or next-token log-probabilities out.
+"""vLLM as a language model: token ids in, log-probabilities out.
 
 See `rmcheck.models.engines.vllm.engine`.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -98,45 +98,6 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
             raise ScoringError(f"vLLM was given {len(rows)} rows and answered to others")
         self.cached_tokens += sum(output.num_cached_tokens or 0 for output in outputs)
         return outputs
-
-    def sample(
-        self,
-        rows: Sequence[Sequence[int]],
-        seeds: Sequence[int],
-        *,
-        temperature: float,
-        max_tokens: int,
-        end_ids: Collection[int],
-    ) -> list[list[int]]:
-        """Sampled token ids after each row, without the one that ended it.
-
-        A row's tokens depend on its ids and seed. A row with `max_tokens` ids was cut.
-
-        Args:
-            rows: Token ids, none empty.
-            seeds: One a row, below 2^63.
-            temperature: What logits are divided by; 0 takes the likeliest token. vLLM raises what
-                lies between 0 and 0.01.
-            max_tokens: Most tokens after each row; vLLM gives fewer where a row leaves fewer.
-            end_ids: Tokens that end an answer.
-
-        Raises:
-            ScoringError: vLLM answered to other rows than these.
-            MemoryError: The device's memory does not suffice.
-        """
-        from vllm import SamplingParams
-
-        shared = {
-            "temperature": temperature,
-            "max_tokens": max_tokens,
-            # The end tokens are ours; vLLM has a list of its own.
-            "ignore_eos": True,
-            "stop_token_ids": sorted(end_ids),
-            "detokenize": False,
-        }
-        params = [SamplingParams(seed=seed, **shared) for seed in seeds]
-        found = [list(o.outputs[0].token_ids) for o in self.generate(rows, params)]
-        return [ids[:-1] if ids and ids[-1] in end_ids else ids for ids in found]
 
     @property
     def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:

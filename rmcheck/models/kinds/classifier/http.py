@@ -1,6 +1,7 @@
 """Reward models behind a server: `http:http://host:port`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self, cast
 from urllib.parse import urlsplit
@@ -8,23 +9,18 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import (
-    PartialScoringError,
-    ScoringError,
-    UnknownModelError,
-    UsageError,
-)
+from rmcheck.errors import ScoringError, UnknownModelError, UsageError
 from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.engines.http.address import address, api_key
-from rmcheck.models.engines.http.asking import complaint
+from rmcheck.models.engines.http.asking import rewards_of
 from rmcheck.models.engines.http.client import Client, Patience, UnreachableError
 from rmcheck.models.engines.http.families import FAMILY_NAMES, identified
 from rmcheck.models.engines.http.scorer import ServerScorer
 from rmcheck.models.engines.http.server import Server
 from rmcheck.models.engines.http.wording import Wording
-from rmcheck.models.kinds.checkpoint_model import loaded
+from rmcheck.models.kinds.checkpoint_model import Session, loaded
 from rmcheck.models.kinds.classifier.http_conformance import ServerProof
 from rmcheck.models.model import Encoded, EngineFacts, RewardModel, Sample, TooLong, named_prompts
 from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
@@ -35,6 +31,53 @@ from rmcheck.models.text.checkpoint_tokenizer import (
     tokenizer_folder,
 )
 from rmcheck.models.text.tokenization import ConversationTokenizer, EosRule
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """Values of the settings, each read once; empty and None where one is not given."""
+
+    family: str
+    model: str
+    tokenizer: str
+    template: str
+    date: str
+    eos: EosRule
+    head: str
+    max_length: int | None
+    endpoint: str
+    version: str
+    batch: int
+    concurrency: int
+    patience: Patience
+
+    @classmethod
+    def read(cls, spec: ModelSpec, settings: Sequence[Setting]) -> Self:
+        """What a spec says.
+
+        Raises:
+            UsageError: A setting is unknown or has a value that it cannot have.
+        """
+        values = check_settings(spec, settings)
+
+        def count(name: str) -> int:
+            return whole_number(spec, name, values[name], least=1)
+
+        return cls(
+            family=values["server"],
+            model=values["model"],
+            tokenizer=values["tokenizer"],
+            template=values["template"],
+            date=values["date"],
+            eos=cast(EosRule, values["eos"]),
+            head=values["head"],
+            max_length=count("max_length") if values["max_length"] else None,
+            endpoint=values["endpoint"],
+            version=values["version"],
+            patience=Patience(count("timeout"), count("tries"), count("deadline")),
+            batch=count("batch"),
+            concurrency=count("concurrency"),
+        )
 
 
 class HttpRewardModel(RewardModel):
@@ -79,20 +122,20 @@ class HttpRewardModel(RewardModel):
     )
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._spec = spec
-        self._set = check_settings(spec, self.settings)
-        self.spec = spec.text
-        self._client = Client(address(spec), api_key(spec), self._patience())
+        self._spec, self.spec = spec, spec.text
+        self._set = HttpSettings.read(spec, self.settings)
+        self._client = Client(address(spec), api_key(spec), self._set.patience)
         self.server = self._identified()
         self._checkpoint = self._tokenizer_folder()
+        named = self._set.template
         self._template = chosen_template(
-            spec, self._checkpoint, self._set["template"], self._set["eos"], self._set["date"]
+            spec, self._checkpoint, named, self._set.eos, self._set.date
         )
+        self.template_source = self._template.described(named)
         self.max_length = self._max_length()
-        self.kept = bool(self._set["version"])
+        self.kept = bool(self._set.version)
         self.fingerprint = self._fingerprint()
-        self._tokenizer: ConversationTokenizer | None = None
-        self._scorer: ServerScorer | None = None
+        self._session: Session[ConversationTokenizer, ServerScorer] | None = None
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -119,10 +162,10 @@ class HttpRewardModel(RewardModel):
             "root": identity.root or "not told",
             "tokenizer": str(self._checkpoint.path),
             "template": self.template_source,
-            "eos": self._set["eos"],
-            "head": self.head or "the only logit",
+            "eos": self._set.eos,
+            "head": self._set.head or "the only logit",
             "max_length": str(self.max_length or "no limit known"),
-            "version": self._set["version"] or "none; scores live for one session",
+            "version": self._version,
             "transformers": installed_version("transformers"),
         }
 
@@ -132,24 +175,20 @@ class HttpRewardModel(RewardModel):
         return EngineFacts("server")
 
     @property
-    def head(self) -> str:
-        """Name or index of the logit that is the reward; empty where there is one logit only."""
-        return self._set["head"]
-
-    @property
     def scorer(self) -> ServerScorer:
         """The server with the loaded tokenizer."""
-        return loaded(self._scorer, self.spec)
-
-    @property
-    def template_source(self) -> str:
-        """Where the form of the conversation comes from."""
-        return self._template.described(self._set["template"])
+        return loaded(self._session, self.spec).scorer
 
     @property
     def tokenizer(self) -> ConversationTokenizer:
         """The loaded tokenizer."""
-        return loaded(self._tokenizer, self.spec)
+        return loaded(self._session, self.spec).tokenizer
+
+    @property
+    def takes_types(self) -> bool | None:
+        """Whether the model tells a pair's texts apart by type ids; None if nothing here says."""
+        has_config = (self._checkpoint.path / "config.json").is_file()
+        return self._checkpoint.takes_type_ids if has_config else None
 
     def load(self) -> None:
         """Read the tokenizer. Does nothing when it is loaded.
@@ -158,26 +197,27 @@ class HttpRewardModel(RewardModel):
             MissingDependencyError: transformers is not installed.
             ModelError: The tokenizer cannot be loaded.
         """
-        if self._tokenizer is not None:
+        if self._session is not None:
             return
         plain = load_tokenizer(self._checkpoint)
-        self._tokenizer = ConversationTokenizer(
+        tokenizer = ConversationTokenizer(
             plain,
             template=self._template,
-            eos=cast(EosRule, self._set["eos"]),
+            eos=self._set.eos,
             max_length=self.max_length,
             type_ids=False,
         )
-        self._scorer = ServerScorer(
+        scorer = ServerScorer(
             self._spec,
             self._client,
             self.server,
             plain,
             Wording(plain),
-            self.head,
-            batch=self._number("batch"),
-            concurrency=self._number("concurrency"),
+            self._set.head,
+            batch=self._set.batch,
+            concurrency=self._set.concurrency,
         )
+        self._session = Session(tokenizer, scorer)
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
         """Token ids of each sample; see `ConversationTokenizer.encode`.
@@ -197,11 +237,7 @@ class HttpRewardModel(RewardModel):
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """Fill the conformance page; see `rmcheck.models.kinds.classifier.http_conformance`."""
         proof = ServerProof(
-            self,
-            self.scorer,
-            encoded,
-            version=self.description["version"],
-            takes_types=self.takes_types,
+            self, self.scorer, encoded, version=self._version, takes_types=self.takes_types
         )
         self.conformance = proof.proven().items
 
@@ -213,42 +249,25 @@ class HttpRewardModel(RewardModel):
         """
         if not batch:
             return np.zeros(0)
-        outcome = self.scorer.asked(batch)
-        rewards = {place: self.scorer.reward(logits) for place, logits in outcome.logits.items()}
-        if len(rewards) < len(batch):
-            raise PartialScoringError(
-                complaint(self.spec, outcome, batch), rewards, goes_on=not outcome.stopped
-            )
-        return np.array([rewards[place] for place in range(len(batch))])
+        replies = self.scorer.asked(batch).mapped(self.scorer.reward)
+        return np.array(rewards_of(replies, self.spec, batch))
 
     def close(self) -> None:
         """Release the tokenizer and the connections; the model can be loaded again."""
         self._client.close()
-        self._tokenizer = self._scorer = None
+        self._session = None
 
     @property
-    def takes_types(self) -> bool | None:
-        """Whether the model tells a pair's texts apart by type ids; None if nothing here says."""
-        has_config = (self._checkpoint.path / "config.json").is_file()
-        return self._checkpoint.takes_type_ids if has_config else None
-
-    def _number(self, name: str) -> int:
-        return whole_number(self._spec, name, self._set[name], least=1)
-
-    def _patience(self) -> Patience:
-        numbers = {name: self._number(name) for name in ("timeout", "tries", "deadline")}
-        # Looked at here, so that a wrong one is told before the server is asked.
-        self._number("batch")
-        self._number("concurrency")
-        return Patience(numbers["timeout"], numbers["tries"], numbers["deadline"])
+    def _version(self) -> str:
+        return self._set.version or "none; scores live for one session"
 
     def _identified(self) -> Server:
         try:
-            family, identity = identified(self._client, self._set["server"], self._set["model"])
-            endpoint = self._set["endpoint"]
+            family, identity = identified(self._client, self._set.family, self._set.model)
+            endpoint = self._set.endpoint
             if endpoint and endpoint not in family.endpoints:
                 raise UsageError(f"a {family.name} server has one endpoint only; remove endpoint=")
-            return family(identity, pair=self._set["template"] == "pair", endpoint=endpoint)
+            return family(identity, pair=self._set.template == "pair", endpoint=endpoint)
         except UnreachableError as error:
             raise UnknownModelError(f"{self.spec}: no server to score with. {error}") from error
         except UnknownModelError as error:
@@ -259,7 +278,7 @@ class HttpRewardModel(RewardModel):
             self._client.close()
 
     def _tokenizer_folder(self) -> Checkpoint:
-        named, root = self._set["tokenizer"], self.server.identity.root
+        named, root = self._set.tokenizer, self.server.identity.root
         path = self._spec.resolve(named) if named else Path(root or "-")
         if not named and not (root and path.is_dir()):
             raise UsageError(
@@ -269,9 +288,8 @@ class HttpRewardModel(RewardModel):
         return tokenizer_folder(self._spec, path)
 
     def _max_length(self) -> int | None:
-        of_server = self.server.identity.max_length
-        if self._set["max_length"]:
-            wanted = self._number("max_length")
+        of_server, wanted = self.server.identity.max_length, self._set.max_length
+        if wanted is not None:
             if of_server is not None and wanted > of_server:
                 raise UsageError(
                     f"{self.spec}: max_length is {wanted}, but the server takes {of_server} tokens"
@@ -301,5 +319,5 @@ class HttpRewardModel(RewardModel):
             **self._template.facts,
             "transformers": installed_version("transformers"),
         }
-        facts |= {name: self._set[name] for name in ("version", "eos", "head")}
+        facts |= {"version": self._set.version, "eos": self._set.eos, "head": self._set.head}
         return fingerprint(facts, self._checkpoint.read_files, root=self._checkpoint.path)

@@ -1,21 +1,22 @@
 """What a server must prove before its rewards count: the conformance page of `http:`."""
 
-import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import exp
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.engines.http.asking import complaint
+from rmcheck.models.engines.asked import Floats, Way
+from rmcheck.models.engines.http.address import is_loopback
 from rmcheck.models.engines.http.scorer import ServerScorer
 from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.proof.compared import TokensProof
 from rmcheck.models.proof.conformance import (
     FLOAT32_TOLERANCE,
     HALF_TOLERANCE,
-    Proof,
+    Checks,
     Provable,
     Status,
 )
@@ -26,7 +27,7 @@ Logits = Mapping[str, float]
 _SAME_PROBABILITY = 0.05
 
 
-class ServerProof(Proof):
+class ServerProof(TokensProof):
     """The checks, over the samples that the server scores one at a time.
 
     Args:
@@ -40,6 +41,8 @@ class ServerProof(Proof):
         ScoringError: There are no samples, or the server scores none of them.
     """
 
+    limited: ClassVar[str] = ", checked before anything is sent"
+
     def __init__(
         self,
         model: Provable[ConversationTokenizer],
@@ -49,20 +52,12 @@ class ServerProof(Proof):
         version: str,
         takes_types: bool | None,
     ) -> None:
-        super().__init__(model, encoded)
-        samples = self._samples
         self._scorer = scorer
         self._client = scorer.client
         self._version, self._takes_types = version, takes_types
-        outcome = scorer.asked(samples, size=1)
-        if outcome.stopped or not outcome.logits:
-            raise ScoringError(complaint(model.spec, outcome, samples))
-        self._refused = len(samples) - len(outcome.logits)
-        self._samples = [samples[i] for i in sorted(outcome.logits)]
-        self._logits = [outcome.logits[i] for i in sorted(outcome.logits)]
-        self._alone = np.array([scorer.reward(logits) for logits in self._logits])
+        super().__init__(model, encoded, share=FLOAT32_TOLERANCE)
 
-    def checks(self) -> tuple[Callable[[], ConformanceItem], ...]:
+    def checks(self) -> Checks:
         """In the order of the page."""
         return (
             self.server,
@@ -104,7 +99,9 @@ class ServerProof(Proof):
         """Whether a key goes over the wire in the open."""
         if not self._client.has_key:
             return _item("key", "pass", "none is sent")
-        if self._client.url.startswith("https:") or _is_loopback(self._client.url):
+        if self._client.url.startswith("https:") or is_loopback(
+            urlsplit(self._client.url).hostname or ""
+        ):
             return _item("key", "pass", "sent to this address only")
         return _item("key", "note", "sent over plain http: whoever is on the way can read it")
 
@@ -158,12 +155,9 @@ class ServerProof(Proof):
         untyped = self._scorer.server.untyped()
         if untyped is None:
             return _item("types", "note", "the server makes the token type ids; nothing shows them")
-        outcome = self._scorer.asked(self._samples, server=untyped)
-        if len(outcome.logits) < len(self._samples):
-            raise ScoringError(complaint(self._model.spec, outcome, self._samples))
-        plain = np.array([self._scorer.reward(outcome.logits[i]) for i in range(len(self._alone))])
+        plain = np.concatenate(self._rewards(self._logits_of(server=untyped)))
         change = float(np.abs(plain - self._alone).max())
-        if change > _tolerance(self._alone, FLOAT32_TOLERANCE):
+        if change > self._tolerance:
             return _item(
                 "types",
                 "pass",
@@ -201,10 +195,7 @@ class ServerProof(Proof):
             if inside:
                 return _item("activation", "note", f"{detail}; all lie in [0, 1], as probabilities")
             return _item("activation", "note", detail)
-        outcome = self._scorer.asked(self._samples, raw=False)
-        if len(outcome.logits) < len(self._samples):
-            raise ScoringError(complaint(self._model.spec, outcome, self._samples))
-        given = [outcome.logits[i] for i in range(len(self._samples))]
+        given = self._logits_of(raw=False)
         from_raw = max(map(_apart, map(_probabilities, self._logits), given))
         unchanged = max(map(_apart, self._logits, given))
         if from_raw <= _SAME_PROBABILITY and from_raw < unchanged:
@@ -214,7 +205,7 @@ class ServerProof(Proof):
                 f"raw logits from {shown} with {server.raw_by}; without it the server gives their "
                 f"probabilities ({from_raw:.2g} apart)",
             )
-        if not inside and unchanged <= _tolerance(self._alone, HALF_TOLERANCE):
+        if not inside and unchanged <= self._allowed(HALF_TOLERANCE):
             return _item(
                 "activation",
                 "pass",
@@ -230,31 +221,40 @@ class ServerProof(Proof):
             "'{\"use_activation\": false}')",
         )
 
-    def batch_invariance(self) -> ConformanceItem:
-        """A request of one text against a request of many."""
-        outcome = self._scorer.asked(self._samples)
-        if len(outcome.logits) < len(self._samples):
-            raise ScoringError(complaint(self._model.spec, outcome, self._samples))
-        together = np.array(
-            [self._scorer.reward(outcome.logits[i]) for i in range(len(self._alone))]
+    def _compared(self, alone: Floats, together: Floats, count: int) -> tuple[Status, str]:
+        """The type of the server's weights is not known: half precision may be all of it."""
+        change = float(np.abs(together - alone).max())
+        rounding = self._allowed(HALF_TOLERANCE)
+        status: Status = (
+            "pass" if change <= self._tolerance else "note" if change <= rounding else "fail"
         )
-        change = float(np.abs(together - self._alone).max())
-        exact = _tolerance(self._alone, FLOAT32_TOLERANCE)
-        rounding = _tolerance(self._alone, HALF_TOLERANCE)
-        status: Status = "pass" if change <= exact else "note" if change <= rounding else "fail"
-        detail = (
-            f"{len(self._alone)} texts in requests of their own and in one: rewards change by up "
-            f"to {change:.2g} (float32 allows {exact:.2g}, half precision {rounding:.2g})"
+        return status, (
+            f"{count} texts in requests of their own and in one: rewards change by up to "
+            f"{change:.2g} (float32 allows {self._tolerance:.2g}, half precision {rounding:.2g})"
         )
-        return _item("batch_invariance", status, detail)
 
-    def length(self) -> ConformanceItem:
-        """The limit, and how many of these samples were cut."""
-        limit, cut = self._model.max_length, sum(s.cut > 0 for s in self._samples)
-        detail = f"at most {limit or 'any number of'} tokens, checked before anything is sent"
-        if cut:
-            detail += f"; {cut} of {len(self._samples)} of these samples were cut"
-        return _item("max_length", "note" if cut or limit is None else "pass", detail)
+    def _read(
+        self, samples: Sequence[Encoded], way: Way = "padded", **how: int
+    ) -> Sequence[Floats]:
+        return self._rewards(self._scorer.asked(samples).every(self._spec, samples))
+
+    def _read_alone(self) -> Sequence[Floats]:
+        """Also leaves out samples that the server refuses, and counts them."""
+        samples = self._samples
+        replies = self._scorer.asked(samples, size=1)
+        if replies.stopped or not replies.found:
+            raise ScoringError(replies.complaint(self._spec, samples))
+        self._refused = len(samples) - len(replies.found)
+        self._samples = [samples[i] for i in sorted(replies.found)]
+        self._logits = [replies.found[i] for i in sorted(replies.found)]
+        return self._rewards(self._logits)
+
+    def _logits_of(self, **asked: Any) -> list[Logits]:
+        """What the server says when it is asked about the samples in another way."""
+        return self._scorer.asked(self._samples, **asked).every(self._spec, self._samples)
+
+    def _rewards(self, logits: Sequence[Logits]) -> list[Floats]:
+        return [np.array([self._scorer.reward(one)]) for one in logits]
 
 
 def _ends(ids: Sequence[int]) -> str:
@@ -277,19 +277,6 @@ def _apart(a: Logits, b: Logits) -> float:
     if a.keys() != b.keys():
         return float("inf")
     return max(abs(a[name] - b[name]) for name in a)
-
-
-def _tolerance(rewards: NDArray[np.float64], share: float) -> float:
-    """A tolerance is a share of how far rewards lie apart, and below a spread of 1 it stays."""
-    return share * max(1.0, float(rewards.std()))
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _item(name: str, status: Status, detail: str) -> ConformanceItem:

@@ -1,71 +1,129 @@
-"""What stands behind a judge: a language model that is asked a question about a response."""
+"""What stands behind a judge: a language model, opened without weights, and loaded to be asked.
+
+There are two ways to ask: for the log-odds of the next token (`OddsSession`), and for texts
+(`AnswersSession`). What a judge reads out of the answers is no matter of the engine.
+"""
 
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
 
+from rmcheck.models.checkpoint.settings import PrefixRule
+from rmcheck.models.engines.asked import Way
+from rmcheck.models.engines.http.asking import Replies
+from rmcheck.models.engines.writing import SEED_BITS, Answer
 from rmcheck.models.kinds.judge.read import Odds, Score, YesNo
 from rmcheck.models.model import ConformanceItem, Encoded, EngineFacts, Sample, TooLong
-from rmcheck.models.proof.conformance import Proven
-from rmcheck.models.spec import Setting
 from rmcheck.models.workers import Workers
 
-_T = TypeVar("_T")
-# A whole number that every engine and every JSON reader takes as it is.
-_SEED_BITS = 53
+
+class JudgeSession(ABC):
+    """A language model that is ready to be asked."""
+
+    @property
+    def loaded(self) -> bool:
+        """False once another model has closed it, as vLLM does."""
+        return True
+
+    @property
+    def facts(self) -> EngineFacts:
+        """See `RewardModel.facts`."""
+        return EngineFacts()
+
+    def described(self, shares_prefixes: bool) -> Mapping[str, str]:
+        """What is known now that it is loaded, for the report.
+
+        Args:
+            shares_prefixes: Whether what questions begin with is computed once.
+        """
+        return {}
+
+    def workers(self) -> Workers:
+        """Who asks; see `RewardModel.workers`."""
+        return Workers()
+
+    @abstractmethod
+    def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:
+        """The question about each sample as the judge reads it.
+
+        Raises:
+            ScoringError: A question cannot be written, or is too long.
+        """
+
+    @abstractmethod
+    def items(self, samples: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:
+        """What the engine itself has to prove or to say: precision, question, words."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a judge writes.
+class OddsSession(JudgeSession):
+    """Asked for the next token."""
 
-    Attributes:
-        text: The answer without special tokens.
-        cut: Whether it reached `max_tokens` before the judge ended it.
-    """
+    @property
+    @abstractmethod
+    def tolerance(self) -> float:
+        """Largest change of log-odds by rounding, in nats, where they spread over a nat."""
 
-    text: str
-    cut: bool = False
+    @property
+    def window(self) -> int | None:
+        """Tokens that attention sees, 0 for all; None where rows are computed in one way only."""
+        return None
+
+    @abstractmethod
+    def odds(self, batch: Sequence[Encoded], way: Way = "padded", **how: int) -> Replies[Odds]:
+        """Log-probabilities of both sides for each question.
+
+        Args:
+            batch: Any number.
+            way: How rows are computed, where there is a choice.
+            how: Further arguments of the way, such as `least` of `packed`.
+
+        Raises:
+            MemoryError: The batch does not fit.
+        """
+
+    @abstractmethod
+    def likeliest(self, batch: Sequence[Encoded], count: int) -> list[dict[str, float]]:
+        """The likeliest next tokens of each question with their log-probabilities, in nats."""
 
 
-@dataclass
-class Replies(Generic[_T]):
-    """What is known about each text of a batch, by its position.
+class AnswersSession(JudgeSession):
+    """Asked for texts."""
 
-    Attributes:
-        found: Of the texts that were judged.
-        faults: Of those that could not be: why.
-        stopped: Why nothing more was asked; empty when everything was.
-        stopped_at: Positions that it stopped at.
-    """
+    @property
+    @abstractmethod
+    def exact(self) -> bool:
+        """Whether equal questions get equal answers, whatever else is asked at the time."""
 
-    found: dict[int, _T] = field(default_factory=dict)
-    faults: dict[int, str] = field(default_factory=dict)
-    stopped: str = ""
-    stopped_at: tuple[int, ...] = ()
+    @abstractmethod
+    def answers(self, batch: Sequence[Encoded], numbers: Sequence[int]) -> Replies[Answer]:
+        """One answer to each question, drawn with `answer_seed` of its key and number.
+
+        Args:
+            batch: A question may be there several times.
+            numbers: Of each answer among those to its question, from 0.
+
+        Raises:
+            MemoryError: The batch does not fit.
+        """
 
 
 class JudgeEngine(ABC):
-    """A language model that judges.
+    """A language model that can judge, opened: nothing is loaded.
 
     Attributes:
-        scheme: What stands before the colon in a judge's `engine`.
-        settings: What may stand after the question mark.
-        kept: Whether its fingerprint sees which weights answer.
-        exact: Whether equal questions get equal answers, whatever else is asked at the time.
-        tolerance: Largest change of log-odds by rounding, in nats.
-        shares_prefixes: Whether what questions of a batch begin with is computed once; `sharing`
-            decides.
+        prefix: Whether what questions begin with is computed once, as its user says.
     """
 
-    scheme: ClassVar[str]
-    settings: ClassVar[tuple[Setting, ...]] = ()
-    kept: bool = True
-    exact: bool = True
-    tolerance: float = 0.0
-    shares_prefixes: bool = False
+    prefix: PrefixRule = "off"
+
+    @property
+    def kept(self) -> bool:
+        """Whether its fingerprint sees which weights answer."""
+        return True
 
     @property
     @abstractmethod
@@ -80,78 +138,27 @@ class JudgeEngine(ABC):
     @property
     @abstractmethod
     def description(self) -> Mapping[str, str]:
-        """Facts for the report."""
-
-    @property
-    def facts(self) -> EngineFacts:
-        """See `RewardModel.facts`."""
-        return EngineFacts()
+        """Facts for the report, as far as they are known without loading it."""
 
     @abstractmethod
-    def load(self) -> None:
-        """Read what there is to read. Does nothing when it is loaded.
+    def for_odds(self, read: YesNo) -> OddsSession:
+        """What there is to read is read, to be asked for these words.
 
         Raises:
-            ConformanceError: The judge cannot give such verdicts.
+            ConformanceError: A word is not one token of this judge.
             ModelError: It cannot be loaded.
         """
 
     @abstractmethod
-    def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:
-        """The question about each sample as the judge reads it.
+    def for_answers(self, read: Score) -> AnswersSession:
+        """What there is to read is read, to be asked for such texts.
 
         Raises:
-            ScoringError: A question cannot be written, or is too long.
+            ModelError: It cannot be loaded.
         """
-
-    def sharing(self, samples: Sequence[Encoded], allowed: float) -> Proven:
-        """Whether to compute once what questions begin with, found out where an engine can.
-
-        Args:
-            samples: At least one.
-            allowed: Largest change of log-odds, in nats.
-        """
-        return Proven((), False)
-
-    @abstractmethod
-    def odds(self, batch: Sequence[Encoded], read: YesNo) -> Replies[Odds]:
-        """Log-probabilities of both sides for each question.
-
-        Raises:
-            MemoryError: The batch does not fit.
-        """
-
-    @abstractmethod
-    def answers(self, batch: Sequence[Encoded], read: Score) -> Replies[tuple[Answer, ...]]:
-        """`read.samples` answers to each question, the i-th drawn with `answer_seed(key, i)`.
-
-        Raises:
-            MemoryError: The batch does not fit.
-        """
-
-    @abstractmethod
-    def likeliest(self, batch: Sequence[Encoded], count: int) -> list[dict[str, float]]:
-        """The likeliest next tokens of each question with their log-probabilities, in nats."""
-
-    @abstractmethod
-    def items(self, samples: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:
-        """What the engine itself has to prove or to say: precision, question, words."""
-
-    def workers(self) -> Workers:
-        """Who asks for verdicts; see `RewardModel.workers`."""
-        return Workers()
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release everything. It can be loaded again."""
-
-
-def warned(name: str, warning: str) -> ConformanceItem:
-    """An item that does not stop the run, and that the report says beside every number."""
-    return ConformanceItem(name, "note", f"warning: {warning}")
 
 
 def answer_seed(key: bytes, index: int) -> int:
     """53 bits that only the question and the answer's number decide: BLAKE2b over both."""
     digest = hashlib.blake2b(key + b":%d" % index, digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> (64 - _SEED_BITS)
+    return int.from_bytes(digest, "big") >> (64 - SEED_BITS)

@@ -1,30 +1,24 @@
 """Reward models that are language models asked for a verdict: `judge:FILE.yaml`."""
 
-import math
-import threading
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import (
-    ModelError,
-    PartialScoringError,
-    ScoringError,
-    UnknownModelError,
-    UsageError,
-    near_miss,
-)
+from rmcheck.errors import ModelError, UnknownModelError, UsageError, near_miss
 from rmcheck.models.checkpoint.fingerprint import fingerprint
-from rmcheck.models.engines.http.asking import Outcome, complaint
-from rmcheck.models.kinds.judge.conformance import prove
-from rmcheck.models.kinds.judge.engine import Answer, JudgeEngine, Replies
+from rmcheck.models.engines.asked import Way
+from rmcheck.models.engines.http.asking import rewards_of
+from rmcheck.models.kinds.checkpoint_model import loaded
+from rmcheck.models.kinds.judge.engine import JudgeEngine, JudgeSession
 from rmcheck.models.kinds.judge.file import JudgeFile, read_judge_file
-from rmcheck.models.kinds.judge.read import Score, YesNo
-from rmcheck.models.kinds.judge.server_judge import ServerJudge
-from rmcheck.models.kinds.judge.transformers_judge import TransformersJudge
-from rmcheck.models.kinds.judge.vllm_judge import VllmJudge
+from rmcheck.models.kinds.judge.folder import FolderJudge
+from rmcheck.models.kinds.judge.read import Read, YesNo
+from rmcheck.models.kinds.judge.score import ScoreVerdicts
+from rmcheck.models.kinds.judge.server import ServerJudge
+from rmcheck.models.kinds.judge.verdicts import Verdicts
+from rmcheck.models.kinds.judge.yes_no import YesNoVerdicts
 from rmcheck.models.model import (
     Combined,
     Encoded,
@@ -37,13 +31,11 @@ from rmcheck.models.model import (
 from rmcheck.models.spec import ModelSpec, Setting, parse_spec
 from rmcheck.models.workers import Workers
 
-_ENGINES: dict[str, type[TransformersJudge] | type[VllmJudge] | type[ServerJudge]] = {
-    "hf": TransformersJudge,
-    "vllm": VllmJudge,
+_ENGINES: dict[str, type[FolderJudge] | type[ServerJudge]] = {
+    "hf": FolderJudge,
+    "vllm": FolderJudge,
     "http": ServerJudge,
 }
-# Letters shown of the end of an answer.
-_SHOWN = 120
 
 
 class JudgeRewardModel(RewardModel):
@@ -84,6 +76,7 @@ class JudgeRewardModel(RewardModel):
         self.spec = f"judge:{judge.path}"
         self.engine = _opened(judge)
         self.kept = self.engine.kept
+        self.shares_prefixes = self.engine.prefix == "shared"
         self.fingerprint = fingerprint(
             {
                 "scheme": self.scheme,
@@ -93,16 +86,15 @@ class JudgeRewardModel(RewardModel):
                 "read": judge.read.facts,
             }
         )
-        # Texts that were judged, and those of them whose reward only stands in for a verdict.
-        self._asked = self._doubtful = 0
-        self._counting = threading.Lock()
+        self._verdicts = _verdicts(self.spec, judge.read)
+        self._session: JudgeSession | None = None
         self._warning = ""
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
         """The judge that a spec names; its file is read, and no weights are."""
         model = cls(read_judge_file(spec.path))
-        model.spec = spec.text
+        model.spec = model._verdicts.spec = spec.text
         return model
 
     @property
@@ -114,13 +106,19 @@ class JudgeRewardModel(RewardModel):
     def description(self) -> Mapping[str, str]:
         """The reward, the file, the engine's facts, and what the page warns of."""
         facts = {"reward": self.judge.read.formula, "judge": str(self.judge.path)}
+        now = self._session.described(self.shares_prefixes) if self._session else {}
         warning = {"warning": self._warning} if self._warning else {}
-        return {**facts, **self.engine.description, **warning}
+        return {**facts, **self.engine.description, **now, **warning}
+
+    @property
+    def session(self) -> JudgeSession:
+        """The engine, ready to be asked."""
+        return loaded(self._session, self.spec)
 
     @property
     def facts(self) -> EngineFacts:
         """Those of the engine."""
-        return self.engine.facts
+        return self.session.facts
 
     def load(self) -> None:
         """Load the engine. Does nothing when it is loaded.
@@ -130,8 +128,10 @@ class JudgeRewardModel(RewardModel):
             ModelError: The engine cannot be loaded.
             ConformanceError: A word of `read` is not one token of this judge.
         """
+        if self._session is not None and self._session.loaded:
+            return
         try:
-            self.engine.load()
+            self._session = self._verdicts.load(self.engine)
         except ModelError as error:
             raise type(error)(f"{self.spec}: {error}") from error
 
@@ -141,38 +141,28 @@ class JudgeRewardModel(RewardModel):
         Raises:
             ScoringError: A question cannot be written, or is too long; the prompts are named.
         """
-        return self.engine.encode(samples, too_long)
+        return self.session.encode(samples, too_long)
 
     def prove(self, encoded: Sequence[Encoded]) -> None:
-        """Fill the conformance page; see `rmcheck.models.kinds.judge.conformance`."""
-        proven = prove(self.spec, self.engine, self.judge.read, encoded)
+        """Fill the conformance page, which decides whether questions share their beginnings."""
+        formula, prefix = self.judge.read.formula, self.engine.prefix
+        proven = self._verdicts.proof(self.session, formula, encoded, prefix).proven()
         self.conformance, self._warning = proven.items, proven.warning
-        self.shares_prefixes = self.engine.shares_prefixes
+        self.shares_prefixes = proven.shares_prefixes
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
         """(len(batch),) raw log-odds in nats, or numbers of the judge's own scale.
 
         Raises:
             PartialScoringError: Some texts have no reward; it holds the rewards of the others.
-            ScoringError: A server shows one side only for more texts than `censored_at_most`
-                allows, or clearly more than `unparsed.at_most` have no parsed answer.
+            ScoringError: Too many texts have a reward that only stands in for one.
             MemoryError: The batch does not fit.
         """
         if not batch:
             return np.zeros(0)
-        read = self.judge.read
-        judged = (
-            self._log_odds(batch, read) if isinstance(read, YesNo) else self._means(batch, read)
-        )
-        if len(judged.found) < len(batch):
-            outcome = Outcome(
-                faults=judged.faults, stopped=judged.stopped, stopped_at=judged.stopped_at
-            )
-            raise PartialScoringError(
-                complaint(self.spec, outcome, batch), judged.found, goes_on=not judged.stopped
-            )
-        rewards = np.array([judged.found[place] for place in range(len(batch))])
-        return checked_rewards(rewards, batch, self.spec)
+        way: Way = "packed" if self.shares_prefixes else "padded"
+        replies = self._verdicts.rewards(self.session, batch, way)
+        return checked_rewards(np.array(rewards_of(replies, self.spec, batch)), batch, self.spec)
 
     def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
         """The rewards as they are, once they depend on responses and enough of them are parsed.
@@ -181,104 +171,21 @@ class JudgeRewardModel(RewardModel):
             ScoringError: Different responses all have the same log-odds, or more texts than
                 `unparsed.at_most` allows have no parsed answer.
         """
-        read, rewards = self.judge.read, scores[0]
-        alike = len({s.response for s in samples}) > 1 and not np.ptp(rewards)
-        said = (
-            f"all {len(samples)} texts have the reward {rewards[0]:g}; does the judge read the "
-            "response?"
-            if alike
-            else ""
-        )
-        if isinstance(read, YesNo):
-            if alike:
-                raise ScoringError(f"{self.spec}: {said}")
-            return Combined(rewards)
-        count = int(np.count_nonzero(rewards == read.unparsed))
-        if not count:
-            return Combined(rewards, warning=said)
-        said = (
-            f"{count} of {len(samples)} texts ({count / len(samples):.1%}) have no parsed answer "
-            f"and the reward {read.unparsed:g}"
-        )
-        if count > read.unparsed_at_most * len(samples):
-            raise ScoringError(f"{self.spec}: {said}; {_remedy(read)}")
-        return Combined(rewards, warning=said)
+        return self._verdicts.combined(scores[0], samples)
 
     def workers(self) -> Workers:
         """Those of the engine."""
-        return self.engine.workers()
+        return self.session.workers()
 
     def close(self) -> None:
         """Release the engine; the model can be loaded again."""
-        self.engine.close()
-
-    def _log_odds(self, batch: Sequence[Encoded], read: YesNo) -> Replies[float]:
-        judged = self.engine.odds(batch, read)
-        with self._counting:
-            self._asked += len(judged.found)
-            self._doubtful += sum(verdict.censored for verdict in judged.found.values())
-        self._check_censored(read)
-        rewards = {place: verdict.reward for place, verdict in judged.found.items()}
-        return Replies(rewards, judged.faults, judged.stopped, judged.stopped_at)
-
-    def _check_censored(self, read: YesNo) -> None:
-        """Refuse rewards of which too many are bounds; one is allowed unless the share is 0."""
-        share = read.censored_at_most
-        if self._doubtful <= (max(1.0, share * self._asked) if share else 0.0):
-            return
-        raise ScoringError(
-            f"{self.spec}: of {self._doubtful} of {self._asked} texts the server shows words of "
-            f"one side only among its {read.top_logprobs} likeliest tokens, and "
-            f"read.censored_at_most allows {share:.1%}. Ask for more (top_logprobs), add the words "
-            "that it answers with, or use an engine in this process"
-        )
-
-    def _check_unparsed(self, read: Score) -> None:
-        """Refuse to go on where clearly more texts than allowed have no parsed answer.
-
-        Clearly: by three standard errors and three texts, since the first texts of a run are no
-        random ones. `combined` judges the whole pool to the letter.
-        """
-        expected = read.unparsed_at_most * self._asked
-        if self._doubtful > expected + 3 * math.sqrt(expected) + 3:
-            raise ScoringError(
-                f"{self.spec}: {self._doubtful} of the {self._asked} texts judged so far have no "
-                f"parsed answer; {_remedy(read)}"
-            )
-
-    def _means(self, batch: Sequence[Encoded], read: Score) -> Replies[float]:
-        judged = self.engine.answers(batch, read)
-        means: Replies[float] = Replies({}, dict(judged.faults), judged.stopped, judged.stopped_at)
-        for place, answers in judged.found.items():
-            numbers = [read.parsed(answer.text) for answer in answers]
-            parsed = [number for number in numbers if number is not None]
-            if parsed and (read.unparsed is not None or len(parsed) == len(numbers)):
-                means.found[place] = float(np.mean(parsed))
-            elif read.unparsed is not None:
-                means.found[place] = read.unparsed
-            else:
-                means.faults[place] = _unparsed(answers[numbers.index(None)], read)
-        self._asked += len(means.found)
-        self._doubtful += sum(reward == read.unparsed for reward in means.found.values())
-        self._check_unparsed(read)
-        return means
+        if self._session is not None:
+            self._session.close()
+        self._session = None
 
 
-def _unparsed(answer: Answer, read: Score) -> str:
-    cut = f" (cut at max_tokens {read.max_tokens})" if answer.cut else ""
-    bounds = f"{read.lowest:g} to {read.highest:g}"
-    end = answer.text[-_SHOWN:]
-    more = "…" if len(answer.text) > _SHOWN else ""
-    return (
-        f"no number from {bounds} by {read.pattern!r} in the answer{cut}, which ends {more}{end!r}"
-    )
-
-
-def _remedy(read: Score) -> str:
-    return (
-        f"unparsed.at_most allows {read.unparsed_at_most:.1%}. Mend the template or the pattern, "
-        "or raise max_tokens"
-    )
+def _verdicts(spec: str, read: Read) -> Verdicts[Any]:
+    return YesNoVerdicts(spec, read) if isinstance(read, YesNo) else ScoreVerdicts(spec, read)
 
 
 def _opened(judge: JudgeFile) -> JudgeEngine:
@@ -288,6 +195,6 @@ def _opened(judge: JudgeFile) -> JudgeEngine:
             near = near_miss(spec.scheme, _ENGINES)
             known = ", ".join(f"{name}:" for name in _ENGINES)
             raise UsageError(f"no judge runs on {spec.scheme!r}.{near} Engines: {known}")
-        return _ENGINES[spec.scheme](spec, judge)
+        return _ENGINES[spec.scheme].opened(spec, judge)
     except (UnknownModelError, UsageError, ModelError) as error:
         raise type(error)(f"{judge.path}: engine: {error}") from error

@@ -1,8 +1,10 @@
 """How a judge's answer becomes a reward: the log-odds of two words, or a number that it writes."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.text.confined import ConfinedError, confined
@@ -96,6 +98,17 @@ class Score:
             return None
         return number if self.lowest <= number <= self.highest else None
 
+    def mean(self, numbers: Sequence[float | None]) -> float:
+        """The mean of what is parsed; where nothing is, `unparsed`, or NaN where that is an error.
+
+        Args:
+            numbers: Of the answers to one text.
+        """
+        parsed = [number for number in numbers if number is not None]
+        if parsed:
+            return float(np.mean(parsed))
+        return math.nan if self.unparsed is None else self.unparsed
+
 
 Read = YesNo | Score
 
@@ -149,13 +162,8 @@ def shown_odds(read: YesNo, shown: Mapping[str, float]) -> Odds:
             f"{listed_tokens(shown)}"
         )
     least = min(shown.values())
-    return Odds(log_sum(yes) if yes else least, log_sum(no) if no else least, not (yes and no))
-
-
-def log_sum(values: list[float]) -> float:
-    """Logarithm of Σ exp(value)."""
-    most = max(values)
-    return most + math.log(math.fsum(math.exp(value - most) for value in values))
+    for_yes, for_no = (float(np.logaddexp.reduce(x)) if x else least for x in (yes, no))
+    return Odds(for_yes, for_no, censored=not (yes and no))
 
 
 def listed_tokens(shown: Mapping[str, float], most: int = 5) -> str:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rmcheck.errors import ConformanceError, ScoringError
-from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.kinds.judge.read import YesNo
 from rmcheck.models.kinds.judge.template import JudgeTemplate
-from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
+from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.confined import ConfinedError
 from rmcheck.models.text.tokenization import ConversationTokenizer
@@ -74,14 +73,29 @@ class JudgeTokenizer(ConversationTokenizer):
         """
         return super().encode(samples, "error")
 
+    def of(self, one: Encoded) -> tuple[int, ...]:
+        """A question as a server that takes token ids is sent it."""
+        return one.ids
+
+    def items(self, first: Encoded) -> tuple[ConformanceItem, ...]:
+        """A question as it is read, and who may write special tokens."""
+        text = self.text(first.ids)
+        question = f"begins {text[:60]!r}, and the answer follows {text[-60:]!r}"
+        if not self.opens_answer:
+            question += "; the chat template writes nothing where add_generation_prompt is true"
+        specials = (
+            "those of the chat template only; where a prompt or response spells one, its letters "
+            "are read"
+        )
+        return (
+            ConformanceItem("question", "pass" if self.opens_answer else "note", question),
+            ConformanceItem("special_tokens", "pass", specials),
+        )
+
     @property
     def opening(self) -> list[int]:
         """Ids of a short question with the opening of its answer."""
         return self._plain([_QUESTION.join(self._frame)])[0]
-
-    def end_ids(self, checkpoint: CausalCheckpoint) -> frozenset[int]:
-        """Tokens that end an answer, by the tokenizer and by the checkpoint."""
-        return checkpoint.end_ids | ({self.eos_id} if self.eos_id is not None else set())
 
     def words(self, read: YesNo) -> tuple[list[int], list[int]]:
         """The token of each word of both sides.

@@ -1,0 +1,134 @@
+"""Judges in this process: `hf:DIR` and `vllm:DIR` as the engine of a judge."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self, cast
+
+from rmcheck.errors import UsageError
+from rmcheck.models.checkpoint import settings as known
+from rmcheck.models.checkpoint.causal import CausalCheckpoint
+from rmcheck.models.checkpoint.settings import PrefixRule
+from rmcheck.models.engines.vllm.generation import MOST_TOKENS
+from rmcheck.models.engines.vllm.sampler import LEAST_TEMPERATURE
+from rmcheck.models.kinds.judge.engine import JudgeEngine
+from rmcheck.models.kinds.judge.file import JudgeFile
+from rmcheck.models.kinds.judge.folder_session import FolderAnswers, FolderOdds
+from rmcheck.models.kinds.judge.read import Read, Score, YesNo
+from rmcheck.models.kinds.judge.tokenizer import JudgeTokenizer
+from rmcheck.models.kinds.language_model import LanguageModel
+from rmcheck.models.spec import ModelSpec, Setting, check_settings
+from rmcheck.models.text.checkpoint_tokenizer import installed_version, load_tokenizer, token_limit
+
+_TEXT = (known.MAX_LENGTH, known.TEMPLATE, known.DATE)
+SETTINGS: Mapping[str, tuple[Setting, ...]] = {
+    "hf": (known.DTYPE, known.DEVICE, *_TEXT, known.ATTENTION, known.PREFIX),
+    "vllm": (known.DTYPE, *_TEXT, known.GPU_MEMORY),
+}
+
+
+@dataclass(frozen=True)
+class FolderJudge(JudgeEngine):
+    """A checkpoint folder of a causal language model, with its own chat template.
+
+    Loading one on vLLM closes the vLLM model that is loaded.
+
+    Attributes:
+        judge: What is asked and how the answer is read.
+        model: The folder, and what its spec says of it.
+        prefix: Whether what questions begin with is computed once, as its user says.
+    """
+
+    judge: JudgeFile
+    model: LanguageModel
+    prefix: PrefixRule = "off"
+
+    @classmethod
+    def opened(cls, spec: ModelSpec, judge: JudgeFile) -> Self:
+        """The folder that a spec names.
+
+        Raises:
+            UnknownModelError: No folder, no config.json, or no weights.
+            UsageError: A setting's value is impossible.
+            ModelError: The weights are pickled, damaged, or an adapter; or there is no tokenizer.
+            ConformanceError: It is no causal language model, or has no chat template.
+        """
+        values = check_settings(spec, SETTINGS[spec.scheme])
+        checkpoint = CausalCheckpoint(spec.path)
+        checkpoint.check()
+        limit = token_limit(spec, checkpoint, values["max_length"])
+        model = LanguageModel.read(spec, values, checkpoint, limit, "a judge")
+        _check_read(spec, values, judge.read)
+        return cls(judge, model, cast(PrefixRule, values.get("prefix", "off")))
+
+    @property
+    def name(self) -> str:
+        """The last two parts of the path, as in `judge-7b/final`."""
+        return self.model.checkpoint.short_name
+
+    @property
+    def fingerprint(self) -> str:
+        """Weights, tokenizer, chat template, type, engine and its version."""
+        facts: dict[str, object] = {"max_length": self.model.limit, "scheme": f"judge:{self._name}"}
+        if not self.model.on_vllm:
+            facts["attention"] = self.model.attention
+        return self.model.fingerprint(**facts)
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """Architecture, path, conventions, versions; the device is `auto` until loaded."""
+        checkpoint = self.model.checkpoint
+        return {
+            "engine": self._name,
+            "architecture": checkpoint.architecture,
+            "path": str(checkpoint.path),
+            "dtype": self.model.dtype,
+            "quantisation": checkpoint.quantisation,
+            "chat template": self.model.template_source,
+            "max_length": str(self.model.limit or "no limit"),
+            "transformers": installed_version("transformers"),
+            # vLLM makes its own batches.
+            **(self.model.versions or {"device": "auto", "prefix": self.prefix}),
+        }
+
+    def for_odds(self, read: YesNo) -> FolderOdds:
+        """See `JudgeEngine.for_odds`."""
+        tokenizer = self._tokenizer(1)
+        yes, no = tokenizer.words(read)
+        return FolderOdds(self.model, tokenizer, self.model.scorer(), read, yes, no)
+
+    def for_answers(self, read: Score) -> FolderAnswers:
+        """See `JudgeEngine.for_answers`."""
+        writer = self.model.writer(self._tokenizer(read.max_tokens))
+        return FolderAnswers(self.model, writer.tokenizer, writer.sampler, read)
+
+    @property
+    def _name(self) -> str:
+        return "vllm" if self.model.on_vllm else "hf"
+
+    def _tokenizer(self, room: int) -> JudgeTokenizer:
+        """Makes the token ids of questions that leave room for so many tokens."""
+        return JudgeTokenizer(
+            load_tokenizer(self.model.checkpoint),
+            chat_template=self.model.template,
+            question=self.judge.question,
+            system=self.judge.system,
+            max_length=self.model.limit,
+            room=room,
+        )
+
+
+def _check_read(spec: ModelSpec, values: Mapping[str, str], read: Read) -> None:
+    """Refuse what an engine cannot read."""
+    if isinstance(read, Score):
+        for name in ("attention", "prefix"):
+            if values.get(name, "auto") != "auto":
+                raise UsageError(f"{spec.text}: {name} is for yes and no; remove {name}=")
+    if spec.scheme != "vllm":
+        return
+    if isinstance(read, YesNo) and len(read.yes) + len(read.no) > MOST_TOKENS:
+        raise UsageError(f"{spec.text}: vLLM shows at most {MOST_TOKENS} words")
+    if isinstance(read, Score) and 0 < read.temperature < LEAST_TEMPERATURE:
+        raise UsageError(
+            f"{spec.text}: temperature is {read.temperature:g}; vLLM samples at 0 or at "
+            f"{LEAST_TEMPERATURE} and more"
+        )

@@ -1,0 +1,211 @@
+"""Judges that write a number: the reward is the mean of those that are parsed."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from rmcheck.errors import ScoringError
+from rmcheck.models.checkpoint.settings import PrefixRule
+from rmcheck.models.engines.asked import Floats, Way
+from rmcheck.models.engines.http.asking import Replies
+from rmcheck.models.engines.writing import Answer
+from rmcheck.models.kinds.judge.engine import AnswersSession, JudgeEngine
+from rmcheck.models.kinds.judge.read import Score
+from rmcheck.models.kinds.judge.verdicts import JudgeProof, Verdicts
+from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample
+from rmcheck.models.proof.conformance import MOST_SAMPLES, Checks, Status
+
+# Letters of the end of an answer, in an error and on the page.
+_END, _BRIEF_END = 120, 80
+
+
+class ScoreVerdicts(Verdicts[AnswersSession]):
+    """Numbers of the judge's own scale.
+
+    Args:
+        spec: The model as the user named it.
+        read: How an answer becomes a number.
+    """
+
+    def __init__(self, spec: str, read: Score) -> None:
+        super().__init__(spec)
+        self._read = read
+        # Texts that were judged, and those of them without a parsed answer.
+        self._asked = self._unparsed = 0
+
+    def load(self, engine: JudgeEngine) -> AnswersSession:
+        """See `Verdicts.load`."""
+        return engine.for_answers(self._read)
+
+    def rewards(
+        self, session: AnswersSession, batch: Sequence[Encoded], way: Way
+    ) -> Replies[float]:
+        """See `Verdicts.rewards`.
+
+        Raises:
+            ScoringError: Clearly more texts than `unparsed.at_most` have no parsed answer.
+            MemoryError: The batch does not fit.
+        """
+        replies = answers_of(session, batch, self._read)
+        faults, read = dict(replies.faults), self._read
+        rewards: Replies[float] = Replies({}, faults, replies.stopped, replies.stopped_at)
+        for place, answers in replies.found.items():
+            numbers = [read.parsed(answer.text) for answer in answers]
+            if read.unparsed is None and None in numbers:
+                faults[place] = _unparsed(answers[numbers.index(None)], read)
+            else:
+                rewards.found[place] = read.mean(numbers)
+        self._asked += len(rewards.found)
+        self._unparsed += sum(reward == read.unparsed for reward in rewards.found.values())
+        self._check_unparsed()
+        return rewards
+
+    def combined(self, rewards: Floats, samples: Sequence[Sample]) -> Combined:
+        """See `Verdicts.combined`.
+
+        Raises:
+            ScoringError: More texts than `unparsed.at_most` allows have no parsed answer.
+        """
+        unparsed = self._read.unparsed
+        count = int(np.count_nonzero(rewards == unparsed))
+        if not count:
+            return Combined(rewards, warning=self._alike(rewards, samples))
+        said = (
+            f"{count} of {len(samples)} texts ({count / len(samples):.1%}) have no parsed answer "
+            f"and the reward {unparsed:g}"
+        )
+        if count > self._read.unparsed_at_most * len(samples):
+            raise ScoringError(f"{self.spec}: {said}; {self._remedy()}")
+        return Combined(rewards, warning=said)
+
+    def proof(
+        self, session: AnswersSession, formula: str, encoded: Sequence[Encoded], prefix: PrefixRule
+    ) -> "ScoreProof":
+        """See `Verdicts.proof`."""
+        return ScoreProof(self.spec, session, formula, encoded, self._read)
+
+    def _check_unparsed(self) -> None:
+        """Refuse to go on where clearly more texts than allowed have no parsed answer.
+
+        Clearly: by three standard errors and three texts, since the first texts of a run are no
+        random ones. `combined` judges the whole pool to the letter.
+        """
+        expected = self._read.unparsed_at_most * self._asked
+        if self._unparsed > expected + 3 * math.sqrt(expected) + 3:
+            raise ScoringError(
+                f"{self.spec}: {self._unparsed} of the {self._asked} texts judged so far have no "
+                f"parsed answer; {self._remedy()}"
+            )
+
+    def _remedy(self) -> str:
+        return (
+            f"unparsed.at_most allows {self._read.unparsed_at_most:.1%}. Mend the template or the "
+            "pattern, or raise max_tokens"
+        )
+
+
+class ScoreProof(JudgeProof[AnswersSession]):
+    """Answers have numbers, which do not hang on what else is asked."""
+
+    def __init__(
+        self,
+        spec: str,
+        session: AnswersSession,
+        formula: str,
+        encoded: Sequence[Encoded],
+        read: Score,
+    ) -> None:
+        self._score = read
+        self._answers: list[tuple[Answer, ...]] = []  # of each sample alone
+        super().__init__(spec, session, formula, encoded)
+
+    def checks(self) -> Checks:
+        """In the order of the page."""
+        return (self.reward, self.engine, self.parsed, self.batch_invariance, self.depends)
+
+    def parsed(self) -> ConformanceItem:
+        """Answers with a number, and one answer as it is."""
+        read = self._score
+        answers = [answer for text in self._answers for answer in text]
+        parsed = sum(read.parsed(answer.text) is not None for answer in answers)
+        cut = sum(answer.cut for answer in answers)
+        detail = (
+            f"{parsed} of {len(answers)} answers have a number in range, {cut} reached max_tokens; "
+            f"one ends {answers[0].text[-_BRIEF_END:]!r}"
+        )
+        if read.unparsed is not None:
+            texts = sum(all(read.parsed(a.text) is None for a in text) for text in self._answers)
+            detail += (
+                f"; {texts} of {len(self._answers)} texts have none and the reward "
+                f"{read.unparsed:g} (at most {read.unparsed_at_most:.1%} of a pool)"
+            )
+        # Few answers may be without a number by chance; where that is an error, scoring says so.
+        silent = not parsed and len(answers) >= MOST_SAMPLES
+        status: Status = "fail" if silent else "pass" if parsed == len(answers) else "note"
+        return ConformanceItem("parsed", status, detail)
+
+    def depends(self) -> ConformanceItem:
+        """Different responses may get one score: there are few of them."""
+        return self._depends("note")
+
+    def _compared(self, alone: Floats, together: Floats, count: int) -> tuple[Status, str]:
+        """The same answers alone and among others, to the letter."""
+        changed = int(
+            np.count_nonzero(~np.isclose(alone, together, rtol=0, atol=0, equal_nan=True))
+        )
+        detail = f"{changed} of {count} scores differ between one text alone and many together"
+        if not changed:
+            return "pass", detail
+        if self._session.exact:
+            return "fail", detail
+        return "note", (
+            f"{detail}; answers of this engine hang on rounding, or on how its server keeps seeds"
+        )
+
+    def _check(self, numbers: Floats, samples: Sequence[Encoded]) -> None:
+        """None: a text without a parsed answer has no number."""
+
+    def _read(
+        self, samples: Sequence[Encoded], way: Way = "padded", **how: int
+    ) -> Sequence[Floats]:
+        replies = answers_of(self._session, samples, self._score)
+        return [self._mean(answers) for answers in replies.every(self._spec, samples)]
+
+    def _read_alone(self) -> Sequence[Floats]:
+        for sample in self._samples:
+            reply = answers_of(self._session, [sample], self._score)
+            self._answers += reply.every(self._spec, [sample])
+        return [self._mean(answers) for answers in self._answers]
+
+    def _mean(self, answers: Sequence[Answer]) -> Floats:
+        return np.array([self._score.mean([self._score.parsed(a.text) for a in answers])])
+
+
+def answers_of(
+    session: AnswersSession, batch: Sequence[Encoded], read: Score
+) -> Replies[tuple[Answer, ...]]:
+    """As many answers to each question as are read; none where one of them is missing."""
+    n = read.samples
+    each = session.answers([one for one in batch for _ in range(n)], [*range(n)] * len(batch))
+    parts = [range(i * n, (i + 1) * n) for i in range(len(batch))]
+    return Replies(
+        {
+            i: tuple(each.found[place] for place in part)
+            for i, part in enumerate(parts)
+            if each.found.keys() >= set(part)
+        },
+        {place // n: fault for place, fault in each.faults.items()},
+        each.stopped,
+        tuple(place // n for place in each.stopped_at),
+    )
+
+
+def _unparsed(answer: Answer, read: Score) -> str:
+    cut = f" (cut at max_tokens {read.max_tokens})" if answer.cut else ""
+    end = answer.text[-_END:]
+    more = "…" if len(answer.text) > _END else ""
+    return (
+        f"no number from {read.lowest:g} to {read.highest:g} by {read.pattern!r} in the answer"
+        f"{cut}, which ends {more}{end!r}"
+    )

@@ -1,0 +1,194 @@
+"""Judges that answer in two words: the reward is the log-odds of their next token."""
+
+import threading
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from rmcheck.errors import ScoringError
+from rmcheck.models.checkpoint.settings import PrefixRule
+from rmcheck.models.engines.asked import Floats, Way
+from rmcheck.models.engines.http.asking import Replies
+from rmcheck.models.kinds.judge.engine import JudgeEngine, OddsSession
+from rmcheck.models.kinds.judge.read import Odds, YesNo, listed_tokens
+from rmcheck.models.kinds.judge.verdicts import JudgeProof, Verdicts
+from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample
+from rmcheck.models.proof.conformance import LEAST_MASS, Checks
+
+# Tokens shown of what a judge would say.
+_TOP = 5
+
+
+class YesNoVerdicts(Verdicts[OddsSession]):
+    """Log-odds in nats.
+
+    Args:
+        spec: The model as the user named it.
+        read: The words of both sides.
+    """
+
+    def __init__(self, spec: str, read: YesNo) -> None:
+        super().__init__(spec)
+        self._read = read
+        # Texts that were judged, and those of them of which one side was not shown.
+        self._asked = self._censored = 0
+        self._counting = threading.Lock()
+
+    def load(self, engine: JudgeEngine) -> OddsSession:
+        """See `Verdicts.load`."""
+        return engine.for_odds(self._read)
+
+    def rewards(self, session: OddsSession, batch: Sequence[Encoded], way: Way) -> Replies[float]:
+        """See `Verdicts.rewards`.
+
+        Raises:
+            ScoringError: A server shows one side only for more texts than `censored_at_most`
+                allows; one is allowed unless that is 0.
+            MemoryError: The batch does not fit.
+        """
+        replies = session.odds(batch, way)
+        share = self._read.censored_at_most
+        with self._counting:
+            self._asked += len(replies.found)
+            self._censored += sum(odds.censored for odds in replies.found.values())
+            asked, censored = self._asked, self._censored
+        if censored > (max(1.0, share * asked) if share else 0.0):
+            raise ScoringError(
+                f"{self.spec}: of {censored} of {asked} texts the server shows words of one side "
+                f"only among its {self._read.top_logprobs} likeliest tokens, and "
+                f"read.censored_at_most allows {share:.1%}. Ask for more (top_logprobs), add the "
+                "words that it answers with, or use an engine in this process"
+            )
+        return replies.mapped(lambda odds: odds.reward)
+
+    def combined(self, rewards: Floats, samples: Sequence[Sample]) -> Combined:
+        """See `Verdicts.combined`.
+
+        Raises:
+            ScoringError: Different responses all have the same log-odds.
+        """
+        if said := self._alike(rewards, samples):
+            raise ScoringError(f"{self.spec}: {said}")
+        return Combined(rewards)
+
+    def proof(
+        self, session: OddsSession, formula: str, encoded: Sequence[Encoded], prefix: PrefixRule
+    ) -> "YesNoProof":
+        """See `Verdicts.proof`."""
+        return YesNoProof(self.spec, session, formula, encoded, self._read, prefix)
+
+
+class YesNoProof(JudgeProof[OddsSession]):
+    """Both sides can be read, from the words that the judge would say, in every way alike."""
+
+    numbers: ClassVar[str] = "log-odds"
+    measure: ClassVar[str] = " nats"
+
+    def __init__(
+        self,
+        spec: str,
+        session: OddsSession,
+        formula: str,
+        encoded: Sequence[Encoded],
+        read: YesNo,
+        prefix: PrefixRule,
+    ) -> None:
+        self._words = read
+        self._prefix: PrefixRule = prefix
+        # Of each sample alone; fewer where a side is not shown at all.
+        self._odds: list[Odds] = []
+        super().__init__(spec, session, formula, encoded, session.tolerance)
+
+    def checks(self) -> Checks:
+        """In the order of the page."""
+        if len(self._odds) < len(self._samples):
+            return (self.reward, self.engine, self.silent)
+        return (
+            self.reward,
+            self.engine,
+            self.mass,
+            self.censored,
+            self.batch_invariance,
+            self.sharing,
+            self.depends,
+        )
+
+    def silent(self) -> ConformanceItem:
+        """A side that is never shown has no log-odds at all: the tokens say why."""
+        shown = listed_tokens(self._session.likeliest(self._samples[:1], _TOP)[0], _TOP)
+        return ConformanceItem(
+            "words",
+            "fail",
+            f"neither side is among the likeliest tokens of every text (prompt "
+            f"{self._samples[0].sample.prompt_id!r}: {shown}); let the template ask for the words "
+            "of read, or read the words that the judge says",
+        )
+
+    def mass(self) -> ConformanceItem:
+        """How much of the judge's next token the words are."""
+        masses = np.array([odds.mass for odds in self._odds])
+        detail = (
+            f"p(yes) + p(no) is {np.median(masses):.2g} in the median of {len(masses)} texts, "
+            f"{masses.min():.2g} at least"
+        )
+        if np.median(masses) >= LEAST_MASS:
+            return ConformanceItem("mass", "pass", detail)
+        least = self._samples[int(masses.argmin())]
+        shown = listed_tokens(self._session.likeliest([least], _TOP)[0], _TOP)
+        return self._warned(
+            "mass",
+            f"{detail}. The judge would rather say something else (prompt "
+            f"{least.sample.prompt_id!r}: {shown}), and its log-odds may mean little; let the "
+            "template ask for these words, or read the words that it says",
+        )
+
+    def censored(self) -> ConformanceItem | None:
+        """Texts of which a server shows one side only."""
+        count = sum(odds.censored for odds in self._odds)
+        if not count:
+            return None
+        return ConformanceItem(
+            "censored",
+            "note",
+            f"{count} of {len(self._odds)} texts show words of one side only among the "
+            f"{self._words.top_logprobs} likeliest tokens; the other side stands at the least "
+            "probability shown, so that these log-odds are too near to 0. At most "
+            f"{self._words.censored_at_most:.1%} of a run's texts may be so",
+        )
+
+    def sharing(self) -> ConformanceItem | None:
+        """What questions begin with computed once a batch, against one question at a time."""
+        window = self._session.window
+        if window is None:
+            return None
+        return self._packed(
+            self._prefix,
+            window,
+            once="what questions begin with is computed once a batch",
+            whole="every question is computed whole",
+        )
+
+    def depends(self) -> ConformanceItem:
+        """Different responses get different rewards."""
+        return self._depends("fail")
+
+    def _read(
+        self, samples: Sequence[Encoded], way: Way = "padded", **how: int
+    ) -> Sequence[Floats]:
+        odds = self._session.odds(samples, way, **how).every(self._spec, samples)
+        return [np.array([one.reward]) for one in odds]
+
+    def _read_alone(self) -> Sequence[Floats]:
+        rewards = []
+        for sample in self._samples:
+            reply = self._session.odds([sample])
+            if reply.stopped:
+                raise ScoringError(f"{self._spec}: {reply.stopped}")
+            self._odds += reply.found.values()
+            rewards += [np.array([one.reward for one in reply.found.values()] or [np.nan])]
+        return rewards
+
+    def _check(self, numbers: Floats, samples: Sequence[Encoded]) -> None:
+        if len(self._odds) == len(self._samples):
+            super()._check(numbers, samples)

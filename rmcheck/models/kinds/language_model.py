@@ -1,0 +1,161 @@
+"""A folder of a language model that answers chats: opened without weights, and loaded to write."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Self
+
+from rmcheck.errors import UsageError
+from rmcheck.models.checkpoint.causal import CausalCheckpoint
+from rmcheck.models.checkpoint.settings import Dtype, chosen_dtype
+from rmcheck.models.engines.torch.causal import CausalScorer
+from rmcheck.models.engines.torch.sampler import TorchSampler
+from rmcheck.models.engines.vllm.causal import VllmCausal
+from rmcheck.models.engines.vllm.engine import share_of_memory, vllm_version
+from rmcheck.models.engines.vllm.sampler import VllmSampler
+from rmcheck.models.engines.writing import Answer
+from rmcheck.models.kinds.checkpoint_model import TokenizerT
+from rmcheck.models.spec import ModelSpec, check_device
+from rmcheck.models.text.chat_template import ChatTemplate
+from rmcheck.models.text.checkpoint_tokenizer import chosen_template, installed_version
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A checked folder, and what its spec says of it.
+
+    Attributes:
+        spec: The model as the user named it.
+        checkpoint: The folder.
+        on_vllm: Whether vLLM runs it; else torch does.
+        template: What writes a conversation.
+        template_source: Where that comes from.
+        dtype: Type of weights and activations.
+        device: What torch runs it on: `auto`, `cpu`, `cuda` or `cuda:N`.
+        attention: Which attention torch runs, or `auto`.
+        memory: Share of the device's memory that vLLM may take; None leaves it to vLLM.
+        limit: Most tokens of a row; None means no limit, or leaves it to vLLM.
+    """
+
+    spec: str
+    checkpoint: CausalCheckpoint
+    on_vllm: bool
+    template: ChatTemplate
+    template_source: str
+    dtype: Dtype
+    device: str
+    attention: str
+    memory: float | None
+    limit: int | None
+
+    @classmethod
+    def read(
+        cls,
+        spec: ModelSpec,
+        values: Mapping[str, str],
+        checkpoint: CausalCheckpoint,
+        limit: int | None,
+        what: str,
+    ) -> Self:
+        """What settings say, each read once.
+
+        Args:
+            spec: The scheme is the engine's; relative paths are relative to its base.
+            values: Value of each setting that the scheme has, `dtype`, `template` and `date` among
+                them.
+            checkpoint: The folder, already checked.
+            limit: Most tokens of a row.
+            what: For messages: `a policy`.
+
+        Raises:
+            UsageError: A value is impossible.
+            ModelError: There is no tokenizer.
+            ConformanceError: There is no chat template, or it reads the clock.
+        """
+        named, device = values["template"], values.get("device", "auto")
+        dtype = chosen_dtype(values, checkpoint)
+        if named == "pair":
+            raise UsageError(f"{spec.text}: {what} needs a chat template; template is a file")
+        template = chosen_template(spec, checkpoint, named, "keep", values["date"])
+        check_device(spec.text, device)
+        return cls(
+            spec=spec.text,
+            checkpoint=checkpoint,
+            on_vllm=spec.scheme == "vllm",
+            template=template,
+            template_source=template.described(named),
+            dtype=dtype,
+            device=device,
+            attention=values.get("attention", "auto"),
+            memory=share_of_memory(spec, values.get("gpu_memory", "")),
+            limit=limit,
+        )
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of what runs it."""
+        return {"vllm": vllm_version()} if self.on_vllm else {}
+
+    def fingerprint(self, **facts: object) -> str:
+        """Of the folder's files, all that changes its answers beside them, and more facts."""
+        facts |= {"dtype": self.dtype, "transformers": installed_version("transformers")}
+        facts |= {**self.versions, **self.template.facts}
+        return self.checkpoint.fingerprint(facts, self.checkpoint.generation_files)
+
+    def scorer(self) -> CausalScorer | VllmCausal:
+        """The weights, loaded to give tokens probabilities."""
+        if self.on_vllm:
+            return VllmCausal(
+                self.checkpoint, dtype=self.dtype, max_length=self.limit, memory=self.memory
+            )
+        return CausalScorer(
+            self.checkpoint, dtype=self.dtype, device=self.device, attention=self.attention
+        )
+
+    def writer(self, tokenizer: TokenizerT) -> "Writer[TokenizerT]":
+        """The weights, loaded to write."""
+        own = {tokenizer.eos_id} if tokenizer.eos_id is not None else set()
+        ends = self.checkpoint.end_ids | own
+        if self.on_vllm:
+            sampler: TorchSampler | VllmSampler = VllmSampler(
+                self.checkpoint,
+                spec=self.spec,
+                dtype=self.dtype,
+                max_length=self.limit,
+                memory=self.memory,
+                end_ids=ends,
+            )
+        else:
+            sampler = TorchSampler(
+                self.checkpoint, dtype=self.dtype, device=self.device, eos_ids=ends
+            )
+        return Writer(tokenizer, sampler)
+
+
+@dataclass(frozen=True)
+class Writer(Generic[TokenizerT]):
+    """A loaded language model that writes.
+
+    Attributes:
+        tokenizer: Its tokenizer.
+        sampler: Its weights.
+    """
+
+    tokenizer: TokenizerT
+    sampler: TorchSampler | VllmSampler
+
+    @property
+    def loaded(self) -> bool:
+        """False once another vLLM model has closed it."""
+        return not isinstance(self.sampler, VllmSampler) or self.sampler.loaded
+
+    def answers(
+        self,
+        rows: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        *,
+        temperature: float,
+        max_tokens: int,
+    ) -> list[Answer]:
+        """What is written after each row; see `Sampler.sample`."""
+        drawn = self.sampler.sample(rows, seeds, temperature=temperature, max_tokens=max_tokens)
+        return [Answer(self.tokenizer.plain_text(ids), len(ids) >= max_tokens) for ids in drawn]

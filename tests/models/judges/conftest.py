@@ -1,0 +1,31 @@
+"""Judges in this process, on a tiny language model."""
+
+import pytest
+import tiny_models
+from asking import WORDS
+
+from rmcheck.models.registry import open_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny language model. Read only."""
+    return tiny_models.causal(tmp_path_factory.mktemp("judge") / "model")
+
+
+@pytest.fixture
+def opened(folder, tmp_path):
+    """Opens judges of this model, or of another folder, and closes them."""
+    models = []
+
+    def open_it(text=WORDS, settings="", model=None, *, load=True):
+        file = tmp_path / f"judge-{len(models)}.yaml"
+        file.write_text(f"engine: hf:{model or folder}{settings}\n{text}")
+        models.append(open_model(f"judge:{file}"))
+        if load:
+            models[-1].load()
+        return models[-1]
+
+    yield open_it
+    for model in models:
+        model.close()
