@@ -34,6 +34,7 @@ COMMANDS = {
     "score": "score the pools of suites, without pytest",
     "validate": "check suite files and their pools",
     "parity": "whether two engines give the same rewards",
+    "report": "draw the page of a run again, or compare two runs",
     "history": "what earlier checkpoints measured, and what RL made of them",
 }
 # Other packages, and the laboratory, add a command that is not listed: a module like those here.

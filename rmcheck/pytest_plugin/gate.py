@@ -23,6 +23,7 @@ from rmcheck.pytest_plugin.settings import ini_folder, setting
 from rmcheck.pytest_plugin.training_item import only_logs
 from rmcheck.pytest_plugin.workers import announce_worker, stop_workers
 from rmcheck.reports.document import REPORT_NAME, report_data, write_json
+from rmcheck.reports.page import PAGE_NAME, write_page
 from rmcheck.reports.table import (
     model_lines,
     notes,
@@ -80,7 +81,8 @@ def _remove_old_report(config: pytest.Config) -> None:
     """
     if folder := _report_folder(config):
         try:
-            (folder / REPORT_NAME).unlink(missing_ok=True)
+            for name in (REPORT_NAME, PAGE_NAME):
+                (folder / name).unlink(missing_ok=True)
         except NotADirectoryError:
             return  # there is none; that none can be written is said in the end
         except OSError as error:
@@ -391,6 +393,7 @@ class Gate:
             self.records, list(self.suites.values()), self.errors, rmcheck.__version__
         )
         write_json(folder, data)
+        write_page(folder, data)
 
 
 def _named(parent: pytest.Collector, path: Path) -> dict[str, Any]:

@@ -1,0 +1,210 @@
+"""`report.html`: a run as one page, for people.
+
+The page needs no network and no script; a small script makes the table sortable. Texts of a pool
+are untrusted: all are escaped, and the page's own policy lets nothing else run or load.
+"""
+
+import base64
+import hashlib
+import math
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rmcheck.store.folder import write_whole
+from rmcheck.wording import encodable, printable_lines
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+PAGE_NAME = "report.html"
+# Width and height of the drawing of one interval, and what is left free at its ends.
+WIDTH, HEIGHT, MARGIN = 176.0, 22.0, 8.0
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A drawing of one suite.
+
+    Attributes:
+        svg: The drawing, made by this package.
+        caption: What it shows, in a sentence.
+    """
+
+    svg: "Markup"
+    caption: str
+
+
+def page(
+    data: Mapping[str, Any],
+    figures: Mapping[str, Sequence[Figure]] | None = None,
+    before: Mapping[str, Any] | None = None,
+) -> str:
+    """The page of a run.
+
+    Args:
+        data: `report.json` as data.
+        figures: Path of a suite to its drawings.
+        before: `report.json` of an earlier run, to compare with.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters |= {"number": number, "interval": interval}
+    room = files("rmcheck.reports")
+    script = room.joinpath("sort.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    template = environment.from_string(room.joinpath("page.html.j2").read_text(encoding="utf-8"))
+    shown = _shown(data)
+    return template.render(
+        data=shown,
+        checks=[_check(check) for check in shown["checks"]],
+        changes=changes(shown, _shown(before)) if before else [],
+        title=f"rmcheck: {', '.join(suite['name'] for suite in shown['suites']) or 'no suite'}",
+        tally=_tally(shown),
+        figures=figures or {},
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
+    )
+
+
+def write_page(
+    folder: Path,
+    data: Mapping[str, Any],
+    figures: Mapping[str, Sequence[Figure]] | None = None,
+    before: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write `report.html`, whole or not at all.
+
+    Raises:
+        OSError: It cannot be written; nothing is left behind.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / PAGE_NAME
+    write_whole(target, page(data, figures, before).encode())
+    return target
+
+
+def number(value: float | None) -> str:
+    """Three places, fewer for large numbers; a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+def interval(check: Mapping[str, Any]) -> "Markup":
+    """A value, its bounds and the requirement on one line, drawn to the scale of this check."""
+    from markupsafe import Markup
+
+    known = [check[name] for name in ("value", "lower", "upper", "bound")]
+    finite = [x for x in known if x is not None and math.isfinite(x)]
+    if check["value"] not in finite or check["bound"] not in finite:
+        return Markup("")
+    least, span = min(finite), (max(finite) - min(finite)) or 1.0
+
+    def at(x: float | None, otherwise: float) -> str:
+        if x is None or not math.isfinite(x):
+            return f"{otherwise:.1f}"
+        return f"{MARGIN + (x - least) / span * (WIDTH - 2 * MARGIN):.1f}"
+
+    value, bound = at(check["value"], 0), at(check["bound"], 0)
+    lower, upper = at(check["lower"], 0), at(check["upper"], WIDTH)
+    said = (
+        f"{number(check['value'])}, bounds {number(check['lower'])} to {number(check['upper'])}, "
+        f"required {check['required']}"
+    )
+    middle = HEIGHT / 2
+    return Markup(
+        '<svg class="interval {verdict}" viewBox="0 0 {width} {height}" role="img" aria-label="'
+        '{said}"><line x1="{bound}" x2="{bound}" y1="1" y2="{height}" stroke="var(--ink)" '
+        'stroke-dasharray="3 2"/><line x1="{lower}" x2="{upper}" y1="{middle}" y2="{middle}" '
+        'stroke="currentColor" stroke-width="3"/><circle cx="{value}" cy="{middle}" r="4" '
+        'fill="currentColor"/></svg>'
+    ).format(
+        verdict=check["verdict"],
+        width=WIDTH,
+        height=HEIGHT,
+        middle=middle,
+        said=said,
+        value=value,
+        bound=bound,
+        lower=lower,
+        upper=upper,
+    )
+
+
+def changes(data: Mapping[str, Any], before: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What became of each check since an earlier run, in the order of the new one.
+
+    A check that only one run has is a row, too. Numbers are compared where the pool is the same.
+    """
+    pools = [{s["path"]: s["pool"]["fingerprint"] for s in run["suites"]} for run in (data, before)]
+    new, old = ({_key(check): check for check in run["checks"]} for run in (data, before))
+    rows = []
+    for key in dict.fromkeys([*new, *old]):
+        one, other = new.get(key), old.get(key)
+        path = (one or other or {})["path"]
+        same = pools[0].get(path) == pools[1].get(path)
+        rows.append(
+            {
+                "title": _title(one or other or {}),
+                "before": other,
+                "now": one,
+                "moved": one["value"] - other["value"]
+                if one and other and same and None not in (one["value"], other["value"])
+                else None,
+                "remark": "" if same or not (one and other) else "another pool: not compared",
+            }
+        )
+    return rows
+
+
+def _shown(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The report with texts that any page can hold: no half surrogates, no control characters."""
+    return dict(_printable(encodable(dict(data))))
+
+
+def _printable(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {_printable(key): _printable(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_printable(value) for value in data]
+    return printable_lines(data) if isinstance(data, str) else data
+
+
+def _check(check: Mapping[str, Any]) -> dict[str, Any]:
+    """A check with what the page says of it."""
+    rows = [("candidate", check["candidate"])]
+    if check["baseline"]:
+        rows.append(("baseline", check["baseline"]))
+    if check["kind"] == "max_drop":
+        rows.append(("drop", check))
+    return {
+        **check,
+        "title": _title(check),
+        "rows": rows,
+        "level": f"{100 * check['confidence']:g} %",
+        "command": shlex.join(["pytest", check["node"], "--rmcheck", "--rmcheck-model=…"]),
+    }
+
+
+def _title(check: Mapping[str, Any]) -> str:
+    where = f" [{check['slice']}]" if check["slice"] else ""
+    return f"{check['suite']}: {check['name']}{where}"
+
+
+def _key(check: Mapping[str, Any]) -> tuple[str, str]:
+    return str(check["node"]), str(check["slice"])
+
+
+def _tally(data: Mapping[str, Any]) -> str:
+    counts = Counter(check["verdict"] for check in data["checks"])
+    parts = [f"{counts[v]} {v}" for v in ("pass", "fail", "inconclusive") if counts[v]]
+    if data["errors"]:
+        parts.append(f"{len(data['errors'])} could not be decided")
+    return f"{', '.join(parts) or 'No check was decided'}."
