@@ -138,6 +138,8 @@ def drop_reach(metric: Metric, *, same_rewards: bool) -> tuple[float, float]:
 class Dissent:
     """The worst and the best unit that may not have been seen; see `rmcheck.stats.unseen`.
 
+    K counts the sums that the value is in (`Metric.value_columns`).
+
     Attributes:
         missed: (2, K) sums of units of which many could have been missed.
         rare: (2, K) sums of units of which few could have been missed.
@@ -153,7 +155,10 @@ class Dissent:
 def dissent(metric: Metric, seen: Seen, *, flat: bool) -> Dissent | None:
     """Of a metric; None where it tells none, or where none can be (see `reach`)."""
     unseen = None if flat else metric.unseen(seen)
-    return None if unseen is None else Dissent(unseen.weighty, unseen.farthest, unseen.gravest)
+    if unseen is None:
+        return None
+    rows = (unseen.weighty, unseen.farthest, unseen.gravest)
+    return Dissent(*(row[:, : metric.value_columns] for row in rows))
 
 
 def drop_dissent(
@@ -167,7 +172,8 @@ def drop_dissent(
     ours, theirs = first[0].unseen(first[1]), second[0].unseen(second[1])
     if ours is None or theirs is None or same_rewards:
         return None
-    rows = np.hstack([ours.ordinary, theirs.ordinary[::-1]])
+    columns = first[0].value_columns
+    rows = np.hstack([ours.ordinary[:, :columns], theirs.ordinary[::-1, :columns]])
     return Dissent(rows, rows)
 
 

@@ -124,7 +124,7 @@ class Subject:
             if order is not None and responses is not None:
                 taken = _subset(rewards, rows, order, responses)
             sums, measured = per_prompt_sums(metric, taken)
-            found.append(sums)
+            found.append(sums[:, : metric.value_columns])
         kept = np.flatnonzero(measured & self.chosen[rows])
         sums = np.hstack(found)[kept]
         values = influences(self.found.statistic, sums)

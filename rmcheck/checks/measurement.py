@@ -115,7 +115,8 @@ class Pending:
     Attributes:
         metric: The metric, fitted; of a drop, that of the candidate.
         statistic: Gives the value from totals.
-        sums: (c, K) sums, one row an independent unit, or a group of units of a pool in shards.
+        sums: (c, K) sums that the value is in (`Metric.value_columns`), one row an independent
+            unit, or a group of units of a pool in shards.
         units: (c,) numbers of these rows among all that are resampled.
         effective: Units that carry the value: all, or fewer (`Metric.effective_units`).
         pool_units: Number of all rows that are resampled.
@@ -211,7 +212,7 @@ def pending_rows(
     return Pending(
         metric=metric,
         statistic=metric,
-        sums=rows,
+        sums=rows[:, : metric.value_columns],
         units=units,
         effective=min(float(seen.units), max(2.0, metric.effective_units)),
         pool_units=pool_units,

@@ -274,6 +274,11 @@ class GainRatioOfN(GainRatio):
         """True where all N responses are drawn."""
         return self.n is None
 
+    @property
+    def value_columns(self) -> int:
+        """Two: both gains."""
+        return 2
+
     def drawn(self, size: int) -> int:
         """The n asked for, or all."""
         return self.n or size

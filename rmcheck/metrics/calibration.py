@@ -163,20 +163,22 @@ class ECE(Metric):
         return tuple(margin[last].tolist())
 
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
-        """(p, 3 bins): pairs counted, agreement and confidence in each bin.
+        """(p, 3 bins + 1): agreement − confidence in each bin; pairs; pairs and agreement in each.
 
         Raises:
             UndefinedMetricError: The bin edges have not been fixed by `fitted`.
         """
         if not self.pairs_per_prompt:
             raise UndefinedMetricError(f"{self.name} must first see the pool: call fitted(rewards)")
-        out = np.zeros((proxy.shape[0], 3, self.bins))
+        out = np.zeros((proxy.shape[0], 3 * self.bins + 1))
         for chunk in pair_chunks(proxy, golden, self.pairs_per_prompt):
-            out[chunk.rows] += self._bin_sums(chunk)
-        return out.reshape(proxy.shape[0], -1)
+            counts, agree, confidence = self._bin_sums(chunk)
+            pairs = counts.sum(axis=1, keepdims=True)
+            out[chunk.rows] += np.hstack([agree - confidence, pairs, counts, agree]) * chunk.weight
+        return out
 
-    def _bin_sums(self, chunk: PairChunk) -> Floats:
-        """(q, 3, bins) sums of the prompts of a chunk."""
+    def _bin_sums(self, chunk: PairChunk) -> tuple[Floats, Floats, Floats]:
+        """Pairs, agreement and confidence of the prompts of a chunk, (q, bins) each."""
         hard = self.target == "hard"
         kinds = _LABELS.size if hard else 1
         cells = self._cells(chunk, kinds)
@@ -192,7 +194,7 @@ class ECE(Metric):
             counts[..., TIED] = confidence[..., TIED] = 0.0
         else:
             agree = tally(counted_pairs(chunk, "soft")[1])[..., 0]
-        return np.stack([counts.sum(axis=-1), agree, confidence.sum(axis=-1)], 1) * chunk.weight
+        return counts.sum(axis=-1), agree, confidence.sum(axis=-1)
 
     def _cells(self, chunk: PairChunk, kinds: int) -> Ints:
         """(m q,) prompt, bin and verdict of each pair in one number; one kind is no verdict."""
@@ -211,7 +213,12 @@ class ECE(Metric):
 
     def compared(self, sums: Floats) -> NDArray[np.bool_]:
         """(n,) where some pair counts."""
-        return np.asarray(self._split(sums)[0].sum(axis=-1) > 0)
+        return np.asarray(sums[:, self.bins] > 0)
+
+    @property
+    def value_columns(self) -> int:
+        """Agreement − confidence of each bin, and the pairs."""
+        return self.bins + 1
 
     def value(self, sums: Floats) -> Floats:
         """Σ_b |agreement − confidence| over the pairs, noise and all; NaN where there is none."""
@@ -219,27 +226,26 @@ class ECE(Metric):
 
     def terms(self, sums: Floats) -> Floats:
         """(…, bins) agreement − confidence of each bin, over all pairs."""
-        counts, agree, confidence = self._split(sums)
-        return ratio(agree - confidence, counts.sum(axis=-1, keepdims=True))
+        return ratio(sums[..., : self.bins], sums[..., self.bins, None])
 
     def debiased(self, sums: Floats) -> float | None:
-        """ECE from (n, 3 bins) sums of independent units; see the class."""
+        """ECE from the sums of n independent units; see the class."""
         totals, n = sums.sum(axis=0), len(sums)
-        counts, agree, confidence = self._split(sums)
-        pairs, terms = counts.sum(), self.terms(totals)
         if n < 2:
             return None
-        apart = (agree - confidence - counts.sum(axis=1, keepdims=True) * terms) / pairs
+        terms, pairs = self.terms(totals), totals[self.bins]
+        apart = (sums[:, : self.bins] - sums[:, self.bins, None] * terms) / pairs
         errors = np.sqrt(n / (n - 1) * np.sum(apart**2, axis=0))
-        shares = counts.sum(axis=0) / pairs
+        shares = self.bin_sums(totals)[0] / pairs
         used = shares > 0
         return debiased_sum(terms[used], errors[used], shares[used])
 
     def unseen(self, seen: Seen) -> Unseen:
         """Units in which golden agrees with no pair, or with all."""
-        counts, _, confidence = np.split(seen.mean, 3)
+        counts, _, confidence = self.bin_sums(seen.mean)
         agree = np.stack([np.zeros_like(counts), counts])
-        rows = np.hstack([np.tile(counts, (2, 1)), agree, np.tile(confidence, (2, 1))])
+        pairs, both = np.full((2, 1), counts.sum()), np.tile(counts, (2, 1))
+        rows = np.hstack([agree - confidence, pairs, both, agree])
         return Unseen(rows, rows, rows, rows)
 
     def facts(self, sums: Floats) -> dict[str, float]:
@@ -248,7 +254,7 @@ class ECE(Metric):
         The floor is the sum that a calibrated proxy has on this many pairs if they are independent;
         a slope below 1 is over-confidence. See `calibration` for the slope from single pairs.
         """
-        counts, agree, confidence = self._split(sums)
+        counts, agree, confidence = self.bin_sums(sums)
         found = {
             "with_noise": float(self.value(sums)),
             "slope": _binned_slope(counts, agree, confidence),
@@ -257,9 +263,10 @@ class ECE(Metric):
             found["noise_floor"] = _noise_floor(counts, confidence)
         return {name: value for name, value in found.items() if math.isfinite(value)}
 
-    def _split(self, sums: Floats) -> tuple[Floats, Floats, Floats]:
-        counts, agree, confidence = np.split(sums, 3, axis=-1)
-        return counts, agree, confidence
+    def bin_sums(self, sums: Floats) -> tuple[Floats, Floats, Floats]:
+        """Pairs, agreement and confidence of each bin."""
+        apart, _, counts, agree = np.split(sums, np.cumsum([self.bins, 1, self.bins]), axis=-1)
+        return counts, agree, agree - apart
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -298,7 +305,7 @@ def calibration(rewards: Rewards, bins: int = 10) -> Calibration:
     """
     metric = ECE(bins=bins).fitted(rewards)
     totals = per_prompt_sums(metric, rewards)[0].sum(axis=0)
-    counts, agree, confidence = np.split(totals, 3)
+    counts, agree, confidence = metric.bin_sums(totals)
     ece, floor = float(metric.value(totals)), _noise_floor(counts, confidence)
     return Calibration(
         ece=ece,

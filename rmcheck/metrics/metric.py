@@ -190,9 +190,17 @@ class Metric(ABC):
         """(p, K) sums of the prompts of a block; a metric that needs `columns` writes its own."""
         return self.per_prompt(block.proxy, block.golden)
 
+    @property
+    def value_columns(self) -> int | None:
+        """How many sums, the first ones, have the value in them; None for all.
+
+        Those alone are resampled. The others are for `concerns`, `facts` and the like.
+        """
+        return None
+
     @abstractmethod
     def value(self, sums: Floats) -> Floats:
-        """The metric from (…, K) totals; NaN where it is undefined."""
+        """The metric from (…, K) totals, or their first `value_columns`; NaN if undefined."""
 
     def gradient(self, sums: Floats) -> Floats | None:
         """Derivative of `value` by each total, (…, K) -> (…, K); None when there is no simple one.
@@ -320,6 +328,11 @@ class PromptMeanMetric(RatioMetric):
     another model: where it is undefined although the model tells the responses apart, golden is to
     blame, and the prompt is left out.
     """
+
+    @property
+    def value_columns(self) -> int:
+        """Two: of the ratio."""
+        return 2
 
     @abstractmethod
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:

@@ -203,6 +203,15 @@ def scale_of_sums(metric: Metric, rewards: Rewards, rng: np.random.Generator) ->
         )
 
 
+def value_of_first_sums(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
+    """The sums after the first `value_columns` play no part in the value."""
+    if (fitted := _fitted(metric, rewards)) is None:
+        return
+    totals = _totals(fitted, rewards)
+    first = float(fitted.value(totals[: fitted.value_columns]))
+    _assert_same(first, float(fitted.value(totals)), "further totals left out")
+
+
 def value_of_many(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
     """`value` of stacked totals is the stack of the values."""
     fitted = _fitted(metric, rewards)
@@ -445,6 +454,7 @@ LAWS: Mapping[str, Law] = {
         duplicated_pool,
         sums_add_up,
         scale_of_sums,
+        value_of_first_sums,
         value_of_many,
         rewards_unchanged,
         float32_rewards,
