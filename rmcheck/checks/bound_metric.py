@@ -9,7 +9,7 @@ from rmcheck.checks.measurement import Measurement, Sampling, measure, measure_d
 from rmcheck.errors import BaselineError
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import make_metric
-from rmcheck.metrics.regret.predicted_regret import PastOf, knowing_past
+from rmcheck.metrics.regret.calibration import PastOf
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.stats.estimate import Estimate, Unordered
 
@@ -59,7 +59,7 @@ class BoundMetric(Unordered):
     @cached_property
     def measurement(self) -> Measurement:
         """Everything that was found out about the number."""
-        metric = knowing_past(self.metric, self.conditions, self.past)
+        metric = self.metric.calibrated_on(self.past, self.conditions)
         return measure(metric, self.rewards, where=self.conditions, sampling=self.sampling)
 
     @property

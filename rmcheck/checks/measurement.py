@@ -21,7 +21,6 @@ from rmcheck.checks.bounds import (
 )
 from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.regret.calibration import Calibration
-from rmcheck.metrics.regret.predicted_regret import PredictedRegret
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.stats.bootstrap import Distribution, Exact, Statistic, resample
 from rmcheck.stats.conformal import Hull
@@ -231,8 +230,8 @@ def pending_rows(
         facts=metric.facts(totals),
         note=metric.note,
         signature=metric.signature,
-        calibration=metric.calibration if isinstance(metric, PredictedRegret) else None,
-        guessed=metric.guessed if isinstance(metric, PredictedRegret) else (),
+        calibration=metric.calibration,
+        guessed=metric.guessed,
         exact=metric.exact,
     )
 

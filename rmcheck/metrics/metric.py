@@ -12,6 +12,7 @@ the metric with its settings, and `rmcheck.metrics.registry` finds it by name.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Self
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.ranks import constant
+from rmcheck.metrics.regret.calibration import Calibration, PastOf
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.stats.bootstrap import Statistic
 from rmcheck.stats.unseen import Seen, Unseen
@@ -122,6 +124,25 @@ class Metric(ABC):
     def note(self) -> str:
         """One sentence a reader of the number must know (how it was measured); empty if none."""
         return ""
+
+    @property
+    def guessed(self) -> tuple[str, ...]:
+        """Why nothing is decided on the number alone; empty for all but predictions."""
+        return ()
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Past reward models by which the number is corrected; None for all but predictions."""
+        return None
+
+    def calibrated_on(self, past: PastOf | None, where: Mapping[str, str]) -> Self:
+        """This metric with the past reward models that it may be calibrated on, if it asks.
+
+        Args:
+            past: Gives them; None where there are none.
+            where: Slice column to value: what the metric is measured on.
+        """
+        return self
 
     @property
     def settings(self) -> dict[str, Any]:

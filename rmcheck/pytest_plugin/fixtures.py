@@ -9,6 +9,7 @@ def test_code_answers_hold_up(accuracy, bon_drop_ratio):
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,14 +17,15 @@ from rmcheck.checks.bound_metric import BoundMetric
 from rmcheck.errors import RmcheckError, UsageError
 from rmcheck.metrics.registry import metric_names
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.policies.registry import open_policy
-from rmcheck.policies.text_policy import TextPolicy
 from rmcheck.pytest_plugin.items import CheckItem, runner_key
 from rmcheck.pytest_plugin.representation import plain_failure
 from rmcheck.pytest_plugin.settings import ini_folder, setting
 from rmcheck.run.loaded import LoadedSuite
 from rmcheck.run.runner import Runner
 from rmcheck.run.scorer import Scorer
+
+if TYPE_CHECKING:
+    from rmcheck.policies.text_policy import TextPolicy
 
 
 def add_marked_suites(items: Sequence[pytest.Item], runner: Runner) -> None:
@@ -104,8 +106,11 @@ def golden_model(request: pytest.FixtureRequest) -> Scorer:
 
 
 @pytest.fixture(scope="session")
-def policy(request: pytest.FixtureRequest) -> Iterator[TextPolicy]:
+def policy(request: pytest.FixtureRequest) -> "Iterator[TextPolicy]":
     """The policy of `--rmcheck-policy`; `policy.sample("How …?", n=4)` gives four texts."""
+    from rmcheck.policies.registry import open_policy
+    from rmcheck.policies.text_policy import TextPolicy
+
     with _plain_errors():
         spec = setting(request.config, "policy")
         if spec is None:

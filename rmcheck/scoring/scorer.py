@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import UsageError
 from rmcheck.models.model import RewardModel, Sample, TooLong
 from rmcheck.pool.keys import KeyRows, Keys
-from rmcheck.scoring.engine import Engine, Missing, OneProcess
+from rmcheck.scoring.engine import Engine, Missing
 from rmcheck.scoring.lookup import Lookup
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request
@@ -112,6 +112,8 @@ def fill_requests(
 
 def engine_here(model: RewardModel) -> Engine:
     """What scores a model in this process."""
+    from rmcheck.scoring.one_process import OneProcess  # not needed where all scores are known
+
     return Lookup() if model.precomputed else OneProcess()
 
 

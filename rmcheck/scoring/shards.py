@@ -20,7 +20,8 @@ from rmcheck.pool.faults import capped
 from rmcheck.pool.files import data_files
 from rmcheck.pool.reading import read_pool
 from rmcheck.scoring.bundle import write_bundle
-from rmcheck.scoring.engine import Engine, OneProcess
+from rmcheck.scoring.engine import Engine
+from rmcheck.scoring.one_process import OneProcess
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import PoolSamples, Request, read_scores
 from rmcheck.scoring.scorer import fill_requests

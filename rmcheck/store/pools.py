@@ -26,7 +26,6 @@ from rmcheck.pool.columns import PoolColumns
 from rmcheck.pool.files import data_files
 from rmcheck.pool.keys import as_keys
 from rmcheck.pool.pool import Fault, FaultAction, FaultKind, LazyPrompts, Pool, Prompt
-from rmcheck.pool.reading import read_pool
 from rmcheck.store.folder import remove_stale_temporaries, write_whole
 
 if TYPE_CHECKING:
@@ -70,6 +69,8 @@ class KeptPools:
         name = _name(path, how)
 
         def parsed() -> Pool:
+            from rmcheck.pool.reading import read_pool
+
             return read_pool(path, format=format, faults=faults, cluster=cluster)
 
         def again() -> Sequence[Prompt]:

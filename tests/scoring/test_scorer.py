@@ -319,7 +319,7 @@ def test_progress_is_told_in_tokens(store, monkeypatch):
         seen.append(-tokens)
         return Bar(Bar())
 
-    monkeypatch.setattr("rmcheck.scoring.engine.progress_of", bar)
+    monkeypatch.setattr("rmcheck.scoring.one_process.progress_of", bar)
     report = fill(CountingModel(), numbered_samples(20), store, budget=40)
 
     assert sum(seen) == 0

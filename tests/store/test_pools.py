@@ -55,7 +55,8 @@ def session(store, path, **how):
 
 def must_not_parse(monkeypatch):
     """Reading the file itself fails the test."""
-    monkeypatch.setattr(pools, "read_pool", lambda *_, **__: pytest.fail("the file is read again"))
+    again = lambda *_, **__: pytest.fail("the file is read again")  # noqa: E731
+    monkeypatch.setattr("rmcheck.pool.reading.read_pool", again)
 
 
 def test_the_next_session_reads_no_row(store, path, monkeypatch):

@@ -14,7 +14,7 @@ from rmcheck.errors import RmcheckError, ScoringError, StoreError
 from rmcheck.models.model import RewardModel, Sample, TooLong
 from rmcheck.models.registry import open_model
 from rmcheck.models.trust import trusting
-from rmcheck.scoring.engine import BlockScorer
+from rmcheck.scoring.one_process import BlockScorer
 from rmcheck.scoring.progress import progress_of
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,9 @@ class CalibrationTable:
 
 # Gives the past reward models that were measured by the same method, by its name.
 Past = Callable[[str], CalibrationTable]
+# Gives, for a metric and the slice it is measured on, the past reward models that it may be
+# calibrated on; None where there are none.
+PastOf = Callable[[Any, Mapping[str, str]], Past | None]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ One metric with several ways to find it. Which one was used, and why, is in its 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, get_args
 
@@ -16,6 +16,7 @@ from rmcheck.metrics.best_of_n import SELECTION, BonDropRatio
 from rmcheck.metrics.metric import Invariance, Metric
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.regret.calibration import Calibration, Past
+from rmcheck.metrics.regret.calibration import PastOf as PastOf
 from rmcheck.metrics.regret.disattenuated import Disattenuated
 from rmcheck.metrics.regret.method import MAX_KL, NAME, Predictor, Wanted, choose_method, guess
 from rmcheck.metrics.regret.ordinal import OrdinalDrop
@@ -128,6 +129,10 @@ class PredictedRegret(Metric):
     def knowing(self, past: Past | None) -> Self:
         """This metric with the past reward models that it may be calibrated on."""
         return self._with(past=past)
+
+    def calibrated_on(self, past: PastOf | None, where: Mapping[str, str]) -> Self:
+        """`knowing` what there is for this metric on a slice."""
+        return self if past is None else self.knowing(past(self, where))
 
     def _with(self, **changes: Any) -> Self:
         found = replace(self)
@@ -272,13 +277,6 @@ class PredictedRegret(Metric):
         return {**self._fitted.facts(sums), **own}
 
 
-# Gives, for a metric and the slice it is measured on, the past reward models that it may be
-# calibrated on; None where there are none.
-PastOf = Callable[[PredictedRegret, Mapping[str, str]], Past | None]
-
-
 def knowing_past(metric: Metric, where: Mapping[str, str], past: PastOf | None) -> Metric:
     """The metric, with the past where it asks for it."""
-    if past is None or not isinstance(metric, PredictedRegret):
-        return metric
-    return metric.knowing(past(metric, where))
+    return metric.calibrated_on(past, where)

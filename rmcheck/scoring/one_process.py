@@ -1,0 +1,162 @@
+"""The engine that scores in this process, block by block."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TextIO
+
+import numpy as np
+
+from rmcheck.errors import ScoringError
+from rmcheck.models.model import Encoded, RewardModel, TooLong
+from rmcheck.scoring.batches import default_budget, spread
+from rmcheck.scoring.engine import Missing
+from rmcheck.scoring.forward import Text, does_not_fit, rows_of, score_groups
+from rmcheck.scoring.progress import Progress, progress_of, tell_loading
+from rmcheck.scoring.report import ScoringReport
+from rmcheck.scoring.request import golden_key
+from rmcheck.store.parts import CutSide
+from rmcheck.store.scores import ModelScores, Store
+
+# Samples that a model proves itself on before it counts.
+PROOF_SAMPLES = 8
+
+
+class OneProcess:
+    """Scores in this process: a model is loaded and proved here once, however often it is asked."""
+
+    def __init__(self) -> None:
+        self._proved: set[str] = set()
+
+    def score(
+        self,
+        model: RewardModel,
+        missing: Missing,
+        store: Store,
+        *,
+        budget: int | None,
+        progress: TextIO | None,
+    ) -> ScoringReport:
+        """See `Engine`."""
+        known = model.fingerprint in self._proved
+        if type(model).load is not RewardModel.load and not known:
+            tell_loading(model.spec, sum(map(len, missing.values())))
+        model.load()
+        scores = store.open(model.fingerprint)
+        scorer = BlockScorer(model, scores, budget=budget, durable=store.durable, proved=known)
+        texts = scorer.encoded(missing)
+        groups = scorer.without_stored_inputs(texts)
+        total = sum(group[0].encoded.length for group in groups)
+        with progress_of(model.spec, len(groups), total, progress) as bar:
+            report = scorer.forward(groups, bar)
+        if groups:
+            self._proved.add(model.fingerprint)
+        scores.compact()
+        # Two modes that both leave a text whole want one score.
+        wanted = sum(map(len, missing.values()))
+        return replace(
+            report, duplicates=wanted - len(texts), equal_inputs=len(texts) - len(groups)
+        )
+
+
+class BlockScorer:
+    """A loaded model that scores texts block by block; it proves itself on the first one.
+
+    Args:
+        model: Loaded; whoever called closes it.
+        scores: Where scores are kept, batch by batch.
+        budget: Computed tokens a batch; None chooses by the model's device.
+        durable: Whether scores outlive the session.
+        proved: Whether the model has proved itself since it was loaded.
+    """
+
+    def __init__(
+        self,
+        model: RewardModel,
+        scores: ModelScores,
+        *,
+        budget: int | None,
+        durable: bool,
+        proved: bool = False,
+    ) -> None:
+        self._model = model
+        self._scores = scores
+        self._budget = budget
+        self._durable = durable
+        self._proved = proved
+
+    def encoded(self, missing: Missing) -> list[Text]:
+        """All that is missing, as the model reads it; nothing has been scored when this raises.
+
+        Raises:
+            ScoringError: A conversation is too long.
+        """
+        model = self._model
+        texts: dict[tuple[bytes, CutSide], Text] = {}
+        for too_long, wanted in missing.items():
+            encoded = model.encode(list(wanted.values()), too_long)
+            if len(encoded) != len(wanted):
+                raise ScoringError(
+                    f"{model.spec}: {len(wanted)} samples, but {len(encoded)} encoded"
+                )
+            for key, item in zip(wanted, encoded, strict=True):
+                text = _text(model, key, item, too_long)
+                texts[key, text.side] = text
+        return list(texts.values())
+
+    def without_stored_inputs(self, texts: Sequence[Text]) -> list[list[Text]]:
+        """Texts in groups of equal model input; those that have a score are stored and left out."""
+        scores = self._scores
+        stored = scores.lookup_inputs([text.input_key for text in texts])
+        known = np.flatnonzero(~np.isnan(stored)).tolist()
+        if known:
+            scores.append(rows_of([texts[i] for i in known], stored[known]), scores.provenance)
+        groups: dict[bytes, list[Text]] = {}
+        for i in np.flatnonzero(np.isnan(stored)).tolist():
+            groups.setdefault(texts[i].input_key, []).append(texts[i])
+        return list(groups.values())
+
+    def forward(self, groups: Sequence[Sequence[Text]], bar: Progress) -> ScoringReport:
+        """Score one text of each group; the model is proved first where it has not been.
+
+        Raises:
+            ScoringError, StoreError: See `score_groups`.
+            ConformanceError: The model failed its proof.
+        """
+        report = ScoringReport(self._model.spec)
+        if not groups:
+            return report
+        if not self._proved:
+            _prove(self._model, [group[0].encoded for group in groups])
+            self._proved = True
+        return score_groups(self._model, groups, self._scores, self._batch_budget(), report, bar)
+
+    def _batch_budget(self) -> int:
+        facts, packed = self._model.facts, self._model.shares_prefixes
+        return self._budget or default_budget(facts, durable=self._durable, packed=packed)
+
+
+def _text(model: RewardModel, key: bytes, item: Encoded, too_long: TooLong) -> Text:
+    if item.cut and too_long == "error":
+        raise ScoringError(
+            f"{model.spec}: prompt {item.sample.prompt_id!r} response {item.sample.index} "
+            f"lost {item.cut} tokens without leave"
+        )
+    input_key = item.key
+    if model.reads_golden:
+        input_key = golden_key(input_key, item.sample.golden)
+    side: CutSide = too_long if item.cut and too_long != "error" else ""
+    return Text(key, item, input_key, side)
+
+
+def _prove(model: RewardModel, encoded: Sequence[Encoded]) -> None:
+    """Let the model prove itself on samples of different lengths, fewer if they do not fit."""
+    chosen = [encoded[i] for i in spread([e.length for e in encoded], PROOF_SAMPLES)]
+    while True:
+        try:
+            model.prove(chosen)
+            model.proved_on = len(chosen)
+            return
+        except MemoryError as error:
+            if len(chosen) == 1:
+                raise does_not_fit(model, chosen[0], error) from error
+            chosen = chosen[: len(chosen) // 2]
