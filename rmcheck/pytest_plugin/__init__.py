@@ -18,7 +18,7 @@ _SETTINGS = (
     ("policy", "SPEC", "Language model for the policy fixture, such as hf:runs/sft-7b"),
     ("store", "DIR", "Folder of kept scores (default: .rmcheck beside the rootdir's files)"),
     ("lock-timeout", "SECONDS", "Limit of waiting for another run that scores the same model"),
-    ("report", "DIR", "Write report.json and report.html into this folder"),
+    ("report", "DIR", "Write report.json, report.html and report.md into this folder"),
 )
 
 

@@ -1,5 +1,6 @@
 """What `--rmcheck` switches on. Each hook hands over to the runner or to the reports."""
 
+import os
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -23,6 +24,8 @@ from rmcheck.pytest_plugin.settings import ini_folder, setting
 from rmcheck.pytest_plugin.training_item import only_logs
 from rmcheck.pytest_plugin.workers import announce_worker, stop_workers
 from rmcheck.reports.document import REPORT_NAME, report_data, write_json
+from rmcheck.reports.github import add_step_summary, annotations
+from rmcheck.reports.markdown import MARKDOWN_NAME, write_markdown
 from rmcheck.reports.page import PAGE_NAME, write_page
 from rmcheck.reports.table import (
     model_lines,
@@ -81,7 +84,7 @@ def _remove_old_report(config: pytest.Config) -> None:
     """
     if folder := _report_folder(config):
         try:
-            for name in (REPORT_NAME, PAGE_NAME):
+            for name in (REPORT_NAME, PAGE_NAME, MARKDOWN_NAME):
                 (folder / name).unlink(missing_ok=True)
         except NotADirectoryError:
             return  # there is none; that none can be written is said in the end
@@ -333,6 +336,8 @@ class Gate:
             with self._told():
                 for line in self._answer():
                     terminalreporter.write_line(printable(line))
+                for line in annotations(self._data(), os.environ):
+                    terminalreporter.write_line(line)
         elif not self.judged and not self._only_collects():
             said = f"rmcheck: no check was run, so nothing was gated ({self._taken()})"
             terminalreporter.write_line(printable(said), red=True)
@@ -386,14 +391,16 @@ class Gate:
             known["models"] = [max(pair, key=_told) for pair in models]
 
     def _write_report(self) -> None:
-        folder = _report_folder(self.config)
-        if folder is None:
-            return
-        data = report_data(
-            self.records, list(self.suites.values()), self.errors, rmcheck.__version__
-        )
-        write_json(folder, data)
-        write_page(folder, data)
+        data = self._data()
+        if self.judged or self.errors:
+            add_step_summary(data, os.environ)
+        if (folder := _report_folder(self.config)) is not None:
+            for write in (write_json, write_page, write_markdown):
+                write(folder, data)
+
+    def _data(self) -> dict[str, Any]:
+        suites = list(self.suites.values())
+        return report_data(self.records, suites, self.errors, rmcheck.__version__)
 
 
 def _named(parent: pytest.Collector, path: Path) -> dict[str, Any]:

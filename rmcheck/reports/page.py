@@ -15,6 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmcheck.reports.markdown import title
 from rmcheck.store.folder import write_whole
 from rmcheck.wording import encodable, printable_lines
 
@@ -65,7 +66,7 @@ def page(
         data=shown,
         checks=[_check(check) for check in shown["checks"]],
         changes=changes(shown, _shown(before)) if before else [],
-        title=f"rmcheck: {', '.join(suite['name'] for suite in shown['suites']) or 'no suite'}",
+        heading=f"rmcheck: {', '.join(suite['name'] for suite in shown['suites']) or 'no suite'}",
         tally=_tally(shown),
         figures=figures or {},
         script=Markup(script),
@@ -152,7 +153,7 @@ def changes(data: Mapping[str, Any], before: Mapping[str, Any]) -> list[dict[str
         same = pools[0].get(path) == pools[1].get(path)
         rows.append(
             {
-                "title": _title(one or other or {}),
+                "title": title(one or other or {}),
                 "before": other,
                 "now": one,
                 "moved": one["value"] - other["value"]
@@ -186,16 +187,11 @@ def _check(check: Mapping[str, Any]) -> dict[str, Any]:
         rows.append(("drop", check))
     return {
         **check,
-        "title": _title(check),
+        "title": title(check),
         "rows": rows,
         "level": f"{100 * check['confidence']:g} %",
         "command": shlex.join(["pytest", check["node"], "--rmcheck", "--rmcheck-model=…"]),
     }
-
-
-def _title(check: Mapping[str, Any]) -> str:
-    where = f" [{check['slice']}]" if check["slice"] else ""
-    return f"{check['suite']}: {check['name']}{where}"
 
 
 def _key(check: Mapping[str, Any]) -> tuple[str, str]:

@@ -13,6 +13,7 @@ for _name in (
     "pyarrow.parquet",
     "scipy.special",
     "filelock",
+    "jinja2",
     "tqdm",
     "rmcheck.pytest_plugin.gate",
     "rmcheck.models.kinds.fake",
