@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/adaptive.py --pool POOL.jsonl.gz [--shuffles 40]
 
-Three parts, all through `rmcheck.run.adaptive`:
+Three parts, all through `rmcheck.run.decide`:
 
 * real pool: a suite of four checks on rules and on golden with noise, in many orders of the
   prompts; how often all verdicts are those of the full run, and the share of the pool scored; the
@@ -34,9 +34,10 @@ from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.pool.pool import Message, Pool, Prompt
-from rmcheck.run.adaptive import AdaptiveSuite, Decision, Key
-from rmcheck.run.judge import Judged, Subject, decide_all, judge
-from rmcheck.run.loaded import LoadedSuite, load
+from rmcheck.run.decide import Decided, SuiteVerdicts, decide_all, plan_looks
+from rmcheck.run.find import Finding, Key, Subject, find
+from rmcheck.run.load import load
+from rmcheck.run.loaded import LoadedSuite
 from rmcheck.suite.loader import parse_suite
 from rmcheck.suite.suite import Check
 
@@ -93,13 +94,12 @@ class Runs:
     agreed: list[bool] = field(default_factory=list)
     opposite: int = 0
 
-    def add(self, suite: AdaptiveSuite, full: Mapping[Key, str]) -> None:
+    def add(self, found: SuiteVerdicts, full: Mapping[Key, str]) -> None:
         """One repeat, against the verdicts of the full run."""
-        found = outcomes(suite)
-        assert suite.last is not None  # it was decided
-        self.shares.append(len(suite.last.part.pool.prompts) / len(suite.loaded.pool.prompts))
-        self.agreed.append(found == full)
-        self.opposite += any({found[key], full[key]} == {"pass", "fail"} for key in full)
+        outcome = outcomes(found)
+        self.shares.append(len(found.seen.pool.prompts) / len(found.loaded.pool.prompts))
+        self.agreed.append(outcome == full)
+        self.opposite += any({outcome[key], full[key]} == {"pass", "fail"} for key in full)
 
     def data(self) -> dict[str, float]:
         """Plain numbers."""
@@ -112,17 +112,22 @@ class Runs:
         }
 
 
-def outcomes(suite: AdaptiveSuite) -> dict[Key, str]:
+def outcomes(found: SuiteVerdicts) -> dict[Key, str]:
     """Key of each check to its verdict."""
     return {
-        key: found.verdict.outcome if isinstance(found, Decision) else "error"
-        for key, found in suite.decisions.items()
+        key: one.verdict.outcome if isinstance(one, Decided) else "error"
+        for key, one in found.decided.items()
     }
+
+
+def opened(loaded: LoadedSuite, seed: int) -> SuiteVerdicts:
+    """A suite before the first look, its prompts in the order of a seed."""
+    return SuiteVerdicts(loaded, plan_looks(loaded, seed))
 
 
 def verdicts(found: Mapping[Key, Any]) -> dict[Key, str]:
     """The same for a run that is not adaptive."""
-    judged = {key: one for key, one in found.items() if isinstance(one, Judged)}
+    judged = {key: one for key, one in found.items() if isinstance(one, Finding)}
     decided = decide_all(list(judged.values()))
     return dict.fromkeys(found, "error") | {
         key: verdict.outcome for key, verdict in zip(judged, decided, strict=True)
@@ -174,13 +179,13 @@ def whole_suites(pool: RealPool, loaded: LoadedSuite, shuffles: int) -> dict[str
     """A suite on every proxy, in many orders."""
     out = {}
     for name in PROXIES:
-        full = verdicts(judge(loaded, *_pair(pool, name, loaded)))
+        full = verdicts(find(loaded, *_pair(pool, name, loaded)))
         runs = Runs()
         for seed in range(shuffles):
-            suite = AdaptiveSuite(loaded, seed)
+            suite = opened(loaded, seed)
             while suite.is_open:
                 look = suite.next
-                suite.decide(judge(loaded, *_pair(pool, name, look.part), look.repeated))
+                suite = suite.after(find(loaded, *_pair(pool, name, look.part), look.repeated))
             runs.add(suite, full)
         out[name] = {"full": {check: verdict for (check, _), verdict in full.items()}}
         out[name] |= runs.data()
@@ -214,8 +219,8 @@ def _add_distances(
     key = "at_least" if made.direction == "higher" else "at_most"
     check = Check(metric, made, **{key: 0.0})  # type: ignore[arg-type]
     alone = replace(pool.loaded, suite=replace(pool.loaded.suite, checks=(check,)))
-    (found,) = judge(alone, subject(pool.rewards(name, alone)), None).values()
-    assert isinstance(found, Judged)  # every proxy has both metrics
+    (found,) = find(alone, subject(pool.rewards(name, alone)), None).values()
+    assert isinstance(found, Finding)  # every proxy has both metrics
     e = found.measurement.estimate
     error = (e.upper - e.lower) / 2 / NormalDist().inv_cdf(e.confidence)
     suites: list[tuple[float, LoadedSuite, dict[Key, str]]] = []
@@ -228,14 +233,14 @@ def _add_distances(
     for seed in range(shuffles):
         seen: dict[int, Any] = {}
         for distance, loaded, full in suites:
-            suite = AdaptiveSuite(loaded, seed)
+            suite = opened(loaded, seed)
             while suite.is_open:
                 look = suite.next
                 if look.number not in seen:  # a look measures the same for every bound
                     rewards = subject(pool.rewards(name, look.part))
-                    seen[look.number] = judge(alone, rewards, None, look.repeated)
+                    seen[look.number] = find(alone, rewards, None, look.repeated)
                 (one,) = seen[look.number].values()
-                suite.decide(_moved({check.name: one}, loaded))
+                suite = suite.after(_moved({check.name: one}, loaded))
             runs[distance].add(suite, full)
 
 
@@ -243,7 +248,7 @@ def _moved(found: Mapping[str, Any], loaded: LoadedSuite) -> dict[Key, Any]:
     """What was found, put to the bounds of another suite."""
     planned = {p.check.name: p for p in loaded.planned}
     return {
-        planned[name].key: replace(one, planned=planned[name]) if isinstance(one, Judged) else one
+        planned[name].key: replace(one, planned=planned[name]) if isinstance(one, Finding) else one
         for name, one in found.items()
     }
 
@@ -265,14 +270,13 @@ def on_the_bound(prompts: int, repeats: int, resamples: int) -> dict[str, Any]:
     for repeat in range(repeats):
         rng = np.random.default_rng([prompts, repeat])
         first, second = _drawn(prompts, responses, rho, rng)
-        _count(full, verdicts(judge(loaded, *_subjects(loaded, loaded, first, second))))
-        suite = AdaptiveSuite(loaded, seed=repeat)
+        _count(full, verdicts(find(loaded, *_subjects(loaded, loaded, first, second))))
+        suite = opened(loaded, repeat)
         while suite.is_open:
             look = suite.next
             pair = _subjects(loaded, look.part, first, second)
-            suite.decide(judge(loaded, *pair, look.repeated))
-        assert suite.last is not None
-        shares.append(len(suite.last.part.pool.prompts) / prompts)
+            suite = suite.after(find(loaded, *pair, look.repeated))
+        shares.append(len(suite.seen.pool.prompts) / prompts)
         _count(wrong, outcomes(suite))
     return {
         kind: {

@@ -133,3 +133,9 @@ class PrintableStream(io.TextIOBase):
     def fileno(self) -> int:
         """Of the stream behind."""
         return self._stream.fileno()
+
+
+def shown(path: Path, root: Path) -> str:
+    """A path as people see it: relative to the root where it lies below it."""
+    absolute = path.absolute()
+    return str(absolute.relative_to(root)) if absolute.is_relative_to(root) else str(path)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from rmcheck.checks.mistakes import worst_drifts
 from rmcheck.checks.record import EXCERPT, DriftRecord
 from rmcheck.models.model import Sample
 from rmcheck.reports.drift import TEXT_WIDTH, drift_lines
-from rmcheck.run.serving import worst_drifts
 
 FIRST = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
 SECOND = np.array([0.5, 1.0, 2.25, 3.0, 3.0])

@@ -1,11 +1,14 @@
-"""The responses that a model got most wrong."""
+"""The responses that a model got most wrong, or that two engines score most differently."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.metrics.rewards import Rewards
+from rmcheck.checks.record import EXCERPT, DriftRecord
+from rmcheck.metrics.rewards import Floats, Ints, Rewards
+from rmcheck.models.model import Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +46,29 @@ def worst_mistakes(rewards: Rewards, mask: NDArray[np.bool_], *, most: int = 3) 
             found.append(Mistake(int(row), picked, better, loss, margin))
     found.sort(key=lambda m: (-m.golden_loss, -m.margin, m.row))
     return found[:most]
+
+
+def worst_drifts(
+    samples: Sequence[Sample], first: Floats, second: Floats, rows: Ints, *, most: int = 5
+) -> tuple[DriftRecord, ...]:
+    """The responses whose rewards differ most, largest difference first; none that agree.
+
+    Args:
+        samples: The M samples.
+        first: (M,) rewards of the reference.
+        second: (M,) rewards of the other engine.
+        rows: Positions to choose from.
+        most: Records at most.
+    """
+    gap = np.abs(second - first)[rows]
+    chosen = [int(i) for i in rows[np.argsort(-gap, kind="stable")[:most]] if first[i] != second[i]]
+    return tuple(
+        DriftRecord(
+            samples[i].prompt_id,
+            samples[i].index,
+            float(first[i]),
+            float(second[i]),
+            samples[i].response[:EXCERPT],
+        )
+        for i in chosen
+    )

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the command line starts fast: what computes is imported when it is needed
+    from rmcheck.run.fill import Fill
     from rmcheck.run.loaded import LoadedSuite
     from rmcheck.run.runner import Runner
-    from rmcheck.run.scores import Fill
 
 
 def add_suites(
@@ -65,14 +65,14 @@ def add_too_long(command: argparse._ActionsContainer, text: str) -> None:
 
 @contextmanager
 def opened(
-    options: argparse.Namespace, *, baseline: str | None = None, fill: "Fill | None" = None
+    options: argparse.Namespace, *, baseline: str | None = None, score: "Fill | None" = None
 ) -> "Iterator[tuple[Runner, list[LoadedSuite]]]":
     """The model and the suites that a command was given; nothing is scored yet.
 
     Args:
         options: Of the command.
         baseline: Spec of the model to compare with, if any.
-        fill: Scores the requests of one model; None is this process.
+        score: Scores the requests of one model; None is this process.
     """
     from rmcheck.run.runner import Runner
     from rmcheck.scoring.scorer import fill_requests
@@ -88,7 +88,7 @@ def opened(
             shown_relative_to=Path.cwd(),
             compares=False,
             waiting=Waiting(options.lock_timeout),
-            fill=fill or fill_requests,
+            score=score or fill_requests,
         )
         with closing(runner):
             yield runner, [runner.add(path) for path in suite_files(options.suites)]

@@ -67,7 +67,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Score with both, compare, and say whether the bounds hold."""
     from rmcheck.models.registry import open_model
-    from rmcheck.run.serving import names_apart, require_two_engines
+    from rmcheck.run.plan import names_apart, require_two_engines
     from rmcheck.store.lock import Waiting
     from rmcheck.store.scores import ScoreStore
 
@@ -110,7 +110,7 @@ def _pools(options: argparse.Namespace) -> "Iterator[NamedPool]":
     if options.too_long is not None:
         raise UsageError("--too-long is for --pool; a suite says `too_long` itself")
 
-    from rmcheck.run.loaded import load
+    from rmcheck.run.load import load
     from rmcheck.suite.detect import suite_files
 
     for path in suite_files(options.suite):
@@ -146,9 +146,9 @@ def _compared(
     """
     import numpy as np
 
+    from rmcheck.checks.mistakes import worst_drifts
     from rmcheck.metrics.parity import map_sentence, parity
     from rmcheck.reports.drift import drift_lines
-    from rmcheck.run.serving import worst_drifts
 
     ids = [sample.prompt_id for sample in samples]
     starts = [i for i in range(len(ids)) if not i or ids[i] != ids[i - 1]]

@@ -11,7 +11,7 @@ from rmcheck.cli.arguments import add_model, add_suites, add_too_long, opened
 from rmcheck.errors import UsageError
 
 if TYPE_CHECKING:
-    from rmcheck.run.scores import Fill
+    from rmcheck.run.fill import Fill
 
 # Who else can score: modules with `OPTIONS`, `add_arguments(group)` and `filling(given)`.
 ENTRY_POINT_GROUP = "rmcheck.engines"
@@ -58,8 +58,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{names}: only --out reads this; a suite says it itself")
     from rmcheck.scoring.bundle import write_bundle
 
-    with _fill(options) as fill, opened(options, fill=fill) as (runner, _):
-        samples, scores, provenance = runner.score()
+    with _scoring(options) as score, opened(options, score=score) as (runner, _):
+        samples, scores, provenance = runner.scores()
         for line in runner.scoring_lines():
             print(line)
         if options.bundle is not None:
@@ -99,7 +99,7 @@ def _score_shards(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _fill(options: argparse.Namespace) -> "Iterator[Fill | None]":
+def _scoring(options: argparse.Namespace) -> "Iterator[Fill | None]":
     """What scores: None is this process.
 
     Raises:

@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
     """Say for each file what it holds, or what is wrong with it."""
     from rmcheck.pool.faults import fault_counts
     from rmcheck.reports.table import PAST
-    from rmcheck.run.loaded import load
-    from rmcheck.run.opening import open_named
+    from rmcheck.run.load import load
+    from rmcheck.run.plan import open_named
     from rmcheck.run.training import read_log, suite_of_logs
     from rmcheck.suite.detect import suite_files
 

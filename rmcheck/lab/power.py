@@ -23,7 +23,7 @@ NO_SPREAD = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Spending:
     """A design with the number of prompts that a budget pays for.
 
     Attributes:
@@ -115,28 +115,28 @@ class Power:
             low, high = (middle, high) if self._smallest(sd, middle) > difference else (low, middle)
         return high
 
-    def under_samples(self, responses: int) -> Plan | None:
+    def under_samples(self, responses: int) -> Spending | None:
         """The best design for a fixed number of sampled responses in all.
 
         None where the budget does not pay for `fewest_prompts` with any design.
         """
         return self._best(lambda design: responses / design.responses)
 
-    def under_comparisons(self, comparisons: float) -> Plan | None:
+    def under_comparisons(self, comparisons: float) -> Spending | None:
         """The best design for a fixed number of pairwise annotations that sort the responses.
 
         None where the budget does not pay for `fewest_prompts` with any design.
         """
         return self._best(lambda design: comparisons / design.comparisons)
 
-    def plan(self, design: Design, prompts: float) -> Plan | None:
+    def plan(self, design: Design, prompts: float) -> Spending | None:
         """What so many prompts see; None where they are fewer than `fewest_prompts`."""
         whole = math.floor(prompts + 1e-9)
         if whole < self.fewest_prompts:
             return None
-        return Plan(design, whole, self._smallest(design.sd, whole))
+        return Spending(design, whole, self._smallest(design.sd, whole))
 
-    def _best(self, prompts: Callable[[Design], float]) -> Plan | None:
+    def _best(self, prompts: Callable[[Design], float]) -> Spending | None:
         plans = [self.plan(design, prompts(design)) for design in self.designs]
         return min((p for p in plans if p is not None), key=lambda p: p.sees, default=None)
 

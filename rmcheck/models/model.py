@@ -218,6 +218,11 @@ class RewardModel(ABC):
         """The models that are scored for this one: itself, unless it is an ensemble."""
         return (self,)
 
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether other models are scored for this one."""
+        return self.members != (self,)
+
     def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
         """The rewards from the scores of the members.
 

@@ -7,7 +7,7 @@ def test_code_answers_hold_up(accuracy, bon_drop_ratio):
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,10 @@ from rmcheck.metrics.registry import metric_names
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.pytest_plugin.items import CheckItem, runner_key
 from rmcheck.pytest_plugin.representation import plain_failure
+from rmcheck.pytest_plugin.scorer import Scorer
 from rmcheck.pytest_plugin.settings import ini_folder, setting
 from rmcheck.run.loaded import LoadedSuite
 from rmcheck.run.runner import Runner
-from rmcheck.run.scorer import Scorer
 
 if TYPE_CHECKING:
     from rmcheck.policies.text_policy import TextPolicy
@@ -82,27 +82,29 @@ def _plain_errors() -> Iterator[None]:
         raise plain_failure(str(error)) from None
 
 
-def _scorer(request: pytest.FixtureRequest, role: str) -> Scorer:
+def _scorer(request: pytest.FixtureRequest, role: str) -> Iterator[Scorer]:
     with _plain_errors():
-        return _runner(request).scorer(role)
+        scorer = Scorer(_runner(request).model(role), _runner(request).store_of)
+    with closing(scorer):
+        yield scorer
 
 
 @pytest.fixture(scope="session")
-def reward_model(request: pytest.FixtureRequest) -> Scorer:
+def reward_model(request: pytest.FixtureRequest) -> Iterator[Scorer]:
     """The reward model under test; loaded once, and only when something new must be scored."""
-    return _scorer(request, "candidate")
+    yield from _scorer(request, "candidate")
 
 
 @pytest.fixture(scope="session")
-def baseline_model(request: pytest.FixtureRequest) -> Scorer:
+def baseline_model(request: pytest.FixtureRequest) -> Iterator[Scorer]:
     """The reward model of `--rmcheck-baseline`."""
-    return _scorer(request, "baseline")
+    yield from _scorer(request, "baseline")
 
 
 @pytest.fixture(scope="session")
-def golden_model(request: pytest.FixtureRequest) -> Scorer:
+def golden_model(request: pytest.FixtureRequest) -> Iterator[Scorer]:
     """The golden reward model of `--rmcheck-golden`."""
-    return _scorer(request, "golden")
+    yield from _scorer(request, "golden")
 
 
 @pytest.fixture(scope="session")
@@ -138,7 +140,7 @@ def _metric_fixture(name: str) -> Callable[..., BoundMetric]:
             name,
             rewards,
             loaded.sampling,
-            (lambda: runner.rewards(loaded, "baseline")) if runner.has("baseline") else None,
+            (lambda: runner.rewards(loaded, "baseline")) if "baseline" in runner.models else None,
             past=runner.subject(loaded, "candidate").past,
         )
 

@@ -37,7 +37,8 @@ from rmcheck.reports.table import (
     tally,
     told_apart,
 )
-from rmcheck.run.runner import OPTIONS, Runner
+from rmcheck.run.plan import OPTIONS
+from rmcheck.run.runner import Runner
 from rmcheck.run.training import METRIC
 from rmcheck.scoring.progress import telling
 from rmcheck.scoring.stopping import EXIT_TERMINATED, Terminated, sigterm_stops

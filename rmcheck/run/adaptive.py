@@ -1,219 +1,78 @@
-"""Deciding a suite on as few of its prompts as the evidence needs (`adaptive: true`).
+"""Taking looks at adaptive suites: fill, find and decide until nothing is open."""
 
-Prompts are taken in an order that is random but fixed, and all checks are decided at a few looks,
-with bounds that hold at all looks together (`rmcheck.stats.sequential`). What is decided stays
-decided; scoring ends when nothing is open. The order and the looks do not depend on what the store
-knows already, so neither does a verdict.
-
-A metric that fixes something on the pool first (bin edges, the way to predict regret) fixes it on
-the prompts that are in.
-"""
-
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from rmcheck.checks.bounds import one_sided_bounds
-from rmcheck.checks.measurement import Measurement
-from rmcheck.checks.verdict import Verdict
-from rmcheck.errors import RmcheckError, UndefinedMetricError
+from rmcheck.errors import RmcheckError
 from rmcheck.models.model import RewardModel
-from rmcheck.run.judge import Judged, decide_all
-from rmcheck.run.loaded import LoadedSuite
+from rmcheck.run.decide import SuiteVerdicts, plan_looks
+from rmcheck.run.fill import Filled, fill
+from rmcheck.run.find import find, subjects
+from rmcheck.run.plan import PlannedSuite
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request
 from rmcheck.scoring.scorer import fill_requests
-from rmcheck.stats.sequential import Looks, Repeated
 from rmcheck.store.scores import Store
 
-# Shares of the independent prompts at the looks. Each look costs some power at the later ones, and
-# most of what can be spared is spared by the first few.
-SHARES = (0.1, 0.2, 0.4, 0.7, 1.0)
 
-Key = tuple[str, str]
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """The prompts of a suite that are in when its checks are decided.
-
-    Attributes:
-        number: Counted from 0.
-        looks: When one looks at this suite.
-        new: The suite with the prompts that come in for this look.
-        part: The suite with all prompts that are in; at the last look, the suite.
-    """
-
-    number: int
-    looks: Looks
-    new: LoadedSuite
-    part: LoadedSuite
-
-    @property
-    def is_last(self) -> bool:
-        """Whether all prompts are in."""
-        return self.number + 1 == len(self.looks.shares)
-
-    def repeated(self, measurement: Measurement) -> Measurement:
-        """The measurement with bounds that hold at all looks together."""
-        if len(self.looks.shares) == 1:
-            return measurement
-        e = measurement.estimate
-        distribution = Repeated(measurement.distribution, self.looks, self.number)
-        lower, upper = one_sided_bounds(distribution, e.value, e.confidence)
-        estimate = replace(e, lower=lower, upper=upper)
-        return replace(measurement, estimate=estimate, distribution=distribution)
-
-    def level(self, confidence: float) -> float:
-        """Level of each bound at this look alone, with which all looks together have another."""
-        return 1 - self.looks.nominal(1 - confidence, self.number)
-
-
-def plan_looks(loaded: LoadedSuite, seed: int | None = None) -> tuple[Look, ...]:
-    """When to look at a suite, and at which prompts.
-
-    Independent units are never cut. A look at fewer of them than `min_prompts` could decide
-    nothing and is left out, so that a small pool is looked at once, like any suite.
+def take_looks(
+    adaptive: Sequence[PlannedSuite],
+    whole: Sequence[PlannedSuite],
+    filled: Filled,
+    folder: Path,
+) -> tuple[Filled, list[SuiteVerdicts]]:
+    """Each look is taken at all suites that are open, so that models stay loaded between looks.
 
     Args:
-        loaded: The suite.
-        seed: Of the order of the prompts; the suite's where not given.
+        adaptive: Suites that were not looked at before.
+        whole: Other suites, scored together with the first look.
+        filled: What was scored before.
+        folder: That the processes of this run share.
+
+    Returns:
+        What was scored, and the verdicts on each adaptive suite.
     """
-    units = loaded.units
-    sizes = [math.ceil(share * units) for share in SHARES]
-    sizes = [n for n in dict.fromkeys(sizes) if n >= loaded.sampling.min_prompts or n == units]
-    looks = Looks(tuple(n / units for n in sizes))
-    rng = np.random.default_rng(loaded.sampling.seed if seed is None else seed)
-    place = np.argsort(rng.permutation(units))[loaded.clusters]
-    found, before = [], 0
-    for number, size in enumerate(sizes):
-        new = loaded.part((place >= before) & (place < size))
-        part = loaded if size == units else loaded.part(place < size)
-        found.append(Look(number, looks, new, part))
-        before = size
-    return tuple(found)
+    before, reports = filled.reports, dict[str, ScoringReport]()
+    done, still = [], [(s, SuiteVerdicts(s.loaded, plan_looks(s.loaded))) for s in adaptive]
+    with one_process(folder), closing(LoadedModel()) as model:
+        while still:
+            needed = [*whole, *(suite.on(verdicts.next.new) for suite, verdicts in still)]
+            filled = fill(needed, replace(filled, reports={}), model.fill)
+            reports = _added(reports, filled.reports)
+            whole = ()
+            looked = [(suite, look(suite, verdicts, filled)) for suite, verdicts in still]
+            still = [(suite, verdicts) for suite, verdicts in looked if verdicts.is_open]
+            done += [verdicts for _, verdicts in looked if not verdicts.is_open]
+    return replace(filled, reports=before).then(reports, {}), done
 
 
-@dataclass(frozen=True)
-class Decision:
-    """A check that was decided, or could not be at the last look.
-
-    Attributes:
-        judged: What was measured.
-        verdict: What was decided.
-        look: When.
-    """
-
-    judged: Judged
-    verdict: Verdict
-    look: Look
+def look(suite: PlannedSuite, verdicts: SuiteVerdicts, filled: Filled) -> SuiteVerdicts:
+    """Take the next look at a suite; every check ends where the candidate has no scores."""
+    now = verdicts.next
+    try:
+        pair = subjects(suite, suite.on(now.part), filled)
+    except RmcheckError as error:
+        return verdicts.failed(error)
+    return verdicts.after(find(suite.loaded, *pair, now.repeated))
 
 
-class AdaptiveSuite:
-    """A suite that is looked at until each of its checks is decided.
-
-    Args:
-        loaded: The suite.
-        seed: See `plan_looks`.
-
-    Attributes:
-        decisions: Key of each check to how it was decided, or to the error that it ended with.
-    """
-
-    def __init__(self, loaded: LoadedSuite, seed: int | None = None) -> None:
-        self.loaded = loaded
-        self.looks = plan_looks(loaded, seed)
-        self.decisions: dict[Key, Decision | RmcheckError] = {}
-        self._taken = 0
-
-    @property
-    def is_open(self) -> bool:
-        """Whether another look is needed."""
-        return self._taken < len(self.looks) and len(self.decisions) < len(self.loaded.planned)
-
-    @property
-    def next(self) -> Look:
-        """The look that comes next."""
-        return self.looks[self._taken]
-
-    @property
-    def last(self) -> Look | None:
-        """The look that was taken last, if any was."""
-        return self.looks[self._taken - 1] if self._taken else None
-
-    def decide(self, found: Mapping[Key, Judged | RmcheckError]) -> None:
-        """Take a look.
-
-        A check that is undefined yet stays open, and counts in Holm's correction all the same: at
-        a later look it could fail. One without its baseline is not open: nothing will bring it.
-
-        Args:
-            found: What `judge` found on the prompts of `next`, its bounds made `repeated`.
-        """
-        look = self.next
-        self._taken += 1
-        known = {k: d.judged for k, d in self.decisions.items() if isinstance(d, Decision)}
-        judged = {k: j for k, j in found.items() if isinstance(j, Judged)} | known
-        checks = len(self.loaded.planned) if len(self.looks) > 1 else None
-        verdicts = decide_all(list(judged.values()), checks=checks)
-        for (key, one), verdict in zip(judged.items(), verdicts, strict=True):
-            if verdict.outcome != "inconclusive" or look.is_last:
-                self.decisions.setdefault(key, Decision(one, verdict, look))
-        errors = {
-            key: error
-            for key, error in found.items()
-            if isinstance(error, RmcheckError)
-            and (look.is_last or not isinstance(error, UndefinedMetricError))
-        }
-        self.decisions = {**errors, **self.decisions}
-
-    def data(self) -> dict[str, Any]:
-        """What was spared, for the report; nothing before the first look."""
-        if self.last is None:
-            return {}
-        whole, part = self.loaded, self.last.part
-        confidence = whole.suite.confidence
-        return {
-            "prompts": len(part.pool.prompts),
-            "of_prompts": len(whole.pool.prompts),
-            "responses": len(part.samples),
-            "of_responses": len(whole.samples),
-            "confidence": confidence,
-            "planned_looks": len(self.looks),
-            "looks": [
-                {
-                    "prompts": len(look.part.pool.prompts),
-                    "level": look.level(confidence),
-                    "decided": self._decided_at(look),
-                }
-                for look in self.looks[: self._taken]
-            ],
-        }
-
-    def _decided_at(self, look: Look) -> int:
-        """Number of checks that passed or failed at a look."""
-        return sum(
-            isinstance(d, Decision) and d.look is look and d.verdict.outcome != "inconclusive"
-            for d in self.decisions.values()
-        )
+def _added(
+    first: Mapping[str, ScoringReport], second: Mapping[str, ScoringReport]
+) -> dict[str, ScoringReport]:
+    """What was done for each model in all."""
+    both = {key: first[key].plus(report) for key, report in second.items() if key in first}
+    return {**first, **second, **both}
 
 
 class LoadedModel:
     """Scores for one model after another; the one that scored last stays loaded.
 
     Models need not fit into memory together, so one is released before the next is loaded.
-
-    Attributes:
-        reports: Fingerprint to what was done for a model in all.
     """
 
     def __init__(self) -> None:
-        self.reports: dict[str, ScoringReport] = {}
         self._model: RewardModel | None = None
 
     def fill(self, requests: Sequence[Request], store: Store) -> ScoringReport:
@@ -228,10 +87,7 @@ class LoadedModel:
             if self._model is not model:
                 self.close()
             self._model = model
-        report = fill_requests(requests, store, release=False)
-        before = self.reports.get(model.fingerprint)
-        self.reports[model.fingerprint] = before.plus(report) if before else report
-        return report
+        return fill_requests(requests, store, release=False)
 
     def close(self) -> None:
         """Release the model that is loaded, if any."""

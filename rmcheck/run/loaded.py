@@ -1,36 +1,27 @@
 """A suite with its pool: everything that can be known before a model is opened."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.checks.measurement import Sampling, slice_values
-from rmcheck.errors import FileError, Problem, SuiteError, UndefinedMetricError, near_miss
-from rmcheck.history.history import History, HistoryContents
-from rmcheck.metrics.ensemble import DISAGREEMENT
+from rmcheck.history.history import HistoryContents
 from rmcheck.metrics.length_bias import LENGTH
 from rmcheck.metrics.regret.nested import CHOSEN_AT, RANDOM
-from rmcheck.metrics.regret.predicted_regret import PredictedRegret
 from rmcheck.metrics.reliability import REPEAT
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.scored import Scored
 from rmcheck.metrics.serving import SERVING
-from rmcheck.pool.labels import inclusion, judged_alone, labelled
+from rmcheck.models.model import Sample
+from rmcheck.pool.labels import inclusion
 from rmcheck.pool.pool import Pool
-from rmcheck.pool.reading import NoSuchClusterError, read_pool
 from rmcheck.scoring.request import PoolSamples
-from rmcheck.suite.loader import PartlyReadError, load_suite
-from rmcheck.suite.locate import check_problem, suite_problem
 from rmcheck.suite.suite import Check, Suite
 from rmcheck.wording import printable
-
-# `read_pool`, or what reads as it does.
-ReadPool = Callable[..., Pool]
 
 
 @dataclass(frozen=True)
@@ -116,7 +107,7 @@ class LoadedSuite:
     def filled(self, golden: NDArray[np.float64]) -> NDArray[np.float64]:
         """(M',) golden rewards, with those of a prompt in turn where its responses have none.
 
-        For fakes that repeat the golden reward: nothing else may read what nobody has judged.
+        For what stands for a model: nothing else may read what nobody has judged.
         """
         found = golden.copy()
         for part in np.split(found, self.scored.columns.ends[1:-1]):
@@ -124,13 +115,19 @@ class LoadedSuite:
             part[~known] = np.resize(part[known], int((~known).sum()))
         return found
 
+    def with_golden(self, golden: NDArray[np.float64]) -> list[Sample]:
+        """The samples with their (M',) golden rewards, see `filled`, for fakes that repeat them."""
+        pairs = zip(self.samples, self.filled(golden), strict=True)
+        return [replace(sample, golden=float(value)) for sample, value in pairs]
+
     @cached_property
     def lengths(self) -> NDArray[np.float64]:
         """(M',) characters of each sample: the proxy that every benchmark should beat."""
         return self.scored.columns.lengths.astype(np.float64)
 
     @cached_property
-    def _frame(self) -> Rewards:
+    def frame(self) -> Rewards:
+        """Rewards without those of a model: what checks may ask of the pool."""
         columns = self.pool.columns
         empty = np.zeros(columns.indices.size)
         clusters = np.where(columns.clusters == "", columns.prompt_ids, columns.clusters)
@@ -167,13 +164,6 @@ class LoadedSuite:
         }
 
     @cached_property
-    def _expected(self) -> Rewards:
-        """What checks may ask for before a model is opened; models bring columns of their own."""
-        frame = self._frame
-        brought = dict.fromkeys((DISAGREEMENT, SERVING), np.zeros(frame.proxy.size))
-        return replace(frame, columns={**frame.columns, **brought})
-
-    @cached_property
     def fingerprint(self) -> str:
         """Of the pool, as far as it was read."""
         return self.scored.fingerprint()
@@ -181,12 +171,12 @@ class LoadedSuite:
     @property
     def units(self) -> int:
         """Number of independent prompts."""
-        return self._frame.units
+        return self.frame.units
 
     @property
     def clusters(self) -> NDArray[np.int64]:
         """(P,) number of the independent unit of each prompt (0, 1, …)."""
-        return self._frame.clusters
+        return self.frame.clusters
 
     def part(self, mask: NDArray[np.bool_]) -> "LoadedSuite":
         """The suite with some of the (P,) prompts, in the same order."""
@@ -202,13 +192,13 @@ class LoadedSuite:
         Raises:
             UndefinedMetricError: There is no such column, or nothing matches.
         """
-        return slice_values(self._frame, column, where=where)
+        return slice_values(self.frame, column, where=where)
 
     def rewards(self, proxy: NDArray[np.float64], golden: NDArray[np.float64]) -> Rewards:
         """Rewards of one model on this pool, from (M',) numbers in the order of `samples`."""
         kept = self.is_labelled
         return replace(
-            self._frame, proxy=proxy[kept], golden=golden[kept], scored=self._scored(proxy)
+            self.frame, proxy=proxy[kept], golden=golden[kept], scored=self._scored(proxy)
         )
 
     @cached_property
@@ -229,39 +219,9 @@ class LoadedSuite:
             if check.over is None or check.slice_quantile is not None:
                 yield PlannedCheck(self.suite, check, dict(check.where))
                 continue
-            inside = self._frame.matching(check.where)
-            for value in np.unique(self._frame.slices[check.over][inside]):
+            inside = self.frame.matching(check.where)
+            for value in np.unique(self.frame.slices[check.over][inside]):
                 yield PlannedCheck(self.suite, check, {**check.where, check.over: str(value)})
-
-    def problems(self) -> list[Problem]:
-        """What the suite asks of its pool that the pool cannot give."""
-        unknown = [
-            _unknown_column(self.suite, self.pool, column, "slice", "pool", "slices")
-            for column in self.suite.source.slices
-            if column not in self.pool.slice_columns
-        ]
-        found = [self._problem(check) for check in self.suite.checks]
-        return unknown + [problem for problem in found if problem is not None]
-
-    def _require_history(self, check: Check) -> None:
-        metric = check.metric
-        asked = isinstance(metric, PredictedRegret) and metric.predictor == "calibrated"
-        if asked and self.suite.history is None:
-            raise UndefinedMetricError("predictor 'calibrated' needs the suite's 'history'")
-
-    def _require_whole(self, check: Check) -> None:
-        """A statement about all rows needs all rows, and is about one checkpoint."""
-        name = check.metric.name
-        if check.metric.exact and self.suite.adaptive:
-            raise UndefinedMetricError(
-                f"{name} is about every row, and with `adaptive: true` not every row is scored; "
-                "put it into a suite of its own"
-            )
-        if check.metric.exact and check.needs_baseline:
-            raise UndefinedMetricError(
-                f"{name} compares two engines of one checkpoint, not checkpoints; write at_most "
-                "instead of max_drop"
-            )
 
     @property
     def compares(self) -> bool:
@@ -272,102 +232,3 @@ class LoadedSuite:
     def serving_checks(self) -> list[str]:
         """Names of the checks that compare with a serving engine."""
         return [check.name for check in self.suite.checks if SERVING in check.metric.columns]
-
-    def _problem(self, check: Check) -> Problem | None:
-        key = "metric"
-        try:
-            check.metric.require(self._expected)
-            self._require_whole(check)
-            key = "predictor"
-            self._require_history(check)
-            key = "over"
-            if check.over is not None and check.over not in self._frame.slices:
-                self._frame.matching({check.over: ""})
-            key = "where"
-            self._frame.matching(check.where)
-        except UndefinedMetricError as error:
-            return check_problem(self.suite, check, str(error), key)
-        return None
-
-
-def _unknown_column(suite: Suite, pool: Pool, column: str, kind: str, *keys: str) -> Problem:
-    known = pool.label_columns if kind == "label" else pool.slice_columns
-    message = f"the pool has no {kind} column {column!r}.{near_miss(column, known)}"
-    valid = f"Its {kind} columns: {', '.join(known) or 'none'}."
-    if kind == "label" and known:
-        valid += f" Write in the suite golden: {{column: {known[0]}}}."
-    if kind == "label" and not known:
-        valid += (
-            " Name a golden RM in the suite, golden: {model: SCHEME:LOCATION}, or give each row "
-            'one number a response, "golden": [0.9, 0.1, …].'
-        )
-    return suite_problem(suite, message, *keys, valid=valid, unwritten="pool")
-
-
-def _history(suite: Suite) -> HistoryContents | None:
-    if suite.history is None:
-        return None
-    if not suite.history.is_dir():
-        message = f"no folder {suite.history}; `rmcheck history add` makes it"
-        raise SuiteError([suite_problem(suite, message, "history")])
-    history = History(suite.history)
-    return HistoryContents(history.runs(), history.regrets(), ())
-
-
-def load(path: Path, read: ReadPool = read_pool) -> LoadedSuite:
-    """Read a suite, its pool and its history, and check what one asks of the other.
-
-    Args:
-        path: The suite file.
-        read: Reads its pool.
-
-    Raises:
-        SuiteError: The file is wrong, or asks for what its pool does not have.
-        PoolError: The pool is wrong.
-        FileError: The history is wrong.
-    """
-    try:
-        return _with_pool(load_suite(path), read)
-    except PartlyReadError as error:
-        raise SuiteError(_with_those_of_the_pool(error, read)) from error
-
-
-def _with_those_of_the_pool(error: PartlyReadError, read: ReadPool) -> list[Problem]:
-    """The problems of a suite file, and what its pool has to say to the rest of it."""
-    places = {(problem.line, problem.column) for problem in error.problems}
-    try:
-        _with_pool(error.suite, read)
-    except FileError as further:
-        new = [p for p in further.problems if (p.line, p.column) not in places]
-        return [*error.problems, *new]
-    return list(error.problems)
-
-
-def _with_pool(suite: Suite, read: ReadPool) -> LoadedSuite:
-    pool = whole = _pool_of(suite, read)
-    column = suite.golden.column
-    named = {"column": column, "repeat": suite.golden.repeat}
-    problems = [
-        _unknown_column(suite, pool, name, "label", "golden", key)
-        for key, name in named.items()
-        if name is not None and name not in pool.label_columns
-    ]
-    if problems:  # what else is wrong can be said without labels
-        suite = replace(suite, golden=replace(suite.golden, column=None, repeat=None))
-    elif column is not None:
-        whole = labelled(pool, column, suite.source.faults.get("missing_label", "fail"))
-        pool = judged_alone(whole, column)
-    loaded = LoadedSuite(suite, pool, _history(suite), whole if pool is not whole else None)
-    if problems := [*problems, *loaded.problems()]:
-        raise SuiteError(problems)
-    return loaded
-
-
-def _pool_of(suite: Suite, read: ReadPool) -> Pool:
-    """The pool of a suite; a column that it has not is the suite's mistake, not the rows'."""
-    source = suite.source
-    try:
-        return read(source.path, format=source.format, faults=source.faults, cluster=source.cluster)
-    except NoSuchClusterError as error:
-        message = error.problems[0].message
-        raise SuiteError([suite_problem(suite, message, "pool", "cluster")]) from error

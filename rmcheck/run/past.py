@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from rmcheck.history.calibration import Basis, calibration_table, comparable
 from rmcheck.history.records import Target
+from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.regret.calibration import CalibrationTable, Past
 from rmcheck.metrics.regret.predicted_regret import PastOf, PredictedRegret
-from rmcheck.run.judge import measured_as
-from rmcheck.run.loaded import LoadedSuite
+from rmcheck.run.plan import PlannedSuite
 
 # Parts of a signature that do not change a prediction before calibration: which methods were
 # allowed (the feature names the one that was used), at how many looks the checks were decided, and
@@ -15,36 +15,39 @@ from rmcheck.run.loaded import LoadedSuite
 FREE = ("predictor", "looks", "v")
 
 
-def past_of(loaded: LoadedSuite, *, golden: str, identity: str, fingerprint: str) -> PastOf:
+def past_of(suite: PlannedSuite, role: str) -> PastOf:
     """What predictions for a model on a suite may be calibrated on, by metric and slice.
 
     Args:
-        loaded: The suite.
-        golden: What golden was: the fingerprint of a golden RM, or where the column came from.
-        identity: What of models and data belongs into the signature of the suite's checks.
-        fingerprint: Of the model, which must not calibrate itself.
+        suite: The whole suite.
+        role: Of the model, which must not calibrate itself.
     """
+    history, candidate = suite.loaded.history, suite.models[role].fingerprint
 
     def past(metric: PredictedRegret, conditions: Mapping[str, str]) -> Past | None:
-        history = loaded.history
         if history is None:
             return None
-        signature = comparable(f"{measured_as(metric, conditions)}|{identity}", FREE)
+        signature = comparable(f"{measured_as(metric, conditions)}|{suite.identity}", FREE)
 
         def table(method: str) -> CalibrationTable:
             return calibration_table(
                 history.runs,
                 history.regrets,
-                basis=Basis(loaded.fingerprint, golden, metric.name, signature),
+                basis=Basis(suite.loaded.fingerprint, suite.golden, metric.name, signature),
                 target=_target(metric),
                 features=(method,),
-                candidate=fingerprint,
+                candidate=candidate,
                 ignored=FREE,
             )
 
         return table
 
     return past
+
+
+def measured_as(metric: Metric, conditions: Mapping[str, str]) -> str:
+    """The part of a signature that says what was measured, whatever the model and the data."""
+    return metric.signature + "".join(f"|{k}:{v}" for k, v in conditions.items())
 
 
 def _target(metric: PredictedRegret) -> Target:

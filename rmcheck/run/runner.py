@@ -1,48 +1,41 @@
-"""Suites and models of one run."""
+"""The only conductor: Plan → Filled → Found → Verdicts.
 
-from collections.abc import Mapping, Sequence
+`plan` says which models judge which suites, `fill` scores what is missing, `find` measures the
+checks of a suite, and `decide` gives their verdicts. Each makes a value of the one before. pytest
+collects and runs one item after another, so the values of a run so far are kept here.
+"""
+
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.checks.record import CheckRecord
-from rmcheck.errors import RmcheckError, UsageError
+from rmcheck.errors import RmcheckError
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.engines.http.unasked import asking
 from rmcheck.models.model import RewardModel, Sample
-from rmcheck.models.registry import open_model
-from rmcheck.run.decisions import Decisions
-from rmcheck.run.judge import Subject, record, shown
-from rmcheck.run.loaded import LoadedSuite, PlannedCheck, load
-from rmcheck.run.opening import (
-    ANOTHER,
-    open_golden,
-    open_serving,
-    require_another,
-)
-from rmcheck.run.plans import Planned, SharedPlans
-from rmcheck.run.scorer import Scorer
-from rmcheck.run.scores import Fill, Scores
-from rmcheck.run.serving import names_apart, require_two_engines
-from rmcheck.run.subjects import Subjects
-from rmcheck.run.suite_record import suite_record
+from rmcheck.run.adaptive import look, take_looks
+from rmcheck.run.collected import Collected, SharedChecks
+from rmcheck.run.decide import SuiteVerdicts, one_look
+from rmcheck.run.fill import Fill, Filled, fill, is_missing
+from rmcheck.run.find import Subject, subject
+from rmcheck.run.load import load
+from rmcheck.run.loaded import LoadedSuite, PlannedCheck
+from rmcheck.run.plan import OPTIONS, Plan, PlannedSuite, names_apart, open_given
+from rmcheck.run.records import check_record, provenance, suite_record
+from rmcheck.scoring.members import StoreOf, kept_or_passing
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.digests import keep_digests, recall_digests
 from rmcheck.store.lock import Waiting
 from rmcheck.store.parts import Provenance
 from rmcheck.store.pools import KeptPools
-
-Role = Literal["candidate", "baseline", "golden", "serving"]
-OPTIONS = {
-    "candidate": "model",
-    "baseline": "baseline",
-    "golden": "golden",
-    "serving": "serving",
-}
+from rmcheck.store.scores import ScoreStore
+from rmcheck.wording import shown
 
 
 class Runner:
@@ -64,7 +57,7 @@ class Runner:
         shown_relative_to: Paths below this folder are shown relative to it.
         compares: False where nothing is judged, so that no serving engine is asked.
         waiting: How to wait for other processes that score the same models.
-        fill: Scores the requests of one model, where suites are not adaptive.
+        score: Scores the requests of one model, where suites are not adaptive.
         asks: False where no server is asked anything, because nothing is going to be scored.
         shares: True where other processes of the run have the same suites, each with some of their
             checks: what one of them reads the others need not read.
@@ -86,43 +79,50 @@ class Runner:
         shown_relative_to: Path,
         compares: bool = True,
         waiting: Waiting | None = None,
-        fill: Fill = fill_requests,
+        score: Fill = fill_requests,
         asks: bool = True,
         shares: bool = False,
     ) -> None:
-        given = {
+        recall_digests(store)
+        specs = {
             "candidate": candidate,
             "baseline": baseline,
             "golden": golden,
             "serving": serving,
         }
-        recall_digests(store)
-        self._pools = KeptPools(store, session_folder if shares else None)
-        self._plans = SharedPlans(session_folder) if shares else None
-        self._later: dict[Path, None] = {}  # suites of the run that this process has not read
         with asking(asks):
-            self.models: dict[str, RewardModel] = {
-                role: open_model(spec, base=bases.get(role))
-                for role, spec in given.items()
-                if spec is not None
-            }
-        self._asks = asks
-        if "serving" in self.models:
-            require_two_engines(self.models["candidate"], self.models["serving"])
-        for role in self.models.keys() & ANOTHER.keys() if compares else ():
-            require_another(self.models["candidate"], self.models[role], role)
-        self._scores = Scores(store, session_folder, waiting, self.models)
-        self._root = shown_relative_to
-        self._bases = bases
-        self._compares = compares
-        self._fill = fill
-        self._suites: dict[Path, LoadedSuite] = {}
-        self._subjects = Subjects(self.models, self._scores)
-        self._decisions = Decisions(self._subjects, self._scores)
-        self._scorers: dict[str, Scorer] = {}
-        self._prepared = False
+            models = open_given(specs, bases, compares=compares)
+        self._plan = Plan(models, compares, shown_relative_to)
+        kept = ScoreStore(store, waiting=waiting)
+        passing = ScoreStore(session_folder, durable=False, waiting=waiting)
+        self._filled = Filled(kept_or_passing(kept, passing))
+        self._verdicts: dict[Path, SuiteVerdicts] = {}
+        self._is_filled = False
+        self._store, self._session = kept.folder, passing.folder
+        self._score, self._asks, self._bases = score, asks, bases
+        self._pools = KeptPools(store, session_folder if shares else None)
+        self._shared = SharedChecks(session_folder) if shares else None
+        self._later: dict[Path, None] = {}  # suites of the run that this process has not read
 
-    # -- suites ---------------------------------------------------------------------------
+    # -- plan ---------------------------------------------------------------------------------
+
+    @property
+    def models(self) -> Mapping[str, RewardModel]:
+        """Role to model, as the user gave them."""
+        return self._plan.models
+
+    @property
+    def store_of(self) -> StoreOf:
+        """Where the scores of a model are kept."""
+        return self._filled.store_of
+
+    def model(self, role: str) -> RewardModel:
+        """The model that the user gave this role.
+
+        Raises:
+            UsageError: There is none; says the option.
+        """
+        return self._plan.model(role)
 
     def add(self, path: Path) -> LoadedSuite:
         """Read a suite and its pool, once.
@@ -132,16 +132,17 @@ class Runner:
                 cannot be opened.
             UsageError: A check compares with a serving engine and none was given.
         """
+        return self._added(path).loaded
+
+    def _added(self, path: Path) -> PlannedSuite:
         path = path.resolve()
-        if path not in self._suites:
+        if path not in self._plan.suites:
             loaded = load(path, self._pools.read)
             with asking(self._asks):
-                self._open_golden(loaded)
-                self._open_serving(loaded)
-            self._suites[path] = loaded
+                self._plan = self._plan.adding(path, loaded)
             self._later.pop(path, None)
-            self._prepared = False
-        return self._suites[path]
+            self._is_filled = False
+        return self._plan.suites[path]
 
     def expect(self, path: Path) -> None:
         """Read a suite now, or, where other processes may be the ones that need it, when it is.
@@ -149,46 +150,28 @@ class Runner:
         Raises:
             SuiteError, PoolError, UsageError: See `add`.
         """
-        if self._plans is None:
+        if self._shared is None:
             self.add(path)
-        elif path.resolve() not in self._suites:
+        elif path.resolve() not in self._plan.suites:
             self._later[path.resolve()] = None
 
-    def planned(self, path: Path) -> Planned:
+    def planned(self, path: Path) -> Collected:
         """A suite and its checks.
 
         Raises:
             SuiteError, PoolError, UsageError: See `add`.
         """
-        if self._plans is None:
+        if self._shared is None:
             return self._found_out(path)
         self.expect(path)
-        return self._plans.of(path.resolve(), lambda: self._found_out(path))
+        return self._shared.of(path.resolve(), lambda: self._found_out(path))
 
-    def _found_out(self, path: Path) -> Planned:
+    def _found_out(self, path: Path) -> Collected:
         loaded = self.add(path)
         self._pools.share()
         return loaded.suite, loaded.planned
 
-    def _open_golden(self, loaded: LoadedSuite) -> None:
-        spec = loaded.suite.golden.model
-        if spec is not None and spec not in self._scores.goldens:
-            candidate = self.models["candidate"] if self._compares else None
-            self._scores.goldens[spec] = open_golden(loaded, spec, candidate)
-
-    def _open_serving(self, loaded: LoadedSuite) -> None:
-        """Note the engine that a suite compares with; a suite that does not ask is not sent."""
-        if self._compares and (loaded.suite.serving or loaded.serving_checks):
-            path = loaded.suite.path
-            self._scores.serving[path] = self.models.get("serving") or open_serving(
-                loaded, self.models["candidate"], shown=shown(path, self._root)
-            )
-
-    def has(self, role: str) -> bool:
-        """Whether a model of this role was given."""
-        return role in self.models
-
-    # -- scores ---------------------------------------------------------------------------
+    # -- fill ---------------------------------------------------------------------------------
 
     def prepare(self) -> None:
         """Score what all suites need, and decide the adaptive ones on the way.
@@ -196,34 +179,29 @@ class Runner:
         A model that fails is remembered and does not keep the others back; suites that need it
         raise its error when they are judged.
         """
-        if self._prepared:
+        if self._is_filled:
             return
         self._read_the_rest()
-        self._prepared = True
-        whole = [s for s in self._suites.values() if not self._is_adaptive(s)]
-        adaptive = [s for s in self._suites.values() if self._is_adaptive(s)]
-        if undecided := [s for s in adaptive if not self._decisions.looked_at(s)]:
-            self._decisions.in_looks(undecided, whole, self._score)
+        self._is_filled = True
+        suites = self._plan.suites.values()
+        whole = [suite for suite in suites if not self._in_looks(suite)]
+        adaptive = [suite for suite in suites if self._in_looks(suite)]
+        if still := [suite for suite in adaptive if suite.path not in self._verdicts]:
+            self._filled, decided = take_looks(still, whole, self._filled, self._session)
+            self._verdicts |= {verdicts.loaded.suite.path: verdicts for verdicts in decided}
         else:
-            self._score(whole, self._fill)
+            self._filled = fill(whole, self._filled, self._score)
 
     def _read_the_rest(self) -> None:
         """Read also the suites of other processes where a model is going to be loaded."""
-        goldens = self._scores.goldens.values()
-        uses = [(m, s) for m in (*self.models.values(), *goldens) for s in self._suites.values()]
-        if self._later and any(self._scores.lacks(model, loaded) for model, loaded in uses):
+        uses = [(suite, role) for suite in self._plan.suites.values() for role in suite.models]
+        if self._later and any(is_missing(*use, self._filled) for use in uses):
             for path in list(self._later):
                 with suppress(RmcheckError):  # told where their checks are judged
                     self.add(path)
 
-    def _is_adaptive(self, loaded: LoadedSuite) -> bool:
-        return loaded.suite.adaptive and self._compares
-
-    def _score(self, suites: Sequence[LoadedSuite], fill: Fill) -> None:
-        """Score suites, or parts of them; with the baseline only where a check compares with it."""
-        candidate, baseline = self.models["candidate"], self.models.get("baseline")
-        compared = [(baseline, loaded) for loaded in suites if baseline and loaded.compares]
-        self._scores.fill([*compared, *((candidate, loaded) for loaded in suites)], suites, fill)
+    def _in_looks(self, suite: PlannedSuite) -> bool:
+        return suite.loaded.suite.adaptive and self._plan.compares
 
     def rewards(self, loaded: LoadedSuite, role: str) -> Rewards:
         """Rewards of the candidate or the baseline on the pool of a suite.
@@ -231,56 +209,42 @@ class Runner:
         Raises:
             ModelError, StoreError: The scores could not be had.
         """
-        known = self._subjects.known(loaded, role)
-        if known is not None:
-            return known
-        model = self._model(role)
-        self._complete(loaded)
-        if role == "baseline" and not loaded.compares:
-            self._scores.fill([(model, loaded)], [], self._fill)
-        return self._subjects.rewards(loaded, role)
-
-    def _complete(self, loaded: LoadedSuite) -> None:
-        """Score what the looks at an adaptive suite have left out."""
+        suite = self._plan.suites[loaded.suite.path]
+        if known := self._filled.known(suite, role):
+            return known.rewards
+        model = self.model(role)
         self.prepare()
-        if self._decisions.looked_at(loaded):
-            self._score([loaded], self._fill)
+        if self._in_looks(suite):  # looks may have left out some of it
+            self._filled = fill([suite], self._filled, self._score)
+        if role not in suite.models:
+            suite = suite.asking(role, model)
+            self._filled = fill([suite], self._filled, self._score, roles=[role])
+        return self._filled.reading(suite, role).rewards
 
-    def score(self) -> tuple[list[Sample], NDArray[np.float64], Provenance]:
+    def subject(self, loaded: LoadedSuite, role: str) -> Subject:
+        """The candidate or the baseline on the whole pool of a suite.
+
+        Raises:
+            ModelError, StoreError: The scores could not be had.
+        """
+        self.rewards(loaded, role)
+        suite = self._plan.suites[loaded.suite.path]
+        return subject(suite, suite, role, self._filled)
+
+    def scores(self) -> tuple[list[Sample], NDArray[np.float64], Provenance]:
         """Scores of the candidate on the samples of all suites, for a bundle.
 
         Raises:
             ModelError, StoreError: The scores could not be had.
         """
         self.prepare()
-        model = self.models["candidate"]
-        suites = list(self._suites.values())
-        scores = [self._scores.combined(model, loaded).rewards for loaded in suites]
-        samples = [sample for loaded in suites for sample in loaded.samples]
-        return samples, np.concatenate([np.zeros(0), *scores]), self._scores.provenance(model)
+        suites = self._plan.suites.values()
+        scores = [self._filled.combined(suite, "candidate").rewards for suite in suites]
+        samples = [sample for suite in suites for sample in suite.loaded.samples]
+        whence = provenance(self.models["candidate"], self._filled)
+        return samples, np.concatenate([np.zeros(0), *scores]), whence
 
-    def scoring_lines(self) -> list[str]:
-        """What was scored, a line a model."""
-        return [str(report) for report in self._scores.reports.values()]
-
-    def scorer(self, role: str) -> Scorer:
-        """The model of this role, for tests that score texts of their own.
-
-        Raises:
-            UsageError: No such model was given; says the option.
-        """
-        if role not in self._scorers:
-            model = self._model(role)
-            self._scorers[role] = Scorer(model, self._scores.store_of)
-        return self._scorers[role]
-
-    def _model(self, role: str) -> RewardModel:
-        if role not in self.models:
-            option = f"--rmcheck-{OPTIONS[role]}"
-            raise UsageError(f"no {role} model was given. Give one with {option}=SCHEME:LOCATION.")
-        return self.models[role]
-
-    # -- verdicts -------------------------------------------------------------------------
+    # -- find and decide ----------------------------------------------------------------------
 
     def record(self, planned: PlannedCheck, *, node: str) -> CheckRecord:
         """One check, decided together with all checks of its suite.
@@ -290,34 +254,25 @@ class Runner:
             BaselineError: The check compares with a baseline and none was given.
             ModelError, StoreError: The scores could not be had.
         """
-        loaded = self.add(planned.suite.path)
+        suite = self._added(planned.suite.path)
         self.prepare()
-        found = self._decisions.of(loaded)[planned.key]
-        if isinstance(found, RmcheckError):
-            raise found
-        judged, verdict, part = found
-        return record(
-            judged,
-            verdict,
-            part,
-            self.rewards(part, "candidate"),
+        if suite.path not in self._verdicts:
+            whole = SuiteVerdicts(suite.loaded, one_look(suite.loaded))
+            self._verdicts[suite.path] = look(suite, whole, self._filled)
+        verdicts = self._verdicts[suite.path]
+        decided = verdicts.decided[planned.key]
+        if isinstance(decided, RmcheckError):
+            raise decided
+        part = decided.look.part
+        return check_record(
+            decided,
+            self._filled.reading(suite.on(part), "candidate").rewards,
             node=node,
-            path=shown(loaded.suite.path, self._root),
-            identity=self._subjects.identity(loaded)
-            + self._subjects.served_by(planned)
-            + self._decisions.looks(loaded, part),
+            path=shown(suite.path, self._plan.root),
+            identity=suite.identity + suite.served_by(planned) + verdicts.signature(part),
         )
 
-    def subject(self, loaded: LoadedSuite, role: str) -> Subject:
-        """The candidate or the baseline on the whole pool of a suite.
-
-        Raises:
-            ModelError, StoreError: The scores could not be had.
-        """
-        self.rewards(loaded, role)
-        return self._subjects.one(loaded, loaded, role)
-
-    # -- what people see ------------------------------------------------------------------
+    # -- what people see ----------------------------------------------------------------------
 
     def header(self) -> list[str]:
         """Which models are compared, and where scores are kept."""
@@ -329,36 +284,39 @@ class Runner:
         ]
         return [
             f"rmcheck: {', '.join(named)}",
-            f"rmcheck: store {shown(self._scores.kept.folder, self._root)}",
+            f"rmcheck: store {shown(self._store, self._plan.root)}",
         ]
 
     def model_names(self, planned: PlannedCheck) -> dict[str, str]:
         """Role to what its model is called, the serving engine of the check's suite included."""
-        serving = self._scores.serving.get(planned.suite.path)
-        return _names(self.models if serving is None else {**self.models, "serving": serving})
+        models = self._plan.suites[planned.suite.path].models
+        serving = {role: model for role, model in models.items() if role == "serving"}
+        return _names({**self.models, **serving})
 
     def options(self) -> list[str]:
         """Command-line options that name the models of this run; the ini file names its own."""
         typed = {role: model for role, model in self.models.items() if role not in self._bases}
         return [f"--rmcheck-{OPTIONS[role]}={model.spec}" for role, model in typed.items()]
 
-    def suite_data(self) -> list[dict[str, Any]]:
-        """`SuiteRecord` of every suite, as plain data."""
-        return [
-            self._suite_data(loaded) | self._decisions.spared(loaded)
-            for loaded in self._suites.values()
-        ]
+    def scoring_lines(self) -> list[str]:
+        """What was scored, a line a model."""
+        return [str(report) for report in self._filled.reports.values()]
 
-    def _suite_data(self, loaded: LoadedSuite) -> dict[str, Any]:
-        seen = self._decisions.seen(loaded)
-        return suite_record(loaded, seen, self._subjects, self._scores, self._root).as_dict()
+    def suite_data(self) -> list[dict[str, Any]]:
+        """`SuiteRecord` of every suite as plain data, and what looks have spared."""
+        return [self._suite_data(suite) for suite in self._plan.suites.values()]
+
+    def _suite_data(self, suite: PlannedSuite) -> dict[str, Any]:
+        verdicts = self._verdicts.get(suite.path)
+        seen = verdicts.seen if verdicts else suite.loaded
+        spared = verdicts.spared() if verdicts and self._in_looks(suite) else {}
+        data = suite_record(suite, seen, self._filled, self._plan.root).as_dict()
+        return data | ({"adaptive": spared} if spared else {})
 
     def close(self) -> None:
-        """Release models that tests kept loaded, and keep what was found out about files."""
-        keep_digests(self._scores.kept.folder)
+        """Keep what was found out about files."""
+        keep_digests(self._store)
         self._pools.keep()
-        for scorer in self._scorers.values():
-            scorer.close()
 
 
 def _names(models: Mapping[str, RewardModel]) -> dict[str, str]:

@@ -10,9 +10,9 @@ from rmcheck.rl_logs.training_analysis import TrainingAnalysis, analyse_training
 from rmcheck.rl_logs.training_log import TrainingLog, read_training_log
 from rmcheck.rl_logs.training_outcome import Outcome
 from rmcheck.rl_logs.transfer import CONFIDENCE
-from rmcheck.run.judge import shown
 from rmcheck.suite.loader import PartlyReadError, load_suite
 from rmcheck.suite.suite import Suite, TrainingCheck
+from rmcheck.wording import shown
 
 METRIC = "transfer"
 VERDICTS: dict[Outcome, str] = {

@@ -102,7 +102,7 @@ class Request:
     @cached_property
     def members(self) -> "tuple[Request, ...]":
         """The same of each member of the model; of a model without members the request itself."""
-        if self.model.members == (self.model,):
+        if not self.model.is_ensemble:
             return (self,)
         return tuple(replace(self, model=member) for member in self.model.members)
 

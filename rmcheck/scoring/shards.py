@@ -172,7 +172,7 @@ class ShardScoring:
 def _require_usable(model: RewardModel) -> None:
     """Refuse models whose rewards are no fact of one text."""
     wrong = ""
-    if model.members != (model,):
+    if model.is_ensemble:
         wrong = "is an ensemble; score each of its members"
     elif model.precomputed or model.reads_golden:
         wrong = "computes nothing; name the checkpoint"

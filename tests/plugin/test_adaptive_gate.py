@@ -13,7 +13,8 @@ from rmcheck.checks.measurement import Measurement
 from rmcheck.checks.verdict import Criterion, decide
 from rmcheck.models.model import Encoded, RewardModel, Sample
 from rmcheck.pool.pool import Message, Pool, Prompt
-from rmcheck.run.adaptive import LoadedModel, plan_looks
+from rmcheck.run.adaptive import LoadedModel
+from rmcheck.run.decide import plan_looks
 from rmcheck.run.loaded import LoadedSuite
 from rmcheck.scoring.request import Request
 from rmcheck.stats.bootstrap import BCa, SortedDraws
@@ -405,14 +406,10 @@ def test_a_model_stays_loaded_until_another_one_scores(tmp_path):
         return tuple(Sample(name, 0, (Message("user", name),), name) for name in names)
 
     model = LoadedModel()
-    model.fill([Request(first, samples("one"))], store)
-    model.fill([Request(first, samples("two"))], store)
-    model.fill([Request(second, samples("one"))], store)
-    model.fill([Request(first, samples("one", "two"))], store)
-    model.fill([Request(second, samples("two"))], store)
+    asked = [(first, "one"), (first, "two"), (second, "one"), (first, "one"), (second, "two")]
+    reports = [model.fill([Request(who, samples(name))], store) for who, name in asked]
     model.close()
 
     assert [e for e in events if e.startswith("close")] == ["close a", "close b"]
     assert events.index("close a") < events.index("load b")
-    assert model.reports[first.fingerprint].scored == 2
-    assert model.reports[first.fingerprint].requested == 4
+    assert [report.scored for report in reports] == [1, 1, 1, 0, 1]

@@ -68,7 +68,7 @@ def test_a_bug_at_the_end_fails_a_run_that_passed(gate, bench, monkeypatch):
 
 def test_a_bug_in_a_command_has_an_exit_code_of_its_own(bench, monkeypatch, capsys):
     """`--debug` shows the traceback."""
-    monkeypatch.setattr("rmcheck.run.loaded.load_suite", fail)
+    monkeypatch.setattr("rmcheck.run.load.load_suite", fail)
 
     assert main(["validate", "demo.yaml"]) == EXIT_BUG
     said = capsys.readouterr().err

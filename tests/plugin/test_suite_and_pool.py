@@ -5,7 +5,7 @@ import json
 import pytest
 
 from rmcheck.errors import SuiteError
-from rmcheck.run.loaded import load
+from rmcheck.run.load import load
 
 HEAD = """\
 rmcheck: 1

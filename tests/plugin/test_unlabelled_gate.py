@@ -111,7 +111,7 @@ def test_adaptive_looks_and_bundles_take_them_along(gate, bench):
 
 def test_another_unlabelled_text_is_another_pool(bench):
     """It changes ranks, so it changes the fingerprint that histories go by."""
-    from rmcheck.run.loaded import load
+    from rmcheck.run.load import load
 
     write(bench)
     first = load(bench.path / "few.yaml").fingerprint

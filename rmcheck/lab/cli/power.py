@@ -14,7 +14,7 @@ from rmcheck.wording import printable
 
 if TYPE_CHECKING:  # the command line starts fast: what computes is imported when it is needed
     from rmcheck.checks.designs import Design
-    from rmcheck.lab.power import Plan, Power
+    from rmcheck.lab.power import Power, Spending
     from rmcheck.metrics.rewards import Rewards
     from rmcheck.run.loaded import LoadedSuite, PlannedCheck
     from rmcheck.run.runner import Runner
@@ -101,7 +101,7 @@ def _require_options(options: argparse.Namespace) -> None:
 
 
 def _rewards(runner: "Runner", loaded: "LoadedSuite") -> "tuple[Rewards, Rewards | None]":
-    baseline = runner.rewards(loaded, "baseline") if runner.has("baseline") else None
+    baseline = runner.rewards(loaded, "baseline") if "baseline" in runner.models else None
     return runner.rewards(loaded, "candidate"), baseline
 
 
@@ -214,7 +214,7 @@ def _aligned(rows: Iterator[Sequence[str]]) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _best(unit: str, budget: int, plan: "Plan | None") -> str:
+def _best(unit: str, budget: int, plan: "Spending | None") -> str:
     if plan is None:
         return f"  {budget:,} {unit} are too few for any of these"
     return (

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rmcheck.run.scores import Fill
+    from rmcheck.run.fill import Fill
 
 # By the names under which argparse keeps them.
 OPTIONS = ("actors", "cpus_per_actor", "gpus_per_actor", "ray_address", "timeout")

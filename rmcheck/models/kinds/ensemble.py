@@ -280,7 +280,7 @@ def _check_members(members: Sequence[RewardModel]) -> None:
     if len(members) < 2:
         named = ", ".join(m.spec for m in members) or "none"
         raise UsageError(f"an ensemble has two members or more; this one has {named}")
-    nested = [m.spec for m in members if m.members != (m,)]
+    nested = [m.spec for m in members if m.is_ensemble]
     if nested:
         raise UsageError(_nested(nested[0]))
     first: dict[str, RewardModel] = {}

@@ -16,10 +16,10 @@ from rmcheck.store.folder import write_whole
 from rmcheck.suite.loader import load_suite
 from rmcheck.suite.suite import Suite
 
-Planned = tuple[Suite, tuple[PlannedCheck, ...]]
+Collected = tuple[Suite, tuple[PlannedCheck, ...]]
 
 
-class SharedPlans:
+class SharedChecks:
     """Checks of suites, by the path of the suite.
 
     Args:
@@ -29,7 +29,7 @@ class SharedPlans:
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "plans"
 
-    def of(self, suite: Path, plan: Callable[[], Planned]) -> Planned:
+    def of(self, suite: Path, plan: Callable[[], Collected]) -> Collected:
         """A suite and its checks; `plan` finds them out where no other process has.
 
         Raises:

@@ -66,7 +66,7 @@ class Scorer:
         ]
         request = Request(self.model, tuple(samples))
         try:
-            fill_members([request], self._store_of, release=len(self.model.members) > 1)
+            fill_members([request], self._store_of, release=self.model.is_ensemble)
         except ScoringError as error:
             if self.model.scheme == "scores":
                 raise ScoringError(f"{error}\n{_NO_MODEL}") from error

@@ -1,0 +1,218 @@
+"""Scoring what suites need, each model once for all of them, and reading it back."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import RmcheckError, ScoringError, StoreError
+from rmcheck.metrics.rewards import Rewards
+from rmcheck.metrics.serving import SERVING
+from rmcheck.models.model import Combined, RewardModel
+from rmcheck.run.loaded import LoadedSuite
+from rmcheck.run.plan import PlannedSuite
+from rmcheck.scoring.members import StoreOf, by_member, read_combined
+from rmcheck.scoring.report import ScoringReport
+from rmcheck.scoring.request import Request
+from rmcheck.scoring.scorer import fill_requests
+from rmcheck.store.scores import Store
+
+# Scores the requests of one model.
+Fill = Callable[[Sequence[Request], Store], ScoringReport]
+# Golden comes first, since others may repeat it; the candidate stays the last that a gate loads.
+ORDER = ("golden", "baseline", "candidate", "serving")
+
+
+@dataclass(frozen=True)
+class ModelRewards:
+    """What a model gave for a suite.
+
+    Attributes:
+        rewards: Its rewards, with golden and further columns.
+        warning: What a reader of these rewards must know; empty if nothing.
+    """
+
+    rewards: Rewards
+    warning: str
+
+
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """What the models of a run have scored, and what they could not.
+
+    Scores that are there never change, so what was read of them is kept.
+
+    Attributes:
+        store_of: Where the scores of a model are kept.
+        reports: What each model has scored, by its fingerprint.
+        errors: Why a model has no scores, by its fingerprint.
+    """
+
+    store_of: StoreOf
+    reports: Mapping[str, ScoringReport] = field(default_factory=dict)
+    errors: Mapping[str, RmcheckError] = field(default_factory=dict)
+    _requests: dict[tuple[str, LoadedSuite], Request] = field(default_factory=dict, repr=False)
+    _readings: dict[tuple[str, LoadedSuite], ModelRewards] = field(default_factory=dict, repr=False)
+
+    def then(
+        self, reports: Mapping[str, ScoringReport], errors: Mapping[str, RmcheckError]
+    ) -> "Filled":
+        """With what was done later; a model that had nothing left to score keeps its report."""
+        news = {k: r for k, r in reports.items() if r.scored or k not in self.reports}
+        return replace(self, reports={**self.reports, **news}, errors={**self.errors, **errors})
+
+    def request(self, suite: PlannedSuite, role: str) -> Request:
+        """What the model of a role must score; its texts are hashed once.
+
+        Raises:
+            ModelError, StoreError: It repeats the golden reward, and that could not be had.
+        """
+        model, loaded = suite.models[role], suite.loaded
+        key = (model.fingerprint, loaded)
+        if key not in self._requests:
+            reads = model.reads_golden
+            samples = loaded.with_golden(self.golden(suite)) if reads else loaded.samples
+            self._requests[key] = Request(model, samples, loaded.suite.too_long)
+        return self._requests[key]
+
+    def combined(self, suite: PlannedSuite, role: str) -> Combined:
+        """(M',) rewards of the model of a role, in the order of the suite's samples.
+
+        Raises:
+            ModelError, StoreError: The scores could not be had.
+        """
+        for member in suite.models[role].members:
+            if member.fingerprint in self.errors:
+                raise self.errors[member.fingerprint]
+        return read_combined(self.request(suite, role), self.store_of)
+
+    def golden(self, suite: PlannedSuite) -> NDArray[np.float64]:
+        """(M',) golden rewards of a suite; NaN where a sample has none.
+
+        Raises:
+            ModelError, StoreError: A golden RM's scores could not be had.
+        """
+        labels = suite.loaded.labels
+        return self.combined(suite, "golden").rewards if labels is None else labels
+
+    def known(self, suite: PlannedSuite, role: str) -> ModelRewards | None:
+        """What was read before, if it was."""
+        return self._readings.get((role, suite.loaded))
+
+    def reading(self, suite: PlannedSuite, role: str) -> ModelRewards:
+        """Rewards of the candidate or the baseline on a suite, or on a part of one.
+
+        Raises:
+            ModelError, StoreError: The scores could not be had.
+        """
+        key = (role, suite.loaded)
+        if key not in self._readings:
+            self._readings[key] = self._read(suite, role)
+        return self._readings[key]
+
+    def _read(self, suite: PlannedSuite, role: str) -> ModelRewards:
+        loaded, combined = suite.loaded, self.combined(suite, role)
+        found = loaded.rewards(combined.rewards, self.golden(suite))
+        own = dict(combined.columns)
+        if "serving" in suite.models and role == "candidate":
+            own[SERVING] = self.combined(suite, "serving").rewards
+        labelled = {name: values[loaded.is_labelled] for name, values in own.items()}
+        return ModelRewards(replace(found, columns={**found.columns, **labelled}), combined.warning)
+
+
+def fill(
+    suites: Sequence[PlannedSuite],
+    filled: Filled,
+    score: Fill = fill_requests,
+    *,
+    roles: Sequence[str] = ORDER,
+) -> Filled:
+    """Score what is missing of suites, or of parts of them.
+
+    Members of ensembles are scored like any model, each once. Fakes that read the golden reward
+    come last. A model that fails is remembered and does not keep the others back; reading its
+    scores raises its error.
+
+    Args:
+        suites: What is scored.
+        filled: What was scored before.
+        score: Scores the requests of one model.
+        roles: Whose models score it, in this order.
+    """
+    for fakes in (False, True):
+        reports: dict[str, ScoringReport] = {}
+        errors: dict[str, RmcheckError] = {}
+        for parts in by_member(_requests(suites, roles, filled, fakes)):
+            model = parts[0].model
+            try:
+                reports[model.fingerprint] = score(parts, filled.store_of(model))
+            except RmcheckError as error:
+                kept = _with_kept(error, parts, filled.store_of(model))
+                errors[model.fingerprint] = _named(kept, model, suites)
+        filled = filled.then(reports, errors)
+    return filled
+
+
+def _requests(
+    suites: Sequence[PlannedSuite], roles: Sequence[str], filled: Filled, fakes: bool
+) -> Iterator[Request]:
+    """What models are asked that read the golden reward (`fakes`), or that do not."""
+    for role in roles:
+        for suite in suites:
+            if role in suite.models and suite.models[role].reads_golden == fakes:
+                try:
+                    yield filled.request(suite, role)
+                except RmcheckError:
+                    continue  # its golden RM failed, which the suite's checks will say
+
+
+def is_missing(suite: PlannedSuite, role: str, filled: Filled) -> bool:
+    """Whether a model is going to be loaded to score a suite."""
+    if suite.models[role].reads_golden:
+        return False
+    try:
+        for part in filled.request(suite, role).members:
+            if not part.model.precomputed:
+                scores = filled.store_of(part.model).open(part.model.fingerprint)
+                if scores.lookup(part.keys, part.too_long).missing.any():
+                    return True
+    except RmcheckError:  # scoring says what is wrong
+        return True
+    return False
+
+
+def _named(error: RmcheckError, model: RewardModel, suites: Sequence[PlannedSuite]) -> RmcheckError:
+    """The error, which says first which model it is about, and what that is for."""
+    roles = [
+        role
+        for role in ("candidate", "baseline", "golden", "serving")
+        for suite in suites
+        if role in suite.models
+        and model.fingerprint in {one.fingerprint for one in suite.models[role].members}
+    ]
+    text = str(error) if str(error).startswith(model.spec) else f"{model.spec}: {error}"
+    error.args = (f"{' and '.join(dict.fromkeys(roles))} {text}".lstrip(), *error.args[1:])
+    return error
+
+
+def _with_kept(error: RmcheckError, requests: Sequence[Request], store: Store) -> RmcheckError:
+    """An error of scoring, with how much of the work is not lost."""
+    if not isinstance(error, ScoringError) or not store.durable:
+        return error
+    try:
+        scores = store.open(requests[0].model.fingerprint)
+    except StoreError:
+        return error
+    known: dict[bytes, bool] = {}
+    for request in requests:
+        missing = scores.lookup(request.keys, request.too_long).missing.tolist()
+        known |= {key: not gone for key, gone in zip(request.keys.tolist(), missing, strict=True)}
+    kept = sum(known.values())
+    if not kept:
+        return error
+    told = ScoringError(
+        f"{error}\n{kept:,} of {len(known):,} scores are kept; a further run scores only the rest."
+    )
+    told.__cause__ = error
+    return told

@@ -1,0 +1,223 @@
+"""From the rewards of a suite to what was measured for each of its checks."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+from rmcheck.checks.measurement import (
+    Measurement,
+    Pending,
+    Sampling,
+    measured,
+    pending,
+    pending_drop,
+)
+from rmcheck.checks.worst import worst_slice
+from rmcheck.errors import BaselineError, RmcheckError, UndefinedMetricError
+from rmcheck.metrics.metric import Metric
+from rmcheck.metrics.regret.predicted_regret import PastOf, knowing_past
+from rmcheck.metrics.rewards import Rewards
+from rmcheck.run.fill import Filled
+from rmcheck.run.loaded import LoadedSuite, PlannedCheck
+from rmcheck.run.past import past_of
+from rmcheck.run.plan import PlannedSuite
+from rmcheck.stats.estimate import Estimate
+
+# What is measured for one slice: before, and after.
+Value = TypeVar("Value", Pending, Measurement)
+# Name and slice of a check.
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was measured for a check.
+
+    Attributes:
+        planned: The check.
+        measurement: Of what the criterion is put to: the metric, or the drop.
+        candidate: The candidate's own estimate.
+        baseline: The baseline's own estimate, where there is one.
+        conditions: The slice that it was measured on; where one slice is chosen, that one.
+    """
+
+    planned: PlannedCheck
+    measurement: Measurement
+    candidate: Estimate
+    baseline: Estimate | None
+    conditions: Mapping[str, str]
+
+
+# What each check of a suite came to, or the error that it ended with.
+Found = Mapping[Key, Finding | RmcheckError]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model as it is judged on a suite.
+
+    Attributes:
+        rewards: Its rewards.
+        past: The past reward models that a prediction for this one may be calibrated on.
+    """
+
+    rewards: Rewards
+    past: PastOf
+
+
+@dataclass(frozen=True)
+class _Part(Generic[Value]):
+    """What is measured for one check on one slice."""
+
+    conditions: Mapping[str, str]
+    candidate: Value
+    baseline: Value | None
+    drop: Value | None
+
+    def values(self) -> Iterator[Value]:
+        """All of them, for one product with the weights."""
+        return (v for v in (self.candidate, self.baseline, self.drop) if v is not None)
+
+    def measured(self, found: Iterator[Measurement]) -> "_Part[Measurement]":
+        """With the next measurements in the order of `values`."""
+        own = next(found)
+        baseline = next(found) if self.baseline is not None else None
+        drop = next(found) if self.drop is not None else None
+        return _Part(self.conditions, own, baseline, drop)
+
+
+def find(
+    loaded: LoadedSuite,
+    candidate: Subject,
+    baseline: Subject | RmcheckError | None,
+    repeated: Callable[[Measurement], Measurement] | None = None,
+) -> Found:
+    """Measure every check of a suite; one that cannot be measured does not stop the others.
+
+    Args:
+        loaded: The suite.
+        candidate: The model under test.
+        baseline: What it is compared with, if anything, or why there are no rewards of it.
+        repeated: Widens the bounds of what is measured more than once while scores come in.
+    """
+    parts: dict[Key, list[_Part[Pending]]] = {}
+    found: dict[Key, Finding | RmcheckError] = {}
+    for planned in loaded.planned:
+        try:
+            compared = _compared(planned, baseline)
+            parts[planned.key] = _parts(planned, loaded, candidate, compared)
+        except RmcheckError as error:
+            found[planned.key] = error
+    values = [v for several in parts.values() for part in several for v in part.values()]
+    measurements = map(repeated, measured(values)) if repeated else iter(measured(values))
+    for planned in loaded.planned:
+        if planned.key in parts:
+            several = [part.measured(measurements) for part in parts[planned.key]]
+            found[planned.key] = _finding(planned, several)
+    return found
+
+
+def subjects(
+    whole: PlannedSuite, part: PlannedSuite, filled: Filled
+) -> tuple[Subject, Subject | RmcheckError | None]:
+    """Candidate and baseline, as they are judged on a part of a suite, which may be the whole.
+
+    The baseline is None where no check compares with one, or none was given, and an error where its
+    scores could not be had: that is for the checks that compare.
+
+    Raises:
+        ModelError, StoreError: The candidate's or golden's scores could not be had.
+    """
+    candidate = subject(whole, part, "candidate", filled)
+    if "baseline" not in whole.models:
+        return candidate, None
+    try:
+        return candidate, subject(whole, part, "baseline", filled)
+    except RmcheckError as error:
+        return candidate, error
+
+
+def subject(whole: PlannedSuite, part: PlannedSuite, role: str, filled: Filled) -> Subject:
+    """The candidate or the baseline on a part of a suite, which may be the whole.
+
+    Raises:
+        ModelError, StoreError: The scores could not be had.
+    """
+    return Subject(filled.reading(part, role).rewards, past_of(whole, role))
+
+
+def _compared(planned: PlannedCheck, baseline: Subject | RmcheckError | None) -> Subject | None:
+    """The baseline as the check meets it; a check that does not compare can do without.
+
+    Raises:
+        RmcheckError: The check compares, and there is none or its rewards could not be had.
+    """
+    if isinstance(baseline, Subject) or not planned.check.needs_baseline:
+        return baseline if isinstance(baseline, Subject) else None
+    raise baseline or BaselineError(
+        f"{planned.name} compares with a baseline, and none was given.\n"
+        "  Give one with --rmcheck-baseline=SCHEME:LOCATION, or set rmcheck_baseline in the ini "
+        "file."
+    )
+
+
+def _parts(
+    planned: PlannedCheck, loaded: LoadedSuite, candidate: Subject, baseline: Subject | None
+) -> list[_Part[Pending]]:
+    """One part, or one for each slice of which one is chosen."""
+    check, sampling = planned.check, loaded.sampling
+    if check.confidence is not None:
+        sampling = replace(sampling, confidence=check.confidence)
+    slices = [dict(planned.conditions)]
+    if check.slice_quantile is not None and check.over is not None:
+        values = loaded.slice_values(check.over, planned.conditions)
+        slices = [{**planned.conditions, check.over: value} for value in values]
+    return [_part(planned, sampling, candidate, baseline, where) for where in slices]
+
+
+def _part(
+    planned: PlannedCheck,
+    sampling: Sampling,
+    candidate: Subject,
+    baseline: Subject | None,
+    where: Mapping[str, str],
+) -> _Part[Pending]:
+    metric = planned.check.metric
+    own = _pending(metric, candidate, where, sampling)
+    if baseline is None:
+        return _Part(where, own, None, None)
+    if not planned.check.needs_baseline:
+        return _Part(where, own, _baseline_shown(metric, baseline, where, sampling), None)
+    base = _pending(metric, baseline, where, sampling)
+    drop = pending_drop(metric, candidate.rewards, baseline.rewards, where=where, sampling=sampling)
+    return _Part(where, own, base, drop)
+
+
+def _pending(
+    metric: Metric, subject: Subject, where: Mapping[str, str], sampling: Sampling
+) -> Pending:
+    known = knowing_past(metric, where, subject.past)
+    return pending(known, subject.rewards, where=where, sampling=sampling)
+
+
+def _baseline_shown(
+    metric: Metric, baseline: Subject, where: Mapping[str, str], sampling: Sampling
+) -> Pending | None:
+    """The baseline where it is only shown beside the candidate: it may have no such number."""
+    try:
+        return _pending(metric, baseline, where, sampling)
+    except UndefinedMetricError:
+        return None
+
+
+def _finding(planned: PlannedCheck, parts: Sequence[_Part[Measurement]]) -> Finding:
+    check = planned.check
+    compared = [part.drop or part.candidate for part in parts]
+    part, measurement = parts[0], compared[0]
+    if check.slice_quantile is not None and check.over is not None:
+        by_slice = {p.conditions[check.over]: m for p, m in zip(parts, compared, strict=True)}
+        direction = "lower" if check.needs_baseline else check.metric.direction
+        value, measurement = worst_slice(by_slice, direction, check.slice_quantile)
+        part = next(p for p in parts if p.conditions[check.over] == value)
+    baseline = part.baseline.estimate if part.baseline else None
+    return Finding(planned, measurement, part.candidate.estimate, baseline, part.conditions)

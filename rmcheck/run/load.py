@@ -1,0 +1,165 @@
+"""Reading a suite with its pool and its history, and checking what one asks of the other."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from rmcheck.errors import FileError, Problem, SuiteError, UndefinedMetricError, near_miss
+from rmcheck.history.history import History, HistoryContents
+from rmcheck.metrics.ensemble import DISAGREEMENT
+from rmcheck.metrics.regret.predicted_regret import PredictedRegret
+from rmcheck.metrics.rewards import Rewards
+from rmcheck.metrics.serving import SERVING
+from rmcheck.pool.labels import judged_alone, labelled
+from rmcheck.pool.pool import Pool
+from rmcheck.pool.reading import NoSuchClusterError, read_pool
+from rmcheck.run.loaded import LoadedSuite
+from rmcheck.suite.loader import PartlyReadError, load_suite
+from rmcheck.suite.locate import check_problem, suite_problem
+from rmcheck.suite.suite import Check, Suite
+
+# `read_pool`, or what reads as it does.
+ReadPool = Callable[..., Pool]
+
+
+def _unknown_column(suite: Suite, pool: Pool, column: str, kind: str, *keys: str) -> Problem:
+    known = pool.label_columns if kind == "label" else pool.slice_columns
+    message = f"the pool has no {kind} column {column!r}.{near_miss(column, known)}"
+    valid = f"Its {kind} columns: {', '.join(known) or 'none'}."
+    if kind == "label" and known:
+        valid += f" Write in the suite golden: {{column: {known[0]}}}."
+    if kind == "label" and not known:
+        valid += (
+            " Name a golden RM in the suite, golden: {model: SCHEME:LOCATION}, or give each row "
+            'one number a response, "golden": [0.9, 0.1, …].'
+        )
+    return suite_problem(suite, message, *keys, valid=valid, unwritten="pool")
+
+
+def _history(suite: Suite) -> HistoryContents | None:
+    if suite.history is None:
+        return None
+    if not suite.history.is_dir():
+        message = f"no folder {suite.history}; `rmcheck history add` makes it"
+        raise SuiteError([suite_problem(suite, message, "history")])
+    history = History(suite.history)
+    return HistoryContents(history.runs(), history.regrets(), ())
+
+
+def load(path: Path, read: ReadPool = read_pool) -> LoadedSuite:
+    """Read a suite, its pool and its history, and check what one asks of the other.
+
+    Args:
+        path: The suite file.
+        read: Reads its pool.
+
+    Raises:
+        SuiteError: The file is wrong, or asks for what its pool does not have.
+        PoolError: The pool is wrong.
+        FileError: The history is wrong.
+    """
+    try:
+        return _with_pool(load_suite(path), read)
+    except PartlyReadError as error:
+        raise SuiteError(_with_those_of_the_pool(error, read)) from error
+
+
+def _with_those_of_the_pool(error: PartlyReadError, read: ReadPool) -> list[Problem]:
+    """The problems of a suite file, and what its pool has to say to the rest of it."""
+    places = {(problem.line, problem.column) for problem in error.problems}
+    try:
+        _with_pool(error.suite, read)
+    except FileError as further:
+        new = [p for p in further.problems if (p.line, p.column) not in places]
+        return [*error.problems, *new]
+    return list(error.problems)
+
+
+def _with_pool(suite: Suite, read: ReadPool) -> LoadedSuite:
+    pool = whole = _pool_of(suite, read)
+    column = suite.golden.column
+    named = {"column": column, "repeat": suite.golden.repeat}
+    problems = [
+        _unknown_column(suite, pool, name, "label", "golden", key)
+        for key, name in named.items()
+        if name is not None and name not in pool.label_columns
+    ]
+    if problems:  # what else is wrong can be said without labels
+        suite = replace(suite, golden=replace(suite.golden, column=None, repeat=None))
+    elif column is not None:
+        whole = labelled(pool, column, suite.source.faults.get("missing_label", "fail"))
+        pool = judged_alone(whole, column)
+    loaded = LoadedSuite(suite, pool, _history(suite), whole if pool is not whole else None)
+    if problems := [*problems, *pool_problems(loaded)]:
+        raise SuiteError(problems)
+    return loaded
+
+
+def _pool_of(suite: Suite, read: ReadPool) -> Pool:
+    """The pool of a suite; a column that it has not is the suite's mistake, not the rows'."""
+    source = suite.source
+    try:
+        return read(source.path, format=source.format, faults=source.faults, cluster=source.cluster)
+    except NoSuchClusterError as error:
+        message = error.problems[0].message
+        raise SuiteError([suite_problem(suite, message, "pool", "cluster")]) from error
+
+
+def pool_problems(loaded: LoadedSuite) -> list[Problem]:
+    """What the suite asks of its pool that the pool cannot give."""
+    unknown = [
+        _unknown_column(loaded.suite, loaded.pool, column, "slice", "pool", "slices")
+        for column in loaded.suite.source.slices
+        if column not in loaded.pool.slice_columns
+    ]
+    expected = _expected(loaded)
+    found = [_problem(loaded, check, expected) for check in loaded.suite.checks]
+    return unknown + [problem for problem in found if problem is not None]
+
+
+def _expected(loaded: LoadedSuite) -> Rewards:
+    """What checks may ask for before a model is opened; models bring columns of their own."""
+    frame = loaded.frame
+    brought = dict.fromkeys((DISAGREEMENT, SERVING), np.zeros(frame.proxy.size))
+    return replace(frame, columns={**frame.columns, **brought})
+
+
+def _problem(loaded: LoadedSuite, check: Check, expected: Rewards) -> Problem | None:
+    key = "metric"
+    try:
+        check.metric.require(expected)
+        _require_whole(loaded.suite, check)
+        key = "predictor"
+        _require_history(loaded.suite, check)
+        key = "over"
+        if check.over is not None and check.over not in loaded.frame.slices:
+            loaded.frame.matching({check.over: ""})
+        key = "where"
+        loaded.frame.matching(check.where)
+    except UndefinedMetricError as error:
+        return check_problem(loaded.suite, check, str(error), key)
+    return None
+
+
+def _require_history(suite: Suite, check: Check) -> None:
+    metric = check.metric
+    asked = isinstance(metric, PredictedRegret) and metric.predictor == "calibrated"
+    if asked and suite.history is None:
+        raise UndefinedMetricError("predictor 'calibrated' needs the suite's 'history'")
+
+
+def _require_whole(suite: Suite, check: Check) -> None:
+    """A statement about all rows needs all rows, and is about one checkpoint."""
+    name = check.metric.name
+    if check.metric.exact and suite.adaptive:
+        raise UndefinedMetricError(
+            f"{name} is about every row, and with `adaptive: true` not every row is scored; "
+            "put it into a suite of its own"
+        )
+    if check.metric.exact and check.needs_baseline:
+        raise UndefinedMetricError(
+            f"{name} compares two engines of one checkpoint, not checkpoints; write at_most "
+            "instead of max_drop"
+        )

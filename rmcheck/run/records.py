@@ -1,0 +1,267 @@
+"""A run as plain facts: its checks, and its suites with their pools and models."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+import rmcheck
+from rmcheck.checks.measurement import Sampling, measure
+from rmcheck.checks.mistakes import worst_drifts, worst_mistakes
+from rmcheck.checks.record import (
+    EXCERPT,
+    CheckRecord,
+    DriftRecord,
+    EstimateRecord,
+    MistakeRecord,
+    ModelRecord,
+    PoolRecord,
+    SuiteRecord,
+)
+from rmcheck.errors import StoreError, UndefinedMetricError
+from rmcheck.metrics.ensemble import DISAGREEMENT, DisagreementRatio
+from rmcheck.metrics.metric import per_prompt_sums
+from rmcheck.metrics.rewards import Rewards
+from rmcheck.metrics.serving import SERVING
+from rmcheck.models.model import RewardModel
+from rmcheck.pool.faults import fault_counts
+from rmcheck.run.decide import Decided
+from rmcheck.run.fill import Filled
+from rmcheck.run.find import Finding
+from rmcheck.run.loaded import LoadedSuite
+from rmcheck.run.past import measured_as
+from rmcheck.run.plan import PlannedSuite, golden_source
+from rmcheck.scoring.request import PoolSamples
+from rmcheck.stats.estimate import Estimate
+from rmcheck.store.parts import Provenance
+from rmcheck.wording import apart, shown
+
+# -- checks ---------------------------------------------------------------------------------------
+
+
+def check_record(
+    decided: Decided, candidate: Rewards, *, node: str, path: str, identity: str
+) -> CheckRecord:
+    """A decided check as plain facts.
+
+    Args:
+        decided: The check.
+        candidate: Rewards of the candidate on the prompts that decided it.
+        node: Where pytest finds the check.
+        path: The suite file as people see it.
+        identity: What of models and data belongs into the signature.
+    """
+    finding, verdict, loaded = decided.finding, decided.verdict, decided.look.part
+    check, e, suite = finding.planned.check, finding.measurement.estimate, loaded.suite
+    straddles = verdict.outcome == "inconclusive" and not e.concerns
+    tolerated = straddles and suite.inconclusive == "warn"
+    shows = verdict.outcome != "pass"
+    served = SERVING in check.metric.columns
+    return CheckRecord(
+        suite=suite.name,
+        name=check.name,
+        node=node,
+        path=path,
+        line=check.line,
+        metric=check.metric.name,
+        settings=check.metric.settings,
+        signature=_signature(finding, loaded, identity),
+        slice=",".join(f"{k}={v}" for k, v in finding.conditions.items()),
+        value=e.value,
+        lower=e.lower,
+        upper=e.upper,
+        confidence=e.confidence,
+        n=e.n,
+        left_out=finding.measurement.left_out,
+        constant_golden=finding.measurement.constant,
+        verdict=verdict.outcome,
+        gate="passed" if verdict.outcome == "pass" or tolerated else "failed",
+        required=str(check.criterion),
+        kind=check.criterion.kind,
+        bound=check.criterion.bound,
+        reason=verdict.reason,
+        p_value=verdict.p_value,
+        p_holm=verdict.p_holm,
+        prompts_needed=verdict.units_needed,
+        candidate=_estimate(finding.candidate),
+        baseline=_estimate(finding.baseline) if finding.baseline else None,
+        facts={**finding.measurement.facts, **_by_length(finding, loaded, candidate)},
+        note=finding.measurement.note,
+        concerns=e.concerns,
+        mistakes=_mistakes(finding, loaded, candidate) if shows and not served else (),
+        exact=finding.measurement.exact,
+        drifts=_drifts(finding, loaded, candidate) if shows and served else (),
+    )
+
+
+def _estimate(e: Estimate) -> EstimateRecord:
+    return EstimateRecord(e.value, e.lower, e.upper)
+
+
+def _signature(finding: Finding, loaded: LoadedSuite, identity: str) -> str:
+    sampling = loaded.sampling
+    return (
+        f"{measured_as(finding.planned.check.metric, finding.conditions)}"
+        f"|confidence:{finding.measurement.estimate.confidence:g}"
+        f"|resamples:{sampling.resamples}|seed:{sampling.seed}|{identity}|v:{rmcheck.__version__}"
+    )
+
+
+def _by_length(finding: Finding, loaded: LoadedSuite, candidate: Rewards) -> dict[str, float]:
+    """What the metric gives when the longer answer always wins: the shortcut to beat."""
+    metric = finding.planned.check.metric
+    if not metric.scale_free:
+        return {}
+    longest = replace(
+        candidate,
+        proxy=loaded.lengths[loaded.is_labelled],
+        scored=loaded.rewards(loaded.lengths, loaded.lengths).scored,
+    )
+    mask = longest.matching(finding.conditions)
+    try:
+        fitted = metric.fitted(longest).localised(longest, mask)
+        sums, _ = per_prompt_sums(fitted, longest)
+    except UndefinedMetricError:
+        return {}
+    value = float(fitted.value(sums[mask].sum(axis=0)))
+    return {"longer_is_better": value} if math.isfinite(value) else {}
+
+
+def _mistakes(
+    finding: Finding, loaded: LoadedSuite, candidate: Rewards
+) -> tuple[MistakeRecord, ...]:
+    found = []
+    for m in worst_mistakes(candidate, candidate.matching(finding.conditions)):
+        prompt = loaded.pool.prompts[m.row]
+        asked = next((t.content for t in reversed(prompt.messages) if t.role == "user"), "")
+        responses = apart(prompt.responses[m.picked], prompt.responses[m.better], EXCERPT // 3)
+        texts = map(_excerpt, (asked, *responses))
+        found.append(MistakeRecord(prompt.prompt_id, m.golden_loss, m.margin, *texts))
+    return tuple(found)
+
+
+def _drifts(finding: Finding, loaded: LoadedSuite, candidate: Rewards) -> tuple[DriftRecord, ...]:
+    rows = np.repeat(candidate.matching(finding.conditions), candidate.counts)
+    other = candidate.columns[SERVING]
+    samples = PoolSamples(loaded.pool)
+    return worst_drifts(samples, candidate.proxy, other, np.flatnonzero(rows))
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= EXCERPT else line[: EXCERPT - 1] + "…"
+
+
+# -- suites ---------------------------------------------------------------------------------------
+
+
+def suite_record(suite: PlannedSuite, seen: LoadedSuite, filled: Filled, root: Path) -> SuiteRecord:
+    """A suite with its pool and its models as plain facts.
+
+    Args:
+        suite: The suite.
+        seen: The part of it that its checks were decided on; the whole unless it is adaptive.
+        filled: What was scored.
+        root: Paths below it are shown relative to it.
+    """
+    loaded = suite.loaded
+    return SuiteRecord(
+        name=loaded.suite.name,
+        path=shown(loaded.suite.path, root),
+        golden=golden_source(loaded),
+        pool=_pool_record(loaded, root),
+        models=tuple(
+            record
+            for role in suite.models
+            for record in _model_records(suite.on(seen), role, filled)
+        ),
+        resamples=loaded.sampling.resamples,
+        seed=loaded.sampling.seed,
+    )
+
+
+def _pool_record(loaded: LoadedSuite, root: Path) -> PoolRecord:
+    pool = loaded.pool
+    return PoolRecord(
+        path=shown(pool.path, root),
+        format=pool.format,
+        fingerprint=loaded.fingerprint,
+        rows_read=pool.rows_read,
+        prompts=len(pool.prompts),
+        responses=len(loaded.samples),
+        units=loaded.units,
+        faults={
+            str(kind): {str(a): n for a, n in c.items()} for kind, c in fault_counts(pool).items()
+        },
+    )
+
+
+def _model_records(suite: PlannedSuite, role: str, filled: Filled) -> Iterator[ModelRecord]:
+    """The model, with what its rewards on this suite showed, and the members of an ensemble."""
+    model = suite.models[role]
+    record = _model_record(role, model, filled)
+    remarks = {}
+    if reading := filled.known(suite, role):
+        remarks = ensemble_remarks(reading.rewards, suite.loaded.sampling)
+        remarks |= {"warning": reading.warning} if reading.warning else {}
+    yield replace(record, description={**record.description, **remarks})
+    if model.is_ensemble:
+        for member in model.members:
+            yield _model_record(f"{role} member", member, filled)
+
+
+def _model_record(role: str, model: RewardModel, filled: Filled) -> ModelRecord:
+    kept = provenance(model, filled)
+    report = filled.reports.get(model.fingerprint)
+    return ModelRecord(
+        role=role,
+        spec=model.spec,
+        name=model.name,
+        fingerprint=model.fingerprint,
+        description=dict(model.description or kept.description or {}),
+        conformance=tuple(asdict(item) for item in kept.conformance),
+        scoring=asdict(report) if report else {},
+    )
+
+
+def provenance(model: RewardModel, filled: Filled) -> Provenance:
+    """Where the scores came from, with the page of most evidence, or pages of members."""
+    if model.is_ensemble:
+        page = tuple(
+            replace(item, name=f"{member.name}: {item.name}")
+            for member in model.members
+            for item in provenance(member, filled).conformance
+        )
+        return replace(Provenance.of(model), conformance=page)
+    try:
+        kept = filled.store_of(model).open(model.fingerprint).provenance
+    except StoreError:  # told already, as the error of every check
+        kept = Provenance(model.fingerprint)
+    return Provenance.of(model).or_stronger(kept) if model.conformance else kept
+
+
+def ensemble_remarks(rewards: Rewards, sampling: Sampling) -> dict[str, str]:
+    """One sentence under `disagreement` for rewards of an ensemble; nothing for other rewards.
+
+    It says whether the members agree where the optimiser goes: best-of-n is taken at the median
+    number of responses, which half of the prompts have.
+    """
+    several = rewards.counts[rewards.counts >= 2]
+    if DISAGREEMENT not in rewards.columns or not several.size:
+        return {}
+    n = int(np.median(several))
+    try:
+        found = measure(DisagreementRatio(n=n), rewards, sampling=sampling)
+    except UndefinedMetricError as error:
+        return {DISAGREEMENT: str(error)}
+    e = found.estimate
+    told = (
+        f"members disagree {e.value:.2f} times [{e.lower:.2f}, {e.upper:.2f}] as much on "
+        f"best-of-{n} choices as on all responses"
+    )
+    error_correlation = found.facts.get("error_correlation")
+    if error_correlation is not None:
+        told += f"; correlation of disagreement with the error {error_correlation:.2f}"
+    return {DISAGREEMENT: told}
