@@ -8,7 +8,7 @@ COMMANDS = {
     "curve": "best-of-n and KL curves of a model on the pools of suites",
     "power": "how many prompts and responses a suite needs",
     "sample": "sample responses of a policy, or choose those that people should label",
-    "study": "which number of a table of reward models ranks an outcome",
+    "study": "which metric foretells what optimising a reward model does",
     "train": "train a family of reward models from preference data",
     "training": "whether an RL run went too far, from its log",
 }

@@ -1,37 +1,77 @@
-"""`rmcheck study`: which number of a table of reward models ranks an outcome."""
+"""`rmcheck study`: which metric foretells what optimising a reward model does."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+
+from rmcheck.cli.arguments import add_lock_timeout, add_store
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Options of the command."""
     command.description = (
-        "Read a table with a reward model a row and say which of its numbers rank an outcome, such "
-        "as what RL made of them: Spearman, Kendall and Pearson with intervals, over all and "
-        "inside groups."
+        "With a FILE: score a family of reward models on a pool, each golden in turn or one golden "
+        "for all, and say which metric foretells what optimising them keeps: the tables and "
+        "figures of arXiv 2410.05584. A study that was killed goes on with the scores it has. With "
+        "--table: read a table with a reward model a row and say which of its numbers rank an "
+        "outcome, such as what RL made of them."
+    )
+    what = command.add_mutually_exclusive_group(required=True)
+    what.add_argument("file", nargs="?", type=Path, metavar="FILE", help="YAML with `study: 1`")
+    what.add_argument("--table", type=Path, metavar="FILE", help="CSV with a header")
+    command.add_argument(
+        "--outcome", metavar="COLUMN", help="with --table: what is to be predicted"
     )
     command.add_argument(
-        "--table", type=Path, required=True, metavar="FILE", help="CSV with a header"
-    )
-    command.add_argument(
-        "--outcome", required=True, metavar="COLUMN", help="what is to be predicted"
-    )
-    command.add_argument(
-        "--group", metavar="COLUMN", help="lineage or kind, inside which to look as well"
+        "--group",
+        metavar="COLUMN",
+        help="with --table: lineage or kind, inside which to look as well",
     )
     command.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder for study.json, study.md and study.html",
+        help="folder for study.json, study.md and study.html; of a FILE also a CSV file a design",
+    )
+    add_store(command)
+    add_lock_timeout(command)
+    command.add_argument(
+        "--trust-suites",
+        action="store_true",
+        help="let the study run code: python: and trust_remote_code=yes",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the three files, and print what they say."""
+    """Do the one of both that was asked for."""
     from rmcheck.errors import UsageError
+
+    if options.table is None:
+        if options.outcome or options.group:
+            raise UsageError("--outcome and --group mean nothing without --table")
+        return _study(options)
+    if options.outcome is None:
+        raise UsageError("--table needs --outcome: the column that is to be predicted")
+    return _table(options)
+
+
+def _study(options: argparse.Namespace) -> int:
+    from rmcheck.lab.study.study import scored_study
+    from rmcheck.lab.study.study_file import load_study
+    from rmcheck.lab.study.study_page import study_files
+    from rmcheck.store.lock import Waiting
+
+    file = load_study(options.file)
+    study = scored_study(file, options.store, Waiting(options.lock_timeout))
+    print("\n".join(study.facts), flush=True)
+    findings = study.findings(lambda title: print(f"done: {title}", flush=True))
+    _write(options.out, study_files(file.name, study.facts, findings))
+    print(f"written: {options.out}/study.json, study.md, study.html and a CSV file a design")
+    return 0
+
+
+def _table(options: argparse.Namespace) -> int:
     from rmcheck.lab.study.correlations import associations
     from rmcheck.lab.study.page import markdown, page, sentences, study_data
     from rmcheck.lab.study.rm_table import read_rm_table
@@ -44,14 +84,20 @@ def run(options: argparse.Namespace) -> int:
         "study.md": markdown(table, found),
         "study.html": page(table, found),
     }
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
-            (options.out / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{options.out}: cannot be written ({error.strerror or error})") from error
+    _write(options.out, files)
     print("\n".join(sentences(table, found)))
     for name, why in table.left_out.items():
         print(f"left out: {name}: {why}")
     print("\n".join([*table.notes, f"written: {options.out}/study.json, study.md, study.html"]))
     return 0
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    from rmcheck.errors import UsageError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written ({error.strerror or error})") from error

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from rmcheck.lab.study.rm_table import RmTable
 from rmcheck.stats.weights import Floats
 
-Correlate = Callable[[Floats, Floats], float]
+Ints = NDArray[np.int64]
+Correlate = Callable[[Floats, Floats], Floats]
 
 # Fewer groups, or reward models of a group, than these have no correlation.
 MIN_GROUPS = MIN_GROUP_SIZE = 3
@@ -32,7 +33,8 @@ class Correlation:
 
     Attributes:
         value: In [−1, 1]; None where it is not defined.
-        error: Jackknife standard error on Fisher's scale; None where leaving one out undoes it.
+        error: Jackknife standard error, of a correlation on Fisher's scale; None where leaving one
+            out undoes it.
         lower: End of the two-sided 95 % interval; None likewise.
         upper: The other end.
     """
@@ -73,16 +75,16 @@ def associations(table: RmTable) -> dict[str, dict[str, Association]]:
 
 def _association(values: Floats, table: RmTable, how: Correlate) -> Association:
     outcome, groups = table.outcome, table.groups
-    overall = _jackknifed(len(outcome), lambda kept: how(values[kept], outcome[kept]))
+    overall = jackknifed(len(outcome), lambda kept: float(how(values[kept], outcome[kept])))
     if groups is None:
         return Association(overall)
-    inside = _jackknifed(
+    inside = jackknifed(
         len(outcome), lambda kept: _within(values[kept], outcome[kept], groups[kept], how)
     )
     names = np.unique(groups)
     x, y = (np.array([v[groups == name].mean() for name in names]) for v in (values, outcome))
-    between = _jackknifed(
-        names.size, lambda kept: how(x[kept], y[kept]) if kept.sum() >= MIN_GROUPS else NAN
+    between = jackknifed(
+        names.size, lambda kept: float(how(x[kept], y[kept])) if kept.sum() >= MIN_GROUPS else NAN
     )
     return Association(overall, inside, between)
 
@@ -90,47 +92,73 @@ def _association(values: Floats, table: RmTable, how: Correlate) -> Association:
 def _within(x: Floats, y: Floats, groups: NDArray[np.str_], how: Correlate) -> float:
     """Mean of the groups' correlations, by size; groups of one or two, or without spread, apart."""
     parts = [groups == name for name in np.unique(groups)]
-    found = [(part.sum(), how(x[part], y[part])) for part in parts if part.sum() >= MIN_GROUP_SIZE]
+    found = [
+        (part.sum(), float(how(x[part], y[part]))) for part in parts if part.sum() >= MIN_GROUP_SIZE
+    ]
     known = [(size, value) for size, value in found if np.isfinite(value)]
     return float(np.average([v for _, v in known], weights=[s for s, _ in known])) if known else NAN
 
 
-def _jackknifed(size: int, statistic: Callable[[NDArray[np.bool_]], float]) -> Correlation:
-    """A correlation of those of `size` rows that are kept, with its interval."""
+def jackknifed(
+    size: int,
+    statistic: Callable[[NDArray[np.bool_]], float],
+    out: Ints | None = None,
+    *,
+    share: bool = False,
+) -> Correlation:
+    """A correlation of those of `size` units that are kept, with its interval.
+
+    Args:
+        size: Number of units.
+        statistic: The correlation of the units that a (size,) mask keeps; NaN where undefined.
+        out: Units that are left out, one at a time; None leaves out each.
+        share: Whether it lies in [0, 1] and its error is taken as it is, not on Fisher's scale.
+    """
     from scipy.stats import t
 
     value = statistic(np.ones(size, dtype=bool))
     if not np.isfinite(value):
         return Correlation(None)
-    left = np.array([statistic(np.arange(size) != i) for i in range(size)])
+    each = np.arange(size) if out is None else out
+    left = np.array([statistic(np.arange(size) != i) for i in each])
     if not np.isfinite(left).all():
         return Correlation(float(value))
-    center, *fisher = np.arctanh(np.clip([value, *left], -NEARLY_ONE, NEARLY_ONE))
-    error = float(np.sqrt((size - 1) * np.var(fisher)))
-    reach = float(t.ppf((1 + CONFIDENCE) / 2, size - 1)) * error
-    ends = np.tanh([center - reach, center + reach])
-    return Correlation(float(value), error, float(ends[0]), float(ends[1]))
+    numbers = np.array([value, *left])
+    center, *others = numbers if share else np.arctanh(np.clip(numbers, -NEARLY_ONE, NEARLY_ONE))
+    error = float(np.sqrt((each.size - 1) * np.var(others)))
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, each.size - 1)) * error
+    ends = np.array([center - reach, center + reach])
+    low, high = np.clip(ends, 0, 1) if share else np.tanh(ends)
+    return Correlation(float(value), error, float(low), float(high))
 
 
-def _pearson(x: Floats, y: Floats) -> float:
-    if np.ptp(x) == 0 or np.ptp(y) == 0:
-        return NAN
-    return float(np.corrcoef(x, y)[0, 1])
+def pearson(x: Floats, y: Floats) -> Floats:
+    """(…) Pearson correlation of (…, M) numbers with (…, M) others; NaN where either is constant.
+
+    Both are broadcast.
+    """
+    constant = (np.ptp(x, axis=-1) == 0) | (np.ptp(y, axis=-1) == 0)
+    a, b = (v - v.mean(axis=-1, keepdims=True) for v in (x, y))
+    scale = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
+    found = (a * b).sum(axis=-1) / np.where(constant, 1.0, scale)
+    return np.where(constant, NAN, np.clip(found, -1.0, 1.0))
 
 
-def _spearman(x: Floats, y: Floats) -> float:
+def spearman(x: Floats, y: Floats) -> Floats:
+    """(…) Spearman's rank correlation, ties sharing their mean rank."""
     from scipy.stats import rankdata
 
-    return _pearson(rankdata(x), rankdata(y))
+    return pearson(rankdata(x, axis=-1), rankdata(y, axis=-1))
 
 
-def _kendall(x: Floats, y: Floats) -> float:
-    """Tau-b: ties count neither for nor against."""
-    first, second = np.triu_indices(len(x), k=1)
-    by_x, by_y = np.sign(x[first] - x[second]), np.sign(y[first] - y[second])
-    scale = float(np.sqrt(np.sum(by_x**2) * np.sum(by_y**2)))
-    return float(by_x @ by_y) / scale if scale else NAN
+def kendall(x: Floats, y: Floats) -> Floats:
+    """(…) Kendall's tau-b: ties count neither for nor against."""
+    first, second = np.triu_indices(x.shape[-1], k=1)
+    by_x, by_y = (np.sign(v[..., first] - v[..., second]) for v in (x, y))
+    scale = np.sqrt((by_x**2).sum(axis=-1) * (by_y**2).sum(axis=-1))
+    found = (by_x * by_y).sum(axis=-1) / np.where(scale == 0, 1.0, scale)
+    return np.where(scale == 0, NAN, found)
 
 
 NAN = float("nan")
-KINDS: Mapping[str, Correlate] = {"spearman": _spearman, "kendall": _kendall, "pearson": _pearson}
+KINDS: Mapping[str, Correlate] = {"spearman": spearman, "kendall": kendall, "pearson": pearson}

@@ -1,6 +1,5 @@
 """A study of a table of reward models as data, Markdown and one HTML page."""
 
-import html
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -9,17 +8,17 @@ import numpy as np
 
 from rmcheck.lab.study.correlations import CONFIDENCE, KINDS, Association, Correlation
 from rmcheck.lab.study.rm_table import RmTable
-from rmcheck.wording import printable
+from rmcheck.lab.study.shell import (
+    html_page,
+    markdown_cell,
+    markdown_table,
+    table_of,
+    text,
+)
 
 Associations = Mapping[str, Mapping[str, Association]]
 
 WIDTH, HEIGHT, LABEL = 720, 26, 210
-STYLE = (
-    "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;"
-    "color:#1a1a1a;background:#fff}table{border-collapse:collapse}"
-    "td,th{padding:.25rem .7rem;border-bottom:1px solid #ddd;text-align:right}"
-    "td:first-child,th:first-child{text-align:left}"
-)
 
 
 def study_data(table: RmTable, found: Associations) -> dict[str, Any]:
@@ -94,18 +93,20 @@ def _told(found: Correlation) -> str:
 
 def markdown(table: RmTable, found: Associations) -> str:
     """The study as Markdown."""
-    lines = [f"# What ranks {_cell(table.outcome_name)}", "", _head(table), ""]
-    lines += [f"- {_cell(sentence)}" for sentence in sentences(table, found)]
-    lines += ["", *_table(table, found), ""]
-    lines += [f"- left out: {_cell(f'{name}: {why}')}" for name, why in table.left_out.items()]
-    lines += [f"- {_cell(note)}" for note in table.notes]
+    lines = [f"# What ranks {markdown_cell(table.outcome_name)}", "", _head(table), ""]
+    lines += [f"- {markdown_cell(sentence)}" for sentence in sentences(table, found)]
+    lines += ["", *markdown_table(_titles(table), _rows(table, found)), ""]
+    lines += [
+        f"- left out: {markdown_cell(f'{name}: {why}')}" for name, why in table.left_out.items()
+    ]
+    lines += [f"- {markdown_cell(note)}" for note in table.notes]
     return "\n".join(lines) + "\n"
 
 
 def _head(table: RmTable) -> str:
     sizes = ", ".join(f"{name} {count}" for name, count in _sizes(table).items())
     groups = f", groups by {table.group_name} ({sizes})" if sizes else ""
-    return _cell(
+    return markdown_cell(
         f"{table.name}: {len(table.outcome)} reward models{groups}. Two-sided {CONFIDENCE:.0%} "
         "intervals, one reward model left out at a time."
     )
@@ -128,37 +129,18 @@ def _titles(table: RmTable) -> list[str]:
     return titles + (inside if table.groups is not None else [])
 
 
-def _table(table: RmTable, found: Associations) -> list[str]:
-    titles = _titles(table)
-    lines = [f"| {' | '.join(titles)} |", f"|---{'|---:' * (len(titles) - 1)}|"]
-    return lines + [f"| {' | '.join(map(_cell, row))} |" for row in _rows(table, found)]
-
-
-def _cell(text: str) -> str:
-    """Foreign text as one cell that is no markup."""
-    return html.escape(printable(text), quote=False).replace("|", "\\|").replace("`", "'")
-
-
 def page(table: RmTable, found: Associations) -> str:
     """The study as one HTML page without scripts or other files."""
     title = f"What ranks {table.outcome_name}"
-    said = "".join(f"<li>{_text(s)}</li>" for s in sentences(table, found))
-    head = "".join(f"<th>{title}</th>" for title in _titles(table))
-    body = "".join(
-        "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>"
-        for row in _rows(table, found)
-    )
+    said = "".join(f"<li>{text(s)}</li>" for s in sentences(table, found))
     apart = [f"left out: {name}: {why}" for name, why in table.left_out.items()]
-    notes = "".join(f"<li>{_text(note)}</li>" for note in [*apart, *table.notes])
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{_text(title)}</title>'
-        f"<style>{STYLE}</style><h1>{_text(title)}</h1><p>{_head(table)}</p><ul>{said}</ul>"
-        f"{_figure(found)}<table><tr>{head}</tr>{body}</table><ul>{notes}</ul></html>\n"
+    notes = "".join(f"<li>{text(note)}</li>" for note in [*apart, *table.notes])
+    shown = table_of(_titles(table), _rows(table, found))
+    return html_page(
+        title,
+        f'<p>{_head(table)}</p><ul>{said}</ul><div class="wide">{_figure(found)}</div>{shown}'
+        f"<ul>{notes}</ul>",
     )
-
-
-def _text(text: str) -> str:
-    return html.escape(printable(text))
 
 
 def _figure(found: Associations) -> str:
@@ -166,7 +148,7 @@ def _figure(found: Associations) -> str:
     columns = by_strength(found)
     tall = HEIGHT * (len(columns) + 1)
     ticks = "".join(
-        f'<line x1="{_x(at)}" x2="{_x(at)}" y1="0" y2="{tall - HEIGHT}" stroke="#ccc"/>'
+        f'<line class="grid" x1="{_x(at)}" x2="{_x(at)}" y1="0" y2="{tall - HEIGHT}" />'
         f'<text x="{_x(at)}" y="{tall - 8}" text-anchor="middle">{at:g}</text>'
         for at in (-1, -0.5, 0, 0.5, 1)
     )
@@ -182,14 +164,13 @@ def _figure(found: Associations) -> str:
 
 def _mark(column: str, found: Correlation, y: float) -> str:
     name = column if len(column) <= 28 else f"{column[:27]}…"
-    out = f'<text x="{LABEL - 10}" y="{y + 5}" text-anchor="end">{_text(name)}</text>'
+    out = f'<text x="{LABEL - 10}" y="{y + 5}" text-anchor="end">{text(name)}</text>'
     if found.lower is not None and found.upper is not None:
         out += (
-            f'<line x1="{_x(found.lower)}" x2="{_x(found.upper)}" y1="{y}" y2="{y}" '
-            'stroke="#1f5fa8" stroke-width="2"/>'
+            f'<line class="mark" x1="{_x(found.lower)}" x2="{_x(found.upper)}" y1="{y}" y2="{y}"/>'
         )
     if found.value is not None:
-        out += f'<circle cx="{_x(found.value)}" cy="{y}" r="4" fill="#1f5fa8"/>'
+        out += f'<circle class="f0" cx="{_x(found.value)}" cy="{y}" r="4"/>'
     return out
 
 

@@ -1,0 +1,95 @@
+"""Test sets drawn again and again: which prompts and which of their responses a metric sees.
+
+Responses are drawn a few times for all prompts, and a test set takes for each of its prompts one
+of these draws. So a metric sums each draw once, and its value on every test set is one product of
+matrices.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from rmcheck.lab.study.family import RmFamily
+from rmcheck.metrics.metric import Metric, per_prompt_sums
+from rmcheck.metrics.rewards import Floats, Rewards
+
+# Test sets in which each drawn row of responses stands, about.
+SETS_PER_DRAW = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """B test sets of a family.
+
+    Attributes:
+        family: D draws of k responses of each prompt, one draw after another: D·P prompts.
+        weights: (B, D·P) how often each of these prompts is in each test set.
+    """
+
+    family: RmFamily
+    weights: csr_array
+
+    def values(self, metric: Metric) -> Floats:
+        """(B, Q) the metric of every pair on every test set; NaN where it is undefined."""
+        return np.stack([self.of_rewards(metric, rewards) for rewards in self.rewards()], axis=1)
+
+    def rewards(self) -> Iterator[Rewards]:
+        """Rewards of each pair in turn."""
+        return (self.family.rewards(golden, proxy) for golden, proxy in self.family.pairs.tolist())
+
+    def of_rewards(self, metric: Metric, rewards: Rewards) -> Floats:
+        """(B,) the metric of these (D·P, k) rewards on every test set."""
+        fitted = metric.fitted(rewards)
+        sums, _ = per_prompt_sums(fitted, rewards)
+        return fitted.value(self.weights @ sums)
+
+
+def drawn(
+    family: RmFamily,
+    responses: int,
+    *,
+    sets: int,
+    seed: tuple[int, ...],
+    prompts: int | None = None,
+) -> Draws:
+    """Test sets with so many responses a prompt.
+
+    Args:
+        family: Where they are drawn from, without replacement inside a prompt.
+        responses: k, at most those of the family.
+        sets: B test sets.
+        seed: Of all random choices.
+        prompts: Prompts of each test set, without replacement; None draws all P with replacement.
+    """
+    rng = np.random.default_rng(seed)
+    count = family.prompts
+    needed = sets * (prompts or count) / (SETS_PER_DRAW * count)
+    draws = 1 if responses == family.responses else max(1, round(needed))
+    places = [_places(count, family.responses, responses, rng) for _ in range(draws)]
+    parts = [family.chosen(place).scores for place in places]
+    wide = RmFamily(
+        family.names,
+        np.concatenate(parts, axis=1),
+        family.pairs,
+        np.tile(family.categories, draws),
+        family.groups,
+    )
+    rows = [_set(count, prompts, rng) for _ in range(sets)]
+    chosen = np.concatenate([row + count * rng.integers(draws, size=row.size) for row in rows])
+    sizes = [row.size for row in rows]
+    where = np.repeat(np.arange(sets), sizes), chosen
+    return Draws(wide, csr_array((np.ones(chosen.size), where), shape=(sets, count * draws)))
+
+
+def _places(prompts: int, responses: int, k: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """(P, k) which responses are drawn."""
+    return np.argsort(rng.random((prompts, responses)), axis=1)[:, :k]
+
+
+def _set(count: int, prompts: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
+    if prompts is None:
+        return rng.integers(count, size=count)
+    return rng.choice(count, size=prompts, replace=False)
