@@ -14,7 +14,7 @@ from rmcheck.config.source import Source, Span
 if TYPE_CHECKING:
     import yaml
 
-# Far deeper than any suite; libyaml's composer overflows the C stack without a limit.
+# Far deeper than any file that a person writes; libyaml's composer overflows the C stack without a limit.
 MAX_DEPTH = 32
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 STANDARD = "tag:yaml.org,2002:"
@@ -75,12 +75,12 @@ Node = ScalarNode | ListNode | MapNode
 
 
 def compose(source: Source) -> Node | None:
-    """The document of a suite file, or None when the file holds nothing.
+    """The document of a file, or None when the file holds nothing.
 
     Duplicate keys are noted in `source.problems` and the first one counts.
 
     Raises:
-        SuiteError: The text is not YAML: nothing else can be said about the file.
+        RmcheckError: The text is not YAML: nothing else can be said about the file.
     """
     import yaml
 

@@ -75,6 +75,30 @@ def read_keys(
     return out
 
 
+def read_section(
+    node: MapNode,
+    table: Mapping[str, Kind | None],
+    required: Iterable[str],
+    owner: str,
+    source: Source,
+    noun: str = "",
+) -> dict[str, Any]:
+    """The values of a mapping that has these keys and no others; every problem is noted.
+
+    Args:
+        node: The mapping.
+        table: The keys it may have; those without a kind are read by the caller.
+        required: The keys it must have.
+        owner: What has them, such as `transfer of check 'run'`.
+        source: Where problems are noted.
+        noun: What every such mapping is called, such as `transfer`; empty where that is the owner.
+    """
+    place = f" in {owner}"
+    refuse_unknown(node, table, place, source, f"{noun or owner} takes: {', '.join(table)}.")
+    require_keys(node, required, table, owner, source)
+    return read_keys(node, table, place, source)
+
+
 def beside(suite: Path, written: str) -> Path:
     """A path in a suite: relative to its file, `~` expanded."""
     try:

@@ -1,12 +1,14 @@
-"""The text of a suite file: where a problem stands in it, and how that is drawn."""
+"""The text of a YAML file: where a problem stands in it, and how that is drawn."""
 
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
 
-from rmcheck.errors import Problem, SuiteError, near_miss
+from rmcheck.errors import Problem, RmcheckError, near_miss
 
 # What YAML counts as the end of a line.
 LINE_END = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
@@ -35,21 +37,42 @@ class Span:
 
 @dataclass
 class Source:
-    """A suite file's text and everything found wrong with it.
+    """A file's text and everything found wrong with it.
 
     Attributes:
         path: The file as the user named it.
         text: Its text, without a byte order mark.
+        wrong: Makes what is raised about a wrong file of its problems.
         problems: Found so far, in the order of finding.
     """
 
     path: str
     text: str
+    wrong: Callable[[Sequence[Problem]], RmcheckError]
     problems: list[Problem] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.text = self.text.removeprefix("\ufeff")
         self.lines = LINE_END.split(self.text)
+
+    @classmethod
+    def of(cls, path: Path, wrong: Callable[[Sequence[Problem]], RmcheckError]) -> Self:
+        """The text of a file.
+
+        Raises:
+            OSError: The file cannot be read.
+            RmcheckError: `wrong`, as it is not UTF-8 text.
+        """
+        data = path.read_bytes()
+        try:
+            return cls(str(path), data.decode("utf-8"), wrong)
+        except UnicodeDecodeError as error:
+            before = data[: error.start].decode("utf-8")
+            line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+            message = f"not UTF-8 text: the byte 0x{data[error.start]:02x}"
+            if b"\0" in data[:4]:
+                message += " (it looks like UTF-16; save the file as UTF-8)"
+            raise wrong([Problem(str(path), message, line, column)]) from error
 
     def problem(self, span: Span, message: str, *valid: str) -> Problem:
         """A problem at these characters.
@@ -66,16 +89,21 @@ class Source:
         """Note a problem and go on.
 
         Raises:
-            SuiteError: There are so many that nobody reads more.
+            RmcheckError: There are so many that nobody reads more.
         """
         self.problems.append(self.problem(span, message, *valid))
         if len(self.problems) > MOST_PROBLEMS:
             raise self.error()
 
-    def error(self) -> SuiteError:
-        """All problems in file order; one that an alias repeats is shown once."""
+    @property
+    def in_order(self) -> list[Problem]:
+        """All problems in file order; one that an alias repeats is there once."""
         unique = dict.fromkeys(self.problems)
-        return SuiteError(sorted(unique, key=lambda problem: (problem.line, problem.column)))
+        return sorted(unique, key=lambda problem: (problem.line, problem.column))
+
+    def error(self) -> RmcheckError:
+        """What to raise about the file: all its problems."""
+        return self.wrong(self.in_order)
 
     def excerpt(self, span: Span) -> str:
         """The line with the line before it, and carets under the characters."""

@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, compose, describe
-from rmcheck.config.section import beside, read_keys, refuse_unknown, require_keys, value_of
+from rmcheck.config.section import (
+    beside,
+    read_keys,
+    read_section,
+    refuse_unknown,
+    require_keys,
+    value_of,
+)
 from rmcheck.config.source import Source, Span
 from rmcheck.errors import Problem, SuiteError, nearest
 from rmcheck.suite import keys
@@ -49,17 +56,10 @@ def load_suite(path: str | Path) -> Suite:
     """
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8")
+        source = Source.of(path, SuiteError)
     except OSError as error:
         raise SuiteError([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
-    except UnicodeDecodeError as error:
-        before = error.object[: error.start].decode("utf-8")
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        message = f"not UTF-8 text: the byte 0x{error.object[error.start]:02x}"
-        if b"\0" in error.object[:4]:
-            message += " (it looks like UTF-16; save the file as UTF-8)"
-        raise SuiteError([Problem(str(path), message, line, column)]) from error
-    return parse_suite(text, path)
+    return _suite(source, path)
 
 
 def parse_suite(text: str, path: str | Path) -> Suite:
@@ -68,8 +68,11 @@ def parse_suite(text: str, path: str | Path) -> Suite:
     Raises:
         SuiteError: All problems of the text, each with line, column and excerpt.
     """
-    path = Path(path)
-    source = Source(str(path), text)
+    return _suite(Source(str(path), text, SuiteError), Path(path))
+
+
+def _suite(source: Source, path: Path) -> Suite:
+    """The suite in a text; relative paths in it start from where `path` is."""
     top = _versioned_mapping(compose(source), source)
     refuse_unknown(top, keys.SUITE, "", source, f"A suite takes: {', '.join(keys.SUITE)}.")
     logs_only = only_logs(top)
@@ -101,7 +104,7 @@ def parse_suite(text: str, path: str | Path) -> Suite:
         **found,
     )
     if source.problems:
-        raise PartlyReadError(source.error().problems, suite)
+        raise PartlyReadError(source.in_order, suite)
     return suite
 
 
@@ -165,10 +168,7 @@ def _pool(top: MapNode, path: Path, source: Source) -> PoolSource | None:
     node = _mapping(top, "pool", "path", "pool: {path: data/pool.jsonl}", source)
     if node is None:
         return None
-    place = " in pool"
-    refuse_unknown(node, keys.POOL, place, source, f"pool takes: {', '.join(keys.POOL)}.")
-    require_keys(node, keys.REQUIRED["pool"], keys.POOL, "pool", source)
-    found = read_keys(node, keys.POOL, place, source)
+    found = read_section(node, keys.POOL, keys.REQUIRED["pool"], "pool", source)
     if "path" not in found:
         return None
     found["path"] = beside(path, found["path"])
@@ -203,10 +203,7 @@ def _serving(top: MapNode, source: Source) -> ServingSource | None:
     node = _mapping(top, "serving", "model", "serving: {model: http:http://host:8000}", source)
     if node is None:
         return None
-    place = " in serving"
-    refuse_unknown(node, keys.SERVING, place, source, f"serving takes: {', '.join(keys.SERVING)}.")
-    require_keys(node, keys.REQUIRED["serving"], keys.SERVING, "serving", source)
-    found = read_keys(node, keys.SERVING, place, source)
+    found = read_section(node, keys.SERVING, keys.REQUIRED["serving"], "serving", source)
     return ServingSource(**found) if "model" in found else None
 
 

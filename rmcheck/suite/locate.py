@@ -53,17 +53,17 @@ def _reread(suite: Suite) -> tuple[Source, Node | None]:
     try:
         text = suite.path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        return Source(str(suite.path), ""), None
+        return Source(str(suite.path), "", SuiteError), None
     return _composed(str(suite.path), text)
 
 
 @lru_cache(maxsize=1)  # one file may have hundreds of problems
 def _composed(path: str, text: str) -> tuple[Source, Node | None]:
-    source = Source(path, text)
+    source = Source(path, text, SuiteError)
     try:
         return source, compose(source)
     except SuiteError:
-        return Source(path, ""), None
+        return Source(path, "", SuiteError), None
 
 
 def _find(root: Node, check: Check) -> MapNode | None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rmcheck.config.document import ListNode, MapNode, ScalarNode, describe
-from rmcheck.config.section import beside, read_keys, refuse_unknown, require_keys, value_of
+from rmcheck.config.section import beside, read_section, value_of
 from rmcheck.config.source import Source, did_you_mean
 from rmcheck.rl_logs.log_columns import ROLES
 from rmcheck.suite import keys
@@ -40,30 +40,20 @@ def read_training_check(
     """
     _, name = node.entries.get("name", (node.span, None))
     label = f"check {name.text!r}" if isinstance(name, ScalarNode) else f"check {number}"
-    place = f" in {label}"
-    takes = f"A check of a log takes: {', '.join(keys.TRAINING_CHECK)}."
-    refuse_unknown(node, keys.TRAINING_CHECK, place, source, takes)
-    require_keys(node, keys.REQUIRED["training_check"], keys.TRAINING_CHECK, label, source)
-    found = read_keys(node, keys.TRAINING_CHECK, place, source)
-    log = _mapping(node, "training", place, source)
+    required = keys.REQUIRED["training_check"]
+    found = read_section(node, keys.TRAINING_CHECK, required, label, source, "A check of a log")
+    log = _mapping(node, "training", f" in {label}", source)
     if log is None:
         return None
-    place = f" in training of {label}"
-    refuse_unknown(
-        log, keys.TRAINING, place, source, f"training takes: {', '.join(keys.TRAINING)}."
-    )
-    require_keys(log, keys.REQUIRED["training"], keys.TRAINING, f"training of {label}", source)
-    found |= read_keys(log, keys.TRAINING, place, source)
+    owner = f"training of {label}"
+    required = keys.REQUIRED["training"]
+    found |= read_section(log, keys.TRAINING, required, owner, source, "training")
     if "columns" in found:
-        _refuse_unknown_roles(log, place, source)
-    transfer = _mapping(log, "transfer", place, source)
+        _refuse_unknown_roles(log, f" in {owner}", source)
+    transfer = _mapping(log, "transfer", f" in {owner}", source)
     if transfer is not None:
-        refuse_unknown(
-            transfer, keys.TRANSFER, f" in transfer of {label}", source, "transfer takes: at_least."
-        )
-        required = keys.REQUIRED["transfer"]
-        require_keys(transfer, required, keys.TRANSFER, f"transfer of {label}", source)
-        found |= read_keys(transfer, keys.TRANSFER, f" in transfer of {label}", source)
+        owner, required = f"transfer of {label}", keys.REQUIRED["transfer"]
+        found |= read_section(transfer, keys.TRANSFER, required, owner, source, "transfer")
     if not {"name", "log", "at_least"} <= found.keys():
         return None
     found["log"] = beside(path, found["log"])
