@@ -1,9 +1,10 @@
 """How text that others wrote (responses, ids, names, answers of servers) stands in our messages."""
 
+import inspect
 import io
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -91,6 +92,28 @@ def listed(items: Iterable[object], most: int) -> str:
     words = [printable(str(item)) for item in items]
     more = f" and {len(words) - most} more" if len(words) > most else ""
     return f"{', '.join(words[:most]) or 'nothing'}{more}"
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:
+    """A table as lines, each column as wide as its widest cell.
+
+    Args:
+        rows: Cells, as many in each row.
+        right: Numbers of the columns whose cells stand at the right; all others at the left.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def first_line(documented: object) -> str:
+    """The first line of a docstring."""
+    return (inspect.getdoc(documented) or "").partition("\n")[0]
 
 
 def hub_advice(path: Path, kind: str = "") -> str:

@@ -10,7 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from rmcheck import metric_names
 from rmcheck.cli import main
+from rmcheck.pool import reader_names
 
 SUITE = """\
 rmcheck: 1
@@ -286,3 +288,15 @@ def test_a_command_of_the_laboratory_runs_under_both_names(tmp_path, capsys):
     assert main(["training", missing]) == main(["lab", "training", missing]) == 2
     once, again = capsys.readouterr().err.splitlines()
     assert once == again
+
+
+@pytest.mark.parametrize(
+    ("option", "names"), [("metrics", metric_names), ("formats", reader_names)]
+)
+def test_validate_lists_what_a_suite_can_name(option, names, capsys):
+    """A message about an unknown metric or format names this command instead of all of them."""
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", f"--{option}"])
+
+    assert ended.value.code == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == sorted(names())

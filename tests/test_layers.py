@@ -61,7 +61,7 @@ ONLY_IN_PLUGIN = {"pytest", "_pytest", "pluggy"}
 NAMED = re.compile(r"rmcheck(?:\.\w+)+(?::\w+)?")
 FOLDERS = {path.name for path in PACKAGE.iterdir() if path.is_dir()}
 # Names that two public classes still have, each waiting to become the name of one thing.
-SHARED_NAMES = {"Block", "Calibration", "Design", "Fault", "Interval", "Lines", "Subject", "Text"}
+SHARED_NAMES = {"Block", "Calibration", "Design", "Fault", "Interval", "Lines", "Subject"}
 # stats is arrays in, estimate out: it has never heard of rewards.
 BOTTOM = {"stats": {"numpy", "scipy", "threadpoolctl"}}
 

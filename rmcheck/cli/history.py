@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmcheck.wording import aligned
+
 if TYPE_CHECKING:
     from rmcheck.history.records import CheckEntry, RegretRecord, RunRecord, Target
     from rmcheck.metrics.regret.calibration import CalibrationTable
@@ -84,7 +86,7 @@ def list_runs(options: argparse.Namespace) -> int:
     for record in found.runs:
         regrets = [r for r in found.regrets if r.fingerprint == record.fingerprint]
         rows.append((record.id, record.suite, _verdicts(record), _regrets_text(regrets)))
-    _print_table(rows)
+    print(*aligned(rows), sep="\n")
     orphans = {r.fingerprint for r in found.regrets} - {r.fingerprint for r in found.runs}
     if orphans:
         print(f"{len(orphans)} reward models have a regret here but no run.")
@@ -115,7 +117,7 @@ def show(options: argparse.Namespace) -> int:
         name = f"{c.name}[{c.slice}]" if c.slice else c.name
         bounds = f"[{c.lower:.3f}, {c.upper:.3f}]"
         rows.append((name, str(c.n), f"{c.value:.3f}", bounds, c.verdict))
-    _print_table(rows)
+    print(*aligned(rows), sep="\n")
     for regret in history.regrets():
         if regret.fingerprint == record.fingerprint:
             print(f"regret {_regret_text(regret)}")
@@ -244,7 +246,7 @@ def _print_calibration(table: "CalibrationTable", confidence: float) -> None:
         told = table.regrets[m] - errors[m] if predictable else None
         cells += [f"{told:.3f}", f"{bounds[m]:.3f}"] if told is not None else ["-", "-"]
         rows.append(tuple(cells))
-    _print_table(rows)
+    print(*aligned(rows), sep="\n")
     if table.left_out:
         print(f"left out: {table.left_out_text()}")
     if predictable:
@@ -295,10 +297,3 @@ def _regret_text(regret: "RegretRecord") -> str:
     if regret.seed is not None:
         parts.append(f"seed {regret.seed}")
     return " ".join([*parts, f"({regret.note})"] if regret.note else parts)
-
-
-def _print_table(rows: "Sequence[Sequence[str]]") -> None:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())

@@ -3,13 +3,14 @@
 import argparse
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Never
 
 from rmcheck.cli import EXIT_WRONG_INPUT
 from rmcheck.cli.arguments import add_suites
 from rmcheck.errors import RmcheckError
+from rmcheck.wording import aligned, first_line
 
 if TYPE_CHECKING:
     from rmcheck.checks.measurement import Sampling
@@ -24,21 +25,46 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "that is wrong, and how often an equal checkpoint passes each max_drop."
     )
     add_suites(command)
-    command.add_argument(
-        "--schema", action=_PrintSchema, help="print the JSON Schema of suites for an editor"
-    )
+    for option, (text, words) in _LISTS.items():
+        command.add_argument(option, action=_Print, const=text, help=f"print {words}")
 
 
-class _PrintSchema(argparse.Action):
+def _schema() -> str:
+    from rmcheck.suite.schema import schema_text
+
+    return schema_text()
+
+
+def _metrics() -> str:
+    from rmcheck.metrics.registry import metric_class, metric_names
+
+    classes = [metric_class(name) for name in sorted(metric_names())]
+    rows = [(cls.name, f"{cls.direction} is better", first_line(cls)) for cls in classes]
+    return "\n".join(aligned(rows)) + "\n"
+
+
+def _formats() -> str:
+    from rmcheck.pool.detection import reader_named, reader_names
+
+    rows = [(name, reader_named(name).fields) for name in reader_names()]
+    return "\n".join(aligned(rows)) + "\n"
+
+
+_LISTS: dict[str, tuple[Callable[[], str], str]] = {
+    "--schema": (_schema, "the JSON Schema of suites for an editor"),
+    "--metrics": (_metrics, "all metrics"),
+    "--formats": (_formats, "all formats of pools, with their fields"),
+}
+
+
+class _Print(argparse.Action):
     """Like --help: prints, and ends the command."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
         super().__init__(option_strings, dest, nargs=0, **settings)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> Never:
-        from rmcheck.suite.schema import schema_text
-
-        print(schema_text(), end="")
+        print(self.const(), end="")
         parser.exit()
 
 

@@ -14,7 +14,7 @@ from rmcheck.config.source import Source, Span
 if TYPE_CHECKING:
     import yaml
 
-# Far deeper than any file that a person writes; libyaml's composer overflows the C stack without a limit.
+# Far deeper than what people write; without a limit libyaml's composer overflows the C stack.
 MAX_DEPTH = 32
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 STANDARD = "tag:yaml.org,2002:"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, describe
+from rmcheck.config.document import ListNode, Node, ScalarNode, describe
 from rmcheck.config.source import Source, did_you_mean
 from rmcheck.wording import excerpt
 
@@ -41,9 +41,9 @@ class Kind(ABC):
             Wrong: It is none; the problem is in `source.problems`.
         """
 
-    @abstractmethod
     def schema(self) -> dict[str, Any]:
-        """The kind in JSON Schema."""
+        """The kind in JSON Schema; by default any value, and only the reader refuses some."""
+        return {}
 
 
 def refuse(source: Source, node: Node, message: str, *valid: str) -> Wrong:
@@ -58,7 +58,7 @@ def percent_hint(value: float) -> str:
 
 
 @dataclass(frozen=True)
-class Text(Kind):
+class OneLine(Kind):
     """Text that is not blank, in one line.
 
     Attributes:
@@ -173,17 +173,18 @@ class Choice(Kind):
     Attributes:
         words: Returns the words.
         noun: What they name (`metric`), where that is also the key.
+        listing: Command that lists the words, where they are too many for a message.
     """
 
     words: Callable[[], tuple[str, ...]]
     noun: str = ""
+    listing: str = ""
 
     def read(self, node: Node, what: str, source: Source) -> str:
         """The word."""
         words = self.words()
-        valid = (
-            f"{f'{self.noun}s'.capitalize() if self.noun else 'Valid words'}: {', '.join(words)}."
-        )
+        title = f"{self.noun}s".capitalize() if self.noun else "Valid words"
+        valid = f"{title}: {self.listing or ', '.join(words)}."
         if not isinstance(node, ScalarNode) or node.type != "text":
             raise refuse(source, node, f"{what} must be a word, not {describe(node)}", valid)
         if node.text not in words:
@@ -204,68 +205,39 @@ def one_of(*words: str) -> Choice:
 
 
 @dataclass(frozen=True)
-class Columns(Kind):
-    """A list of column names, each once."""
+class AsWritten(Kind):
+    """A value whose text counts as it stands in the file: `no`, `010` and `2024` are these words.
 
-    def read(self, node: Node, what: str, source: Source) -> tuple[str, ...]:
-        """The names in file order."""
-        if not isinstance(node, ListNode):
-            raise refuse(
-                source,
-                node,
-                f"{what} must be a list, such as [category], not {describe(node)}",
-            )
-        found: dict[str, Node] = {}
-        wrong = 0
-        for item in node.items:
-            try:
-                name = Text().read(item, f"a column of {what}", source)
-            except Wrong:
-                wrong += 1
-                continue
-            if name in found:
-                source.add(item.span, f"{what} names the column {name!r} twice")
-                wrong += 1
-            found[name] = item
-        if wrong:
-            raise Wrong(what)
-        return tuple(found)
+    Attributes:
+        example: How a right value looks, for messages.
+    """
+
+    example: str = ""
+
+    def read(self, node: Node, what: str, source: Source) -> str:
+        """The text, of one line or many, with the white space around it."""
+        if isinstance(node, ScalarNode) and node.type not in ("null", "tagged"):
+            return node.text
+        example = f", such as {self.example}" if self.example else ""
+        raise refuse(source, node, f"{what} must have one value{example}, not {describe(node)}")
 
     def schema(self) -> dict[str, Any]:
-        """An array of distinct strings."""
-        return {"type": "array", "items": Text().schema(), "uniqueItems": True}
+        """A scalar."""
+        return {"type": ["string", "number", "boolean"]}
 
 
 @dataclass(frozen=True)
-class ColumnValues(Kind):
-    """A mapping of column names to the value wanted, such as `{category: code}`.
+class Words(Kind):
+    """A word or a list of different words, each as it is written."""
 
-    A value is taken as written: `no`, `010` and `2024` are these words.
-    """
-
-    def read(self, node: Node, what: str, source: Source) -> dict[str, str]:
-        """Column to value."""
-        if not isinstance(node, MapNode) or not node.entries:
-            raise refuse(
-                source,
-                node,
-                f"{what} must name a column and its value, such as {{category: code}}, "
-                f"not {'an empty mapping' if isinstance(node, MapNode) else describe(node)}",
-            )
-        out = {}
-        for name, (span, value) in node.entries.items():
-            if isinstance(value, ScalarNode) and value.type not in ("null", "tagged"):
-                out[name] = value.text
-            else:
-                source.add(span, f"{name!r} in {what} must have one value, not {describe(value)}")
-        if len(out) < len(node.entries):
-            raise Wrong(what)
-        return out
-
-    def schema(self) -> dict[str, Any]:
-        """An object of scalars."""
-        scalar = {"type": ["string", "number", "boolean"]}
-        return {"type": "object", "minProperties": 1, "additionalProperties": scalar}
+    def read(self, node: Node, what: str, source: Source) -> tuple[str, ...]:
+        """The words in file order."""
+        items = node.items if isinstance(node, ListNode) else (node,)
+        words = tuple(AsWritten().read(item, f"a word of {what}", source) for item in items)
+        if "" in words or len(set(words)) < max(len(words), 1):
+            example = "such as [Yes, yes]"
+            raise refuse(source, node, f"{what} must be a list of different words, {example}")
+        return words
 
 
 def _number(

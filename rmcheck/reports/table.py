@@ -7,7 +7,7 @@ from typing import Any
 
 from rmcheck.checks.record import CheckRecord
 from rmcheck.scoring.report import ScoringReport
-from rmcheck.wording import printable
+from rmcheck.wording import aligned, printable
 
 PAST = {"keep": "kept", "drop": "dropped", "fail": "refused"}
 HEADINGS = ("check", "n", "measured", "bounds", "required", "verdict")
@@ -35,9 +35,7 @@ def table(records: Sequence[CheckRecord]) -> list[str]:
     levels = sorted({record.confidence for record in records})
     bounds = "/".join(f"{100 * level:g}%" for level in levels) + " bounds"
     headings = [bounds if heading == "bounds" else heading for heading in HEADINGS]
-    rows = [headings, *(_cells(record) for record in records)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
-    return [_line(row, widths) for row in rows]
+    return aligned([headings, *(_cells(record) for record in records)], right={1, 2})
 
 
 def _cells(record: CheckRecord) -> list[str]:
@@ -59,15 +57,6 @@ def check_name(record: CheckRecord) -> str:
 
 def _inconclusive(record: CheckRecord) -> str:
     return "inconclusive" if record.gate == "failed" else "inconclusive (warn)"
-
-
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    right = {1, 2}
-    cells = (
-        cell.rjust(width) if i in right else cell.ljust(width)
-        for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-    )
-    return "  ".join(cells).rstrip()
 
 
 def tally(records: Sequence[CheckRecord]) -> str:

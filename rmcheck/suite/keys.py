@@ -14,29 +14,30 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from rmcheck.config.kinds import (
     Boolean,
     Choice,
-    Columns,
-    ColumnValues,
     Integer,
     Kind,
     Number,
-    Text,
+    OneLine,
     one_of,
 )
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import metric_names
 from rmcheck.models.model import TooLong
+from rmcheck.suite.columns import Columns, ColumnValues
 from rmcheck.suite.faults import FaultActions
 from rmcheck.suite.model_name import ModelName
 
 VERSION = 1  # of the file format
+# Commands that list what a suite can name.
+METRIC_LIST, FORMAT_LIST = "rmcheck validate --metrics", "rmcheck validate --formats"
 CRITERIA = ("at_least", "at_most", "max_drop")
 CONFIDENCE = Number(0.5, 1, open=True)
 
 # Sections (`pool`, `golden`, `serving`, `checks`) are read by the loader itself.
 SUITE: Mapping[str, Kind | None] = {
     "rmcheck": None,
-    "name": Text(),
-    "description": Text(),
+    "name": OneLine(),
+    "description": OneLine(),
     "pool": None,
     "golden": None,
     "serving": None,
@@ -48,26 +49,26 @@ SUITE: Mapping[str, Kind | None] = {
     "min_prompts": Integer(2),
     "resamples": Integer(100),
     "seed": Integer(),
-    "history": Text(),
+    "history": OneLine(),
     "checks": None,
 }
 POOL: Mapping[str, Kind] = {
-    "path": Text(),
-    "format": Choice(lambda: reader_names(), noun="format"),
+    "path": OneLine(),
+    "format": Choice(lambda: reader_names(), "format", FORMAT_LIST),
     "slices": Columns(),
-    "cluster": Text(),
+    "cluster": OneLine(),
     "faults": FaultActions(),
 }
-GOLDEN: Mapping[str, Kind] = {"column": Text(), "model": ModelName(), "repeat": Text()}
+GOLDEN: Mapping[str, Kind] = {"column": OneLine(), "model": ModelName(), "repeat": OneLine()}
 SERVING: Mapping[str, Kind] = {"model": ModelName()}
 CHECK: Mapping[str, Kind | None] = {
-    "name": Text(forbidden="::"),
-    "metric": Choice(lambda: tuple(sorted(metric_names())), noun="metric"),
+    "name": OneLine(forbidden="::"),
+    "metric": Choice(lambda: tuple(sorted(metric_names())), "metric", METRIC_LIST),
     "at_least": Number(),
     "at_most": Number(),
     "max_drop": Number(0),
     "where": ColumnValues(),
-    "over": Text(),
+    "over": OneLine(),
     "worst": Boolean(),
     "quantile": Number(0, 1, open=True),
     "confidence": CONFIDENCE,
@@ -77,7 +78,7 @@ OF_POOL = ("pool", "golden", "serving", "history", "adaptive")
 # A check of the log of an RL run has these, and no metric.
 TRAINING_CHECK: Mapping[str, Kind | None] = {"name": CHECK["name"], "training": None}
 TRAINING: Mapping[str, Kind | None] = {
-    "log": Text(),
+    "log": OneLine(),
     "transfer": None,
     "axis": one_of("step", "kl"),
     "unit": Number(0, open=True),
@@ -143,6 +144,6 @@ def _kind_of(hint: Any) -> Kind | None:
         bool: Boolean(),
         int: Integer(),
         float: Number(),
-        str: Text(),
+        str: OneLine(),
     }
     return by_type.get(hint)

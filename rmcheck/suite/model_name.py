@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rmcheck.config.document import Node
-from rmcheck.config.kinds import Kind, Text, refuse
+from rmcheck.config.kinds import Kind, OneLine, refuse
 from rmcheck.config.source import Source
 from rmcheck.errors import UsageError
 from rmcheck.models.spec import parse_spec
@@ -17,7 +17,7 @@ class ModelName(Kind):
 
     def read(self, node: Node, what: str, source: Source) -> str:
         """The name, as written."""
-        name = Text(example="hf:ckpt/golden-rm").read(node, what, source)
+        name = OneLine(example="hf:ckpt/golden-rm").read(node, what, source)
         try:
             parse_spec(name, Path.cwd())
         except UsageError as error:

@@ -5,7 +5,6 @@ It is written from the tables that the loader reads by, so the two name the same
 or a pool format changed.
 """
 
-import inspect
 import json
 import math
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ from rmcheck.suite.suite import (
     Suite,
     TrainingCheck,
 )
+from rmcheck.wording import first_line
 
 SCHEMA_FILE = Path(__file__).with_name("suite.schema.json")
 Schema = dict[str, Any]
@@ -88,7 +88,7 @@ def _check() -> Schema:
     metrics = [metric_class(name) for name in sorted(metric_names())]
     out["properties"]["metric"] = {
         "description": out["properties"]["metric"]["description"],
-        "oneOf": [{"const": cls.name, "description": _first_line(cls)} for cls in metrics],
+        "oneOf": [{"const": cls.name, "description": first_line(cls)} for cls in metrics],
     }
     return out | {
         "oneOf": [{"required": [criterion]} for criterion in keys.CRITERIA],
@@ -118,7 +118,7 @@ def _training_check() -> Schema:
         for name, kind in keys.TRAINING.items()
     }
     out["properties"]["training"] = {
-        "description": inspect.cleandoc(TrainingCheck.__doc__ or "").partition("\n")[0],
+        "description": first_line(TrainingCheck),
         "type": "object",
         "properties": properties,
         "additionalProperties": False,
@@ -163,10 +163,6 @@ def _limits(cls: type[Metric]) -> Schema:
 
 def _described(schema: Schema, text: str) -> Schema:
     return {"description": text, **schema} if text else schema
-
-
-def _first_line(cls: type) -> str:
-    return inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]
 
 
 def schema_text() -> str:

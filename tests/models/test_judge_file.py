@@ -35,18 +35,6 @@ def read(tmp_path):
     return read_it
 
 
-@pytest.fixture
-def problems(read):
-    """What is said of a text, a line each, without the folder."""
-
-    def problems_of(text):
-        with pytest.raises(UsageError) as caught:
-            read(text)
-        return [line.rpartition("/")[2] for line in str(caught.value).splitlines()]
-
-    return problems_of
-
-
 def test_words_are_texts_even_where_yaml_would_read_truth(read):
     """Bare yes, no, Yes and No are words, not true and false."""
     judge = read(WORDS + "read: {yes: [Yes, ' Yes'], no: No}")
@@ -97,73 +85,6 @@ def test_a_template_may_stand_in_a_file_beside(read, tmp_path):
     judge = read("engine: hf:judge\ntemplate: ask.jinja\nread: {yes: Y, no: N}")
 
     assert judge.question.texts([SAMPLE])[0] == "Good? 2 {{ prompt }}"
-
-
-def test_all_problems_are_told_at_once_with_their_places(problems):
-    """Near misses and valid words included, in the order of the file."""
-    found = problems(
-        "engin: hf:judge\n"
-        "prompt: '{{ promt }}'\n"
-        "read: {score: '\\d+', range: [9, 1], samples: 2, max_tokns: 5}\n"
-        "unparsed: {reward: low, at_most: 2}\n"
-    )
-
-    assert [line.split(": ", 1)[0] for line in found] == [
-        f"judge.yaml:{place}"
-        for place in ("1:1", "1:1", "2:9", "3:15", "3:29", "3:46", "3:49", "4:20", "4:34")
-    ]
-    assert any("no key 'engin' in the file. Did you mean 'engine'?" in line for line in found)
-    assert any("reads 'promt', which is not there. Did you mean 'prompt'?" in s for s in found)
-    assert any("it does not show the response" in line for line in found)
-    assert any("has 0 groups; it has one, which is the number" in line for line in found)
-    assert any("range is [LEAST, GREATEST]" in line for line in found)
-    assert any("2 answers at temperature 0 are one answer, 2 times" in line for line in found)
-    assert any("Did you mean 'max_tokens'?" in line for line in found)
-    assert any("reward is 'low'; it is a number" in line for line in found)
-    assert any("at_most is 2; it is a share from 0 to 1" in line for line in found)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (WORDS, "'read' is missing"),
-        (WORDS + "read: {yes: Y}", "'no' is missing"),
-        (WORDS + "read: {yes: [Y, A], no: [A]}", "'A' stands in both yes and no"),
-        (WORDS + "read: {yes: [], no: N}", "yes is a list of different words, such as [Yes]"),
-        (WORDS + "read: {yes: [Y, Y], no: N}", "yes is a list of different words"),
-        (WORDS + "read: {yes: Y, no: N, score: '(1)'}", "read has either yes: and no:"),
-        (WORDS + "read: {}", "read has either yes: and no:"),
-        (WORDS + "read: yes", "read is a mapping with yes: and no:"),
-        (WORDS + "read: {yes: Y, no: N, samples: 2}", "'samples' is for reading a score"),
-        (WORDS + "read: {yes: Y, no: N}\nunparsed: error", "'unparsed' is for reading a score"),
-        (WORDS + "read: {score: '(', range: [0, 1]}", "no regular expression"),
-        (WORDS + "read: {score: '(1)(2)', range: [0, 1]}", "has 2 groups"),
-        (WORDS + "read: {score: '(1)', range: [0, .nan]}", "range is '.nan'; it is a number"),
-        (WORDS + "read: {score: '(1)', range: [0, 1], last: maybe}", "it is true or false"),
-        (WORDS + "read: {score: '(1)', range: [0, 1], temperature: -1}", "it is 0 or more"),
-        (WORDS + "read: {score: '(1)', range: [0, 1]}\nunparsed: eror", "Did you mean 'error'?"),
-        (
-            WORDS + "read: {score: '(1)', range: [0, 1]}\nunparsed: {reward: 0}",
-            "the reward of what is not parsed is 0, which answers can have too (range 0 to 1)",
-        ),
-        ("engine: hf:j\nread: {yes: Y, no: N}", "a judge has one template"),
-        (WORDS + "template: a.jinja\nread: {yes: Y, no: N}", "a judge has one template"),
-        ("engine: hf:j\ntemplate: a.jinja\nread: {yes: Y, no: N}", "a.jinja cannot be read"),
-        ("engine: hf:j\nprompt: '{% if %}'\nread: {yes: Y, no: N}", "line 1 is no Jinja"),
-        (WORDS + "read: {yes: Y, no: N}\nread: {yes: Y, no: N}", "'read' is given twice"),
-        (WORDS + "? [a, b]\n: 1\nread: {yes: Y, no: N}", "no key"),
-        ("engine:\nprompt: '{{ response }}'\nread: {yes: Y, no: N}", "engine is one text"),
-        ("engine: ''\nprompt: '{{ response }}'\nread: {yes: Y, no: N}", "engine is empty"),
-        ("- a", "a judge file is a mapping with the keys engine, template, prompt, system, read"),
-        ("a: [", "not valid YAML"),
-    ],
-)
-def test_each_mistake_is_named(read, text, said):
-    """In words that say what instead."""
-    with pytest.raises(UsageError) as caught:
-        read(text)
-
-    assert said in str(caught.value)
 
 
 def test_a_file_that_is_not_there_is_an_unknown_model(tmp_path):

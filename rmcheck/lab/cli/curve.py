@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rmcheck.cli.arguments import add_model, add_suites, opened
 from rmcheck.errors import UndefinedMetricError, UsageError
+from rmcheck.wording import aligned
 
 if TYPE_CHECKING:
     from rmcheck.lab.curves.curve import Curve, Interval
@@ -131,7 +132,7 @@ def _curve_lines(curve: "Curve") -> list[str]:
         divergences = [f"{row[key]:.3f}" for key in ("kl_nats", "kl_bits", "kl_pool_nats")]
         rows.append([str(row["n"]), *divergences, *gains, drop])
     test = curve.past_peak
-    lines = [f"best-of-n, {_measured_on(curve)}", *_aligned(head, rows)]
+    lines = [f"best-of-n, {_measured_on(curve)}", *aligned([head, *rows], range(len(head)))]
     found = f"no sign of it (p = {test.p_value:.3g})"
     if test.p_value <= 1 - curve.confidence:
         found = f"yes, golden is lower than at n = {curve.n[test.index]} (p = {test.p_value:.3g})"
@@ -175,7 +176,7 @@ def _tilted_lines(tilted: "TiltedCurve") -> list[str]:
         for p in tilted.points
     ]
     lines = [f"KL-regularised policies, {_measured_on(tilted)}"]
-    lines += _aligned(head, rows) if rows else []
+    lines += aligned([head, *rows], range(len(head))) if rows else []
     lines += [f"refused: {r.reason}" for r in tilted.refused]
     return lines + [f"do not decide on this: {concern}" for concern in tilted.concerns]
 
@@ -203,14 +204,6 @@ def _tail_lines(found: "TailDiagnostics | str") -> list[str]:
 def _measured_on(curve: "Curve | TiltedCurve") -> str:
     left_out = f", {curve.left_out} left out with fewer responses" if curve.left_out else ""
     return f"{curve.prompts} prompts{left_out}:"
-
-
-def _aligned(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    return [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in (head, *rows)
-    ]
 
 
 # -- what is read and written -----------------------------------------------------------------

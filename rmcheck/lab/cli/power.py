@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rmcheck.cli import EXIT_WRONG_INPUT
 from rmcheck.cli.arguments import add_model, add_suites, opened
 from rmcheck.errors import RmcheckError, UndefinedMetricError, UsageError
-from rmcheck.wording import printable
+from rmcheck.wording import aligned, printable
 
 if TYPE_CHECKING:  # the command line starts fast: what computes is imported when it is needed
     from rmcheck.checks.designs import Design
@@ -161,7 +161,7 @@ def block(
     yield f"  a difference of {options.drop:g} needs {found.prompts_needed(options.drop):,} prompts"
     yield f"  spread of a prompt {found.sd:.3f}{_parts(found)}"
     if found.designs:
-        yield from (f"  {line}" for line in _aligned(_table(found, options)))
+        yield from (f"  {line}" for line in aligned(list(_table(found, options)), range(5)))
         yield _best("responses", options.samples, found.under_samples(options.samples))
         plan = found.under_comparisons(options.comparisons)
         yield _best("comparisons", options.comparisons, plan)
@@ -204,14 +204,6 @@ def _table(found: "Power", options: argparse.Namespace) -> Iterator[Sequence[str
 
 def _responses(design: "Design") -> str:
     return f"{design.responses}{'*' if design.extrapolated else ' '}"
-
-
-def _aligned(rows: Iterator[Sequence[str]]) -> Iterator[str]:
-    table = list(rows)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        cells = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()
 
 
 def _best(unit: str, budget: int, plan: "Spending | None") -> str:

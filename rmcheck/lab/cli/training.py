@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmcheck.wording import aligned
+
 if TYPE_CHECKING:
     from rmcheck.rl_logs.training_analysis import TrainingAnalysis
     from rmcheck.rl_logs.training_log import TrainingLog
@@ -142,10 +144,7 @@ def _print_analysis(log: "TrainingLog", found: "TrainingAnalysis") -> None:
             ("beta", *_cells(curve.beta)),
             ("KL of that curve's peak (nats)", *_cells(curve.peak_kl, found.kl_reached)),
         ]
-    widths = [max(len(row[i]) for row in rows) for i in range(3)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
+    print(*aligned(rows), sep="\n")
     if found.outcome == "falls" and found.lost_share is not None:
         print(f"share of golden's gain lost by the end: {found.lost_share:.3f}")
     print(found.sentence)

@@ -1,26 +1,44 @@
 """The YAML file that describes a judge: `judge:FILE.yaml`."""
 
+import re
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from rmcheck.config.yaml_file import root_of
-from rmcheck.errors import UsageError, near_miss
-from rmcheck.models.kinds.judge.nodes import NodeReader, Nodes
+from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, describe
+from rmcheck.config.kinds import (
+    AsWritten,
+    Boolean,
+    Integer,
+    Kind,
+    Number,
+    OneLine,
+    Words,
+    refuse,
+)
+from rmcheck.config.section import (
+    misspelt,
+    read_keys,
+    read_section,
+    refuse_unknown,
+    require_keys,
+    value_of,
+)
+from rmcheck.config.source import Source, did_you_mean
 from rmcheck.models.kinds.judge.read import Read, Score, YesNo
 from rmcheck.models.kinds.judge.template import JudgeTemplate
-from rmcheck.parsing import ParsingError, user_path
+from rmcheck.models.kinds.model_file import read_model_file
+from rmcheck.parsing import user_path
 from rmcheck.pool.limits import special_file
 
-if TYPE_CHECKING:
-    import yaml
-
-KEYS = ("engine", "template", "prompt", "system", "read", "unparsed")
-_YES_NO = ("yes", "no", "top_logprobs", "censored_at_most")
-_SCORE = ("score", "range", "samples", "temperature", "max_tokens", "last")
-_UNPARSED = ("reward", "at_most")
+BEGIN = "A judge has `engine:`, `template:` or `prompt:`, and `read:`."
+TEMPLATE = "Write template: FILE.jinja, or prompt: with the template itself."
+READS = "Write yes: and no: (words), or score: (a regular expression) and range:."
+UNPARSED_IS = "Write unparsed: error, or unparsed: {reward: X} with a reward outside of the range."
 # What a file may hold that a stranger's judge names is not for messages.
-_OUTSIDE = (
+OUTSIDE = (
     "is no template that a judge can use; nothing of it is shown, since it stands outside of the "
     "judge file's folder"
 )
@@ -45,152 +63,202 @@ class JudgeFile:
     read: Read
 
 
+@dataclass(frozen=True)
+class Pattern(Kind):
+    """A regular expression with one group."""
+
+    def read(self, node: Node, what: str, source: Source) -> str:
+        """The expression, which is compiled once to see that it is one."""
+        written = AsWritten(r"'Score:\s*(\d+)'").read(node, what, source)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what a later Python may read otherwise
+                groups = re.compile(written).groups
+        except (re.error, OverflowError, RecursionError) as error:
+            message = f"{what} is no regular expression: {error}"
+            raise refuse(source, node, message) from error
+        if groups != 1:
+            message = f"{what} must have one group, which is the number, and has {groups}"
+            example = r"Write 'Score:\s*(\d+)'; a group that is no number is written (?:…)."
+            raise refuse(source, node, message, example)
+        return written
+
+
+@dataclass(frozen=True)
+class Range(Kind):
+    """The least and the greatest number."""
+
+    def read(self, node: Node, what: str, source: Source) -> tuple[float, float]:
+        """Both."""
+        items = node.items if isinstance(node, ListNode) else ()
+        bounds = [Number().read(item, f"a bound of {what}", source) for item in items]
+        if len(bounds) != 2 or bounds[0] >= bounds[1]:
+            found = f"not {describe(node)}" if not items else "the smaller one first"
+            message = f"{what} must be two numbers, such as [1, 10], {found}"
+            raise refuse(source, node, message)
+        return bounds[0], bounds[1]
+
+
+JUDGE: Mapping[str, Kind | None] = {
+    "engine": OneLine(example="hf:DIR, vllm:DIR or http:URL"),
+    "template": OneLine(example="ask.jinja"),
+    "prompt": AsWritten(),
+    "system": AsWritten(),
+    "read": None,
+    "unparsed": None,
+}
+# The keys of `read`; but for `score` and `range` they are fields of `YesNo` and `Score`.
+YES_NO: Mapping[str, Kind] = {
+    "yes": Words(),
+    "no": Words(),
+    "top_logprobs": Integer(2),
+    "censored_at_most": Number(0, 1),
+}
+SCORE: Mapping[str, Kind] = {
+    "score": Pattern(),
+    "range": Range(),
+    "samples": Integer(1),
+    "temperature": Number(0),
+    "max_tokens": Integer(1),
+    "last": Boolean(),
+}
+UNPARSED: Mapping[str, Kind] = {"reward": Number(), "at_most": Number(0, 1)}
+
+
 def read_judge_file(path: Path) -> JudgeFile:
     """The judge that a file describes.
 
     Raises:
         UnknownModelError: There is no such file.
-        UsageError: The file is wrong; all problems are named, with line and column.
+        UsageError: The file is wrong; all problems are shown where they stand.
         MissingDependencyError: jinja2 is not installed.
     """
-    import yaml
-
-    root = root_of(path, "judge")
-    if not isinstance(root, yaml.MappingNode):
-        raise UsageError(f"{path}: a judge file is a mapping with the keys {', '.join(KEYS)}")
-    reader = _Reader(path)
-    found = reader.judge(root)
-    if found is None or reader.problems:
-        ordered = sorted(reader.problems, key=lambda p: (p.line, p.column))
-        raise UsageError("\n".join(map(str, ordered)))
-    return found
+    source, top = read_model_file(path, "judge", BEGIN)
+    found = read_section(top, JUDGE, ("engine", "read"), "the judge", source, "A judge")
+    question = _question(top, found, path, source)
+    read = _read(top, source)
+    if question is None or read is None or source.problems:
+        raise source.error()
+    return JudgeFile(path, found["engine"], question, found.get("system", ""), read)
 
 
-class _Reader(NodeReader):
-    """Reads the mapping and gathers what is wrong with it."""
-
-    def judge(self, root: "yaml.MappingNode") -> JudgeFile | None:
-        """The whole file; None where something needed is missing or wrong."""
-        nodes = self.mapping(root, KEYS, "the file")
-        engine = self.needed(nodes, "engine", root, self.text)
-        if engine == "":
-            self.note(nodes["engine"], "engine is empty; write hf:DIR, vllm:DIR or http:URL")
-        system = self.text("system", nodes["system"]) if "system" in nodes else ""
-        question = self.question(nodes, root)
-        read = self.read(nodes["read"], nodes) if "read" in nodes else None
-        if "read" not in nodes:
-            self.note(root, "'read' is missing; it has yes: and no:, or score: and range:")
-        if not engine or question is None or read is None:
-            return None
-        return JudgeFile(self.path, engine, question, system or "", read)
-
-    def question(self, nodes: Nodes, root: "yaml.Node") -> JudgeTemplate | None:
-        """The template: a file, or inline."""
-        given = [name for name in ("template", "prompt") if name in nodes]
-        if len(given) != 1:
-            self.note(
-                nodes[given[-1]] if given else root,
-                "a judge has one template: template: FILE.jinja, or prompt: with the template "
-                "itself",
+def _question(
+    top: MapNode, found: Mapping[str, Any], path: Path, source: Source
+) -> JudgeTemplate | None:
+    """The template: of a file, or inline."""
+    given = [name for name in ("template", "prompt") if name in top.entries]
+    if len(given) != 1:
+        if not misspelt(top, ("template", "prompt"), JUDGE):
+            span = top.entries[given[1]][0] if given else top.span
+            source.add(
+                span, f"a judge has one template, not {'two' if given else 'none'}", TEMPLATE
             )
-            return None
-        node = nodes[given[0]]
-        source = self.text(given[0], node)
-        if source is None:
-            return None
-        where = given[0]
-        if where == "template":
-            try:
-                file = user_path(source, self.path.parent)
-            except ParsingError as error:
-                self.note(node, f"template: {error}")
-                return None
-            if wrong := special_file(file):
-                self.note(node, f"template file {file} {wrong}")
-                return None
-            try:
-                source, where = file.read_text(encoding="utf-8"), str(file)
-            except (OSError, UnicodeDecodeError) as error:
-                reason = getattr(error, "strerror", None) or "not UTF-8 text"
-                self.note(node, f"template file {file} cannot be read ({reason})")
-                return None
-        try:
-            return JudgeTemplate(source)
-        except ValueError as error:
-            inside = Path(where).resolve().is_relative_to(self.path.parent.resolve())
-            said = str(error) if where == given[0] or inside else _OUTSIDE
-            self.note(node, f"{where}: {said}")
-            return None
+        return None
+    key = given[0]
+    if key not in found:
+        return None
+    _, node = top.entries[key]
+    try:
+        if key == "prompt":
+            return JudgeTemplate(found[key])
+        return _template(found[key], path)
+    except ValueError as error:
+        source.add(node.span, f"{key}: {error}")
+        return None
 
-    def read(self, node: "yaml.Node", top: Nodes) -> Read | None:
-        """How the answer becomes a reward."""
-        kinds = "yes: and no: (words), or score: (a regular expression)"
-        nodes = self.mapping(node, (*_YES_NO, *_SCORE), "read", valid=kinds)
-        scored, worded = "score" in nodes, "yes" in nodes or "no" in nodes
-        if scored == worded:
-            self.note(node, f"read has either {kinds}")
-            return None
-        foreign = [name for name in nodes if name not in (_SCORE if scored else _YES_NO)]
-        for name in foreign:
-            other = "a score" if name in _SCORE else "yes and no"
-            self.note(nodes[name], f"{name!r} is for reading {other}; remove it")
-        if scored:
-            return self.score(node, nodes, top.get("unparsed"))
-        if "unparsed" in top:
-            self.note(top["unparsed"], "'unparsed' is for reading a score; remove it")
-        return self.yes_no(node, nodes)
 
-    def yes_no(self, node: "yaml.Node", nodes: Nodes) -> YesNo | None:
-        """Words for and against."""
-        yes = self.needed(nodes, "yes", node, self.words)
-        no = self.needed(nodes, "no", node, self.words)
-        top = self.whole(nodes, "top_logprobs", 20, least=2)
-        share = self.share(nodes, "censored_at_most", 0.05)
-        both = sorted(set(yes or ()) & set(no or ()))
-        if both:
-            self.note(nodes["no"], f"{', '.join(map(repr, both))} stands in both yes and no")
-        return None if yes is None or no is None else YesNo(yes, no, top, share)
+def _template(written: str, path: Path) -> JudgeTemplate:
+    """The template in a file.
 
-    def score(self, node: "yaml.Node", nodes: Nodes, unparsed: "yaml.Node | None") -> Score | None:
-        """A number in the answer."""
-        pattern = self.needed(nodes, "score", node, self.pattern)
-        bounds = self.needed(nodes, "range", node, self.range)
-        samples = self.whole(nodes, "samples", 1, least=1)
-        heat = self.number("temperature", nodes["temperature"]) if "temperature" in nodes else 0.0
-        if heat is not None and heat < 0:
-            self.note(nodes["temperature"], f"temperature is {heat:g}; it is 0 or more")
-        if heat == 0 and samples > 1:
-            self.note(
-                nodes["samples"],
-                f"{samples} answers at temperature 0 are one answer, {samples} times; set "
-                "temperature: 1.0, or samples: 1",
-            )
-        tokens = self.whole(nodes, "max_tokens", 512, least=1)
-        last = self.truth("last", nodes["last"]) if "last" in nodes else True
-        missing = self.unparsed(unparsed, bounds)
-        if pattern is None or bounds is None or heat is None:
-            return None
-        return Score(pattern, *bounds, samples, heat, tokens, last, *missing)
+    Raises:
+        ValueError: There is none, or it cannot be used.
+    """
+    file = user_path(written, path.parent)
+    if wrong := special_file(file):
+        raise ValueError(f"{file} {wrong}")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise ValueError(f"{file} cannot be read ({reason})") from error
+    try:
+        return JudgeTemplate(text)
+    except ValueError as error:
+        inside = file.resolve().is_relative_to(path.parent.resolve())
+        raise ValueError(f"{file}: {error if inside else OUTSIDE}") from error
 
-    def unparsed(
-        self, node: "yaml.Node | None", bounds: tuple[float, float] | None
-    ) -> tuple[float | None, float]:
-        """Reward of what is not parsed, and the share that may have it."""
-        import yaml
 
-        if node is None or (isinstance(node, yaml.ScalarNode) and node.value == "error"):
-            return None, 0.0
-        if isinstance(node, yaml.ScalarNode):
-            near = near_miss(node.value, ("error",))
-            self.note(node, f"unparsed is {node.value!r}.{near} It is error, or {{reward: X}}")
-            return None, 0.0
-        nodes = self.mapping(node, _UNPARSED, "unparsed")
-        reward = self.needed(nodes, "reward", node, self.number)
-        if reward is not None and bounds is not None and bounds[0] <= reward <= bounds[1]:
-            self.note(
-                nodes["reward"],
-                f"the reward of what is not parsed is {reward:g}, which answers can have too "
-                f"(range {bounds[0]:g} to {bounds[1]:g}); take one outside, so that it can be told "
-                "apart",
-            )
-        return reward, self.share(nodes, "at_most", 0.05)
+def _read(top: MapNode, source: Source) -> Read | None:
+    """How the answer becomes a reward."""
+    node = value_of(top, "read", "", source)
+    if not isinstance(node, MapNode):
+        if node is not None:
+            source.add(node.span, f"'read' must be a mapping, not {describe(node)}", READS)
+        return None
+    known = [*YES_NO, *SCORE]
+    refuse_unknown(node, known, " in read", source, f"read takes: {', '.join(known)}.")
+    scored, worded = "score" in node.entries, not node.entries.keys().isdisjoint(("yes", "no"))
+    if scored == worded:
+        if not misspelt(node, ("yes", "no", "score"), known):
+            source.add(node.span, "'read' has either words or a score", READS)
+        return None
+    other = YES_NO if scored else SCORE
+    for name in [name for name in node.entries if name in other]:
+        what = "words" if scored else "a score"
+        source.add(node.entries[name][0], f"{name!r} is for reading {what}; remove it")
+    return _score(node, top, source) if scored else _yes_no(node, top, source)
+
+
+def _yes_no(node: MapNode, top: MapNode, source: Source) -> YesNo | None:
+    """Words for and against."""
+    require_keys(node, ("yes", "no"), YES_NO, "read", source)
+    found = read_keys(node, YES_NO, " in read", source)
+    if "unparsed" in top.entries:
+        source.add(top.entries["unparsed"][0], "'unparsed' is for reading a score; remove it")
+    if not {"yes", "no"} <= found.keys():
+        return None
+    if both := sorted({*found["yes"]} & {*found["no"]}):
+        span = node.entries["no"][1].span
+        source.add(span, f"{', '.join(map(repr, both))} stands in both yes and no")
+    return YesNo(**found)
+
+
+def _score(node: MapNode, top: MapNode, source: Source) -> Score | None:
+    """A number in the answer."""
+    require_keys(node, ("score", "range"), SCORE, "read", source)
+    found = read_keys(node, SCORE, " in read", source)
+    samples = found.get("samples", 1)
+    heat = found.get("temperature", 0 if "temperature" not in node.entries else None)
+    if samples > 1 and heat == 0:
+        source.add(
+            node.entries["samples"][1].span,
+            f"{samples} answers at temperature 0 are one answer, {samples} times",
+            "Set temperature: 1.0, or samples: 1.",
+        )
+    unparsed = _unparsed(top, found.get("range"), source)
+    if not {"score", "range"} <= found.keys():
+        return None
+    (lowest, highest), pattern = found.pop("range"), found.pop("score")
+    return Score(pattern, lowest, highest, **found, **unparsed)
+
+
+def _unparsed(top: MapNode, bounds: tuple[float, float] | None, source: Source) -> dict[str, Any]:
+    """Reward of what is not parsed, and the share that may have it, as fields of `Score`."""
+    refused = {"unparsed": None, "unparsed_at_most": 0.0}
+    node = value_of(top, "unparsed", "", source)
+    if node is None or (isinstance(node, ScalarNode) and node.text == "error"):
+        return refused
+    if not isinstance(node, MapNode):
+        near = did_you_mean(node.text, ("error",)) if isinstance(node, ScalarNode) else ""
+        source.add(node.span, f"'unparsed' is {describe(node)}{near}", UNPARSED_IS)
+        return refused
+    found = read_section(node, UNPARSED, ("reward",), "unparsed", source)
+    reward = found.get("reward")
+    if reward is not None and bounds is not None and bounds[0] <= reward <= bounds[1]:
+        source.add(
+            node.entries["reward"][1].span,
+            f"the reward of what is not parsed is {reward:g}, which answers can have too "
+            f"(range {bounds[0]:g} to {bounds[1]:g})",
+            "Take one outside, so that it can be told apart.",
+        )
+    return {"unparsed": reward, "unparsed_at_most": found.get("at_most", 0.05)}

@@ -1,0 +1,39 @@
+"""YAML files that describe a model: what every one of them is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rmcheck.config.document import MapNode, compose, describe
+from rmcheck.config.source import Source, Span
+from rmcheck.errors import FileError, Problem, UnknownModelError, UsageError
+from rmcheck.pool.limits import special_file
+
+
+def read_model_file(path: Path, kind: str, begin: str) -> tuple[Source, MapNode]:
+    """The mapping that such a file is, and where its problems are noted.
+
+    Args:
+        path: The file.
+        kind: What it describes, such as `judge`.
+        begin: How such a file begins, for one that is something else.
+
+    Raises:
+        UnknownModelError: There is no such file, or it cannot be read.
+        UsageError: It is no YAML, or no mapping.
+    """
+    if wrong := special_file(path):
+        raise UnknownModelError(f"{kind} file {path} {wrong}")
+    try:
+        source = Source.of(path, _usage_error)
+    except OSError as error:
+        raise UnknownModelError(f"{kind} file {path} cannot be read ({error.strerror})") from error
+    root = compose(source)
+    if not isinstance(root, MapNode):
+        found = "holds nothing" if root is None else f"must be a mapping, not {describe(root)}"
+        source.add(root.span if root else Span(1, 1), f"the file {found}", begin)
+        raise source.error()
+    return source, root
+
+
+def _usage_error(problems: Sequence[Problem]) -> UsageError:
+    return UsageError(str(FileError(problems)))
