@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rmcheck.config import section
 from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, compose, describe
 from rmcheck.config.kinds import Integer, Kind, Number, Wrong, refuse
-from rmcheck.config.section import read_keys, refuse_unknown, require_keys, value_of
+from rmcheck.config.section import refuse_unknown, value_of
 from rmcheck.config.source import Source, Span
 from rmcheck.errors import Problem, SuiteError
 
@@ -70,11 +71,9 @@ def read_top(path: Path) -> tuple[MapNode, Source]:
         SuiteError: It cannot be read, is no YAML, or is something else.
     """
     try:
-        source = Source(str(path), path.read_bytes().decode("utf-8"))
+        source = Source.of(path, SuiteError)
     except OSError as error:
         raise SuiteError([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
-    except UnicodeDecodeError as error:
-        raise SuiteError([Problem(str(path), "not UTF-8 text")]) from error
     root = compose(source)
     if not isinstance(root, MapNode):
         source.add(
@@ -114,9 +113,7 @@ def read_section(
     if not isinstance(node, MapNode):
         source.add(node.span, f"{key!r} must be a mapping, not {describe(node)}")
         return {}
-    refuse_unknown(node, table, f" in {key}", source, f"{key} takes: {', '.join(table)}.")
-    require_keys(node, required, table, key, source)
-    return read_keys(node, table, f" in {key}", source)
+    return section.read_section(node, table, required, key, source)
 
 
 def read_rows(

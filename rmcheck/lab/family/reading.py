@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rmcheck.config.document import MapNode
-from rmcheck.config.kinds import Choice, Integer, Kind, Number, Text, one_of
+from rmcheck.config.kinds import Choice, Integer, Kind, Number, OneLine, one_of
 from rmcheck.config.section import beside, read_keys, refuse_unknown, require_keys
 from rmcheck.config.source import Source
 from rmcheck.errors import UsageError
@@ -16,15 +16,15 @@ from rmcheck.lab.reading import key_span, read_rows, read_section
 
 POSITIVE = Number(0, open=True)
 PREFERENCES: Mapping[str, Kind] = {
-    "path": Text(),
+    "path": OneLine(),
     "format": Choice(lambda: _reader_names(), noun="format"),
-    "golden": Text(),
+    "golden": OneLine(),
     "pairs": Integer(1),
     "seed": Integer(0),
 }
 FLIPS: Mapping[str, Kind] = {"overlap": one_of(*get_args(Overlap)), "seed": Integer(0)}
 TRAINING: Mapping[str, Kind] = {
-    "base": Text(),
+    "base": OneLine(),
     "learning_rate": POSITIVE,
     "warmup": Number(0, 1),
     "batch": Integer(1),
@@ -34,13 +34,13 @@ TRAINING: Mapping[str, Kind] = {
     "weight_decay": Number(0),
     "max_length": Integer(2),
     "lora": Integer(0),
-    "template": Text(),
+    "template": OneLine(),
 }
 OWN: Mapping[str, Kind] = {
-    "name": Text(forbidden="/"),
+    "name": OneLine(forbidden="/"),
     "seed": Integer(0),
     "flip": Number(0, 1),
-    "shard": Text(example="1/3"),
+    "shard": OneLine(example="1/3"),
 }
 ROW: Mapping[str, Kind] = {**OWN, **TRAINING}
 
