@@ -11,7 +11,7 @@ from rmcheck.config.kinds import (
     Integer,
     Kind,
     Number,
-    Text,
+    OneLine,
     Wrong,
     one_of,
     refuse,
@@ -64,16 +64,16 @@ class ListOf(Kind):
 
 STUDY: Mapping[str, Kind | None] = {
     "study": None,
-    "name": Text(),
+    "name": OneLine(),
     "pool": None,
     "models": None,
-    "golden": Text(),
+    "golden": OneLine(),
     "n": Integer(2),
     "responses": Integer(2),
     "per_prompt": Integer(4),
     "metrics": None,
     "kl_penalties": ListOf(Number(0, open=True), "[0.5, 1]"),
-    "rl": Text(),
+    "rl": OneLine(),
     "other_pools": None,
     "rewrites": None,
     "test_sets": Integer(20),
@@ -82,13 +82,13 @@ STUDY: Mapping[str, Kind | None] = {
     "leave_out": ListOf(one_of(*FAULTS), "[identical]"),
 }
 POOL: Mapping[str, Kind | None] = {
-    "path": Text(),
+    "path": OneLine(),
     "format": Choice(lambda: _reader_names(), noun="format"),
-    "category": Text(),
+    "category": OneLine(),
 }
-MODEL: Mapping[str, Kind | None] = {"model": ModelName(), "column": Text(), "group": Text()}
+MODEL: Mapping[str, Kind | None] = {"model": ModelName(), "column": OneLine(), "group": OneLine()}
 REWRITES: Mapping[str, Kind | None] = {
-    "policy": Text(),
+    "policy": OneLine(),
     "shares": ListOf(Number(0, 1), "[0, 0.5, 1]"),
 }
 
@@ -188,12 +188,10 @@ def load_study(path: Path) -> StudyFile:
         SuiteError: All problems of the file, each with line, column and excerpt.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        source = Source.of(path, SuiteError)
     except OSError as error:
         raise SuiteError([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
-    except UnicodeDecodeError as error:
-        raise SuiteError([Problem(str(path), f"not UTF-8 text: {error.reason}")]) from error
-    return _Reading(Source(str(path), text), path).study()
+    return _Reading(source, path).study()
 
 
 @dataclass
