@@ -21,7 +21,6 @@ from rmcheck.checks.measurement import Pending, Sampling, measured, pending, pen
 from rmcheck.metrics.calibration import ECE, logistic
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.rewards import Floats, Rewards
-from rmcheck.stats.weights import draw_weights
 
 RESULTS = Path(__file__).parent / "results" / "calibration.md"
 TRUTH_PROMPTS = 200_000
@@ -106,9 +105,8 @@ def replaced(value: Pending) -> tuple[float, float, float]:
 
     Percentiles, but for the lower bound of a sum: that was the sum less a percentile of the noise.
     """
-    totals = value.sums.sum(axis=0)
-    weights = draw_weights(value.pool_units, value.sampling.resamples, value.sampling.seed)
-    drawn = weights.totals(value.sums)
+    totals = value.units.whole
+    drawn = value.units.resampled(value.sampling.resamples, value.sampling.seed)
     plain, draws = float(value.statistic.value(totals)), value.statistic.value(drawn)
     lower, upper = np.quantile(draws, [1 - LEVEL, LEVEL]).tolist()
     terms, moved = value.statistic.terms(totals), value.statistic.terms(drawn)

@@ -149,3 +149,11 @@ def test_a_constant_proxy_is_named_with_its_suite(folder, capsys):
 
     assert main(["curve", "demo.yaml", "--model=python:flat:one?version=1"]) == 2
     assert "demo: the proxy rewards of every prompt are equal" in capsys.readouterr().err
+
+
+def test_few_prompts_are_those_of_the_suite(folder, capsys):
+    """A suite that decides on no less than 50 prompts trusts no curve on 40."""
+    (folder / "demo.yaml").write_text(SUITE.replace("resamples: 1000", "min_prompts: 50"))
+
+    assert main(["curve", "demo.yaml", MODEL, "--trust-suites"]) == 0
+    assert "40 independent prompts, fewer than 50" in capsys.readouterr().out

@@ -125,7 +125,7 @@ def reach_of(found: Pending, confidence: float) -> Reach:
     Sums of absolute values, and values bounded by the widest of several bounds, have no formula:
     their bounds on this pool are taken to come closer as standard errors do.
     """
-    seen, totals = found.dissent, found.sums.sum(axis=0)
+    seen, totals = found.dissent, found.units.whole
     if found.metric.terms(totals) is not None or found.statistic.bounded_by():
         return _measured_reach(found, confidence)
     if seen is None:
@@ -140,7 +140,7 @@ def reach_of(found: Pending, confidence: float) -> Reach:
 
 
 def _measured_reach(found: Pending, confidence: float) -> Reach:
-    error = influence_error(found.statistic, found.sums)
+    error = influence_error(found.statistic, found.units.sums)
     if not error > 0:
         return Reach()
     distribution = measured([found])[0].distribution

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric
@@ -18,6 +19,7 @@ from rmcheck.stats.conformal import Hull
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
 from rmcheck.stats.simultaneous import largest
+from rmcheck.stats.units import few_units
 from rmcheck.stats.unseen import Seen, one_more, rule_of_three, with_one_more
 
 # A value on fewer than this share of the prompts that were asked about is not theirs.
@@ -72,6 +74,24 @@ class LeftOut:
             f"{metric.name}: no prompt has enough responses to be measured "
             f"({metric.min_responses} or more)"
         )
+
+
+def taking_part(
+    metric: Metric, sums: Floats, measured: NDArray[np.bool_], mask: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], LeftOut]:
+    """(P,) which prompts of a slice carry the value, and how many do not.
+
+    Args:
+        metric: The metric.
+        sums: (P, K) sums of each prompt.
+        measured: (P,) prompts with enough responses.
+        mask: (P,) prompts of the slice.
+    """
+    kept = mask & measured
+    enough = int(kept.sum())
+    kept[kept] = metric.compared(sums[kept])
+    count = int(kept.sum())
+    return kept, LeftOut(int(mask.sum()) - enough, enough - count, count)
 
 
 def defined_value(metric: Metric, totals: Floats, units: int, *, flat: bool) -> float:
@@ -270,11 +290,7 @@ def estimated(
 
     `constant` prompts are no units, as golden is constant there, and are named beside them.
     """
-    if units < min_units:
-        few = f"{units} independent prompts, fewer than {min_units}"
-        if constant:
-            few += f" (on {constant} more the golden rewards are all equal)"
-        concerns = (few, *concerns)
+    concerns = (*few_units(units, min_units, constant=constant), *concerns)
     bounds = one_sided_bounds(found, value, confidence)
     return Estimate(value, *bounds, units, confidence, concerns)
 

@@ -18,6 +18,7 @@ from rmcheck.checks.bounds import (
     estimated,
     flat_concerns,
     reach,
+    taking_part,
 )
 from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.regret.calibration import Calibration
@@ -27,8 +28,9 @@ from rmcheck.stats.conformal import Hull
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
 from rmcheck.stats.student_t import influence_error, student_t
+from rmcheck.stats.units import MIN_UNITS, Units
 from rmcheck.stats.unseen import Seen, rule_of_three
-from rmcheck.stats.weights import ResampleWeights, add_up, draw_weights
+from rmcheck.stats.weights import ResampleWeights, draw_weights
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Sampling:
     confidence: float = 0.95
     resamples: int = 10_000
     seed: int = 0
-    min_prompts: int = 30
+    min_prompts: int = MIN_UNITS
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,9 @@ class Pending:
     Attributes:
         metric: The metric, fitted; of a drop, that of the candidate.
         statistic: Gives the value from totals.
-        sums: (c, K) sums that the value is in (`Metric.value_columns`), one row an independent
-            unit, or a group of units of a pool in shards.
-        units: (c,) numbers of these rows among all that are resampled.
+        units: Sums that the value is in (`Metric.value_columns`), of each independent unit, or of
+            groups of them.
         effective: Units that carry the value: all, or fewer (`Metric.effective_units`).
-        pool_units: Number of all rows that are resampled.
         seen: What the units have in their sums.
         sampling: How.
         value: The value.
@@ -137,10 +137,8 @@ class Pending:
 
     metric: Metric
     statistic: Statistic
-    sums: Floats
-    units: NDArray[np.int64]
+    units: Units
     effective: float
-    pool_units: int
     seen: Seen
     sampling: Sampling
     value: float
@@ -167,36 +165,28 @@ def pending(
     """`measure`, up to the resampling."""
     mask = rewards.matching(where or {})
     fitted, sums, took_part = _sums(metric, rewards, mask)
-    kept = mask & took_part
-    kept[kept] = fitted.compared(sums[kept])
-    short, count = int((mask & ~took_part).sum()), int(kept.sum())
-    left_out = LeftOut(short, int(mask.sum()) - short - count, count)
-    units, group = np.unique(rewards.clusters[kept], return_inverse=True)
-    rows = add_up(sums[kept], group, units.size)
-    return pending_rows(
+    kept, left_out = taking_part(fitted, sums, took_part, mask)
+    units = Units.of(sums[kept], rewards.clusters[kept], rewards.units)
+    return pending_units(
         fitted,
-        rows,
         units,
-        pool_units=rewards.units,
-        seen=Seen.of(rows),
+        seen=Seen.of(units.sums),
         left_out=left_out,
         flat=not rewards.varies()[kept].any(),
         sampling=sampling or Sampling(),
     )
 
 
-def pending_rows(
+def pending_units(
     metric: Metric,
-    rows: Floats,
-    units: NDArray[np.int64],
+    units: Units,
     *,
-    pool_units: int,
     seen: Seen,
     left_out: LeftOut,
     flat: bool,
     sampling: Sampling,
 ) -> Pending:
-    """A value from sums, of a pool in one piece or in shards; see `Pending` for the arguments.
+    """A value from units, of a pool in one piece or in shards; see `Pending` for the arguments.
 
     `flat` says whether the model gives all responses of a prompt one reward, on every prompt.
 
@@ -204,17 +194,15 @@ def pending_rows(
         UndefinedMetricError: Nothing took part, or the metric is undefined on what did.
     """
     left_out.require_some(metric)
-    totals = rows.sum(axis=0)
+    rows, totals = units.sums, units.whole
     value = defined_value(metric, totals, seen.units, flat=flat)
     debiased = metric.debiased(rows)
     value = value if debiased is None else debiased
     return Pending(
         metric=metric,
         statistic=metric,
-        sums=rows[:, : metric.value_columns],
-        units=units,
+        units=replace(units, sums=rows[:, : metric.value_columns]),
         effective=min(float(seen.units), max(2.0, metric.effective_units)),
-        pool_units=pool_units,
         seen=seen,
         sampling=sampling,
         value=value,
@@ -262,8 +250,8 @@ def drop_of(first: Pending, second: Pending, *, same_rewards: bool) -> Pending:
     halves = [(part.metric, part.seen) for part in (first, second)]
     return replace(
         first,
-        statistic=Difference(first.statistic, second.statistic, first.sums.shape[1], sign),
-        sums=np.hstack([first.sums, second.sums]),
+        statistic=Difference(first.statistic, second.statistic, first.units.sums.shape[1], sign),
+        units=first.units.beside(second.units),
         effective=min(first.effective, second.effective),
         value=sign * (first.value - second.value),
         reach=drop_reach(metric, same_rewards=same_rewards),
@@ -282,18 +270,17 @@ def measured(values: Sequence[Pending]) -> list[Measurement]:
     """
     groups: dict[tuple[int, int, int], list[int]] = {}
     for i, value in enumerate(values):
-        key = (value.pool_units, value.sampling.resamples, value.sampling.seed)
+        key = (value.units.pool, value.sampling.resamples, value.sampling.seed)
         groups.setdefault(key, []).append(i)
     found: dict[int, Measurement] = {}
     for key, members in groups.items():
         weights = draw_weights(*key)
         for slice_members in _by_units(values, members):
-            first = values[slice_members[0]]
-            side_by_side = np.hstack([values[i].sums for i in slice_members])
-            totals = weights.totals(side_by_side, _all_or_some(first))
+            first, *others = (values[i].units for i in slice_members)
+            totals = first.beside(*others).totals(weights)
             start = 0
             for i in slice_members:
-                stop = start + values[i].sums.shape[1]
+                stop = start + values[i].units.sums.shape[1]
                 found[i] = _measurement(values[i], weights, totals[:, start:stop])
                 start = stop
     return [found[i] for i in range(len(values))]
@@ -303,13 +290,8 @@ def _by_units(values: Sequence[Pending], members: Sequence[int]) -> list[list[in
     """Members that the same units take part in: a slice is resampled by its own units alone."""
     found: dict[bytes, list[int]] = {}
     for i in members:
-        found.setdefault(values[i].units.tobytes(), []).append(i)
+        found.setdefault(values[i].units.places.tobytes(), []).append(i)
     return list(found.values())
-
-
-def _all_or_some(value: Pending) -> NDArray[np.int64] | None:
-    """The units of a value; None where they are all, which spares a copy of the weights."""
-    return None if len(value.units) == value.pool_units else value.units
 
 
 def _sums(
@@ -333,18 +315,18 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
     if value.exact:  # other prompts would not change it
         return Exact(value.value, 0.0, 0.0, value.seen.units)
 
-    whole, count = value.sums.sum(axis=0), value.seen.units
+    sums, whole, count = value.units.sums, value.units.whole, value.seen.units
 
     def resampled(statistic: Statistic = value.statistic) -> Distribution:
         if isinstance(statistic, Difference):
-            error = influence_error(statistic, value.sums)
+            error = influence_error(statistic, sums)
             center = float(statistic.value(whole))
             return student_t(center, error, value.effective, reach=value.reach)
         return resample(
             statistic,
-            value.sums,
+            sums,
             weights,
-            units=value.units,
+            units=value.units.places,
             effective=value.effective,
             totals=totals,
             studentised=value.studentised,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.checks.bounds import LeftOut
+from rmcheck.checks.bounds import LeftOut, taking_part
 from rmcheck.checks.measurement import Sampling
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric, per_prompt_sums
@@ -171,12 +171,11 @@ def require_sums(metric: Metric) -> None:
     Raises:
         UndefinedMetricError: Says what it needs, and what instead.
     """
-    kind = type(metric)
-    instead = "Measure it on a part of the pool that fits in memory."
-    if kind.fitted is not Metric.fitted or kind.localised is not Metric.localised:
+    if not metric.sums_suffice:
         raise UndefinedMetricError(
             f"{metric.name} fixes something on the whole pool before it sums (such as bin edges), "
-            f"so shards one after another do not give it. {instead}"
+            "so shards one after another do not give it. Measure it on a part of the pool that "
+            "fits in memory."
         )
 
 
@@ -236,21 +235,19 @@ def _metric_totals(
 ) -> MetricTotals:
     """Totals of one metric; K is 0 where no prompt has enough responses."""
     enough = shard.counts >= metric.min_responses
-    took_part, sums = np.zeros(len(shard), dtype=bool), np.zeros((len(shard), 0))
-    asked, measured, counts = int(mask.sum()), 0, shard.counts[enough]
+    kept, left_out = np.zeros(len(shard), dtype=bool), LeftOut(int(mask.sum()), 0, 0)
+    sums, counts = np.zeros((len(shard), 0)), shard.counts[enough]
     if (mask & enough).any():
-        sums, took_part = per_prompt_sums(metric, shard)
-        took_part &= mask
-        measured = int(took_part.sum())
-        took_part[took_part] = metric.compared(sums[took_part])
-    kept = np.bincount(unit_of[took_part], minlength=keys.size)
-    rows = add_up(sums[took_part], unit_of[took_part], keys.size)
+        sums, measured = per_prompt_sums(metric, shard)
+        kept, left_out = taking_part(metric, sums, measured, mask)
+    prompts = np.bincount(unit_of[kept], minlength=keys.size)
+    rows = add_up(sums[kept], unit_of[kept], keys.size)
     found = MetricTotals(
         rows,
-        kept.astype(float),
-        Seen.of(rows[kept > 0]),
-        not (shard.varies() & took_part).any(),
-        LeftOut(asked - measured, measured - int(kept.sum()), int(kept.sum())),
+        prompts.astype(float),
+        Seen.of(rows[prompts > 0]),
+        not (shard.varies() & kept).any(),
+        left_out,
         int(counts.min()) if counts.size else 0,
         int(counts.max()) if counts.size else 0,
     )

@@ -18,12 +18,13 @@ from rmcheck.checks.measurement import (
     Sampling,
     drop_of,
     measured,
-    pending_rows,
+    pending_units,
 )
 from rmcheck.checks.shard_totals import MetricTotals, ShardTotals, shard_totals
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import N_SPREAD, Metric
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.stats.units import Units
 
 
 def sum_shards(totals: Iterable[ShardTotals]) -> ShardTotals:
@@ -114,11 +115,9 @@ def _pending_one(metric: Metric, found: MetricTotals, sampling: Sampling) -> Pen
             f"to {found.most} a prompt; use shards of equal N"
         )
     used = np.flatnonzero(found.kept)
-    return pending_rows(
+    return pending_units(
         metric,
-        found.rows[used],
-        used,
-        pool_units=len(found.rows),
+        Units(found.rows[used], used, len(found.rows)),
         seen=found.seen,
         left_out=found.left_out,
         flat=found.flat,

@@ -135,6 +135,17 @@ class Metric(ABC):
         """Past reward models by which the number is corrected; None for all but predictions."""
         return None
 
+    @property
+    def needs_history(self) -> bool:
+        """True where there is no number without past reward models."""
+        return False
+
+    @property
+    def sums_suffice(self) -> bool:
+        """True where sums of prompts give it, and it fixes nothing on the whole pool first."""
+        kind = type(self)
+        return kind.fitted is Metric.fitted and kind.localised is Metric.localised
+
     def calibrated_on(self, past: PastOf | None, where: Mapping[str, str]) -> Self:
         """This metric with the past reward models that it may be calibrated on, if it asks.
 

@@ -15,7 +15,7 @@ from rmcheck.checks.measurement import (
 from rmcheck.checks.worst import worst_slice
 from rmcheck.errors import BaselineError, RmcheckError, UndefinedMetricError
 from rmcheck.metrics.metric import Metric
-from rmcheck.metrics.regret.predicted_regret import PastOf, knowing_past
+from rmcheck.metrics.regret.calibration import PastOf
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.run.fill import Filled
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
@@ -196,7 +196,7 @@ def _part(
 def _pending(
     metric: Metric, subject: Subject, where: Mapping[str, str], sampling: Sampling
 ) -> Pending:
-    known = knowing_past(metric, where, subject.past)
+    known = metric.calibrated_on(subject.past, where)
     return pending(known, subject.rewards, where=where, sampling=sampling)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from rmcheck.errors import FileError, Problem, SuiteError, UndefinedMetricError, near_miss
 from rmcheck.history.history import History, HistoryContents
 from rmcheck.metrics.ensemble import DISAGREEMENT
-from rmcheck.metrics.regret.predicted_regret import PredictedRegret
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
 from rmcheck.pool.labels import judged_alone, labelled
@@ -144,9 +143,7 @@ def _problem(loaded: LoadedSuite, check: Check, expected: Rewards) -> Problem | 
 
 
 def _require_history(suite: Suite, check: Check) -> None:
-    metric = check.metric
-    asked = isinstance(metric, PredictedRegret) and metric.predictor == "calibrated"
-    if asked and suite.history is None:
+    if check.metric.needs_history and suite.history is None:
         raise UndefinedMetricError("predictor 'calibrated' needs the suite's 'history'")
 
 

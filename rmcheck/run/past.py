@@ -1,13 +1,16 @@
 """Past reward models of a suite's history, for predictions to be calibrated on."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rmcheck.history.calibration import Basis, calibration_table, comparable
 from rmcheck.history.records import Target
 from rmcheck.metrics.metric import Metric
-from rmcheck.metrics.regret.calibration import CalibrationTable, Past
-from rmcheck.metrics.regret.predicted_regret import PastOf, PredictedRegret
+from rmcheck.metrics.regret.calibration import CalibrationTable, Past, PastOf
 from rmcheck.run.plan import PlannedSuite
+
+if TYPE_CHECKING:  # read where a suite predicts
+    from rmcheck.metrics.regret.predicted_regret import PredictedRegret
 
 # Parts of a signature that do not change a prediction before calibration: which methods were
 # allowed (the feature names the one that was used), at how many looks the checks were decided, and
@@ -24,7 +27,7 @@ def past_of(suite: PlannedSuite, role: str) -> PastOf:
     """
     history, candidate = suite.loaded.history, suite.models[role].fingerprint
 
-    def past(metric: PredictedRegret, conditions: Mapping[str, str]) -> Past | None:
+    def past(metric: "PredictedRegret", conditions: Mapping[str, str]) -> Past | None:
         if history is None:
             return None
         signature = comparable(f"{measured_as(metric, conditions)}|{suite.identity}", FREE)
@@ -50,5 +53,5 @@ def measured_as(metric: Metric, conditions: Mapping[str, str]) -> str:
     return metric.signature + "".join(f"|{k}:{v}" for k, v in conditions.items())
 
 
-def _target(metric: PredictedRegret) -> Target:
+def _target(metric: "PredictedRegret") -> Target:
     return Target("n", metric.n) if metric.n is not None else Target("kl", metric.kl or 0.0)

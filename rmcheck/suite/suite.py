@@ -10,6 +10,7 @@ from rmcheck.errors import UsageError
 from rmcheck.metrics.metric import Metric
 from rmcheck.models.model import TooLong
 from rmcheck.pool.pool import FaultAction, FaultKind
+from rmcheck.stats.units import MIN_UNITS
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class Suite:
     too_long: TooLong = "error"
     adaptive: bool = False
     directionless: bool = False
-    min_prompts: int = 30
+    min_prompts: int = MIN_UNITS
     resamples: int = 10_000
     seed: int | None = None
     history: Path | None = None

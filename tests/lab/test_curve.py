@@ -156,6 +156,15 @@ def test_a_small_pool_is_a_concern():
     assert best_of_n_curve(rare, resamples=50).concerns[0].startswith("golden gain near zero")
 
 
+def test_the_suite_says_how_many_prompts_are_few():
+    """Both curves decide on as few prompts as its checks do."""
+    pool, how = world(0, 20, 64), {"resamples": 50, "min_prompts": 20}
+
+    assert best_of_n_curve(pool, **how).concerns == ()
+    assert tilted_curve(pool, [0.1], **how).concerns == ()
+    assert tilted_curve(pool, [0.1], resamples=50).concerns[0].startswith("20 independent prompts")
+
+
 def test_gamma_where_golden_falls_is_undefined():
     """A reversed proxy has no area below golden's curve: NaN, and null in JSON."""
     pool = world(5, 50, 16)

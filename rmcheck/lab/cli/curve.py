@@ -77,6 +77,7 @@ def _suite_curves(
         "resamples": sampling.resamples,
         "seed": sampling.seed,
         "confidence": sampling.confidence,
+        "min_prompts": sampling.min_prompts,
     }
     try:
         curve = best_of_n_curve(rewards, grid=grid, **how)

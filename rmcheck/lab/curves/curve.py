@@ -17,12 +17,10 @@ from rmcheck.metrics.best_of_n import bon_kl, golden_gain_concerns
 from rmcheck.metrics.bon_curve import BonCurve, bits, largest_n, n_grid
 from rmcheck.metrics.metric import ratio
 from rmcheck.metrics.overoptimization import fit_gao, gamma_of, n_at_kl
-from rmcheck.metrics.rewards import Floats, Ints, Rewards
+from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.stats.simultaneous import Band, LargestMean, band, largest_mean
-from rmcheck.stats.weights import add_up, draw_weights
+from rmcheck.stats.units import MIN_UNITS, Units, few_units
 
-# Fewer independent prompts than this decide nothing.
-MIN_PROMPTS = 30
 # Shares of golden's gain: all prompts lost or kept, where golden is symmetric.
 CAN_BE_LOST = (0.0, 2.0)
 CAN_BE_KEPT = (-1.0, 1.0)
@@ -163,6 +161,7 @@ def best_of_n_curve(
     resamples: int = 2_000,
     seed: int = 0,
     confidence: float = 0.95,
+    min_prompts: int = MIN_UNITS,
 ) -> Curve:
     """Golden and proxy gain, what is kept and what is lost, for every n of a grid.
 
@@ -173,6 +172,7 @@ def best_of_n_curve(
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling.
         confidence: Level of each one-sided bound, in (0.5, 1).
+        min_prompts: Fewest independent prompts on which anything is decided.
 
     Raises:
         UndefinedMetricError: Too few prompts or responses, or golden or proxy is constant inside
@@ -185,10 +185,10 @@ def best_of_n_curve(
             f"a curve over n = {', '.join(map(str, curve.grid))} has no shape; give two n above 1"
         )
     sums, took_part = curve.sums(rewards)
-    rows = per_unit(sums[took_part], rewards.clusters[took_part])
-    whole = rows.sum(axis=0)
-    _require_spread(curve, whole, len(rows))
-    totals = draw_weights(len(rows), resamples, seed).totals(rows)
+    units = Units.of(sums[took_part], rewards.clusters[took_part], rewards.units)
+    rows, whole = units.sums, units.whole
+    _require_spread(curve, whole, len(units))
+    totals = units.resampled(resamples, seed)
     kl = np.asarray([bon_kl(n) for n in curve.grid])
 
     def drawn(
@@ -218,7 +218,7 @@ def best_of_n_curve(
         units=len(rows),
         confidence=confidence,
         resamples=resamples,
-        concerns=few_prompts(len(rows)) + golden_gain_concerns(best, rows[:, -1]),
+        concerns=few_units(len(units), min_prompts) + golden_gain_concerns(best, rows[:, -1]),
     )
 
 
@@ -269,19 +269,6 @@ def _interval(value: Floats, draws: Floats, confidence: float) -> Interval:
         max(float(upper), float(value)),
         1 - defined.size / draws.size,
     )
-
-
-def per_unit(sums: Floats, clusters: Ints) -> Floats:
-    """(n, K) sums of each independent unit, from (P, K) sums and (P,) numbers of units."""
-    _, unit = np.unique(clusters, return_inverse=True)
-    return add_up(sums, unit, int(unit.max(initial=-1)) + 1)
-
-
-def few_prompts(units: int) -> tuple[str, ...]:
-    """A concern where there are fewer than 30 independent prompts."""
-    if units >= MIN_PROMPTS:
-        return ()
-    return (f"{units} independent prompts, fewer than {MIN_PROMPTS}",)
 
 
 def about(curve: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rmcheck.errors import UndefinedMetricError, UsageError
-from rmcheck.lab.curves.curve import CAN_BE_KEPT, about, few_prompts, per_unit
+from rmcheck.lab.curves.curve import CAN_BE_KEPT, about
 from rmcheck.metrics.best_of_n import golden_gain_concerns
 from rmcheck.metrics.matched_kl import (
     GOOD_ESS,
@@ -21,7 +21,7 @@ from rmcheck.metrics.matched_kl import (
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.metrics.tilting import Tilt, require_positive
 from rmcheck.stats.simultaneous import band
-from rmcheck.stats.weights import draw_weights
+from rmcheck.stats.units import MIN_UNITS, Units, few_units
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ def tilted_curve(
     resamples: int = 2_000,
     seed: int = 0,
     confidence: float = 0.95,
+    min_prompts: int = MIN_UNITS,
 ) -> TiltedCurve:
     """Policies optimised against proxy and golden at the same KL, for several KL.
 
@@ -121,6 +122,7 @@ def tilted_curve(
         resamples: Number of bootstrap resamples.
         seed: Seed of the resampling.
         confidence: Level of each one-sided bound, in (0.5, 1).
+        min_prompts: Fewest independent prompts on which anything is decided.
 
     Raises:
         UndefinedMetricError: There are not two independent prompts with two responses, or golden or
@@ -132,10 +134,11 @@ def tilted_curve(
     for kl in kls:
         require_positive("kl", kl)
     took_part = rewards.counts >= 2
-    units = np.unique(rewards.clusters[took_part]).size
-    if units < 2:
+    clusters = rewards.clusters[took_part]
+    count = np.unique(clusters).size
+    if count < 2:
         raise UndefinedMetricError(
-            f"a curve needs 2 independent prompts with 2 responses; there is {units}"
+            f"a curve needs 2 independent prompts with 2 responses; there is {count}"
         )
     solved = _Solver(rewards)
     found, refused = [], []
@@ -144,26 +147,27 @@ def tilted_curve(
             found.append(solved.at(kl))
         except UndefinedMetricError as error:
             refused.append(Refused(kl, str(error)))
-    rows = [per_unit(s.sums[took_part], rewards.clusters[took_part]) for s in found]
-    concerns = few_prompts(units)
+    concerns = few_units(count, min_prompts)
     points: tuple[TiltedPoint, ...] = ()
     if found:
-        weights = draw_weights(units, resamples, seed)
-        regret = [(MatchedKlRegret(s.kl), r) for s, r in zip(found, rows, strict=True)]
-        value = np.asarray([1 - metric.value(r.sum(axis=0)) for metric, r in regret])
-        drawn = np.stack([1 - metric.value(weights.totals(r)) for metric, r in regret], axis=1)
-        bounds = band(value, drawn, confidence, attainable=CAN_BE_KEPT, units=units)
+        units = [Units.of(s.sums[took_part], clusters, rewards.units) for s in found]
+        regret = [(MatchedKlRegret(s.kl), one) for s, one in zip(found, units, strict=True)]
+        value = np.asarray([1 - metric.value(one.whole) for metric, one in regret])
+        drawn = [1 - metric.value(one.resampled(resamples, seed)) for metric, one in regret]
+        bounds = band(
+            value, np.stack(drawn, axis=1), confidence, attainable=CAN_BE_KEPT, units=count
+        )
         points = tuple(
             s.point(float(value[i]), float(bounds.lower[i]), float(bounds.upper[i]))
             for i, s in enumerate(found)
         )
-        concerns += golden_gain_concerns(rows[0][:, 1], rows[0][:, 2])
+        concerns += golden_gain_concerns(units[0].sums[:, 1], units[0].sums[:, 2])
     return TiltedCurve(
         points=points,
         refused=tuple(refused),
         prompts=int(took_part.sum()),
         left_out=int((~took_part).sum()),
-        units=units,
+        units=count,
         confidence=confidence,
         resamples=resamples,
         concerns=concerns,

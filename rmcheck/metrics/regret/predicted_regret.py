@@ -15,8 +15,7 @@ from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import SELECTION, BonDropRatio
 from rmcheck.metrics.metric import Invariance, Metric
 from rmcheck.metrics.registration import register
-from rmcheck.metrics.regret.calibration import Calibration, Past
-from rmcheck.metrics.regret.calibration import PastOf as PastOf
+from rmcheck.metrics.regret.calibration import Calibration, Past, PastOf
 from rmcheck.metrics.regret.disattenuated import Disattenuated
 from rmcheck.metrics.regret.method import MAX_KL, NAME, Predictor, Wanted, choose_method, guess
 from rmcheck.metrics.regret.ordinal import OrdinalDrop
@@ -108,7 +107,7 @@ class PredictedRegret(Metric):
         Raises:
             UndefinedMetricError: The predictor asked for cannot be used on them.
         """
-        if self.predictor == "calibrated" and self.past is None:
+        if self.needs_history and self.past is None:
             raise UndefinedMetricError(
                 f"{self.name} with `predictor: calibrated` needs the suite's `history`"
             )
@@ -130,6 +129,11 @@ class PredictedRegret(Metric):
         """This metric with the past reward models that it may be calibrated on."""
         return self._with(past=past)
 
+    @property
+    def needs_history(self) -> bool:
+        """Where the predictor is `calibrated`."""
+        return self.predictor == "calibrated"
+
     def calibrated_on(self, past: PastOf | None, where: Mapping[str, str]) -> Self:
         """`knowing` what there is for this metric on a slice."""
         return self if past is None else self.knowing(past(self, where))
@@ -145,7 +149,7 @@ class PredictedRegret(Metric):
         """Past reward models predicted by the same method, where the predictor asks for them."""
         if self.predictor not in ("auto", "calibrated") or self.past is None:
             return None
-        return Calibration(self.past(self._fitted.name), required=self.predictor == "calibrated")
+        return Calibration(self.past(self._fitted.name), required=self.needs_history)
 
     @property
     def _fitted(self) -> Metric:
@@ -275,8 +279,3 @@ class PredictedRegret(Metric):
         value = float(self._fitted.value(sums))
         own = {self._fitted.name: value} if math.isfinite(value) else {}
         return {**self._fitted.facts(sums), **own}
-
-
-def knowing_past(metric: Metric, where: Mapping[str, str], past: PastOf | None) -> Metric:
-    """The metric, with the past where it asks for it."""
-    return metric.calibrated_on(past, where)
