@@ -50,12 +50,13 @@ def labelled(path: Path, kind: str = "llama", **changes: Any) -> Path:
     return path
 
 
-def qwen2_process(path: Path) -> Path:
+def qwen2_process(path: Path, **changes: Any) -> Path:
     """Write a random model in the layout of Qwen2.5-Math-PRM: a head of two layers with a ReLU."""
     torch.manual_seed(4)
-    config = tiny_models.decoder_config("qwen2", num_labels=2, initializer_range=0.2)
+    config = tiny_models.decoder_config("qwen2", num_labels=2, initializer_range=0.2, **changes)
     body = transformers.Qwen2Model(config)
-    head = torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2))
+    linear, size = torch.nn.Linear, config.hidden_size
+    head = torch.nn.Sequential(linear(size, size), torch.nn.ReLU(), linear(size, 2))
     tensors = {f"model.{name}": value for name, value in body.state_dict().items()}
     tensors |= {f"score.{name}": value for name, value in head.state_dict().items()}
     path.mkdir(parents=True)

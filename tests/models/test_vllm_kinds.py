@@ -16,6 +16,7 @@ needs_vllm = pytest.mark.skipif(
 )
 # vLLM's attention on a CPU takes heads of 32 dimensions and more.
 WIDE = {"hidden_size": 128, "max_position_embeddings": 1024}
+LABELS = r"?aggregate=min&step=\n&tag=\n"
 QUERY = r"?aggregate=min&step=\n&tag=|&between=\n&good=f&bad=w"
 
 
@@ -65,12 +66,38 @@ def test_settings_of_another_engine_are_refused(folder, settings, message):
         opened(folder, settings)
 
 
-def test_labels_are_not_read_by_vllm(tmp_path):
+def test_labels_of_an_encoder_are_not_read_by_vllm(tmp_path):
     """The message says what to remove."""
-    folder = process_models.labelled(tmp_path / "labels")
+    folder = process_models.labelled(tmp_path / "labels", "bert")
 
-    with pytest.raises(UsageError, match=r"LlamaForTokenClassification has labels; remove engine"):
-        opened(folder, "&engine=vllm")
+    with pytest.raises(UsageError, match=r"BertForTokenClassification has none; remove engine"):
+        open_model(f"process:{folder}{LABELS}&engine=vllm")
+
+
+@needs_vllm
+@pytest.mark.parametrize("build", [process_models.labelled, process_models.qwen2_process])
+def test_steps_by_labels_are_those_of_transformers(build, tmp_path):
+    """To 5e-5 in float32: vLLM runs the decoder, and the head, of one layer or two, is ours."""
+    folder = build(tmp_path / "labels", **WIDE)
+    there = open_model(f"process:{folder}{LABELS}")
+    here = open_model(f"process:{folder}{LABELS}&engine=vllm")
+    there.load()
+    expected = there.step_log_odds(there.encode(process_models.samples()))
+    there.close()
+    here.load()
+    encoded = here.encode(process_models.samples())
+    here.prove(encoded)
+
+    found = here.step_log_odds(encoded)
+    page = {item.name: item for item in here.conformance}
+    here.close()
+
+    assert np.concatenate(expected).std() > 0.1
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=5e-5)
+    assert not here.shares_prefixes
+    assert page["prefix_cache"].detail.startswith("off: ")
+    assert page["answers"].status == "pass"
 
 
 @needs_vllm

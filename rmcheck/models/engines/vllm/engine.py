@@ -55,6 +55,7 @@ class VllmEngine:
         memory: Share of the device's memory that vLLM may take; None is vLLM's default on a GPU
             and a key-value cache of 1 GiB on a CPU.
         beside: The one engine that stays loaded, where two make one reward.
+        body: Whether tensors of a head are left unread.
         options: What `vllm.LLM` is told of the work that this engine is for.
 
     Attributes:
@@ -78,6 +79,7 @@ class VllmEngine:
         max_length: int | None,
         memory: float | None,
         beside: "VllmEngine | None" = None,
+        body: bool = False,
         **options: Any,
     ) -> None:
         for other in tuple(_running):
@@ -86,7 +88,7 @@ class VllmEngine:
         self.checkpoint = checkpoint
         self._llm: Any = None
         with _as_it_was():
-            self._llm = _load(checkpoint, dtype, max_length, memory, options)
+            self._llm = _load(checkpoint, dtype, max_length, memory, body, options)
         _running.append(self)
         config = self._llm.llm_engine.vllm_config
         self.device = config.device_config.device
@@ -219,6 +221,7 @@ def _load(
     dtype: str,
     max_length: int | None,
     memory: float | None,
+    body: bool,
     options: dict[str, Any],
 ) -> Any:
     _, vllm = vllm_modules()
@@ -235,7 +238,7 @@ def _load(
             model=str(checkpoint.path),
             dtype=dtype,
             max_model_len=max_length,
-            load_format=loader.register(),
+            load_format=loader.register(body=body),
             trust_remote_code=checkpoint.remote_code,
             enforce_eager=True,
             disable_log_stats=True,

@@ -10,12 +10,18 @@ from typing import Any
 from rmcheck.errors import ConformanceError
 
 LOAD_FORMAT = "rmcheck-safetensors"
+BODY_FORMAT = "rmcheck-safetensors-body"
+# What tensors of a head begin with.
+HEADS = ("score.", "lm_head.")
 _SHOWN = 6
 
 
 @cache
-def register() -> str:
+def register(*, body: bool = False) -> str:
     """Make the loader known to vLLM.
+
+    Args:
+        body: Whether the tensors of a head are left out, for a model of which vLLM has none.
 
     Returns:
         What to give vLLM as `load_format`. Loading raises `ConformanceError` where weights stay
@@ -37,8 +43,14 @@ def register() -> str:
             super().load_weights(model, model_config)
             _check(model, model_config.model)
 
-    register_model_loader(LOAD_FORMAT)(CheckedLoader)
-    return LOAD_FORMAT
+    class BodyLoader(CheckedLoader):
+        def get_all_weights(self, *arguments: Any) -> Any:
+            weights = super().get_all_weights(*arguments)
+            return ((name, one) for name, one in weights if not name.startswith(HEADS))
+
+    name = BODY_FORMAT if body else LOAD_FORMAT
+    register_model_loader(name)(BodyLoader if body else CheckedLoader)
+    return name
 
 
 def _empty(model: Any) -> None:

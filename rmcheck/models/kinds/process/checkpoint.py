@@ -1,5 +1,6 @@
 """A checkpoint folder of a process reward model, judged without loading it."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,21 @@ class ProcessCheckpoint(CausalCheckpoint):
         """`head` where labels are read, `causal` where the logits of two answer tokens are."""
         labelled = self.architecture.endswith("ForTokenClassification")
         return "head" if labelled or self.architecture == QWEN2_PROCESS else "causal"
+
+    @property
+    def head_layers(self) -> tuple[str, ...]:
+        """Linear layers of a decoder's head, in order; empty where labels are read otherwise.
+
+        transformers calls the head of its decoders `score`, and encoders have none of that name.
+        """
+        ends = (".weight", ".bias")
+        names = {name.removesuffix(end) for name in self.tensors for end in ends}
+        return tuple(sorted(name for name in names if re.fullmatch(r"score(\.\d+)?", name)))
+
+    @property
+    def decoder(self) -> str:
+        """The language model that has the same body, as transformers names it."""
+        return re.sub(r"For\w+$", "ForCausalLM", self.architecture)
 
     def answers(self, good: str, bad: str, spec: str) -> tuple[int, int]:
         """Which labels say that a step is right and wrong.

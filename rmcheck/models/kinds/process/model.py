@@ -16,6 +16,7 @@ from rmcheck.models.kinds.process.conformance import TorchProcessProof, VllmProc
 from rmcheck.models.kinds.process.scorer import ProcessScorer
 from rmcheck.models.kinds.process.settings import checked_texts
 from rmcheck.models.kinds.process.tokenizer import Join, ProcessTokenizer, response_steps
+from rmcheck.models.kinds.process.vllm_labels import VllmLabels
 from rmcheck.models.kinds.process.vllm_scorer import VllmSteps
 from rmcheck.models.model import Combined, Encoded, Sample, TooLong
 from rmcheck.models.spec import ModelSpec, Setting, check_device
@@ -48,7 +49,7 @@ class StepReward:
         return float(0.5 * (1 + np.tanh(self.log_odds / 2)))
 
 
-class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmSteps]):
+class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmSteps | VllmLabels]):
     r"""A model that judges each step of a response, and how its judgements become one reward.
 
     Read are two labels at a token of each step (`...ForTokenClassification`, as TRL's PRMTrainer
@@ -106,10 +107,10 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
         self.checkpoint = ProcessCheckpoint(spec.path, self._set["trust_remote_code"] == "yes")
         self.checkpoint.check()
         self._choose_engine(spec)
-        if self.on_vllm and self.checkpoint.kind == "head":
+        if self.on_vllm and self.checkpoint.kind == "head" and not self.checkpoint.head_layers:
             raise UsageError(
-                f"{spec.text}: vLLM reads the tokens that a language model answers with, and "
-                f"{self.checkpoint.architecture} has labels; remove engine=vllm"
+                f"{spec.text}: with vLLM labels are read behind a decoder, by linear layers named "
+                f"score, and {self.checkpoint.architecture} has none; remove engine=vllm"
             )
         self._settle(spec, self.checkpoint)
         self.join = cast(Join, self._set["join"] or _default_join(self.checkpoint))
@@ -171,7 +172,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """See `CheckpointModel.prove`; vLLM decides about its prefix cache."""
         super().prove(encoded)
-        if isinstance(self.scorer, VllmSteps):
+        if not isinstance(self.scorer, ProcessScorer):
             self.shares_prefixes = self.scorer.reads_cache
             self.prefix_block = self.scorer.block_size
 
@@ -214,7 +215,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
             )
         return Combined(scores[0], {STEPS: np.array(counts, dtype=np.float64)}, warning)
 
-    def _opened(self) -> Session[ProcessTokenizer, ProcessScorer | VllmSteps]:
+    def _opened(self) -> Session[ProcessTokenizer, ProcessScorer | VllmSteps | VllmLabels]:
         tokenizer = ProcessTokenizer(
             load_tokenizer(self.checkpoint),
             template=self._template,
@@ -226,15 +227,16 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
         )
         good, bad = self._answers(tokenizer)
         if self.on_vllm:
-            engine = VllmSteps(
+            engine = VllmLabels if self.checkpoint.kind == "head" else VllmSteps
+            scorer = engine(
                 self.checkpoint,
                 dtype=self.dtype,
                 max_length=self.max_length,
                 memory=self._memory,
                 answers=(good, bad),
             )
-            return Session(tokenizer, engine)
-        scorer = ProcessScorer(
+            return Session(tokenizer, scorer)
+        own = ProcessScorer(
             self.checkpoint,
             dtype=self.dtype,
             device=self._set["device"],
@@ -242,19 +244,19 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
             good=good,
             bad=bad,
         )
-        if self.prefix == "shared" and not scorer.is_decoder:
-            scorer.close()
+        if self.prefix == "shared" and not own.is_decoder:
+            own.close()
             raise ConformanceError(
                 f"{self.spec}: {self.checkpoint.architecture} reads a text in both directions, so "
                 "responses cannot share their prompt; remove prefix=shared"
             )
-        return Session(tokenizer, scorer)
+        return Session(tokenizer, own)
 
     def _proof(self, encoded: Sequence[Encoded]) -> TorchProcessProof | VllmProcessProof:
-        if isinstance(self.scorer, VllmSteps):
-            self.scorer.reads_cache = False
-            return VllmProcessProof(self, self.scorer, self.formula, encoded)
-        return TorchProcessProof(self, self.scorer, self.formula, encoded)
+        if isinstance(self.scorer, ProcessScorer):
+            return TorchProcessProof(self, self.scorer, self.formula, encoded)
+        self.scorer.reads_cache = False
+        return VllmProcessProof(self, self.scorer, self.formula, encoded)
 
     def _rewards(self, batch: Sequence[Encoded]) -> Floats:
         """Log-odds."""

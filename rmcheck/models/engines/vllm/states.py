@@ -1,0 +1,88 @@
+"""vLLM as the body of a model: token ids in, last hidden states out.
+
+For heads that vLLM has no class for: they are read from the folder and computed here.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rmcheck.errors import ScoringError
+from rmcheck.models.checkpoint.folder import Checkpoint
+from rmcheck.models.engines.asked import Asked
+from rmcheck.models.engines.vllm.engine import VllmEngine, answering, memory_errors
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# No row is read in pieces; this many tokens may be read together, and no longer row can be.
+_TOKENS_AT_ONCE = 8192
+
+
+class VllmStates(VllmEngine):
+    """A loaded decoder without its head, closed by its first failure; see `VllmEngine`.
+
+    Args:
+        checkpoint: The folder, already checked.
+        decoder: The architecture of a language model with this body, as vLLM names it.
+        dtype: See `VllmEngine`, as for `memory`.
+        max_length: Most tokens of a row; None leaves it to vLLM.
+        memory: Share of the device's memory.
+
+    Attributes:
+        reads_cache: False: vLLM keeps no states of tokens that it takes from its cache.
+        cached_tokens: 0.
+    """
+
+    reads_cache = False
+    cached_tokens = 0
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        decoder: str,
+        dtype: str,
+        max_length: int | None,
+        memory: float | None,
+    ) -> None:
+        longest = max_length or checkpoint.model_length or _TOKENS_AT_ONCE
+        super().__init__(
+            checkpoint,
+            dtype=dtype,
+            max_length=max_length,
+            memory=memory,
+            body=True,
+            runner="pooling",
+            convert="embed",
+            pooler_config={"task": "token_embed"},
+            hf_overrides={"architectures": [decoder]},
+            enable_prefix_caching=False,
+            enable_chunked_prefill=False,
+            max_num_batched_tokens=max(_TOKENS_AT_ONCE, longest),
+        )
+
+    def states(self, rows: Sequence[Asked]) -> "list[Tensor]":
+        """(positions, hidden) float32 last hidden states of each row at its positions.
+
+        Raises:
+            ScoringError: vLLM fails, which closes it, or answers to other rows than these.
+            MemoryError: The device's memory does not suffice.
+        """
+        from vllm import PoolingParams
+
+        asked = [list(row.ids) for row in rows]
+        with answering(self, str(self.checkpoint.path)), memory_errors():
+            outputs: list[Any] = self._llm.encode(
+                [{"prompt_token_ids": ids} for ids in asked],
+                pooling_params=PoolingParams(use_activation=False),
+                pooling_task="token_embed",
+                use_tqdm=False,
+            )
+        found = [output.outputs.data.float() for output in outputs]
+        if [list(output.prompt_token_ids) for output in outputs] != asked or any(
+            len(states) != len(ids) for states, ids in zip(found, asked, strict=True)
+        ):
+            raise ScoringError(f"vLLM was given {len(rows)} rows and answered to others")
+        return [states[np.asarray(row.at)] for states, row in zip(found, rows, strict=True)]
