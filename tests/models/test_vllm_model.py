@@ -8,6 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -330,7 +331,7 @@ def test_a_prefix_cache_that_changes_rewards_is_not_used(model, samples, monkeyp
         "logits",
         lambda rows, types=(), **k: logits(rows, types, **k) + model.scorer.reads_cache,
     )
-    monkeypatch.setitem(model._set, "prefix_cache", setting)
+    monkeypatch.setattr(model, "_set", replace(model._set, prefix_cache=setting))
 
     if setting == "on":
         message = refusal(ConformanceError, proved, model, samples)

@@ -3,16 +3,16 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
 import numpy as np
 
 from rmcheck.errors import UsageError
 from rmcheck.models.checkpoint.folder import Checkpoint
-from rmcheck.models.checkpoint.settings import Dtype, PrefixRule, check_engine, chosen_dtype
+from rmcheck.models.checkpoint.settings import Dtype, PrefixRule
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.last_token import PositionRule
-from rmcheck.models.engines.vllm.engine import share_of_memory, vllm_version
+from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.model import (
     Encoded,
     EngineFacts,
@@ -22,7 +22,7 @@ from rmcheck.models.model import (
     checked_rewards,
 )
 from rmcheck.models.proof.conformance import Proof
-from rmcheck.models.spec import ModelSpec, check_settings
+from rmcheck.models.spec import ModelSpec
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.checkpoint_tokenizer import (
     chosen_template,
@@ -30,7 +30,7 @@ from rmcheck.models.text.checkpoint_tokenizer import (
     load_tokenizer,
     token_limit,
 )
-from rmcheck.models.text.tokenization import ConversationTokenizer, EosRule
+from rmcheck.models.text.tokenization import ConversationTokenizer
 from rmcheck.models.workers import Workers
 
 if TYPE_CHECKING:
@@ -88,18 +88,22 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
         spec: Where the folder is, and settings that differ from the defaults.
 
     Attributes:
+        form: The settings as values.
         on_vllm: Whether vLLM runs it, which shares beginnings by its own cache.
 
     Raises:
         UsageError: A setting is unknown or has a value that it cannot have.
     """
 
+    form: ClassVar[type[CheckpointSettings]] = CheckpointSettings
     on_vllm: bool = False
     _limit: int | None
+    _set: CheckpointSettings
     _template: ChatTemplate
 
     def __init__(self, spec: ModelSpec) -> None:
-        self._set = check_settings(spec, self.settings)
+        self._set = self.form.read(spec, self.settings)
+        self.on_vllm = self._set.engine == "vllm"
         self.spec = self.spec_anywhere = spec.text
         self.shares_prefixes = self.prefix == "shared"
         self._warning = ""
@@ -113,7 +117,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
     @property
     def dtype(self) -> Dtype:
         """Type of weights and activations; a last layer may have another."""
-        return cast(Dtype, self._set["dtype"])
+        return self._set.dtype or "float32"
 
     @property
     def max_length(self) -> int | None:
@@ -123,7 +127,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
     @property
     def prefix(self) -> PrefixRule:
         """The `prefix` setting; `off` for engines without it."""
-        return cast(PrefixRule, self._set.get("prefix", "off"))
+        return self._set.prefix
 
     @property
     def prefix_in_use(self) -> PrefixRule:
@@ -140,7 +144,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
     @property
     def template_source(self) -> str:
         """Where the chat template comes from."""
-        return self._template.described(self._set["template"])
+        return self._template.described(self._set.template)
 
     @property
     def tokenizer(self) -> TokenizerT:
@@ -213,25 +217,14 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
     def _rewards(self, batch: Sequence[Encoded]) -> Floats:
         """(len(batch),) rewards of one sample or more, finite or not."""
 
-    def _choose_engine(self, spec: ModelSpec) -> None:
-        """Follow the settings `engine` and `gpu_memory`.
-
-        Raises:
-            UsageError: A setting is for another engine, or impossible.
-        """
-        self.on_vllm = self._set["engine"] == "vllm"
-        check_engine(spec, self._set["engine"])
-        self._memory = share_of_memory(spec, self._set["gpu_memory"])
-        self._versions = {"vllm": vllm_version()} if self.on_vllm else {}
-
     def _described(self, engine: object) -> dict[str, str]:
         """Where and how it is run, for a description; the settings until it is loaded."""
         if self.on_vllm:
-            return {"engine": "vllm", **self._versions}
+            return {"engine": "vllm", **self._set.versions}
         found = cast("TorchModel | None", engine)
         return {
-            "device": str(found.device) if found else self._set["device"],
-            "attention": found.attention if found else self._set["attention"],
+            "device": str(found.device) if found else self._set.device,
+            "attention": found.attention if found else self._set.attention,
             "prefix": self.prefix_in_use,
         }
 
@@ -242,9 +235,9 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
 
     def _settle(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
         """Decide what only this machine and the folder's weights decide."""
-        if not self._set["dtype"]:
-            self._set["dtype"] = chosen_dtype(self._set, checkpoint)
-            self.spec_anywhere = spec.with_setting("dtype", self._set["dtype"])
+        stated, self._set = self._set, self._set.for_weights(checkpoint)
+        if not stated.dtype:
+            self.spec_anywhere = spec.with_setting("dtype", self._set.dtype)
 
     def _fingerprint(self, checkpoint: Checkpoint, settings: Sequence[str], **facts: object) -> str:
         """Of the folder's files, the settings of these names, the template, and more facts."""
@@ -255,7 +248,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
             "transformers": installed_version("transformers"),
         }
         return checkpoint.fingerprint(
-            {**shared, **{name: self._set[name] for name in settings}, **facts}
+            {**shared, **{name: getattr(self._set, name) for name in settings}, **facts}
         )
 
 
@@ -276,13 +269,13 @@ class ClassifierModel(CheckpointModel[ConversationTokenizer, ScorerT]):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        self.checkpoint = Checkpoint(spec.path, self._set["trust_remote_code"] == "yes")
+        self.checkpoint = Checkpoint(spec.path, self._set.remote_code)
         self.checkpoint.check()
         self._settle(spec, self.checkpoint)
-        self.head = self.checkpoint.head(self._set["head"], spec.text)
-        self._limit = token_limit(spec, self.checkpoint, self._set["max_length"])
+        self.head = self.checkpoint.head(self._set.head, spec.text)
+        self._limit = token_limit(spec, self.checkpoint, self._set.max_length)
         self._template = chosen_template(
-            spec, self.checkpoint, self._set["template"], self._set["eos"], self._set["date"]
+            spec, self.checkpoint, self._set.template, self._set.eos, self._set.date
         )
 
     @property
@@ -293,13 +286,13 @@ class ClassifierModel(CheckpointModel[ConversationTokenizer, ScorerT]):
     @property
     def position(self) -> PositionRule:
         """The `position` setting."""
-        return cast(PositionRule, self._set["position"])
+        return self._set.position
 
     def _opened_tokenizer(self, max_length: int | None) -> ConversationTokenizer:
         return ConversationTokenizer(
             load_tokenizer(self.checkpoint),
             template=self._template,
-            eos=cast(EosRule, self._set["eos"]),
+            eos=self._set.eos,
             max_length=max_length,
             type_ids=self.checkpoint.takes_type_ids,
         )

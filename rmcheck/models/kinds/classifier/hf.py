@@ -10,7 +10,7 @@ from rmcheck.models.engines.torch.classifier import TorchScorer
 from rmcheck.models.kinds.checkpoint_model import ClassifierModel, Session
 from rmcheck.models.kinds.classifier.hf_conformance import TransformersProof
 from rmcheck.models.model import Encoded
-from rmcheck.models.spec import ModelSpec, Setting, check_device
+from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.text.checkpoint_tokenizer import installed_version
 from rmcheck.models.text.tokenization import ConversationTokenizer
 
@@ -40,7 +40,6 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        check_device(spec.text, self._set["device"])
         self.fingerprint = self._fingerprint(
             self.checkpoint,
             ("dtype", "eos", "position", "attention"),
@@ -54,14 +53,14 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
         return {
             "architecture": self.checkpoint.architecture,
             "path": str(self.checkpoint.path),
-            "dtype": self._set["dtype"],
+            "dtype": self._set.dtype,
             **self._described(scorer),
             "quantisation": self.checkpoint.quantisation,
             "head": str(self.head),
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,
-            "eos": self._set["eos"],
-            "position": self._set["position"],
+            "eos": self._set.eos,
+            "position": self._set.position,
             "transformers": installed_version("transformers"),
         } | self._warnings
 
@@ -70,8 +69,8 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
         scorer = TorchScorer(
             self.checkpoint,
             dtype=self.dtype,
-            device=self._set["device"],
-            attention=self._set["attention"],
+            device=self._set.device,
+            attention=self._set.attention,
             head=self.head,
             position=self.position,
         )

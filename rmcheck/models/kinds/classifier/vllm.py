@@ -1,22 +1,36 @@
 """Reward models that vLLM runs in this process: `vllm:DIR`."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, cast
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from rmcheck.errors import PartialScoringError, RmcheckError, ScoringError
 from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.engines.asked import Floats
-from rmcheck.models.engines.vllm.engine import running, share_of_memory, vllm_version
+from rmcheck.models.engines.vllm.engine import running, vllm_version
 from rmcheck.models.engines.vllm.pooling import VllmPooling
 from rmcheck.models.kinds.checkpoint_model import ClassifierModel, Session
+from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.kinds.classifier.vllm_conformance import CacheRule, VllmProof
 from rmcheck.models.libraries import brief
 from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.text.checkpoint_tokenizer import installed_version
 from rmcheck.models.text.tokenization import ConversationTokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class VllmSettings(CheckpointSettings):
+    """What a spec says of a folder that vLLM runs.
+
+    Attributes:
+        prefix_cache: Whether rewards may be read behind beginnings from the cache.
+    """
+
+    engine: Literal["vllm"] = "vllm"
+    prefix_cache: CacheRule
 
 
 class VllmRewardModel(ClassifierModel[VllmPooling]):
@@ -34,7 +48,8 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
     """
 
     scheme: ClassVar[str] = "vllm"
-    on_vllm = True
+    form = VllmSettings
+    _set: VllmSettings
     settings: ClassVar[tuple[Setting, ...]] = (
         known.DTYPE,
         known.HEAD,
@@ -50,7 +65,6 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        self._memory = share_of_memory(spec, self._set["gpu_memory"])
         self.fingerprint = self._fingerprint(
             self.checkpoint,
             ("dtype", "eos", "position"),
@@ -72,7 +86,7 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
             "head": str(self.head),
             "max_length": str(self.max_length or "vLLM's limit"),
             "template": self.template_source,
-            "eos": self._set["eos"],
+            "eos": self._set.eos,
             "position": self.position,
             "prefix_cache": self.prefix_cache,
             "vllm": vllm_version(),
@@ -87,7 +101,7 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
     @property
     def prefix_cache(self) -> CacheRule:
         """The `prefix_cache` setting."""
-        return cast(CacheRule, self._set["prefix_cache"])
+        return self._set.prefix_cache
 
     @property
     def scorer(self) -> VllmPooling:
@@ -107,7 +121,7 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
             head=self.head,
             position=self.position,
             max_length=self._limit,
-            memory=self._memory,
+            memory=self._set.memory,
             prefix_cache=self.prefix_cache != "off",
         )
         # What the engine takes is known now.

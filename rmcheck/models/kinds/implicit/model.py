@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, cast
+from dataclasses import dataclass
+from typing import Any, ClassVar, cast
 
 from rmcheck.errors import ConformanceError, ModelError, UsageError
 from rmcheck.models.checkpoint import settings as known
@@ -12,6 +13,7 @@ from rmcheck.models.engines.asked import Floats
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.engines.vllm.causal import VllmCausal
 from rmcheck.models.kinds.checkpoint_model import CheckpointModel, Session
+from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.kinds.implicit.conformance import (
     ImplicitProof,
     TorchImplicitProof,
@@ -20,14 +22,32 @@ from rmcheck.models.kinds.implicit.conformance import (
 from rmcheck.models.kinds.implicit.scorer import ImplicitScorer
 from rmcheck.models.kinds.implicit.tokenizer import ResponseTokenizer
 from rmcheck.models.model import Encoded
-from rmcheck.models.spec import ModelSpec, Setting, check_device
+from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.text.checkpoint_tokenizer import (
     chosen_template,
     installed_version,
     load_tokenizer,
     token_limit,
 )
-from rmcheck.models.text.tokenization import EosRule
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImplicitSettings(CheckpointSettings):
+    """What a spec says of a policy and its reference.
+
+    Attributes:
+        beta: That of the training, above 0.
+        length_normalised: Whether a reward is divided by the number of tokens that count.
+    """
+
+    beta: float
+    length_normalised: bool
+
+    @classmethod
+    def _values(cls, spec: ModelSpec, stated: Mapping[str, str]) -> dict[str, Any]:
+        is_normalised = stated["length_normalised"] == "yes"
+        own = {"beta": _positive(spec, stated["beta"]), "length_normalised": is_normalised}
+        return super()._values(spec, stated) | own
 
 
 class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
@@ -56,6 +76,8 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
     """
 
     scheme: ClassVar[str] = "implicit"
+    form = ImplicitSettings
+    _set: ImplicitSettings
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("beta", ("BETA",), "0.1"),
         Setting("length_normalised", ("no", "yes"), "no", closed=True),
@@ -74,27 +96,25 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        self.beta = _positive(spec, self._set["beta"])
-        self.length_normalised = self._set["length_normalised"] == "yes"
-        self.policy, self.reference = _checkpoints(spec, self._set["trust_remote_code"] == "yes")
-        self._choose_engine(spec)
+        self.beta, self.length_normalised = self._set.beta, self._set.length_normalised
+        self.policy, self.reference = _checkpoints(spec, self._set.remote_code)
         self._check_pair()
         self._settle(spec, self.policy)
-        stated = self._set["max_length"]
+        stated = self._set.max_length
         limits = [token_limit(spec, one, stated) for one in (self.policy, self.reference)]
         self._limit = min((limit for limit in limits if limit is not None), default=None)
-        if self._set["template"] == "pair":
+        if self._set.template == "pair":
             raise UsageError(f"{spec.text}: a text pair has no response to sample; name a template")
         self._template = chosen_template(
-            spec, self.policy, self._set["template"], self._set["eos"], self._set["date"]
+            spec, self.policy, self._set.template, self._set.eos, self._set.date
         )
-        check_device(spec.text, self._set["device"])
         self.fingerprint = self._fingerprint(
             self.policy,
-            ("length_normalised", "dtype", "eos", "attention"),
+            ("dtype", "eos", "attention"),
+            length_normalised="yes" if self.length_normalised else "no",
             beta=self.beta,
             reference=_weights(self.reference),
-            **self._versions,
+            **self._set.versions,
         )
 
     @property
@@ -110,12 +130,12 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
             "policy": f"{self.policy.path} ({self.policy.architecture})",
             "reference": f"{self.reference.path} ({self.reference.architecture})",
             "reward": self.formula,
-            "dtype": self._set["dtype"],
+            "dtype": self._set.dtype,
             **self._described(policy),
             "quantisation": f"{self.policy.quantisation}, {self.reference.quantisation}",
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,
-            "eos": self._set["eos"],
+            "eos": self._set.eos,
             "transformers": installed_version("transformers"),
         } | self._warnings
 
@@ -131,7 +151,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         tokenizer = ResponseTokenizer(
             words,
             template=self._template,
-            eos=cast(EosRule, self._set["eos"]),
+            eos=self._set.eos,
             max_length=self.max_length,
             type_ids=False,
         )
@@ -166,13 +186,13 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         return CausalScorer(
             checkpoint,
             dtype=self.dtype,
-            device=self._set["device"],
-            attention=self._set["attention"],
+            device=self._set.device,
+            attention=self._set.attention,
         )
 
     def _half_of_memory(self) -> float | None:
         """For each of both, of what is stated or else vLLM takes; None on a CPU."""
-        stated = self._memory or (known.VLLM_SHARE if known.has_gpu() else None)
+        stated = self._set.memory or (known.VLLM_SHARE if known.has_gpu() else None)
         return stated / 2 if stated else None
 
     def _check_pair(self) -> None:

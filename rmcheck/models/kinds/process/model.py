@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,12 +14,12 @@ from rmcheck.models.kinds.process.aggregation import AGGREGATES, aggregated
 from rmcheck.models.kinds.process.checkpoint import ProcessCheckpoint
 from rmcheck.models.kinds.process.conformance import TorchProcessProof, VllmProcessProof
 from rmcheck.models.kinds.process.scorer import ProcessScorer
-from rmcheck.models.kinds.process.settings import checked_texts
+from rmcheck.models.kinds.process.settings import ProcessSettings
 from rmcheck.models.kinds.process.tokenizer import Join, ProcessTokenizer, response_steps
 from rmcheck.models.kinds.process.vllm_labels import VllmLabels
 from rmcheck.models.kinds.process.vllm_scorer import VllmSteps
 from rmcheck.models.model import Combined, Encoded, Sample, TooLong
-from rmcheck.models.spec import ModelSpec, Setting, check_device
+from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.text.checkpoint_tokenizer import (
     chosen_template,
     installed_version,
@@ -80,6 +80,8 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
     """
 
     scheme: ClassVar[str] = "process"
+    form = ProcessSettings
+    _set: ProcessSettings
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("aggregate", tuple(AGGREGATES), closed=True),
         Setting("tag", ("TEXT",)),
@@ -102,34 +104,33 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        self._texts = checked_texts(spec, self._set)
-        self.aggregate = self._set["aggregate"]
-        self.checkpoint = ProcessCheckpoint(spec.path, self._set["trust_remote_code"] == "yes")
+        self.aggregate = self._set.aggregate
+        self.checkpoint = ProcessCheckpoint(spec.path, self._set.remote_code)
         self.checkpoint.check()
-        self._choose_engine(spec)
         if self.on_vllm and self.checkpoint.kind == "head" and not self.checkpoint.head_layers:
             raise UsageError(
                 f"{spec.text}: with vLLM labels are read behind a decoder, by linear layers named "
                 f"score, and {self.checkpoint.architecture} has none; remove engine=vllm"
             )
         self._settle(spec, self.checkpoint)
-        self.join = cast(Join, self._set["join"] or _default_join(self.checkpoint))
-        self._limit = token_limit(spec, self.checkpoint, self._set["max_length"])
-        if self._set["template"] == "pair":
+        self.join = self._set.join or _default_join(self.checkpoint)
+        self._limit = token_limit(spec, self.checkpoint, self._set.max_length)
+        if self._set.template == "pair":
             raise UsageError(f"{spec.text}: a text pair has no place for tags; name a template")
         self._template = chosen_template(
-            spec, self.checkpoint, self._set["template"], "keep", self._set["date"]
+            spec, self.checkpoint, self._set.template, "keep", self._set.date
         )
         self._answer_texts = self._named_answers()
-        check_device(spec.text, self._set["device"])
         self.fingerprint = self._fingerprint(
             self.checkpoint,
             ("dtype", "attention"),
             aggregate=self.aggregate,
             answers=self._answer_texts,
             join=self.join,
-            **{name: self._texts[name] for name in ("step", "tag", "between")},
-            **self._versions,
+            step=self._set.step,
+            tag=self._set.tag,
+            between=self._set.between,
+            **self._set.versions,
         )
 
     @property
@@ -145,7 +146,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
             "architecture": self.checkpoint.architecture,
             "path": str(self.checkpoint.path),
             "reward": self.formula,
-            "steps": f"between {self._texts['step']!r}; tag {self.tag!r}; joined as {self.join}",
+            "steps": f"between {self._set.step!r}; tag {self.tag!r}; joined as {self.join}",
             "dtype": self.dtype,
             **self._described(scorer),
             "quantisation": self.checkpoint.quantisation,
@@ -167,7 +168,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
     @property
     def tag(self) -> str:
         """What is written behind each step."""
-        return self._texts["tag"]
+        return self._set.tag
 
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """See `CheckpointModel.prove`; vLLM decides about its prefix cache."""
@@ -207,12 +208,11 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
 
     def combined(self, scores: Floats, samples: Sequence[Sample]) -> Combined:
         """The rewards, how many steps each response has, and a warning where all have one."""
-        counts = [len(response_steps(s.response, self._texts["step"])) for s in samples]
+        counts = [len(response_steps(s.response, self._set.step)) for s in samples]
         warning = ""
         if counts and max(counts) == 1:
-            warning = (
-                f"every response has one step: is step={self._set['step']} what separates steps?"
-            )
+            separator = self._set.written_step
+            warning = f"every response has one step: is step={separator} what separates steps?"
         return Combined(scores[0], {STEPS: np.array(counts, dtype=np.float64)}, warning)
 
     def _opened(self) -> Session[ProcessTokenizer, ProcessScorer | VllmSteps | VllmLabels]:
@@ -220,9 +220,9 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
             load_tokenizer(self.checkpoint),
             template=self._template,
             max_length=self.max_length,
-            step=self._texts["step"],
+            step=self._set.step,
             tag=self.tag,
-            between=self._texts["between"],
+            between=self._set.between,
             join=self.join,
         )
         good, bad = self._answers(tokenizer)
@@ -232,15 +232,15 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
                 self.checkpoint,
                 dtype=self.dtype,
                 max_length=self.max_length,
-                memory=self._memory,
+                memory=self._set.memory,
                 answers=(good, bad),
             )
             return Session(tokenizer, scorer)
         own = ProcessScorer(
             self.checkpoint,
             dtype=self.dtype,
-            device=self._set["device"],
-            attention=self._set["attention"],
+            device=self._set.device,
+            attention=self._set.attention,
             good=good,
             bad=bad,
         )
@@ -264,7 +264,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
 
     def _named_answers(self) -> tuple[str, str]:
         """Names of both answers: labels of the head, or texts of tokens."""
-        good, bad = self._texts["good"], self._texts["bad"]
+        good, bad = self._set.good, self._set.bad
         if self.checkpoint.kind == "head":
             at = self.checkpoint.answers(good, bad, self.spec)
             return self.checkpoint.labels[at[0]], self.checkpoint.labels[at[1]]
@@ -273,7 +273,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
     def _answers(self, tokenizer: ProcessTokenizer) -> tuple[int, int]:
         """Index of both labels, or id of both tokens."""
         if self.checkpoint.kind == "head":
-            return self.checkpoint.answers(self._texts["good"], self._texts["bad"], self.spec)
+            return self.checkpoint.answers(self._set.good, self._set.bad, self.spec)
         found = [tokenizer.ids(text) for text in self._answer_texts]
         for name, text, ids in zip(("good", "bad"), self._answer_texts, found, strict=True):
             if len(ids) != 1:

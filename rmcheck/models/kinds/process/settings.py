@@ -1,14 +1,48 @@
-"""The settings of `process:` that are texts, as a person writes them."""
+"""The settings of `process:`; those that are texts as a person writes them, with escapes."""
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from rmcheck.errors import UsageError
+from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.kinds.process.aggregation import AGGREGATES
+from rmcheck.models.kinds.process.tokenizer import Join
 from rmcheck.models.spec import ModelSpec
 
 _ESCAPES = {r"\n": "\n", r"\r": "\r", r"\t": "\t", r"\\": "\\"}
 _TEXTS = ("step", "tag", "between", "good", "bad")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSettings(CheckpointSettings):
+    """What a spec says of a process reward model.
+
+    Attributes:
+        aggregate: How the probabilities of steps become one.
+        tag: What is written behind each step.
+        step: What separates steps in a response.
+        written_step: The same as it was written.
+        between: What is written between a tag and the next step.
+        join: How texts become tokens; empty for the kind's own way.
+        good: Label or token of a right step; empty for the kind's own.
+        bad: That of a wrong step.
+    """
+
+    aggregate: str
+    tag: str
+    step: str
+    written_step: str
+    between: str
+    join: Join | Literal[""]
+    good: str
+    bad: str
+
+    @classmethod
+    def _values(cls, spec: ModelSpec, stated: Mapping[str, str]) -> dict[str, Any]:
+        texts = checked_texts(spec, stated)
+        return super()._values(spec, stated) | texts | {"written_step": stated["step"]}
 
 
 def checked_texts(spec: ModelSpec, settings: Mapping[str, str]) -> dict[str, str]:
