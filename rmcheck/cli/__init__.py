@@ -31,6 +31,7 @@ EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
 EXIT_NO_READER = 128 + 13  # what a shell says of SIGPIPE
 # Command to its one line of help; its module has the same name.
 COMMANDS = {
+    "init": "write a first suite for a file of data",
     "score": "score the pools of suites, without pytest",
     "validate": "check suite files and their pools",
     "parity": "whether two engines give the same rewards",

@@ -110,27 +110,15 @@ def run(options: argparse.Namespace) -> int:
 def _drop_lines(loaded: "LoadedSuite") -> Iterator[str]:
     """How often an equal checkpoint passes each check of a drop, and what all of it assumes."""
     from rmcheck.checks.alike import ASSUMED
+    from rmcheck.run.draft import equal_models
 
     planned = [one for one in loaded.planned if one.check.max_drop is not None]
     if not planned:
         return
-    models = _equal_models(loaded)
+    models = equal_models(loaded)
     for one in planned:
         yield f"{one.name}: {_chance(one, models, loaded.sampling)}"
     yield f"({ASSUMED}; `rmcheck power` measures yours)"
-
-
-def _equal_models(loaded: "LoadedSuite") -> "tuple[Rewards, Rewards]":
-    """On the golden column; what a golden RM will give is taken to be normal."""
-    import numpy as np
-
-    from rmcheck.checks.alike import spread_inside, two_alike
-
-    seed, labels = loaded.sampling.seed, loaded.labels
-    normal = np.random.default_rng([seed, 1]).standard_normal(len(loaded.samples))
-    golden = normal if labels is None else loaded.filled(labels)
-    first, second = two_alike(golden, spread_inside(loaded.rewards(golden, golden)), seed)
-    return loaded.rewards(first, golden), loaded.rewards(second, golden)
 
 
 def _chance(
