@@ -28,7 +28,7 @@ from scipy.stats import rankdata, spearmanr
 from rmcheck.checks.measurement import Sampling, measure
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.registry import make_metric
-from rmcheck.metrics.regret.calibration import Calibration, CalibrationTable
+from rmcheck.metrics.regret.calibration import CalibrationTable, RegretTable
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.stats.bootstrap import Distribution
 
@@ -417,7 +417,7 @@ def _calibrated(
         past = CalibrationTable(
             ("prediction",), names, names, numbers[others, :1], truth[others], (1,) * len(names), {}
         )
-        found = Calibration(past, required=True).applied(float(numbers[m, 0]), error, level)
+        found = RegretTable(past, required=True).applied(float(numbers[m, 0]), error, level)
         bounds[m], outside[m] = found.distribution.bound(level), bool(found.concerns)
     return bounds, outside
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rmcheck.checks.bounds import one_sided_bounds
-from rmcheck.checks.designs import Subject
+from rmcheck.checks.designs import Quantity
 from rmcheck.checks.measurement import Pending, Sampling, measured
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric
@@ -105,7 +105,7 @@ def alike(
     Raises:
         UndefinedMetricError: The metric is undefined on these prompts, or they are too few.
     """
-    subject = Subject.of(metric, *models, where)
+    subject = Quantity.of(metric, *models, where)
     influence, own = subject.influence(np.arange(len(models[0])))
     clusters = models[0].clusters[own]
     units = int(np.unique(clusters).size)

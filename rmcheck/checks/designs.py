@@ -31,7 +31,7 @@ MAX_EXTRAPOLATION = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Design:
+class PoolDesign:
     """N responses for every prompt.
 
     Attributes:
@@ -68,7 +68,7 @@ def sorting_comparisons(n: int) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class Quantity:
     """What a design is judged by: a metric, or its paired drop, on the rewards of a pool.
 
     Bin edges and the way of measuring are fixed on the whole pool, so that every number of
@@ -150,8 +150,8 @@ def _subset(rewards: Rewards, rows: Ints, order: Ints, responses: int) -> Reward
 
 
 def measured_designs(
-    pool: Subject, own: Ints, sampling: Sampling, responses: Collection[int]
-) -> list[Design]:
+    pool: Quantity, own: Ints, sampling: Sampling, responses: Collection[int]
+) -> list[PoolDesign]:
     """Every number of responses that enough prompts have and that the metric accepts, ascending.
 
     Args:
@@ -174,11 +174,11 @@ def measured_designs(
             sd = _subset_sd(pool, own[counts >= n], order, n, sampling.min_prompts)
             if sd is not None:
                 variances[n].append(sd**2)
-    return [Design(n, math.sqrt(float(np.mean(v)))) for n, v in variances.items() if v]
+    return [PoolDesign(n, math.sqrt(float(np.mean(v)))) for n, v in variances.items() if v]
 
 
 def _subset_sd(
-    pool: Subject, rows: Ints, order: Ints, responses: int, min_prompts: int
+    pool: Quantity, rows: Ints, order: Ints, responses: int, min_prompts: int
 ) -> float | None:
     """The spread with so many responses; None where the metric has no value with them."""
     try:
@@ -207,7 +207,7 @@ class VarianceFit:
     parameters: Floats
 
     @classmethod
-    def of(cls, designs: Sequence[Design]) -> "VarianceFit | None":
+    def of(cls, designs: Sequence[PoolDesign]) -> "VarianceFit | None":
         """The fit to measured designs by relative least squares; None where they are too few."""
         from scipy.optimize import nnls
 
@@ -226,11 +226,13 @@ class VarianceFit:
         """The spread with so many responses."""
         return math.sqrt(float(_basis(responses) @ self.parameters))
 
-    def extrapolated(self, measured: Sequence[Design], responses: Collection[int]) -> list[Design]:
+    def extrapolated(
+        self, measured: Sequence[PoolDesign], responses: Collection[int]
+    ) -> list[PoolDesign]:
         """Designs with more responses than were measured, up to twice as many."""
         most = max(design.responses for design in measured)
         further = [n for n in sorted(responses) if most < n <= MAX_EXTRAPOLATION * most]
-        return [Design(n, self.sd(n), extrapolated=True) for n in further]
+        return [PoolDesign(n, self.sd(n), extrapolated=True) for n in further]
 
 
 def _basis(n: int) -> Floats:

@@ -21,7 +21,7 @@ from rmcheck.checks.bounds import (
     taking_part,
 )
 from rmcheck.metrics.metric import Metric, per_prompt_sums
-from rmcheck.metrics.regret.calibration import Calibration
+from rmcheck.metrics.regret.calibration import RegretTable
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.stats.bootstrap import Distribution, Exact, Statistic, resample
 from rmcheck.stats.conformal import Hull
@@ -150,7 +150,7 @@ class Pending:
     facts: Mapping[str, float]
     note: str
     signature: str
-    calibration: Calibration | None
+    calibration: RegretTable | None
     guessed: tuple[str, ...]
     exact: bool
 

@@ -122,11 +122,11 @@ def _scores(
     models: "list[RewardModel]", pools: "list[NamedPool]", kept: "Store"
 ) -> "list[list[Floats]]":
     """For each pool the (M,) rewards of each model, from the store where it has them."""
-    from rmcheck.scoring.members import fill_members, kept_or_passing, read_combined
+    from rmcheck.scoring.members import choose_store, fill_members, read_combined
     from rmcheck.scoring.request import Request
     from rmcheck.store.scores import MemoryStore
 
-    store_of = kept_or_passing(kept, MemoryStore())
+    store_of = choose_store(kept, MemoryStore())
     requests = [
         [Request(model, tuple(samples), too_long) for model in models]
         for _, samples, too_long in pools

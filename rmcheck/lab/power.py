@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 
 from rmcheck.checks.alike import reach_of
-from rmcheck.checks.designs import Design, Subject, VarianceFit, measured_designs
+from rmcheck.checks.designs import PoolDesign, Quantity, VarianceFit, measured_designs
 from rmcheck.checks.measurement import Sampling
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import Metric
@@ -32,7 +32,7 @@ class Spending:
         sees: Smallest difference that these see, in the metric's units.
     """
 
-    design: Design
+    design: PoolDesign
     prompts: int
     sees: float
 
@@ -73,7 +73,7 @@ class Power:
     most: int
     sd: float
     between: float | None
-    designs: tuple[Design, ...]
+    designs: tuple[PoolDesign, ...]
     concerns: tuple[str, ...]
     note: str
     limitation: str
@@ -99,7 +99,7 @@ class Power:
         """Prompts on which anything is decided: `min_prompts` independent ones."""
         return math.ceil(self.min_prompts * self.prompts / self.units)
 
-    def prompts_needed(self, difference: float, design: Design | None = None) -> int:
+    def prompts_needed(self, difference: float, design: PoolDesign | None = None) -> int:
         """Prompts that see a difference, with this design or the pool's own responses.
 
         Never fewer than a check is decided on. Where prompts share clusters they are taken to do
@@ -129,14 +129,14 @@ class Power:
         """
         return self._best(lambda design: comparisons / design.comparisons)
 
-    def plan(self, design: Design, prompts: float) -> Spending | None:
+    def plan(self, design: PoolDesign, prompts: float) -> Spending | None:
         """What so many prompts see; None where they are fewer than `fewest_prompts`."""
         whole = math.floor(prompts + 1e-9)
         if whole < self.fewest_prompts:
             return None
         return Spending(design, whole, self._smallest(design.sd, whole))
 
-    def _best(self, prompts: Callable[[Design], float]) -> Spending | None:
+    def _best(self, prompts: Callable[[PoolDesign], float]) -> Spending | None:
         plans = [self.plan(design, prompts(design)) for design in self.designs]
         return min((p for p in plans if p is not None), key=lambda p: p.sees, default=None)
 
@@ -178,7 +178,7 @@ def measure_power(
             "no surer"
         )
     sampling = sampling or Sampling()
-    pool = Subject.of(metric, candidate, baseline, where or {})
+    pool = Quantity.of(metric, candidate, baseline, where or {})
     influence, own = pool.influence(np.arange(len(candidate)))
     clusters = candidate.clusters[own]
     units = np.unique(clusters).size
@@ -196,7 +196,7 @@ def measure_power(
         )
     counts = candidate.counts[own]
     fewest, most = int(counts.min()), int(counts.max())
-    designs = [Design(most, sd)] if fewest == most else []
+    designs = [PoolDesign(most, sd)] if fewest == most else []
     if not metric.depends_on_n:
         others = {*responses, fewest, most} - {design.responses for design in designs}
         designs = sorted(
@@ -222,7 +222,7 @@ def measure_power(
     )
 
 
-def _limitation(metric: Metric, designs: Sequence[Design], fit: VarianceFit | None) -> str:
+def _limitation(metric: Metric, designs: Sequence[PoolDesign], fit: VarianceFit | None) -> str:
     if metric.depends_on_n:
         return f"{metric.name} depends on the number of responses: with others its value differs"
     if fit is None:

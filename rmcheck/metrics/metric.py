@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.ranks import constant
-from rmcheck.metrics.regret.calibration import Calibration, PastOf
+from rmcheck.metrics.regret.calibration import PastOf, RegretTable
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.stats.bootstrap import Statistic
 from rmcheck.stats.unseen import Seen, Unseen
@@ -131,7 +131,7 @@ class Metric(ABC):
         return ()
 
     @property
-    def calibration(self) -> Calibration | None:
+    def calibration(self) -> RegretTable | None:
         """Past reward models by which the number is corrected; None for all but predictions."""
         return None
 

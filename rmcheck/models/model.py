@@ -265,7 +265,7 @@ class RewardModel(ABC):
         """
 
     def workers(self) -> Workers:
-        """Who calls `score` once the model is proved: in its own thread whoever asks, or several.
+        """The threads that call `score` once the model is proved: the caller's own, or several.
 
         The caller shuts them down before it closes the model.
         """

@@ -12,7 +12,7 @@ from typing import Any
 
 from rmcheck.errors import PoolError, Problem, nearest
 from rmcheck.parsing import ParsingError, column_values, first_wrong_item, parse_json
-from rmcheck.pool.limits import Lines, TooLargeError, Unpacked, special_file
+from rmcheck.pool.limits import LimitedLines, TooLargeError, Unpacked, special_file
 from rmcheck.pool.row import RowFault, malformed
 from rmcheck.wording import hub_advice
 
@@ -73,16 +73,16 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
                 yield from _parquet_rows(path)
             elif magic.startswith(GZIP_MAGIC):
                 with gzip.open(file) as unpacked, gzip_errors(path):
-                    yield from _text_rows(path, Lines(unpacked, Unpacked(path)))
+                    yield from _text_rows(path, LimitedLines(unpacked, Unpacked(path)))
             else:
-                yield from _text_rows(path, Lines(file, None))
+                yield from _text_rows(path, LimitedLines(file, None))
     except TooLargeError as error:
         raise _error(path, str(error)) from error
     except OSError as error:
         raise _error(path, f"cannot be read: {error.strerror or error}") from error
 
 
-def _text_rows(path: Path, file: Lines) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
+def _text_rows(path: Path, file: LimitedLines) -> Iterator[tuple[int, dict[str, Any] | RowFault]]:
     """Rows of JSON Lines or of a JSON list: whichever the first character says."""
     lines = iter(file)
     for number, line in enumerate(lines, start=1):

@@ -46,7 +46,7 @@ class Unpacked:
             raise TooLargeError(f"{self._said}; unpack it, and look what it holds")
 
 
-class Lines:
+class LimitedLines:
     """The lines of a file, with a limit of their length, and of their number where it is packed.
 
     Args:

@@ -20,7 +20,7 @@ from rmcheck.pool.files import (
     gzip_errors,
     read_rows,
 )
-from rmcheck.pool.limits import Lines, TooLargeError, Unpacked
+from rmcheck.pool.limits import LimitedLines, TooLargeError, Unpacked
 from rmcheck.pool.row import RowFault, malformed
 
 
@@ -45,7 +45,7 @@ def _content(path: Path) -> bytes:
         content = path.read_bytes()
         if content.startswith(GZIP_MAGIC):
             with gzip.open(path) as file, gzip_errors(path):
-                content = Lines(file, Unpacked(path)).read()
+                content = LimitedLines(file, Unpacked(path)).read()
     except (OSError, TooLargeError) as error:
         message = f"cannot be read: {getattr(error, 'strerror', None) or error}"
         raise PoolError([Problem(str(path), message)]) from error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rmcheck.metrics.overoptimization import GaoFit
-from rmcheck.rl_logs.transfer import Interval
+from rmcheck.rl_logs.transfer import SeriesInterval
 from rmcheck.stats.weights import Floats
 
 
@@ -28,10 +28,10 @@ class RLCurve:
         Gao, Schulman and Hilton 2022, arXiv 2210.10760.
     """
 
-    start: Interval
-    alpha: Interval
-    beta: Interval
-    peak_kl: Interval
+    start: SeriesInterval
+    alpha: SeriesInterval
+    beta: SeriesInterval
+    peak_kl: SeriesInterval
     no_peak_share: float
     rms: float
 
@@ -47,10 +47,10 @@ def rl_curve(kl: Floats, golden: Floats, noise: Floats) -> RLCurve:
         peaks = GaoFit("rl", drawn[:, 1], drawn[:, 2]).peak_distance ** 2
         own = GaoFit("rl", np.asarray(found[1]), np.asarray(found[2])).peak_distance ** 2
     return RLCurve(
-        start=Interval.of(found[0], drawn[:, 0]),
-        alpha=Interval.of(found[1], drawn[:, 1]),
-        beta=Interval.of(found[2], drawn[:, 2]),
-        peak_kl=Interval.of(float(own), peaks),
+        start=SeriesInterval.of(found[0], drawn[:, 0]),
+        alpha=SeriesInterval.of(found[1], drawn[:, 1]),
+        beta=SeriesInterval.of(found[2], drawn[:, 2]),
+        peak_kl=SeriesInterval.of(float(own), peaks),
         no_peak_share=float(np.mean(peaks > kl.max())),
         rms=float(np.sqrt(np.mean((golden - design @ found) ** 2))),
     )

@@ -10,7 +10,7 @@ from rmcheck.errors import UndefinedMetricError
 from rmcheck.rl_logs.rl_curve import RLCurve, rl_curve
 from rmcheck.rl_logs.training_log import TrainingLog
 from rmcheck.rl_logs.training_outcome import HALF, Onset, Outcome, Reason, Run, Transfer
-from rmcheck.rl_logs.transfer import Gains, Interval
+from rmcheck.rl_logs.transfer import Gains, SeriesInterval
 from rmcheck.stats.weights import Floats
 
 Axis = Literal["step", "kl"]
@@ -54,11 +54,11 @@ class TrainingAnalysis:
     points: int
     axis: Axis
     transfer: Transfer
-    late_transfer: Interval
-    proxy_gain: Interval
-    golden_gain: Interval
+    late_transfer: SeriesInterval
+    proxy_gain: SeriesInterval
+    golden_gain: SeriesInterval
     onset: Onset | None
-    golden_after: Interval | None
+    golden_after: SeriesInterval | None
     lost_share: float | None
     p_falls: float
     p_stops: float
@@ -171,7 +171,7 @@ def _sentence(run: Run) -> str:
     return f"Undecided: {reasons[run.reason]}."
 
 
-def _told(interval: Interval) -> str:
+def _told(interval: SeriesInterval) -> str:
     return f"{interval.value:.3g} [{interval.lower:.3g}, {interval.upper:.3g}]"
 
 

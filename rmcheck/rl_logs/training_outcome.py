@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from rmcheck.rl_logs.transfer import CONFIDENCE, Gains, Interval
+from rmcheck.rl_logs.transfer import CONFIDENCE, Gains, SeriesInterval
 from rmcheck.stats.turning_point import p_fall, peak, peak_bounds, slopes_to_the_end
 from rmcheck.stats.weights import Floats
 
@@ -25,7 +25,7 @@ BOUND_DRAWS = 500
 
 
 @dataclass(frozen=True)
-class Transfer(Interval):
+class Transfer(SeriesInterval):
     """What golden gained for each unit that proxy gained.
 
     Attributes:
@@ -199,12 +199,14 @@ class Run:
         return Onset(step, low, high, kl)
 
     @property
-    def golden_after(self) -> Interval:
+    def golden_after(self) -> SeriesInterval:
         """Change of golden from the onset to the end, of the curve through it."""
         smooth, turn = self.gains.smooth, self._turn[0]
         weights = smooth @ (smooth[-1] - smooth[turn])
         gains = self.gains
-        return Interval.of(float(weights @ gains.golden), (gains.golden + gains.noise[0]) @ weights)
+        return SeriesInterval.of(
+            float(weights @ gains.golden), (gains.golden + gains.noise[0]) @ weights
+        )
 
     @property
     def lost_share(self) -> float:

@@ -27,7 +27,7 @@ ALIKE = 0.05
 
 
 @dataclass(frozen=True)
-class Interval:
+class SeriesInterval:
     """A number with its two one-sided 95 % bounds, infinite where there is none."""
 
     value: float
@@ -85,30 +85,30 @@ class Gains:
         return golden @ self.contrasts.T, proxy @ self.contrasts.T
 
     @property
-    def proxy_gain(self) -> Interval:
+    def proxy_gain(self) -> SeriesInterval:
         """Gain of proxy over its climb, above 0 where it rose."""
-        return Interval.of(float(self.contrasts[0] @ self.proxy), self.drawn[1][:, 0])
+        return SeriesInterval.of(float(self.contrasts[0] @ self.proxy), self.drawn[1][:, 0])
 
     @property
-    def golden_gain(self) -> Interval:
+    def golden_gain(self) -> SeriesInterval:
         """Gain of golden over proxy's climb."""
-        return Interval.of(float(self.contrasts[0] @ self.golden), self.drawn[0][:, 0])
+        return SeriesInterval.of(float(self.contrasts[0] @ self.golden), self.drawn[0][:, 0])
 
-    def transfer(self, part: int = 0) -> Interval:
+    def transfer(self, part: int = 0) -> SeriesInterval:
         """Gain of golden for each unit of proxy over a part of the climb."""
         golden, proxy = self.drawn
         weights = self.contrasts[part]
         value = float(_per(weights @ self.golden, weights @ self.proxy))
-        return Interval.of(value, _per(golden[:, part], proxy[:, part]))
+        return SeriesInterval.of(value, _per(golden[:, part], proxy[:, part]))
 
     @property
-    def late_over_early(self) -> Interval:
+    def late_over_early(self) -> SeriesInterval:
         """Transfer over the second half of the climb against the first: free of units."""
         golden, proxy = self.drawn
         own = self.contrasts @ self.golden, self.contrasts @ self.proxy
         early, late = (_per(own[0][part], own[1][part]) for part in (1, 2))
         drawn_early, drawn_late = (_per(golden[:, part], proxy[:, part]) for part in (1, 2))
-        return Interval.of(float(_per(late, early)), _per(drawn_late, drawn_early))
+        return SeriesInterval.of(float(_per(late, early)), _per(drawn_late, drawn_early))
 
     def beyond(self, share: float) -> tuple[Floats, Floats]:
         """(T,) golden less a share of proxy, and (B, T) draws of its noise.

@@ -28,7 +28,7 @@ from rmcheck.run.load import load
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
 from rmcheck.run.plan import OPTIONS, Plan, PlannedSuite, names_apart, open_given
 from rmcheck.run.records import check_record, provenance, suite_record
-from rmcheck.scoring.members import StoreOf, kept_or_passing
+from rmcheck.scoring.members import StoreOf, choose_store
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.digests import keep_digests, recall_digests
 from rmcheck.store.lock import Waiting
@@ -95,7 +95,7 @@ class Runner:
         self._plan = Plan(models, compares, shown_relative_to)
         kept = ScoreStore(store, waiting=waiting)
         passing = ScoreStore(session_folder, durable=False, waiting=waiting)
-        self._filled = Filled(kept_or_passing(kept, passing))
+        self._filled = Filled(choose_store(kept, passing))
         self._verdicts: dict[Path, SuiteVerdicts] = {}
         self._is_filled = False
         self._store, self._session = kept.folder, passing.folder

@@ -18,7 +18,7 @@ from rmcheck.store.scores import MemoryStore, Store
 StoreOf = Callable[[RewardModel], Store]
 
 
-def kept_or_passing(kept: Store, passing: Store) -> StoreOf:
+def choose_store(kept: Store, passing: Store) -> StoreOf:
     """Models whose scores are for keeping in one store, all others in another.
 
     Those computed elsewhere are looked up by each process that wants them.

@@ -139,7 +139,7 @@ def _text(model: RewardModel, key: bytes, item: Encoded, too_long: TooLong) -> T
     if item.cut and too_long == "error":
         raise ScoringError(
             f"{model.spec}: prompt {item.sample.prompt_id!r} response {item.sample.index} "
-            f"lost {item.cut} tokens without leave"
+            f"was truncated by {item.cut} tokens, and too_long is error"
         )
     input_key = item.key
     if model.reads_golden:

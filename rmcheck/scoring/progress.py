@@ -100,7 +100,7 @@ def progress_in(
     """
     stream = stream or sys.stderr
     if not stream.isatty() or os.environ.get("CI"):
-        return Lines(title, opening, total, unit)
+        return ProgressLines(title, opening, total, unit)
     from tqdm import tqdm
 
     return tqdm(
@@ -115,7 +115,7 @@ def progress_in(
     )
 
 
-class Lines:
+class ProgressLines:
     """A line when the work begins, and then about one a minute, whenever a part is done.
 
     Args:

@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM ends a run as Ctrl-C does, and what is scored stays."""
+"""Stopping on request: SIGTERM ends a run as Ctrl-C does, and what is scored stays."""
 
 import signal
 import threading

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rmcheck.checks.designs import Design, sorting_comparisons
+from rmcheck.checks.designs import PoolDesign, sorting_comparisons
 from rmcheck.checks.measurement import Sampling, measure
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.lab.power import measure_power
@@ -269,7 +269,7 @@ def test_a_budget_that_pays_for_too_few_prompts_has_no_plan():
 
     assert power.under_samples(59) is None
     assert power.under_samples(60).prompts == 30
-    assert power.plan(Design(2, 0.4), 29.9) is None
+    assert power.plan(PoolDesign(2, 0.4), 29.9) is None
     assert power.prompts_needed(10.0) == 30
 
 

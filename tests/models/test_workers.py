@@ -87,7 +87,7 @@ def test_a_container_of_few_cores_gets_few_threads(allowed, usable, two_cores, m
     monkeypatch.setattr(joblib, "cpu_count", lambda: allowed)
     assert cpu.usable_cores() == usable
 
-    cpu.heed_quota()
+    cpu.apply_cpu_quota()
 
     assert torch.get_num_threads() == usable
 

@@ -43,7 +43,7 @@ def test_progress_goes_on_while_a_check_is_set_up(bench):
         from rmcheck.scoring import progress
 
         minutes = itertools.count(step=60.0)
-        progress.Lines.__init__.__defaults__ = (lambda: next(minutes),)
+        progress.ProgressLines.__init__.__defaults__ = (lambda: next(minutes),)
         """
     )
 

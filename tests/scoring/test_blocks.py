@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rmcheck.errors import ScoringError, StoreError, UsageError
 from rmcheck.lab.cluster.blocks import cut_blocks
-from rmcheck.lab.cluster.ray_actor import Assignment, Fault, ScoringActor
+from rmcheck.lab.cluster.ray_actor import Assignment, ScoringActor, SentError
 from rmcheck.lab.cluster.ray_cluster import Node
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
@@ -144,7 +144,7 @@ def test_another_store_is_refused(assignment, tmp_path, change):
         change = {"token": tmp_path / "missing"}
     fault = ScoringActor().open(replace(assignment, **change))
 
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SentError)
     assert fault.kind == StoreError.__name__
     assert fault.message.startswith("node ")
     assert f"{assignment.store}: is not the folder of that name on head-node" in fault.message
@@ -155,7 +155,7 @@ def test_another_model_is_refused(assignment):
     """Other files under the same name: says both fingerprints, and nothing is scored."""
     fault = ScoringActor().open(replace(assignment, fingerprint="ab" * 32))
 
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SentError)
     assert fault.kind == ScoringError.__name__
     assert "is another model here (fingerprint " in fault.message
     assert "than on head-node (abababababababab)" in fault.message
@@ -165,7 +165,7 @@ def test_a_model_that_cannot_be_opened_there_is_a_fault(assignment):
     """Of the class of its error, which the driver raises with the place before the text."""
     fault = ScoringActor().open(replace(assignment, spec="python:lengths:length?versio=1"))
 
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SentError)
     assert fault.kind == UsageError.__name__
     assert fault.message.startswith("node ")
     assert "versio" in fault.message
@@ -190,7 +190,7 @@ def test_an_actor_that_cannot_write_scores_nothing(assignment, monkeypatch):
     monkeypatch.setattr(FolderModelScores, "check_writable", refuse)
     fault = ScoringActor().open(assignment)
 
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, SentError)
     assert fault.kind == StoreError.__name__
     assert fault.message.endswith(": read-only")
 

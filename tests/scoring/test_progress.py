@@ -5,7 +5,7 @@ import io
 import pytest
 from counting_models import CountingModel, numbered_samples
 
-from rmcheck.scoring.progress import Lines, duration, progress_of, rounded, telling
+from rmcheck.scoring.progress import ProgressLines, duration, progress_of, rounded, telling
 from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore
 
@@ -39,7 +39,7 @@ def test_the_first_line_says_what_will_be_scored(said):
 def test_then_comes_a_line_a_minute_with_rate_and_time_left(said):
     """Batches between two lines say nothing."""
     clock = Clock()
-    lines = Lines("scoring hf:rm", "100 texts", 10_000, "tokens", clock)
+    lines = ProgressLines("scoring hf:rm", "100 texts", 10_000, "tokens", clock)
     for clock.now in (20.0, 40.0, 59.0, 60.0, 80.0, 119.0, 120.0):
         lines.update(500)
 
@@ -53,7 +53,7 @@ def test_a_handful_of_texts_is_scored_without_a_word(said):
     """A test that compares two answers is no pool; it is told all the same once a minute."""
     clock = Clock()
     progress_of("hf:rm", 2, 60, io.StringIO())
-    lines = Lines("scoring hf:rm", "", 60, "tokens", clock)
+    lines = ProgressLines("scoring hf:rm", "", 60, "tokens", clock)
     lines.update(30)
     assert said == []
 

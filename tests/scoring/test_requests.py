@@ -12,7 +12,7 @@ from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool import Message, Pool, Prompt
 from rmcheck.scoring.bundle import write_bundle
-from rmcheck.scoring.members import fill_members, kept_or_passing, read_combined
+from rmcheck.scoring.members import choose_store, fill_members, read_combined
 from rmcheck.scoring.request import PoolSamples, Request, read_scores
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.parts import Provenance
@@ -103,7 +103,7 @@ def test_a_bundle_is_read_and_not_scored(tmp_path):
     provenance = Provenance("ab" * 32, "hf:rm", {"device": "cpu"})
     write_bundle(tmp_path / "rm.parquet", samples, np.array([0.5, -1.0]), provenance)
     model = open_model(f"scores:{tmp_path / 'rm.parquet'}")
-    store_of = kept_or_passing(ScoreStore(tmp_path / "kept"), ScoreStore(tmp_path / "passing"))
+    store_of = choose_store(ScoreStore(tmp_path / "kept"), ScoreStore(tmp_path / "passing"))
     request = Request(model, tuple(samples))
 
     (report,) = fill_members([request], store_of)

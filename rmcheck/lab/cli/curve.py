@@ -11,7 +11,7 @@ from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.wording import aligned
 
 if TYPE_CHECKING:
-    from rmcheck.lab.curves.curve import Curve, Interval
+    from rmcheck.lab.curves.curve import Curve, CurveInterval
     from rmcheck.lab.curves.goodhart import ExpectedAndObserved
     from rmcheck.lab.curves.tilted_curve import TiltedCurve
     from rmcheck.metrics.rewards import Rewards
@@ -152,7 +152,7 @@ def _fit_line(curve: "Curve") -> str:
     return f"{line}: peak at n = {_shown(fit.n)}, none in {fit.without_peak:.0%} of the resamples"
 
 
-def _shown(interval: "Interval") -> str:
+def _shown(interval: "CurveInterval") -> str:
     if interval.value != interval.value:
         return "undefined: golden gains nothing along the proxy's choices"
     undefined = f", undefined in {interval.undefined:.0%} of the resamples"

@@ -13,7 +13,7 @@ from rmcheck.errors import RmcheckError, UndefinedMetricError, UsageError
 from rmcheck.wording import aligned, printable
 
 if TYPE_CHECKING:  # the command line starts fast: what computes is imported when it is needed
-    from rmcheck.checks.designs import Design
+    from rmcheck.checks.designs import PoolDesign
     from rmcheck.lab.power import Power, Spending
     from rmcheck.metrics.rewards import Rewards
     from rmcheck.run.loaded import LoadedSuite, PlannedCheck
@@ -202,7 +202,7 @@ def _table(found: "Power", options: argparse.Namespace) -> Iterator[Sequence[str
         )
 
 
-def _responses(design: "Design") -> str:
+def _responses(design: "PoolDesign") -> str:
     return f"{design.responses}{'*' if design.extrapolated else ' '}"
 
 

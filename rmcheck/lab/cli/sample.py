@@ -163,8 +163,8 @@ def _sample(options: argparse.Namespace) -> int:
 def _choose(options: argparse.Namespace) -> int:
     """Score the pool where choices count, choose, and write the rows."""
     from rmcheck.lab.sampling.annotation import (
-        Design,
         Draw,
+        NestedDesign,
         annotation,
         draw_labels,
         parsed_numbers,
@@ -174,7 +174,7 @@ def _choose(options: argparse.Namespace) -> int:
     at = parsed_numbers(options.n) if options.n else ()
     pool = read_pool(options.pool, format=options.format)
     if options.design == "nested":
-        nested = Design(at, options.random, options.prompts, options.seed)
+        nested = NestedDesign(at, options.random, options.prompts, options.seed)
         rows = annotation(pool, _scores(options, pool), nested)
     else:
         draw = Draw(options.labels, at, options.prompts, options.seed)
@@ -188,13 +188,13 @@ def _choose(options: argparse.Namespace) -> int:
 def _scores(options: argparse.Namespace, pool: "Pool") -> "Floats":
     """(M,) rewards of the model for all responses of the pool."""
     from rmcheck.models.registry import open_model
-    from rmcheck.scoring.members import fill_members, kept_or_passing, read_combined
+    from rmcheck.scoring.members import choose_store, fill_members, read_combined
     from rmcheck.scoring.request import PoolSamples, Request
     from rmcheck.store.lock import Waiting
     from rmcheck.store.scores import MemoryStore, ScoreStore
 
     store = ScoreStore(options.store, waiting=Waiting(options.lock_timeout))
-    store_of = kept_or_passing(store, MemoryStore())
+    store_of = choose_store(store, MemoryStore())
     request = Request(open_model(options.model), PoolSamples(pool), options.too_long)
     for report in fill_members([request], store_of):
         print(report)

@@ -10,7 +10,7 @@ from rmcheck.wording import aligned
 if TYPE_CHECKING:
     from rmcheck.rl_logs.training_analysis import TrainingAnalysis
     from rmcheck.rl_logs.training_log import TrainingLog
-    from rmcheck.rl_logs.transfer import Interval
+    from rmcheck.rl_logs.transfer import SeriesInterval
 
 EXIT_FAILS_ON = 1
 # Of `rmcheck.rl_logs.training_outcome`, which is not imported before it is needed.
@@ -150,7 +150,7 @@ def _print_analysis(log: "TrainingLog", found: "TrainingAnalysis") -> None:
     print(found.sentence)
 
 
-def _cells(interval: "Interval", most: float = math.inf) -> tuple[str, str]:
+def _cells(interval: "SeriesInterval", most: float = math.inf) -> tuple[str, str]:
     """The value and its bounds; what lies beyond `most` is said to, not extrapolated."""
 
     def text(number: float) -> str:

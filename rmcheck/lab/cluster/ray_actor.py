@@ -1,6 +1,6 @@
 """What runs in each process of a cluster: a model that is opened, proved and loaded once.
 
-Nothing here imports Ray: the driver makes actors of this class (`rmcheck.lab.cluster.ray_crew`).
+Nothing here imports Ray: the driver makes actors of this class (`rmcheck.lab.cluster.ray_actors`).
 """
 
 import os
@@ -51,7 +51,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Fault:
+class SentError:
     """An error of rmcheck's own, as it travels to the driver.
 
     Attributes:
@@ -74,7 +74,7 @@ class ScoringActor:
         """The machine and process it runs in."""
         return f"node {socket.gethostname()}, process {os.getpid()}"
 
-    def open(self, assignment: Assignment) -> str | Fault:
+    def open(self, assignment: Assignment) -> str | SentError:
         """Open and load the model, once that and the store are seen to be the driver's.
 
         Returns:
@@ -92,7 +92,7 @@ class ScoringActor:
 
         return self._told(work)
 
-    def score(self, samples: Sequence[Sample], too_long: TooLong) -> ScoringReport | Fault:
+    def score(self, samples: Sequence[Sample], too_long: TooLong) -> ScoringReport | SentError:
         """Score a block; every batch of it is stored as soon as it is scored.
 
         Returns:
@@ -135,11 +135,11 @@ class ScoringActor:
             )
         return model
 
-    def _told(self, work: Callable[[], T]) -> T | Fault:
+    def _told(self, work: Callable[[], T]) -> T | SentError:
         try:
             return work()
         except RmcheckError as error:
-            return Fault(_told_class(error), f"{self.place()}: {error}")
+            return SentError(_told_class(error), f"{self.place()}: {error}")
 
 
 def _told_class(error: RmcheckError) -> str:

@@ -99,7 +99,7 @@ def connect(address: str | None) -> bool:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     local = {"include_dashboard": False, "object_store_memory": _LOCAL_OBJECT_STORE}
     try:
-        _knock(address)
+        _require_listener(address)
         ray.init(
             address=address,
             log_to_driver=False,
@@ -114,7 +114,7 @@ def connect(address: str | None) -> bool:
     return True
 
 
-def _knock(address: str) -> None:
+def _require_listener(address: str) -> None:
     """Find out in seconds that nobody listens; Ray itself tries for two minutes."""
     host, _, port = address.rpartition("//")[2].rpartition(":")
     if host and port.isdigit():

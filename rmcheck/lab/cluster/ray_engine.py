@@ -26,8 +26,8 @@ from typing import Self, TextIO
 
 from rmcheck.errors import StoreError, UsageError
 from rmcheck.lab.cluster.ray_actor import Assignment
+from rmcheck.lab.cluster.ray_actors import about_tokens, opened_actors
 from rmcheck.lab.cluster.ray_cluster import connect, imported_ray, shape_of
-from rmcheck.lab.cluster.ray_crew import about_tokens, crew
 from rmcheck.models.model import RewardModel
 from rmcheck.scoring.engine import Missing
 from rmcheck.scoring.progress import progress_of
@@ -129,7 +129,7 @@ class RayEngine:
                 socket.gethostname(),
                 budget,
             )
-            with crew(shape, assignment, scores, self._timeout) as actors:
+            with opened_actors(shape, assignment, scores, self._timeout) as actors:
                 for too_long, texts in missing.items():
                     # What another mode has left whole needs no second score.
                     scores.refresh()

@@ -27,7 +27,7 @@ CAN_BE_KEPT = (-1.0, 1.0)
 
 
 @dataclass(frozen=True)
-class Interval:
+class CurveInterval:
     """A number with percentile bounds, each one-sided at the confidence of its curve.
 
     Attributes:
@@ -60,17 +60,17 @@ class Peak:
         without_peak: Share of the resamples in which β ≤ 0.
     """
 
-    alpha: Interval
-    beta: Interval
-    kl: Interval
-    n: Interval
-    gain: Interval
+    alpha: CurveInterval
+    beta: CurveInterval
+    kl: CurveInterval
+    n: CurveInterval
+    gain: CurveInterval
     without_peak: float
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data; a number that is not finite is None."""
         return {
-            name: value.as_dict() if isinstance(value, Interval) else value
+            name: value.as_dict() if isinstance(value, CurveInterval) else value
             for name, value in vars(self).items()
         }
 
@@ -112,7 +112,7 @@ class Curve:
     drop: Band
     fit: Peak
     past_peak: LargestMean
-    gamma: Interval
+    gamma: CurveInterval
     prompts: int
     left_out: int
     units: int
@@ -256,14 +256,14 @@ def _peak(kl: Floats, gain: Floats, draws: Floats, confidence: float) -> Peak:
     return Peak(**found, without_peak=float((drawn.beta <= 0).mean()))
 
 
-def _interval(value: Floats, draws: Floats, confidence: float) -> Interval:
+def _interval(value: Floats, draws: Floats, confidence: float) -> CurveInterval:
     """Percentile bounds; an infinite draw is a draw, an undefined one is counted."""
     defined = draws[~np.isnan(draws)]
     if np.isnan(value) or not defined.size:
-        return Interval(math.nan, math.nan, math.nan, 1 - defined.size / draws.size)
+        return CurveInterval(math.nan, math.nan, math.nan, 1 - defined.size / draws.size)
     # Steps, not interpolation: between a number and infinity lies nothing.
     lower, upper = np.quantile(defined, [1 - confidence, confidence], method="inverted_cdf")
-    return Interval(
+    return CurveInterval(
         float(value),
         min(float(lower), float(value)),
         max(float(upper), float(value)),

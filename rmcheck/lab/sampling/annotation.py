@@ -21,7 +21,7 @@ GOLDEN = "golden"
 
 
 @dataclass(frozen=True)
-class Design:
+class NestedDesign:
     """What is chosen of every prompt.
 
     Attributes:
@@ -124,7 +124,7 @@ class Annotation:
         write_whole(path, "".join(lines).encode("utf-8"))
 
 
-def annotation(pool: Pool, proxy: Floats, design: Design) -> Annotation:
+def annotation(pool: Pool, proxy: Floats, design: NestedDesign) -> Annotation:
     """What people should label of a pool.
 
     Args:
@@ -187,11 +187,13 @@ def _marked(prompt: Prompt, marks: Marks) -> dict[str, Any]:
     }
 
 
-def _left_out(pool: Pool, design: Design | Draw) -> int:
+def _left_out(pool: Pool, design: NestedDesign | Draw) -> int:
     return sum(len(prompt.responses) < design.responses for prompt in pool.prompts)
 
 
-def _taken(pool: Pool, design: Design | Draw, generator: np.random.Generator) -> tuple[Ints, Ints]:
+def _taken(
+    pool: Pool, design: NestedDesign | Draw, generator: np.random.Generator
+) -> tuple[Ints, Ints]:
     """Positions of the prompts that are drawn, and where each prompt of the pool begins."""
     offsets = np.cumsum([0, *(len(prompt.responses) for prompt in pool.prompts)])
     enough = [i for i, p in enumerate(pool.prompts) if len(p.responses) >= design.responses]

@@ -97,7 +97,7 @@ class Calibrated:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class RegretTable:
     """Past reward models: what was predicted for each, and what RL gave.
 
     Attributes:

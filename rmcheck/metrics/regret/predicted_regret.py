@@ -15,7 +15,7 @@ from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import SELECTION, BonDropRatio
 from rmcheck.metrics.metric import Invariance, Metric
 from rmcheck.metrics.registration import register
-from rmcheck.metrics.regret.calibration import Calibration, Past, PastOf
+from rmcheck.metrics.regret.calibration import Past, PastOf, RegretTable
 from rmcheck.metrics.regret.disattenuated import Disattenuated
 from rmcheck.metrics.regret.method import MAX_KL, NAME, Predictor, Wanted, choose_method, guess
 from rmcheck.metrics.regret.ordinal import OrdinalDrop
@@ -145,11 +145,11 @@ class PredictedRegret(Metric):
         return found
 
     @property
-    def calibration(self) -> Calibration | None:
+    def calibration(self) -> RegretTable | None:
         """Past reward models predicted by the same method, where the predictor asks for them."""
         if self.predictor not in ("auto", "calibrated") or self.past is None:
             return None
-        return Calibration(self.past(self._fitted.name), required=self.needs_history)
+        return RegretTable(self.past(self._fitted.name), required=self.needs_history)
 
     @property
     def _fitted(self) -> Metric:

@@ -12,7 +12,7 @@ PositionRule = Literal["auto", "last", "transformers"]
 
 
 class LastTokenReward(ModelEngine):
-    """What knows which numbers a classifier's reward is made of.
+    """Says which numbers a classifier's reward is made of.
 
     Attributes:
         head: The logits that are the reward.

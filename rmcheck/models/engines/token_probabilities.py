@@ -8,7 +8,7 @@ from rmcheck.models.engines.asked import Asked, Floats, ModelEngine, Way
 
 
 class TokenProbabilities(ModelEngine):
-    """What knows which numbers make the probability of a response, or of an answer's words."""
+    """Says which numbers make the probability of a response, or of an answer's words."""
 
     def log_probabilities(
         self,

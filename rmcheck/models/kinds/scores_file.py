@@ -25,7 +25,7 @@ from rmcheck.models.model import (
 )
 from rmcheck.models.spec import ModelSpec
 from rmcheck.parsing import ParsingError, as_float, column_values, parse_json
-from rmcheck.pool.limits import Lines, TooLargeError, Unpacked, special_file
+from rmcheck.pool.limits import LimitedLines, TooLargeError, Unpacked, special_file
 from rmcheck.wording import listed
 
 _REQUIRED = ("prompt_id", "response", "score")
@@ -218,7 +218,9 @@ def _read_json_lines(path: Path, start: bytes) -> Iterator[_Row]:
     with gzip.open(path, "rb") if gzipped else path.open("rb") as file:
         line = 0
         try:
-            for line, text in enumerate(Lines(file, Unpacked(path) if gzipped else None), start=1):
+            for line, text in enumerate(
+                LimitedLines(file, Unpacked(path) if gzipped else None), start=1
+            ):
                 if text.strip():
                     yield line, parse_json(text)
         except TooLargeError as error:

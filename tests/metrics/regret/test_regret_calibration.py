@@ -5,7 +5,7 @@ import pytest
 from worlds import world
 
 from rmcheck.checks.measurement import Sampling, measure, measure_drop
-from rmcheck.metrics.regret.calibration import Calibration, CalibrationTable, Line
+from rmcheck.metrics.regret.calibration import CalibrationTable, Line, RegretTable
 from rmcheck.metrics.regret.predicted_regret import PredictedRegret
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.stats.bootstrap import Exact
@@ -132,7 +132,7 @@ def test_bounds_of_a_new_model_cover_its_regret():
         regrets = predictions**1.5 + 0.05 * rng.standard_t(4, 21)
         past = table(predictions[:20], regrets[:20])
         sure = Exact(float(predictions[20]), 0.0, 0.0, 300)
-        found = Calibration(past, required=False).applied(float(predictions[20]), sure, 0.9)
+        found = RegretTable(past, required=False).applied(float(predictions[20]), sure, 0.9)
         covered.append(regrets[20] <= found.distribution.bound(0.9))
 
     assert 0.85 <= np.mean(covered) <= 0.97

@@ -1,6 +1,6 @@
 """What makes torch fast on a CPU: products by oneDNN, and freed memory that is kept.
 
-None of it changes what is computed beyond the order of float32 sums; `benchmarks/scoring.py` shows
+Rewards stay the same, up to the order of float32 sums; `benchmarks/scoring.py` shows
 what they bring.
 """
 
@@ -103,7 +103,7 @@ def usable_cores() -> int:
     return min(torch.get_num_threads(), int(joblib.cpu_count()))
 
 
-def heed_quota() -> None:
+def apply_cpu_quota() -> None:
     """Let torch start no more threads than `usable_cores`: beyond, they wait for each other."""
     import torch
 

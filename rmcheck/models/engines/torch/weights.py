@@ -14,8 +14,8 @@ from rmcheck.errors import ConformanceError, ModelError
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.engines.torch.accelerator import free_memory, fuse_norms
 from rmcheck.models.engines.torch.cpu import (
+    apply_cpu_quota,
     fitting_tokens,
-    heed_quota,
     keep_freed_memory,
     lay_out_linears,
 )
@@ -73,7 +73,7 @@ class TorchWeights:
         self.device = chosen_device(device)
         if self.device.type == "cpu":
             keep_freed_memory()
-            heed_quota()
+            apply_cpu_quota()
         self._model, info = _load(checkpoint, loader, dtype, attention)
         self._check_loading(checkpoint, info)
         self._model.eval()

@@ -17,12 +17,12 @@ class LogitsWatch:
     """
 
     def __init__(self, engine: VllmEngine) -> None:
-        self._strange: Any = False
+        self._not_finite: Any = False
         engine.on_model(self._attach)
 
-    def strange(self) -> bool:
+    def not_finite(self) -> bool:
         """Whether any logits since the last call were NaN or infinite."""
-        found, self._strange = bool(self._strange), False
+        found, self._not_finite = bool(self._not_finite), False
         return found
 
     def _attach(self, model: Any) -> None:
@@ -32,7 +32,7 @@ class LogitsWatch:
             logits = compute(*arguments, **named)
             # The largest is NaN where one is. Read by the host once a call: no step waits for it.
             if logits is not None and logits.numel():
-                self._strange = ~logits.amax(dim=-1).isfinite().all() | self._strange
+                self._not_finite = ~logits.amax(dim=-1).isfinite().all() | self._not_finite
             return logits
 
         model.compute_logits = watched

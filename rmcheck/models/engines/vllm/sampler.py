@@ -51,7 +51,7 @@ class VllmSampler(VllmGenerator):
         params = [self._params(seed, temperature, max_tokens) for seed in seeds]
         with answering(self, self._spec):
             outputs = self.generate(rows, params)
-        if self._watch.strange():
+        if self._watch.not_finite():
             raise ScoringError(f"{self._spec}: logits are NaN or infinite; try dtype=float32")
         found = [list(output.outputs[0].token_ids) for output in outputs]
         return [ids[:-1] if ids and ids[-1] in self._end_ids else ids for ids in found]

@@ -11,7 +11,7 @@ from rmcheck.models.kinds.process.tokenizer import TAG
 
 
 class StepOdds(ModelEngine):
-    """What knows which numbers a step's log-odds are made of.
+    """Says which numbers a step's log-odds are made of.
 
     Attributes:
         checkpoint: The folder that the model was read from.

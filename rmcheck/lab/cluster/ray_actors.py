@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 import rmcheck.errors
 from rmcheck.errors import RmcheckError, ScoringError, UsageError
 from rmcheck.lab.cluster.blocks import cut_blocks
-from rmcheck.lab.cluster.ray_actor import Assignment, Fault, ScoringActor
+from rmcheck.lab.cluster.ray_actor import Assignment, ScoringActor, SentError
 from rmcheck.lab.cluster.ray_cluster import Shape, free_resources, imported_ray
 from rmcheck.models.model import Sample, TooLong, named_prompts
 from rmcheck.scoring.progress import Progress
@@ -26,7 +26,7 @@ from rmcheck.store.scores import ModelScores
 # Seconds in which a cluster starts a process, the loading of the model not included.
 PLACEMENT_SECONDS = 120.0
 # Actors that may die one after another, with nothing new stored, before their block is blamed.
-MOST_DEATHS = 4
+MOST_LOST = 4
 
 
 @dataclass
@@ -38,16 +38,16 @@ class Worker:
 
 
 @dataclass(frozen=True)
-class Block:
+class TextBlock:
     """Texts that one actor scores at a time.
 
     Attributes:
         at: Positions of the texts.
-        deaths: Actors that died over it one after another without storing anything.
+        lost_actors: Actors that died over it one after another without storing anything.
     """
 
     at: NDArray[np.int64]
-    deaths: int = 0
+    lost_actors: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class Texts:
     samples: Sequence[Sample]
     too_long: TooLong
 
-    def of(self, block: Block | None) -> list[Sample]:
+    def of(self, block: TextBlock | None) -> list[Sample]:
         """The texts of a block."""
         return [self.samples[i] for i in block.at.tolist()] if block is not None else []
 
 
-class Crew:
+class Actors:
     """Actors that hold one model.
 
     Args:
@@ -89,8 +89,8 @@ class Crew:
         self._timeout = timeout
         self._idle: list[Worker] = []
         # What each running call is for; None where an actor opens its model.
-        self._running: dict[Any, tuple[Worker, Block | None]] = {}
-        self._deaths_at_opening = 0
+        self._running: dict[Any, tuple[Worker, TextBlock | None]] = {}
+        self._lost_at_opening = 0
 
     def open(self) -> None:
         """Start all actors; they open the model while others may be at work already.
@@ -140,7 +140,7 @@ class Crew:
             ScoringError: Actors die over a block or over the model, or nothing moves.
         """
         work = Texts(list(texts), list(texts.values()), too_long)
-        todo = deque(Block(at) for at in cut_blocks(work.samples, self._shape.actors))
+        todo = deque(TextBlock(at) for at in cut_blocks(work.samples, self._shape.actors))
         report = ScoringReport(self._assignment.spec)
         faults: list[RmcheckError] = []
         while todo or self._blocks():
@@ -149,7 +149,7 @@ class Crew:
             if faults and not self._blocks():
                 break
             worker, block, answer = self._next_answer(work)
-            if isinstance(answer, Fault):
+            if isinstance(answer, SentError):
                 faults.append(_error(answer))
             if isinstance(answer, self._ray.exceptions.RayError):
                 try:
@@ -164,7 +164,7 @@ class Crew:
                 worker.place = answer
             if isinstance(answer, ScoringReport) and block is not None:
                 report = report.plus(answer)
-                self._deaths_at_opening = 0
+                self._lost_at_opening = 0
                 bar.update(about_tokens(work.of(block)))
         if faults:
             raise _together(faults)
@@ -178,14 +178,14 @@ class Crew:
     def _open(self, worker: Worker) -> None:
         self._running[worker.actor.open.remote(self._assignment)] = (worker, None)
 
-    def _begin(self, worker: Worker, block: Block, work: Texts) -> None:
+    def _begin(self, worker: Worker, block: TextBlock, work: Texts) -> None:
         call = worker.actor.score.remote(work.of(block), work.too_long)
         self._running[call] = (worker, block)
 
-    def _blocks(self) -> list[Block]:
+    def _blocks(self) -> list[TextBlock]:
         return [block for _, block in self._running.values() if block is not None]
 
-    def _next_answer(self, work: Texts) -> tuple[Worker, Block | None, Any]:
+    def _next_answer(self, work: Texts) -> tuple[Worker, TextBlock | None, Any]:
         """The next call that ends: whose it was, for what, and its result or Ray's error."""
         done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=self._timeout)
         if not done:
@@ -200,8 +200,8 @@ class Crew:
             return worker, block, error
 
     def _after_death(
-        self, worker: Worker, block: Block | None, error: Exception, work: Texts
-    ) -> tuple[list[Block], ScoringReport]:
+        self, worker: Worker, block: TextBlock | None, error: Exception, work: Texts
+    ) -> tuple[list[TextBlock], ScoringReport]:
         """What a dead actor leaves to do, and what it did; another one is started in its place.
 
         What it had padded or shared is not known.
@@ -209,10 +209,10 @@ class Crew:
         self._ray.kill(worker.actor)
         self._open(self._started())
         if block is None:
-            self._deaths_at_opening += 1
-            if self._deaths_at_opening >= MOST_DEATHS * self._shape.actors:
+            self._lost_at_opening += 1
+            if self._lost_at_opening >= MOST_LOST * self._shape.actors:
                 raise ScoringError(
-                    f"{self._assignment.spec}: {self._deaths_at_opening} actors died while they "
+                    f"{self._assignment.spec}: {self._lost_at_opening} actors died while they "
                     f"loaded the model, the last on {worker.place}: {_first_line(error)}. An actor "
                     "needs the memory of the whole model."
                 )
@@ -230,10 +230,10 @@ class Crew:
         )
         if not rest.size:
             return [], stored
-        left = Block(rest, block.deaths + 1 if rest.size == block.at.size else 0)
-        if left.deaths >= MOST_DEATHS:
+        left = TextBlock(rest, block.lost_actors + 1 if rest.size == block.at.size else 0)
+        if left.lost_actors >= MOST_LOST:
             raise ScoringError(
-                f"{self._assignment.spec}: {left.deaths} actors died one after another over "
+                f"{self._assignment.spec}: {left.lost_actors} actors died one after another over "
                 f"{rest.size} texts (prompts {named_prompts(work.of(left))})"
                 f", the last on {worker.place}: {_first_line(error)}. What the others scored is "
                 "kept."
@@ -254,11 +254,11 @@ class Crew:
 
 
 @contextmanager
-def crew(
+def opened_actors(
     shape: Shape, assignment: Assignment, scores: ModelScores, timeout: float
-) -> Iterator[Crew]:
-    """A crew whose actors are ended whatever happens."""
-    found = Crew(shape, assignment, scores, timeout)
+) -> Iterator[Actors]:
+    """Actors that are ended whatever happens."""
+    found = Actors(shape, assignment, scores, timeout)
     try:
         found.open()
         yield found
@@ -266,7 +266,7 @@ def crew(
         found.close()
 
 
-def _error(fault: Fault) -> RmcheckError:
+def _error(fault: SentError) -> RmcheckError:
     error: RmcheckError = getattr(rmcheck.errors, fault.kind)(fault.message)
     return error
 
