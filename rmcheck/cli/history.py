@@ -179,7 +179,7 @@ def calibrate(options: argparse.Namespace) -> int:
     from rmcheck.errors import UsageError
     from rmcheck.history.calibration import Basis, calibration_table, check_at
     from rmcheck.history.history import History
-    from rmcheck.run.past import FREE
+    from rmcheck.run.find import FREE
 
     if not 0.5 < options.confidence < 1:
         raise UsageError(f"confidence is {options.confidence:g}; valid: above 0.5, below 1.")

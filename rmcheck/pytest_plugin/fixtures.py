@@ -83,8 +83,9 @@ def _plain_errors() -> Iterator[None]:
 
 
 def _scorer(request: pytest.FixtureRequest, role: str) -> Iterator[Scorer]:
+    runner = _runner(request)
     with _plain_errors():
-        scorer = Scorer(_runner(request).model(role), _runner(request).store_of)
+        scorer = Scorer(runner.plan.model(role), runner.filled.store_of)
     with closing(scorer):
         yield scorer
 
@@ -140,8 +141,10 @@ def _metric_fixture(name: str) -> Callable[..., BoundMetric]:
             name,
             rewards,
             loaded.sampling,
-            (lambda: runner.rewards(loaded, "baseline")) if "baseline" in runner.models else None,
-            past=runner.subject(loaded, "candidate").past,
+            (lambda: runner.rewards(loaded, "baseline"))
+            if "baseline" in runner.plan.models
+            else None,
+            past=runner.past(loaded),
         )
 
     bound_metric.__doc__ = f"The metric `{name}` on the suite that the `rmcheck` marker names."

@@ -16,6 +16,7 @@ from rmcheck.scoring.members import StoreOf, by_member, read_combined
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request
 from rmcheck.scoring.scorer import fill_requests
+from rmcheck.store.parts import Provenance
 from rmcheck.store.scores import Store
 
 # Scores the requests of one model.
@@ -119,6 +120,21 @@ class Filled:
             own[SERVING] = self.combined(suite, "serving").rewards
         labelled = {name: values[loaded.is_labelled] for name, values in own.items()}
         return ModelRewards(replace(found, columns={**found.columns, **labelled}), combined.warning)
+
+    def provenance(self, model: RewardModel) -> Provenance:
+        """Where the scores came from, with the page of most evidence, or pages of members."""
+        if model.is_ensemble:
+            page = tuple(
+                replace(item, name=f"{member.name}: {item.name}")
+                for member in model.members
+                for item in self.provenance(member).conformance
+            )
+            return replace(Provenance.of(model), conformance=page)
+        try:
+            kept = self.store_of(model).open(model.fingerprint).provenance
+        except StoreError:  # told already, as the error of every check
+            kept = Provenance(model.fingerprint)
+        return Provenance.of(model).or_stronger(kept) if model.conformance else kept
 
 
 def fill(

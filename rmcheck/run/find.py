@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from rmcheck.checks.measurement import (
     Measurement,
@@ -14,14 +14,18 @@ from rmcheck.checks.measurement import (
 )
 from rmcheck.checks.worst import worst_slice
 from rmcheck.errors import BaselineError, RmcheckError, UndefinedMetricError
+from rmcheck.history.calibration import Basis, calibration_table, comparable
+from rmcheck.history.records import Target
 from rmcheck.metrics.metric import Metric
-from rmcheck.metrics.regret.calibration import PastOf
+from rmcheck.metrics.regret.calibration import CalibrationTable, Past, PastOf
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.run.fill import Filled
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
-from rmcheck.run.past import past_of
 from rmcheck.run.plan import PlannedSuite
 from rmcheck.stats.estimate import Estimate
+
+if TYPE_CHECKING:  # read where a suite predicts
+    from rmcheck.metrics.regret.predicted_regret import PredictedRegret
 
 # What is measured for one slice: before, and after.
 Value = TypeVar("Value", Pending, Measurement)
@@ -128,21 +132,16 @@ def subjects(
     Raises:
         ModelError, StoreError: The candidate's or golden's scores could not be had.
     """
-    candidate = subject(whole, part, "candidate", filled)
+    candidate = _subject(whole, part, "candidate", filled)
     if "baseline" not in whole.models:
         return candidate, None
     try:
-        return candidate, subject(whole, part, "baseline", filled)
+        return candidate, _subject(whole, part, "baseline", filled)
     except RmcheckError as error:
         return candidate, error
 
 
-def subject(whole: PlannedSuite, part: PlannedSuite, role: str, filled: Filled) -> Subject:
-    """The candidate or the baseline on a part of a suite, which may be the whole.
-
-    Raises:
-        ModelError, StoreError: The scores could not be had.
-    """
+def _subject(whole: PlannedSuite, part: PlannedSuite, role: str, filled: Filled) -> Subject:
     return Subject(filled.reading(part, role).rewards, past_of(whole, role))
 
 
@@ -221,3 +220,50 @@ def _finding(planned: PlannedCheck, parts: Sequence[_Part[Measurement]]) -> Find
         part = next(p for p in parts if p.conditions[check.over] == value)
     baseline = part.baseline.estimate if part.baseline else None
     return Finding(planned, measurement, part.candidate.estimate, baseline, part.conditions)
+
+
+# -- past reward models --------------------------------------------------------------------------
+
+# Parts of a signature that do not change a prediction before calibration: which methods were
+# allowed (the feature names the one that was used), at how many looks the checks were decided, and
+# the version of rmcheck (the metric counts its own).
+FREE = ("predictor", "looks", "v")
+
+
+def past_of(suite: PlannedSuite, role: str) -> PastOf:
+    """What predictions for a model on a suite may be calibrated on, by metric and slice.
+
+    Args:
+        suite: The whole suite.
+        role: Of the model, which must not calibrate itself.
+    """
+    history, candidate = suite.loaded.history, suite.models[role].fingerprint
+
+    def past(metric: "PredictedRegret", conditions: Mapping[str, str]) -> Past | None:
+        if history is None:
+            return None
+        signature = comparable(f"{measured_as(metric, conditions)}|{suite.identity}", FREE)
+
+        def table(method: str) -> CalibrationTable:
+            return calibration_table(
+                history.runs,
+                history.regrets,
+                basis=Basis(suite.loaded.fingerprint, suite.golden, metric.name, signature),
+                target=_target(metric),
+                features=(method,),
+                candidate=candidate,
+                ignored=FREE,
+            )
+
+        return table
+
+    return past
+
+
+def measured_as(metric: Metric, conditions: Mapping[str, str]) -> str:
+    """The part of a signature that says what was measured, whatever the model and the data."""
+    return metric.signature + "".join(f"|{k}:{v}" for k, v in conditions.items())
+
+
+def _target(metric: "PredictedRegret") -> Target:
+    return Target("n", metric.n) if metric.n is not None else Target("kl", metric.kl or 0.0)

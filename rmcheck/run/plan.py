@@ -127,6 +127,11 @@ class Plan:
         return open_golden(loaded, spec, self.models["candidate"] if self.compares else None)
 
 
+def names_of(models: Mapping[str, RewardModel]) -> dict[str, str]:
+    """Role to what its model is called among these."""
+    return dict(zip(models, names_apart(list(models.values())), strict=True))
+
+
 def golden_source(loaded: LoadedSuite) -> str:
     """Where golden comes from, in words."""
     return loaded.suite.golden.model or f"column {loaded.suite.golden.column}"

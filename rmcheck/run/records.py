@@ -20,7 +20,7 @@ from rmcheck.checks.record import (
     PoolRecord,
     SuiteRecord,
 )
-from rmcheck.errors import StoreError, UndefinedMetricError
+from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.ensemble import DISAGREEMENT, DisagreementRatio
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
@@ -29,13 +29,11 @@ from rmcheck.models.model import RewardModel
 from rmcheck.pool.faults import fault_counts
 from rmcheck.run.decide import Decided
 from rmcheck.run.fill import Filled
-from rmcheck.run.find import Finding
+from rmcheck.run.find import Finding, measured_as
 from rmcheck.run.loaded import LoadedSuite
-from rmcheck.run.past import measured_as
 from rmcheck.run.plan import PlannedSuite, golden_source
 from rmcheck.scoring.request import PoolSamples
 from rmcheck.stats.estimate import Estimate
-from rmcheck.store.parts import Provenance
 from rmcheck.wording import apart, shown
 
 # -- checks ---------------------------------------------------------------------------------------
@@ -213,7 +211,7 @@ def _model_records(suite: PlannedSuite, role: str, filled: Filled) -> Iterator[M
 
 
 def _model_record(role: str, model: RewardModel, filled: Filled) -> ModelRecord:
-    kept = provenance(model, filled)
+    kept = filled.provenance(model)
     report = filled.reports.get(model.fingerprint)
     return ModelRecord(
         role=role,
@@ -224,22 +222,6 @@ def _model_record(role: str, model: RewardModel, filled: Filled) -> ModelRecord:
         conformance=tuple(asdict(item) for item in kept.conformance),
         scoring=asdict(report) if report else {},
     )
-
-
-def provenance(model: RewardModel, filled: Filled) -> Provenance:
-    """Where the scores came from, with the page of most evidence, or pages of members."""
-    if model.is_ensemble:
-        page = tuple(
-            replace(item, name=f"{member.name}: {item.name}")
-            for member in model.members
-            for item in provenance(member, filled).conformance
-        )
-        return replace(Provenance.of(model), conformance=page)
-    try:
-        kept = filled.store_of(model).open(model.fingerprint).provenance
-    except StoreError:  # told already, as the error of every check
-        kept = Provenance(model.fingerprint)
-    return Provenance.of(model).or_stronger(kept) if model.conformance else kept
 
 
 def ensemble_remarks(rewards: Rewards, sampling: Sampling) -> dict[str, str]:

@@ -16,19 +16,20 @@ from numpy.typing import NDArray
 
 from rmcheck.checks.record import CheckRecord
 from rmcheck.errors import RmcheckError
+from rmcheck.metrics.regret.calibration import PastOf
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.engines.http.unasked import asking
-from rmcheck.models.model import RewardModel, Sample
+from rmcheck.models.model import Sample
 from rmcheck.run.adaptive import look, take_looks
 from rmcheck.run.collected import Collected, SharedChecks
 from rmcheck.run.decide import SuiteVerdicts, one_look
 from rmcheck.run.fill import Fill, Filled, fill, is_missing
-from rmcheck.run.find import Subject, subject
+from rmcheck.run.find import past_of
 from rmcheck.run.load import load
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
-from rmcheck.run.plan import OPTIONS, Plan, PlannedSuite, names_apart, open_given
-from rmcheck.run.records import check_record, provenance, suite_record
-from rmcheck.scoring.members import StoreOf, choose_store
+from rmcheck.run.plan import OPTIONS, Plan, PlannedSuite, names_of, open_given
+from rmcheck.run.records import check_record, suite_record
+from rmcheck.scoring.members import choose_store
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.digests import keep_digests, recall_digests
 from rmcheck.store.lock import Waiting
@@ -62,6 +63,10 @@ class Runner:
         shares: True where other processes of the run have the same suites, each with some of their
             checks: what one of them reads the others need not read.
 
+    Attributes:
+        plan: The suites so far, and the models that judge them.
+        filled: What the models have scored so far.
+
     Raises:
         UsageError: A model cannot be opened, or the candidate stands in a second role too.
     """
@@ -92,10 +97,10 @@ class Runner:
         }
         with asking(asks):
             models = open_given(specs, bases, compares=compares)
-        self._plan = Plan(models, compares, shown_relative_to)
+        self.plan = Plan(models, compares, shown_relative_to)
         kept = ScoreStore(store, waiting=waiting)
         passing = ScoreStore(session_folder, durable=False, waiting=waiting)
-        self._filled = Filled(choose_store(kept, passing))
+        self.filled = Filled(choose_store(kept, passing))
         self._verdicts: dict[Path, SuiteVerdicts] = {}
         self._is_filled = False
         self._store, self._session = kept.folder, passing.folder
@@ -105,24 +110,6 @@ class Runner:
         self._later: dict[Path, None] = {}  # suites of the run that this process has not read
 
     # -- plan ---------------------------------------------------------------------------------
-
-    @property
-    def models(self) -> Mapping[str, RewardModel]:
-        """Role to model, as the user gave them."""
-        return self._plan.models
-
-    @property
-    def store_of(self) -> StoreOf:
-        """Where the scores of a model are kept."""
-        return self._filled.store_of
-
-    def model(self, role: str) -> RewardModel:
-        """The model that the user gave this role.
-
-        Raises:
-            UsageError: There is none; says the option.
-        """
-        return self._plan.model(role)
 
     def add(self, path: Path) -> LoadedSuite:
         """Read a suite and its pool, once.
@@ -136,13 +123,13 @@ class Runner:
 
     def _added(self, path: Path) -> PlannedSuite:
         path = path.resolve()
-        if path not in self._plan.suites:
+        if path not in self.plan.suites:
             loaded = load(path, self._pools.read)
             with asking(self._asks):
-                self._plan = self._plan.adding(path, loaded)
+                self.plan = self.plan.adding(path, loaded)
             self._later.pop(path, None)
             self._is_filled = False
-        return self._plan.suites[path]
+        return self.plan.suites[path]
 
     def expect(self, path: Path) -> None:
         """Read a suite now, or, where other processes may be the ones that need it, when it is.
@@ -152,7 +139,7 @@ class Runner:
         """
         if self._shared is None:
             self.add(path)
-        elif path.resolve() not in self._plan.suites:
+        elif path.resolve() not in self.plan.suites:
             self._later[path.resolve()] = None
 
     def planned(self, path: Path) -> Collected:
@@ -183,25 +170,25 @@ class Runner:
             return
         self._read_the_rest()
         self._is_filled = True
-        suites = self._plan.suites.values()
+        suites = self.plan.suites.values()
         whole = [suite for suite in suites if not self._in_looks(suite)]
         adaptive = [suite for suite in suites if self._in_looks(suite)]
         if still := [suite for suite in adaptive if suite.path not in self._verdicts]:
-            self._filled, decided = take_looks(still, whole, self._filled, self._session)
+            self.filled, decided = take_looks(still, whole, self.filled, self._session)
             self._verdicts |= {verdicts.loaded.suite.path: verdicts for verdicts in decided}
         else:
-            self._filled = fill(whole, self._filled, self._score)
+            self.filled = fill(whole, self.filled, self._score)
 
     def _read_the_rest(self) -> None:
         """Read also the suites of other processes where a model is going to be loaded."""
-        uses = [(suite, role) for suite in self._plan.suites.values() for role in suite.models]
-        if self._later and any(is_missing(*use, self._filled) for use in uses):
+        uses = [(suite, role) for suite in self.plan.suites.values() for role in suite.models]
+        if self._later and any(is_missing(*use, self.filled) for use in uses):
             for path in list(self._later):
                 with suppress(RmcheckError):  # told where their checks are judged
                     self.add(path)
 
     def _in_looks(self, suite: PlannedSuite) -> bool:
-        return suite.loaded.suite.adaptive and self._plan.compares
+        return suite.loaded.suite.adaptive and self.plan.compares
 
     def rewards(self, loaded: LoadedSuite, role: str) -> Rewards:
         """Rewards of the candidate or the baseline on the pool of a suite.
@@ -209,27 +196,21 @@ class Runner:
         Raises:
             ModelError, StoreError: The scores could not be had.
         """
-        suite = self._plan.suites[loaded.suite.path]
-        if known := self._filled.known(suite, role):
+        suite = self.plan.suites[loaded.suite.path]
+        if known := self.filled.known(suite, role):
             return known.rewards
-        model = self.model(role)
+        model = self.plan.model(role)
         self.prepare()
         if self._in_looks(suite):  # looks may have left out some of it
-            self._filled = fill([suite], self._filled, self._score)
+            self.filled = fill([suite], self.filled, self._score)
         if role not in suite.models:
             suite = suite.asking(role, model)
-            self._filled = fill([suite], self._filled, self._score, roles=[role])
-        return self._filled.reading(suite, role).rewards
+            self.filled = fill([suite], self.filled, self._score, roles=[role])
+        return self.filled.reading(suite, role).rewards
 
-    def subject(self, loaded: LoadedSuite, role: str) -> Subject:
-        """The candidate or the baseline on the whole pool of a suite.
-
-        Raises:
-            ModelError, StoreError: The scores could not be had.
-        """
-        self.rewards(loaded, role)
-        suite = self._plan.suites[loaded.suite.path]
-        return subject(suite, suite, role, self._filled)
+    def past(self, loaded: LoadedSuite) -> PastOf:
+        """What predictions for the candidate on a suite may be calibrated on."""
+        return past_of(self.plan.suites[loaded.suite.path], "candidate")
 
     def scores(self) -> tuple[list[Sample], NDArray[np.float64], Provenance]:
         """Scores of the candidate on the samples of all suites, for a bundle.
@@ -238,11 +219,11 @@ class Runner:
             ModelError, StoreError: The scores could not be had.
         """
         self.prepare()
-        suites = self._plan.suites.values()
-        scores = [self._filled.combined(suite, "candidate").rewards for suite in suites]
+        suites = self.plan.suites.values()
+        scores = [self.filled.combined(suite, "candidate").rewards for suite in suites]
         samples = [sample for suite in suites for sample in suite.loaded.samples]
-        whence = provenance(self.models["candidate"], self._filled)
-        return samples, np.concatenate([np.zeros(0), *scores]), whence
+        provenance = self.filled.provenance(self.plan.models["candidate"])
+        return samples, np.concatenate([np.zeros(0), *scores]), provenance
 
     # -- find and decide ----------------------------------------------------------------------
 
@@ -258,7 +239,7 @@ class Runner:
         self.prepare()
         if suite.path not in self._verdicts:
             whole = SuiteVerdicts(suite.loaded, one_look(suite.loaded))
-            self._verdicts[suite.path] = look(suite, whole, self._filled)
+            self._verdicts[suite.path] = look(suite, whole, self.filled)
         verdicts = self._verdicts[suite.path]
         decided = verdicts.decided[planned.key]
         if isinstance(decided, RmcheckError):
@@ -266,9 +247,9 @@ class Runner:
         part = decided.look.part
         return check_record(
             decided,
-            self._filled.reading(suite.on(part), "candidate").rewards,
+            self.filled.reading(suite.on(part), "candidate").rewards,
             node=node,
-            path=shown(suite.path, self._plan.root),
+            path=shown(suite.path, self.plan.root),
             identity=suite.identity + suite.served_by(planned) + verdicts.signature(part),
         )
 
@@ -276,49 +257,45 @@ class Runner:
 
     def header(self) -> list[str]:
         """Which models are compared, and where scores are kept."""
-        if not self.models:
+        if not self.plan.models:
             return ["rmcheck: no model; all checks are of logs of RL runs"]
-        names = _names(self.models)
+        names = names_of(self.plan.models)
         named = [
-            f"{role} {names[role]} ({m.fingerprint[:8].strip()})" for role, m in self.models.items()
+            f"{role} {names[role]} ({m.fingerprint[:8].strip()})"
+            for role, m in self.plan.models.items()
         ]
         return [
             f"rmcheck: {', '.join(named)}",
-            f"rmcheck: store {shown(self._store, self._plan.root)}",
+            f"rmcheck: store {shown(self._store, self.plan.root)}",
         ]
 
     def model_names(self, planned: PlannedCheck) -> dict[str, str]:
         """Role to what its model is called, the serving engine of the check's suite included."""
-        models = self._plan.suites[planned.suite.path].models
+        models = self.plan.suites[planned.suite.path].models
         serving = {role: model for role, model in models.items() if role == "serving"}
-        return _names({**self.models, **serving})
+        return names_of({**self.plan.models, **serving})
 
     def options(self) -> list[str]:
         """Command-line options that name the models of this run; the ini file names its own."""
-        typed = {role: model for role, model in self.models.items() if role not in self._bases}
+        typed = {role: model for role, model in self.plan.models.items() if role not in self._bases}
         return [f"--rmcheck-{OPTIONS[role]}={model.spec}" for role, model in typed.items()]
 
     def scoring_lines(self) -> list[str]:
         """What was scored, a line a model."""
-        return [str(report) for report in self._filled.reports.values()]
+        return [str(report) for report in self.filled.reports.values()]
 
     def suite_data(self) -> list[dict[str, Any]]:
         """`SuiteRecord` of every suite as plain data, and what looks have spared."""
-        return [self._suite_data(suite) for suite in self._plan.suites.values()]
+        return [self._suite_data(suite) for suite in self.plan.suites.values()]
 
     def _suite_data(self, suite: PlannedSuite) -> dict[str, Any]:
         verdicts = self._verdicts.get(suite.path)
         seen = verdicts.seen if verdicts else suite.loaded
         spared = verdicts.spared() if verdicts and self._in_looks(suite) else {}
-        data = suite_record(suite, seen, self._filled, self._plan.root).as_dict()
+        data = suite_record(suite, seen, self.filled, self.plan.root).as_dict()
         return data | ({"adaptive": spared} if spared else {})
 
     def close(self) -> None:
         """Keep what was found out about files."""
         keep_digests(self._store)
         self._pools.keep()
-
-
-def _names(models: Mapping[str, RewardModel]) -> dict[str, str]:
-    """Role to what its model is called among these."""
-    return dict(zip(models, names_apart(list(models.values())), strict=True))

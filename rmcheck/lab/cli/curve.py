@@ -84,7 +84,7 @@ def _suite_curves(
         tilted = tilted_curve(rewards, kls, **how)
     except UndefinedMetricError as error:
         raise UndefinedMetricError(f"{loaded.suite.name}: {error}") from error
-    name, model = loaded.suite.name, runner.models["candidate"].name
+    name, model = loaded.suite.name, runner.plan.models["candidate"].name
     expected = expected_and_observed(rewards, curve.n[-1])
     tails = _tails(rewards)
     print(f"{name}: {model}, {curve.confidence:.0%} bounds that hold for each whole curve\n")

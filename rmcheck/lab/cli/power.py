@@ -101,7 +101,7 @@ def _require_options(options: argparse.Namespace) -> None:
 
 
 def _rewards(runner: "Runner", loaded: "LoadedSuite") -> "tuple[Rewards, Rewards | None]":
-    baseline = runner.rewards(loaded, "baseline") if "baseline" in runner.models else None
+    baseline = runner.rewards(loaded, "baseline") if "baseline" in runner.plan.models else None
     return runner.rewards(loaded, "candidate"), baseline
 
 
