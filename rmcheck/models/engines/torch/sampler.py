@@ -54,21 +54,7 @@ class TorchSampler(TorchWeights):
         temperature: float,
         max_tokens: int,
     ) -> list[list[int]]:
-        """Sampled token ids after each row, without the one that ended it.
-
-        A row's tokens depend on its ids and seed; on the rest of the batch by rounding alone.
-        A row with `max_tokens` ids was cut.
-
-        Args:
-            rows: Token ids, none empty.
-            seeds: One a row.
-            temperature: What logits are divided by; 0 takes the likeliest token.
-            max_tokens: Most tokens after each row.
-
-        Raises:
-            MemoryError: The batch does not fit.
-            ModelError: Logits are not finite.
-        """
+        """See `rmcheck.models.engines.writing.Sampler.sample`."""
         torch, transformers = engine()
         draw = _Draw(_uniforms(seeds, max_tokens), temperature, self._name)
         with memory_errors(), quiet_transformers(), torch.inference_mode():

@@ -74,15 +74,7 @@ class KernelRow:
     def attend(
         self, query: "Tensor", key: "Tensor", value: "Tensor", *, window: int | None, scale: float
     ) -> "Tensor":
-        """(1, T, heads, size): attention of one layer.
-
-        Args:
-            query: (1, heads, T, size).
-            key: (1, key heads, T, size).
-            value: (1, key heads, T, size).
-            window: Keys that a query sees, itself included; None for all before it.
-            scale: Factor of the products.
-        """
+        """(1, T, heads, size): attention of one layer; see `GroupRow.attend`."""
         run: Any = kernel()
         asked, keys, values = (states[0].transpose(0, 1) for states in (query, key, value))
         if self._seen is not None:
