@@ -374,10 +374,10 @@ class PromptMeanMetric(RatioMetric):
         """(p, 3): the value, 1 where it is defined, and 1 where golden allows it to be."""
         values = self.prompt_values(proxy, golden)
         defined = np.isfinite(values)
+        if defined.all():
+            return np.column_stack([values, np.ones((len(values), 2))])
         allowed = defined | (constant(proxy) & ~constant(golden))
-        return np.stack(
-            [np.where(defined, values, 0.0), defined.astype(float), allowed.astype(float)], axis=-1
-        )
+        return np.column_stack([np.where(defined, values, 0.0), defined, allowed])
 
     def compared(self, sums: Floats) -> NDArray[np.bool_]:
         """(n,) where golden allows a value."""
@@ -426,11 +426,12 @@ def per_prompt_sums(metric: Metric, rewards: Rewards) -> tuple[Floats, NDArray[n
     measured = np.zeros(len(rewards), dtype=bool)
     for block in rewards.blocks(metric.min_responses):
         sums = metric.block_sums(block)
-        bad = np.flatnonzero(~np.isfinite(sums).all(axis=-1))
-        if bad.size:
-            prompt = rewards.prompt_ids[block.rows[bad[0]]]
+        finite = np.isfinite(sums)
+        if not finite.all():
+            bad = int(np.argmin(finite.all(axis=-1)))
+            prompt = rewards.prompt_ids[block.rows[bad]]
             raise UndefinedMetricError(
-                f"{metric.name} of prompt {str(prompt)!r} has the sums {sums[bad[0]].tolist()}, "
+                f"{metric.name} of prompt {str(prompt)!r} has the sums {sums[bad].tolist()}, "
                 "which are not all finite"
             )
         if out is None:

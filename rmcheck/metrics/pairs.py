@@ -99,8 +99,9 @@ def pair_chunks(proxy: Floats, golden: Floats, limit: int) -> Iterator[PairChunk
     weight = total / chosen.size
     by_proxy = order(proxy)
     # Ties in the proxy are put in golden's order, for the same reason.
-    index = np.lexsort((golden, proxy), axis=1) if by_proxy.tied else by_proxy.index
-    flat = index + np.arange(0, proxy.size, size)[:, None]
+    flat = by_proxy.flat
+    if by_proxy.tied:
+        flat = np.lexsort((golden, proxy), axis=1) + size * np.arange(len(proxy))[:, None]
     # Prompts along the fast axis: taking a pair is copying a row.
     ranks = places(golden).astype(smallest(size))
     r, g, ranked = (np.asarray(values.take(flat).T, order="C") for values in (proxy, golden, ranks))

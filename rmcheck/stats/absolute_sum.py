@@ -172,15 +172,17 @@ def absolute_sum(terms: Floats, draws: Floats, more: Floats, *, units: int) -> A
 
 def _candidates(terms: Floats, noise: Floats) -> tuple[Floats, Floats]:
     """Sums that could be the true one, and how often the estimate would then be above its value."""
-    value = np.abs(terms).sum()
+    value = float(np.abs(terms).sum())
     errors = noise.std(axis=1)
     if not errors.sum() > 0:
         return np.array([value, value]), np.array([0.0, 1.0])
     direction = np.where(terms < 0, -errors, errors) / errors.sum()
     sums = np.linspace(0.0, value + float(np.abs(noise).sum(axis=0).max()), _GRID)
+    # Counts of resamples hardly ever depend on more digits than float32 has.
+    noise, along = noise.astype(np.float32), direction.astype(np.float32)[:, None]
     above, buffer = np.empty(_GRID), np.empty_like(noise)
-    for i, one in enumerate(sums):
-        np.add(noise, one * direction[:, None], out=buffer)
+    for i, one in enumerate(sums.astype(np.float32)):
+        np.add(noise, one * along, out=buffer)
         above[i] = np.mean(np.abs(buffer, out=buffer).sum(axis=0) > value)
     return sums, np.maximum.accumulate(above)
 
