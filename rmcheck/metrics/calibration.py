@@ -200,16 +200,16 @@ class ECE(Metric):
         """(m q,) prompt, bin and verdict of each pair in one number; one kind is no verdict."""
         height, size = chunk.margin.shape[1], self.bins * kinds
         # As many comparisons as edges cost less than one binary search, in the narrowest integers.
-        bins = np.zeros(chunk.margin.shape, dtype=np.uint8 if self.bins < 256 else np.int64)
-        above = np.empty(bins.shape, dtype=bool)
+        numbers = np.zeros(chunk.margin.shape, dtype=np.min_scalar_type(size - 1))
+        above = np.empty(numbers.shape, dtype=bool)
         for edge in self.edges:
-            bins += np.greater(chunk.margin, edge, out=above).view(np.uint8)
-        cells = bins.astype(np.min_scalar_type(height * size))
-        cells *= kinds
+            numbers += np.greater(chunk.margin, edge, out=above).view(np.uint8)
         if kinds > 1:
-            cells += chunk.verdict
-        cells += np.arange(0, height * size, size, dtype=cells.dtype)
-        return cells.ravel().astype(np.int64)
+            numbers *= kinds
+            numbers += chunk.verdict
+        numbers = numbers.astype(np.min_scalar_type(height * size))
+        numbers += np.arange(0, height * size, size, dtype=numbers.dtype)
+        return numbers.ravel().astype(np.int64)
 
     def compared(self, sums: Floats) -> NDArray[np.bool_]:
         """(n,) where some pair counts."""

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rmcheck.metrics.metric import ratio
 from rmcheck.metrics.normalizable import NormalizableMetric
 from rmcheck.metrics.pairwise import ORDER_ONLY
-from rmcheck.metrics.ranks import Order, order, tie_bounds
+from rmcheck.metrics.ranks import Order, order, places, tie_bounds
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Ints
 
@@ -52,17 +53,20 @@ class Xi(NormalizableMetric):
         """(p,) ξ of each prompt; NaN where golden is constant."""
         size = proxy.shape[1]
         by_proxy, by_golden = order(proxy), order(golden)
-        at_most = by_golden.stop  # R in golden order
-        at_least = size - by_golden.start  # L in golden order
-        scale = 2 * (at_least * (size - at_least)).sum(axis=1) / size
-        steps = _expected_steps(by_proxy, by_proxy.arrange(by_golden.scatter(at_most)))
+        if by_golden.tied:
+            at_least = size - by_golden.start  # L in golden order
+            scale = 2 * (at_least * (size - at_least)).sum(axis=1) / size
+            at_most = by_golden.scatter(by_golden.stop)
+        else:  # the same, but for R one less each
+            scale, at_most = np.full(len(proxy), (size**2 - 1) / 3), places(golden)
+        steps = _expected_steps(by_proxy, by_proxy.arrange(at_most).astype(np.int32))
         found = 1 - ratio(steps, scale)
         if self.normalized:
             found = found * ((size + 1) / (size - 2))
         return found
 
 
-def _expected_steps(by_proxy: Order, ranks: Ints) -> Floats:
+def _expected_steps(by_proxy: Order, ranks: NDArray[np.integer]) -> Floats:
     """(p,) mean of Σ|R_{k+1} − R_k| over all orders of responses that tie in the proxy.
 
     Args:
@@ -70,13 +74,13 @@ def _expected_steps(by_proxy: Order, ranks: Ints) -> Floats:
         ranks: (p, N) golden ranks R in that order.
     """
     steps: Floats = np.abs(np.diff(ranks, axis=1)).sum(axis=1).astype(float)
-    tied = np.flatnonzero((by_proxy.stop - by_proxy.start > 1).any(axis=1))
-    if tied.size:
+    if by_proxy.tied:
+        tied = np.flatnonzero((by_proxy.stop - by_proxy.start > 1).any(axis=1))
         steps[tied] = _tied_steps(by_proxy.groups[tied], ranks[tied])
     return steps
 
 
-def _tied_steps(groups: Ints, ranks: Ints) -> Floats:
+def _tied_steps(groups: Ints, ranks: NDArray[np.integer]) -> Floats:
     """The expected steps of rows with ties, from sums of |R_a − R_b| over pairs.
 
     Inside a group of m the m − 1 steps have the group's mean distance, and the step from a group to
@@ -97,7 +101,7 @@ def _tied_steps(groups: Ints, ranks: Ints) -> Floats:
     return np.asarray(within + between, dtype=np.float64)
 
 
-def _pair_distances(groups: Ints, ranks: Ints) -> Floats:
+def _pair_distances(groups: Ints, ranks: NDArray[np.integer]) -> Floats:
     """(p, N) Σ_{a<b} |R_a − R_b| over the pairs inside group 0, 1, … of each row.
 
     Args:
