@@ -53,6 +53,7 @@ class Xi(NormalizableMetric):
         """(p,) ξ of each prompt; NaN where golden is constant."""
         size = proxy.shape[1]
         by_proxy, by_golden = order(proxy), order(golden)
+        at_most: NDArray[np.integer]
         if by_golden.tied:
             at_least = size - by_golden.start  # L in golden order
             scale = 2 * (at_least * (size - at_least)).sum(axis=1) / size
