@@ -75,6 +75,18 @@ def test_what_accuracy_promises_stands_beside_what_is_measured(folder, capsys):
     assert written["tails"]["responses"] == 1_280
 
 
+def test_what_the_picked_texts_look_like_stands_below(folder, capsys):
+    """Every trait at the largest n in the table, and at each n in the JSON."""
+    main(["curve", "demo.yaml", MODEL, "--out=curve.json"])
+    shown = capsys.readouterr().out
+    picked = json.loads((folder / "curve.json").read_text())[0]["picked_texts"]
+
+    assert "what the texts picked by best of 32 have more or less of than all:" in shown
+    assert "stock opening" in shown
+    assert {one["trait"] for one in picked} >= {"words", "refusal", "rare words"}
+    assert min(one["n"] for one in picked) == 2
+
+
 def test_a_tail_that_cannot_be_told_says_why(folder, capsys):
     """Too few responses give the reason instead of numbers."""
     text = (folder / "pool.jsonl").read_text().splitlines()[:31]

@@ -35,7 +35,7 @@ def written(folder, *, models=MODELS, pool="pool: {path: pool.jsonl, category: t
             row = {
                 "prompt_id": f"p{i}",
                 "prompt": f"please name a <b>colour</b> {i}",
-                "responses": [f"answer {i} {j} " + "x" * int(rng.integers(40)) for j in range(8)],
+                "responses": [f"answer {i} {j} " + "x " * int(rng.integers(40)) for j in range(8)],
                 "golden": rng.normal(size=8).round(4).tolist(),
                 "topic": "ab"[i % 2],
             }
@@ -68,7 +68,7 @@ def test_a_study_writes_every_table_and_figure_that_its_data_allow(tmp_path, cap
     found = re.findall(r'<section id="([^"]+)"', page)
     assert found[:5] == [f"table-{name}" for name in names]
     assert {"figure-3", "figure-4", "figure-5", "figure-6", "figure-8", "figure-9"} <= set(found)
-    assert {"figures-10-11", "figure-12", "figure-15"} <= set(found)
+    assert {"figures-10-11", "figure-12", "figure-15", "picked-texts"} <= set(found)
     assert "did not rank what PPO made of them" in page
     data = json.loads((out / "study.json").read_text(encoding="utf-8"))
     assert set(data["findings"]) == set(found)
@@ -333,3 +333,17 @@ def test_the_small_study_in_the_repository_is_a_study():
     folders = [m.model.removeprefix("hf:") for m in file.models if (m.model or "").startswith("hf")]
     assert folders
     assert all((ROOT / folder).is_dir() for folder in folders)
+
+
+def test_the_study_shows_that_a_model_of_length_picks_long_texts(tmp_path):
+    """Beyond what golden picks, and no such thing of the noisy copies of golden."""
+    studied(tmp_path, more="golden: exact\n")
+    data = json.loads((tmp_path / "out/study.json").read_text(encoding="utf-8"))
+    rows = data["findings"]["picked-texts"]["rows"]
+
+    assert {row["proxy"] for row in rows} == {"one", "two", "four", "long"}
+    assert len({row["trait"] for row in rows}) == 8
+    longer = {row["proxy"]: row for row in rows if row["trait"] == "words"}
+    assert longer["long"]["change by proxy lower"] > 0
+    assert longer["long"]["beyond golden lower"] > 0
+    assert longer["one"]["beyond golden lower"] < 0 < longer["one"]["beyond golden upper"]

@@ -13,6 +13,7 @@ from rmcheck.wording import aligned
 if TYPE_CHECKING:
     from rmcheck.lab.curves.curve import Curve, CurveInterval
     from rmcheck.lab.curves.goodhart import ExpectedAndObserved
+    from rmcheck.lab.curves.picked_texts import PickedTexts
     from rmcheck.lab.curves.tilted_curve import TiltedCurve
     from rmcheck.metrics.rewards import Rewards
     from rmcheck.metrics.tails import TailDiagnostics
@@ -69,6 +70,7 @@ def _suite_curves(
 ) -> dict[str, Any]:
     from rmcheck.lab.curves.curve import best_of_n_curve
     from rmcheck.lab.curves.goodhart import expected_and_observed
+    from rmcheck.lab.curves.picked_texts import picked_texts, traits_of
     from rmcheck.lab.curves.tilted_curve import tilted_curve
 
     rewards = runner.rewards(loaded, "candidate")
@@ -87,9 +89,12 @@ def _suite_curves(
     name, model = loaded.suite.name, runner.plan.models["candidate"].name
     expected = expected_and_observed(rewards, curve.n[-1])
     tails = _tails(rewards)
+    texts = [text for prompt in loaded.pool.prompts for text in prompt.responses]
+    picked = picked_texts(rewards, traits_of(texts), [n for n in curve.n if n > 1])
     print(f"{name}: {model}, {curve.confidence:.0%} bounds that hold for each whole curve\n")
     lines = [*_curve_lines(curve), "", *_tilted_lines(tilted), ""]
     lines += [*_expected_lines(expected), *_tail_lines(tails), ""]
+    lines += [*_picked_lines([one for one in picked if one.n == curve.n[-1]]), ""]
     for line in lines:
         print(f"  {line}" if line else "")
     return {
@@ -100,6 +105,7 @@ def _suite_curves(
         "kl": tilted.as_dict(),
         "expected_and_observed": asdict(expected),
         "tails": tails if isinstance(tails, str) else asdict(tails),
+        "picked_texts": [asdict(one) for one in picked],
     }
 
 
@@ -200,6 +206,24 @@ def _tail_lines(found: "TailDiagnostics | str") -> list[str]:
         f"Pareto shape {found.pareto_shape:.2f} (-0.22 to -0.12), golden and error correlate "
         f"{found.top_correlation:.2f} ({found.top_correlation_gaussian:.2f}) at the top",
     ]
+
+
+def _picked_lines(picked: "Sequence[PickedTexts]") -> list[str]:
+    if not picked:
+        return ["picked texts: not told, too few prompts"]
+    head = ["trait", "all", "by proxy", "by golden", "beyond golden, 95 %"]
+    rows = [
+        [
+            one.trait,
+            f"{one.pool:.3g}",
+            f"{one.proxy.value:+.3g}",
+            f"{one.golden.value:+.3g}",
+            f"{one.beyond.value:+.3g} [{one.beyond.lower:+.3g}, {one.beyond.upper:+.3g}]",
+        ]
+        for one in picked
+    ]
+    told = f"what the texts picked by best of {picked[0].n} have more or less of than all:"
+    return [told, *aligned([head, *rows], range(1, len(head)))]
 
 
 def _measured_on(curve: "Curve | TiltedCurve") -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from rmcheck.errors import UsageError
 from rmcheck.lab.study.designs import budgets, metrics_compared, overoptimisation, pairs, prompts
 from rmcheck.lab.study.designs.other_pools import other_policies, prompt_shift, response_sources
+from rmcheck.lab.study.designs.picked import traits_along_the_path
 from rmcheck.lab.study.designs.rank_bins import rank_bins
 from rmcheck.lab.study.experiment import Experiment
 from rmcheck.lab.study.family import RmFamily
@@ -38,6 +39,7 @@ class Study:
     Attributes:
         file: As it was asked for.
         experiment: The arrays.
+        whole: The family on all responses of the pool, with their texts.
         others: Name to the family on another policy's responses.
         rewritten: Way to the tested half with every prompt said anew.
         facts: What was studied and what was left out, in sentences.
@@ -45,6 +47,7 @@ class Study:
 
     file: StudyFile
     experiment: Experiment
+    whole: ScoredFamily
     others: dict[str, RmFamily]
     rewritten: dict[str, RmFamily]
     facts: tuple[str, ...]
@@ -81,6 +84,8 @@ class Study:
         yield from _there(pairs.groups(experiment))
         yield from _there(pairs.against_a_judge(experiment))
         yield from _there(other_policies(experiment, self.others))
+        whole = self.whole
+        yield from _there(traits_along_the_path(whole.family, whole.prompts, experiment.n))
 
 
 def _there(finding: DesignResult | None) -> Iterator[DesignResult]:
@@ -124,7 +129,7 @@ def scored_study(file: StudyFile, store: Path, waiting: Waiting | None = None) -
     }
     rewritten, notes = _rewritten(file, found, models, store_of)
     facts = (*_facts(file, found, experiment), *found.notes, *failed, *notes)
-    return Study(file, experiment, others, rewritten, facts)
+    return Study(file, experiment, found, others, rewritten, facts)
 
 
 def _rewritten(
