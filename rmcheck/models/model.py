@@ -8,7 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from rmcheck.wording import listed
 # What to do with a conversation longer than the model takes: refuse it, or cut tokens from the
 # beginning ("left", keeps the response) or from the end ("right").
 TooLong = Literal["error", "left", "right"]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +277,17 @@ class RewardModel(ABC):
 
     def __repr__(self) -> str:
         return f"<RewardModel {self.name}, {self.fingerprint[:8]}>"
+
+
+def loaded(found: _T | None, spec: str) -> _T:
+    """What `load` made.
+
+    Raises:
+        UsageError: It was not called, or `close` was since.
+    """
+    if found is None:
+        raise UsageError(f"{spec} is not loaded; call load() first")
+    return found
 
 
 def named_prompts(samples: Sequence[Sample], shown: int = 5) -> str:

@@ -132,8 +132,12 @@ def check_settings(spec: ModelSpec, known: Iterable[Setting]) -> dict[str, str]:
         raise UsageError(
             f"{spec.text}: " + "\n".join(problems) + f"\nSettings of {spec.scheme}:\n{listing}"
         )
-    defaults = {name: setting.default for name, setting in table.items()}
-    return defaults | dict(spec.settings)
+    return stated_settings(spec, table.values())
+
+
+def stated_settings(spec: ModelSpec, known: Iterable[Setting]) -> dict[str, str]:
+    """The same of a spec that is checked, as one is before a class is asked to open it."""
+    return {setting.name: setting.default for setting in known} | dict(spec.settings)
 
 
 def whole_number(spec: ModelSpec, name: str, value: str, *, least: int) -> int:

@@ -7,9 +7,9 @@ from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.metrics.settings import require_whole_number
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.engines.writing import Answer
-from rmcheck.models.kinds.checkpoint_model import loaded
 from rmcheck.models.kinds.language_model import LanguageModel, Writer
-from rmcheck.models.spec import ModelSpec, check_settings, whole_number
+from rmcheck.models.model import loaded
+from rmcheck.models.spec import ModelSpec, stated_settings, whole_number
 from rmcheck.models.text.checkpoint_tokenizer import load_tokenizer, token_limit
 from rmcheck.models.text.tokenization import ConversationTokenizer
 from rmcheck.policies.policy import Decoding, Policy, Response
@@ -38,7 +38,7 @@ class CheckpointPolicy(Policy):
     """
 
     def __init__(self, spec: ModelSpec) -> None:
-        values = check_settings(spec, self.settings)
+        values = stated_settings(spec, self.settings)
         self.spec = spec.text
         self.at_once = whole_number(spec, "batch", values["batch"], least=1)
         checkpoint, stated = _checked(spec, values), values.get("max_length", "")

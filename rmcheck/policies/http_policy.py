@@ -8,7 +8,7 @@ from rmcheck.metrics.settings import require_whole_number
 from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.engines.http.chat import PATIENCE, ChatServer
 from rmcheck.models.engines.writing import SEED_BITS, Answer
-from rmcheck.models.spec import ModelSpec, Setting, check_settings
+from rmcheck.models.spec import ModelSpec, Setting, stated_settings
 from rmcheck.policies.policy import Decoding, Policy, Response
 from rmcheck.pool.pool import Prompt
 
@@ -42,7 +42,7 @@ class HttpPolicy(Policy):
     seed_bits = SEED_BITS
 
     def __init__(self, spec: ModelSpec) -> None:
-        values = check_settings(spec, self.settings)
+        values = stated_settings(spec, self.settings)
         self.spec = spec.text
         self.server = ChatServer.named(spec, values)
         # Callers wait for all that they ask for: enough that few threads idle at the end.

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar, ca
 
 import numpy as np
 
-from rmcheck.errors import UsageError
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.checkpoint.settings import Dtype, PrefixRule
 from rmcheck.models.engines.asked import Floats, Way
@@ -20,6 +19,7 @@ from rmcheck.models.model import (
     Sample,
     TooLong,
     checked_rewards,
+    loaded,
 )
 from rmcheck.models.proof.conformance import Proof
 from rmcheck.models.spec import ModelSpec
@@ -36,7 +36,6 @@ from rmcheck.models.workers import Workers
 if TYPE_CHECKING:
     from rmcheck.models.engines.torch.model import TorchModel
 
-_T = TypeVar("_T")
 TokenizerT = TypeVar("TokenizerT", bound=ConversationTokenizer)
 ScorerT = TypeVar("ScorerT", bound="Weights")
 
@@ -64,17 +63,6 @@ class Session(Generic[TokenizerT, ScorerT]):
 
     tokenizer: TokenizerT
     scorer: ScorerT
-
-
-def loaded(found: _T | None, spec: str) -> _T:
-    """What `load` made.
-
-    Raises:
-        UsageError: It was not called, or `close` was since.
-    """
-    if found is None:
-        raise UsageError(f"{spec} is not loaded; call load() first")
-    return found
 
 
 class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):

@@ -13,7 +13,7 @@ from rmcheck.models.checkpoint.settings import (
 )
 from rmcheck.models.engines.last_token import PositionRule
 from rmcheck.models.engines.vllm.engine import share_of_memory, vllm_version
-from rmcheck.models.spec import ModelSpec, Setting, check_device, check_settings
+from rmcheck.models.spec import ModelSpec, Setting, check_device, stated_settings
 from rmcheck.models.text.tokenization import EosRule
 
 
@@ -56,9 +56,9 @@ class CheckpointSettings:
         """The values of all settings that a scheme knows.
 
         Raises:
-            UsageError: A setting is unknown, for another engine, or has an impossible value.
+            UsageError: A setting is for another engine, or has an impossible value.
         """
-        return cls(**cls._values(spec, check_settings(spec, known)))
+        return cls(**cls._values(spec, stated_settings(spec, known)))
 
     @classmethod
     def _values(cls, spec: ModelSpec, stated: Mapping[str, str]) -> dict[str, Any]:

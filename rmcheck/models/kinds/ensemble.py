@@ -11,7 +11,7 @@ from rmcheck.metrics.ensemble import DISAGREEMENT
 from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.kinds.ensemble_file import Member, read_ensemble_file
 from rmcheck.models.model import Combined, Encoded, RewardModel, Sample
-from rmcheck.models.spec import ModelSpec, Setting, check_settings
+from rmcheck.models.spec import ModelSpec, Setting, stated_settings
 from rmcheck.models.trust import trusting
 
 Floats = NDArray[np.float64]
@@ -110,7 +110,7 @@ class EnsembleRewardModel(RewardModel):
         """
         listed, stated = _listed(spec, cls.settings)
         given = {**stated, **spec.settings}
-        values = check_settings(spec, cls.settings) | given
+        values = stated_settings(spec, cls.settings) | given
         # A file's penalty waits where the spec tries another combination.
         named = spec.settings if "combine" in spec.settings else given
         if "penalty" in named and values["combine"] != "uwo":

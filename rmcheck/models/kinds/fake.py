@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import ScoringError, UnknownModelError, UsageError, near_miss
 from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.model import Encoded, RewardModel, named_prompts
-from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
+from rmcheck.models.spec import ModelSpec, Setting, stated_settings, whole_number
 
 FakeKind = Literal["perfect", "constant", "random", "length_biased", "reversed", "nan"]
 FAKE_KINDS: tuple[FakeKind, ...] = get_args(FakeKind)
@@ -76,7 +76,7 @@ good answers are short |
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
         """The fake that a spec names."""
-        values = check_settings(spec, cls.settings)
+        values = stated_settings(spec, cls.settings)
         try:
             noise = float(values["noise"])
         except ValueError:

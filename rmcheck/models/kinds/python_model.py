@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError, UnknownModelError, UsageError, near_miss
 from rmcheck.models.checkpoint.fingerprint import fingerprint
-from rmcheck.models.model import Encoded, RewardModel, checked_rewards
-from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
+from rmcheck.models.model import Encoded, RewardModel, checked_rewards, loaded
+from rmcheck.models.spec import ModelSpec, Setting, stated_settings, whole_number
 
 RewardFunction = Callable[[list[list[dict[str, str]]], list[str]], Sequence[float]]
 
@@ -50,7 +50,7 @@ class PythonRewardModel(RewardModel):
         self._module, colon, self._function_name = spec.location.partition(":")
         if not (colon and self._module and self._function_name):
             raise UsageError(f"{spec.text!r} is not python:module:function")
-        chosen = check_settings(spec, self.settings)
+        chosen = stated_settings(spec, self.settings)
         version, batch = chosen["version"], chosen["batch"]
         self.largest_batch = whole_number(spec, "batch", batch, least=1) if batch else None
         self.kept = bool(version)
@@ -110,13 +110,12 @@ class PythonRewardModel(RewardModel):
                 that is no number, NaN or infinity.
             MemoryError: The function raises it.
         """
-        if self._function is None:
-            raise UsageError(f"{self.spec} is not loaded; call load() first")
+        function = loaded(self._function, self.spec)
         samples = [encoded.sample for encoded in batch]
         prompts = [[{"role": m.role, "content": m.content} for m in s.messages] for s in samples]
         with _importable(self._base):
             try:
-                answer: Any = self._function(prompts, [s.response for s in samples])
+                answer: Any = function(prompts, [s.response for s in samples])
             except MemoryError:
                 raise
             # Whatever the user's code raises.

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import ModelError, Problem, ScoringError, UnknownModelError, UsageError
+from rmcheck.errors import ModelError, Problem, ScoringError, UnknownModelError
 from rmcheck.models.checkpoint.fingerprint import columns_digest, file_digest
 from rmcheck.models.model import (
     ConformanceItem,
@@ -21,6 +21,7 @@ from rmcheck.models.model import (
     RewardModel,
     Sample,
     TooLong,
+    loaded,
     named_prompts,
 )
 from rmcheck.models.spec import ModelSpec
@@ -144,9 +145,7 @@ class ScoresFile(RewardModel):
 
     @property
     def _loaded(self) -> "_Table":
-        if self._table is None:
-            raise UsageError(f"{self.spec} is not loaded; call load() first")
-        return self._table
+        return loaded(self._table, self.spec)
 
     def _missing_message(self, missing: Sequence[Sample], total: int) -> str:
         message = (

@@ -20,10 +20,18 @@ from rmcheck.models.engines.http.families import FAMILY_NAMES, identified
 from rmcheck.models.engines.http.scorer import ServerScorer
 from rmcheck.models.engines.http.server import Server
 from rmcheck.models.engines.http.wording import Wording
-from rmcheck.models.kinds.checkpoint_model import Session, loaded
+from rmcheck.models.kinds.checkpoint_model import Session
 from rmcheck.models.kinds.classifier.http_conformance import ServerProof
-from rmcheck.models.model import Encoded, EngineFacts, RewardModel, Sample, TooLong, named_prompts
-from rmcheck.models.spec import ModelSpec, Setting, check_settings, whole_number
+from rmcheck.models.model import (
+    Encoded,
+    EngineFacts,
+    RewardModel,
+    Sample,
+    TooLong,
+    loaded,
+    named_prompts,
+)
+from rmcheck.models.spec import ModelSpec, Setting, stated_settings, whole_number
 from rmcheck.models.text.checkpoint_tokenizer import (
     chosen_template,
     installed_version,
@@ -58,7 +66,7 @@ class HttpSettings:
         Raises:
             UsageError: A setting is unknown or has a value that it cannot have.
         """
-        values = check_settings(spec, settings)
+        values = stated_settings(spec, settings)
 
         def count(name: str) -> int:
             return whole_number(spec, name, values[name], least=1)

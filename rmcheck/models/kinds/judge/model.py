@@ -10,7 +10,6 @@ from rmcheck.errors import ModelError, UnknownModelError, UsageError, near_miss
 from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.engines.asked import Way
 from rmcheck.models.engines.http.asking import rewards_of
-from rmcheck.models.kinds.checkpoint_model import loaded
 from rmcheck.models.kinds.judge.engine import JudgeEngine, JudgeSession
 from rmcheck.models.kinds.judge.file import JudgeFile, read_judge_file
 from rmcheck.models.kinds.judge.folder import FolderJudge
@@ -27,6 +26,7 @@ from rmcheck.models.model import (
     Sample,
     TooLong,
     checked_rewards,
+    loaded,
 )
 from rmcheck.models.spec import ModelSpec, Setting, parse_spec
 from rmcheck.models.workers import Workers
