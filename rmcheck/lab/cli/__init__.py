@@ -7,6 +7,7 @@ import importlib
 COMMANDS = {
     "curve": "best-of-n and KL curves of a model on the pools of suites",
     "power": "how many prompts and responses a suite needs",
+    "policies": "optimise policies against reward models, and say what it did to golden",
     "sample": "sample responses of a policy, or choose those that people should label",
     "study": "which metric foretells what optimising a reward model does",
     "train": "train a family of reward models from preference data",

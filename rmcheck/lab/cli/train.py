@@ -15,6 +15,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "format, to folders in the Hugging Face format that `hf:` opens. What is finished is never "
         "trained again, and a run that was killed goes on where it stopped."
     )
+    add_laboratory(command)
+
+
+def add_laboratory(command: argparse.ArgumentParser) -> None:
+    """The file of a laboratory, and the folder that it fills."""
     command.add_argument("file", type=Path, metavar="FILE", help="the laboratory, in YAML")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill")
     command.add_argument(
@@ -32,13 +37,15 @@ def run(options: argparse.Namespace) -> int:
 
     laboratory = read_laboratory(options.file)
     require_laboratory()
-    train_family(laboratory.family, options.out, _tell)
+    train_family(laboratory.family, options.out, tell_trained)
     return 0
 
 
-def _tell(trained: "Trained") -> None:
+def tell_trained(trained: "Trained") -> None:
+    """Say that a reward model is there."""
     done = "trained" if trained.new else "was there"
     print(
         f"{trained.name}: {done}, {trained.pairs} pairs, {trained.flipped} flipped, accuracy "
-        f"{trained.accuracy:.3f} on its own labels: hf:{trained.folder}"
+        f"{trained.accuracy:.3f} on its own labels: hf:{trained.folder}",
+        flush=True,
     )

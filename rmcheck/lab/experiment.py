@@ -1,0 +1,186 @@
+"""The whole of a laboratory, in order: reward models, policies, tables."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rmcheck.errors import UsageError
+from rmcheck.lab.family.training import Trained, train_family
+from rmcheck.lab.file import Laboratory
+from rmcheck.lab.outcomes.course import Course, read_courses
+from rmcheck.lab.outcomes.mitigation import Mitigation, mitigations
+from rmcheck.lab.outcomes.scoring import Panel
+from rmcheck.lab.outcomes.table import (
+    Outcome,
+    curve_rows,
+    outcome_rows,
+    pool_outcomes,
+    rl_outcomes,
+    study_rows,
+    write_rows,
+)
+from rmcheck.lab.rl.reward import Floats, Reward, Scale, combined
+from rmcheck.lab.rl.runs import RlRun, planned_runs, train_runs
+from rmcheck.lab.rl.settings import GOLDEN, Optimization
+from rmcheck.lab.sampling.sampled_pool import sample_pool
+from rmcheck.models.model import RewardModel
+from rmcheck.models.registry import open_model
+from rmcheck.policies.policy import Decoding
+from rmcheck.policies.registry import open_policy
+from rmcheck.pool.pool import Prompt
+from rmcheck.pool.reading import read_pool, read_prompts
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a laboratory found.
+
+    Attributes:
+        outcomes: Every policy against every golden.
+        courses: Every run over its steps.
+        mitigations: What each remedy saves.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    courses: tuple[Course, ...]
+    mitigations: tuple[Mitigation, ...]
+
+    @property
+    def diverged(self) -> list[Course]:
+        """Runs that stopped themselves; no table has a number of theirs."""
+        return [course for course in self.courses if course.diverged]
+
+
+def run_laboratory(
+    laboratory: Laboratory,
+    out: Path,
+    trained: Callable[[Trained], object] = lambda _: None,
+    ran: Callable[[RlRun], object] = lambda _: None,
+) -> Findings:
+    """Do what is not done yet, and write outcomes, rl, curves and mitigation as CSV.
+
+    Args:
+        laboratory: What to do.
+        out: Folder; everything is kept there, and a run that was killed goes on.
+        trained: Called with each reward model when it is there.
+        ran: Called with each RL run when it has ended.
+
+    Raises:
+        UsageError: The file has no policies; golden is one of the reward models; a folder holds
+            what was made otherwise.
+        ModelError, PoolError, ScoringError: See the steps.
+    """
+    optimization = laboratory.optimization
+    if optimization is None:
+        raise UsageError(f"{laboratory.path} has no policy, golden and optimizers: nothing to run")
+    family = train_family(laboratory.family, out, trained)
+    models = _opened(laboratory, optimization, family)
+    panel = Panel(models, out / "scores")
+    prompts, tested = (
+        read_prompts(path).prompts
+        for path in (optimization.policy.prompts, optimization.policy.test_prompts)
+    )
+    (on_pool,) = panel.rewards([_initial_pool(optimization, tested, out)])
+    scales = {name: Scale.of(rewards, name) for name, rewards in on_pool.items()}
+    rewards = _Rewards(optimization, models, scales)
+    runs = planned_runs(optimization, rewards.names, out)
+    for run in train_runs(
+        runs, optimization.policy, prompts, tested, rewards.opened, rewards.identity
+    ):
+        ran(run)
+    courses = read_courses(runs, panel)
+    proxies = {**on_pool, **rewards.ensembles(on_pool)}
+    outcomes = [
+        *pool_outcomes(optimization.from_pool, proxies, list(models)),
+        *rl_outcomes(courses, list(models)),
+    ]
+    saved = mitigations(courses, optimization.ensembles)
+    write_rows(out / "outcomes.csv", outcome_rows(outcomes))
+    write_rows(out / "rl.csv", study_rows(outcomes, list(models)))
+    write_rows(out / "curves.csv", curve_rows(courses))
+    write_rows(out / "mitigation.csv", [asdict(row) for row in saved])
+    return Findings(tuple(outcomes), tuple(courses), tuple(saved))
+
+
+def _opened(
+    laboratory: Laboratory, optimization: Optimization, family: Sequence[Trained]
+) -> dict[str, RewardModel]:
+    """Golden first, then the family.
+
+    Raises:
+        UsageError: Golden is one of the family.
+    """
+    golden = open_model(optimization.golden, base=laboratory.path.parent, given=False)
+    models = {each.name: open_model(f"hf:{each.folder}") for each in family}
+    for name, model in models.items():
+        if model.identity == golden.identity:
+            raise UsageError(f"golden is the reward model {name!r}: its regret would be 0 by name")
+    return {GOLDEN: golden, **models}
+
+
+def _initial_pool(
+    optimization: Optimization, tested: Sequence[Prompt], out: Path
+) -> Sequence[Prompt]:
+    source = optimization.policy
+    with closing(open_policy(f"hf:{source.model}")) as policy:
+        sample_pool(
+            policy,
+            tested,
+            out / "pool.jsonl",
+            n=source.responses,
+            decoding=Decoding(source.max_tokens, source.temperature),
+        )
+    return read_pool(out / "pool.jsonl").prompts
+
+
+class _Rewards:
+    """Every reward that a policy is trained for: golden, each reward model, each ensemble."""
+
+    def __init__(
+        self,
+        optimization: Optimization,
+        models: Mapping[str, RewardModel],
+        scales: Mapping[str, Scale],
+    ) -> None:
+        self._models, self._scales = models, scales
+        self._ensembles = {ensemble.name: ensemble for ensemble in optimization.ensembles}
+        self.names = [*models, *self._ensembles]
+
+    def _members(self, name: str) -> Sequence[str]:
+        return self._ensembles[name].members if name in self._ensembles else (name,)
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Name to the fingerprints of its members, and how they are combined."""
+        return {
+            name: " ".join(
+                [
+                    *(self._models[member].identity for member in self._members(name)),
+                    str(self._ensembles.get(name, "")),
+                ]
+            )
+            for name in self.names
+        }
+
+    def opened(self, name: str) -> Reward:
+        """The reward of this name, which whoever called closes."""
+        members = self._members(name)
+        return Reward(
+            [self._models[member] for member in members],
+            [self._scales[member] for member in members],
+            self._ensembles.get(name),
+        )
+
+    def ensembles(self, on_pool: Mapping[str, Floats]) -> dict[str, Floats]:
+        """(P, N) rewards of the ensembles on the pool."""
+        found = {}
+        for name, ensemble in self._ensembles.items():
+            rows = [
+                (on_pool[member] - self._scales[member].mean) / self._scales[member].sd
+                for member in ensemble.members
+            ]
+            found[name] = combined(np.stack(rows), ensemble)
+        return found

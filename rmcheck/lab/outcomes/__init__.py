@@ -1,0 +1,1 @@
+"""What optimising each proxy did to golden: tables from the looks at every run."""

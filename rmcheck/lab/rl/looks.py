@@ -1,0 +1,158 @@
+"""Looks at a policy in training: responses to the test prompts, their KL, and a checkpoint."""
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rmcheck.errors import RmcheckError
+from rmcheck.lab.rl.language_model import conversation_of, response_logits, sampled, sequence_kl
+from rmcheck.lab.rl.reward import Reward
+from rmcheck.lab.rl.settings import PolicySource
+from rmcheck.pool.pool import Prompt
+
+# Of the draws: every policy is judged with the same, so that policies differ and not their luck.
+_SEED = 20_240_917
+_AT_ONCE = 128
+RESPONSES, SUMMARY, POLICY = "responses.jsonl", "summary.json", "policy"
+
+
+class Diverged(RmcheckError):
+    """A run went where no number of it means anything."""
+
+
+@dataclass(frozen=True)
+class Looker:
+    """Looks at a policy every so many steps.
+
+    Attributes:
+        folder: Of the run.
+        source: What is optimised.
+        prompts: Test prompts.
+        tokenizer: Of the policy.
+        reference: The initial policy.
+        reward: What the policy is trained on.
+        max_kl: Nats above which the run has diverged.
+    """
+
+    folder: Path
+    source: PolicySource
+    prompts: Sequence[Prompt]
+    tokenizer: Any
+    reference: Any
+    reward: Reward
+    max_kl: float
+
+    def look(self, model: Any, step: int, facts: Mapping[str, float]) -> None:
+        """Write a folder with responses, their KL, the proxy's rewards, and the policy.
+
+        Args:
+            model: The policy in training.
+            step: Updates so far.
+            facts: What training logged since the last look.
+
+        Raises:
+            Diverged: A number is not finite, or KL is above `max_kl`. The look is written first.
+        """
+        rows = self._rows(model)
+        kls = np.array([row["kl"] for row in rows])
+        summary = {
+            "step": step,
+            "kl": float(kls.mean()),
+            "proxy": float(np.mean([row["proxy"] for row in rows])),
+            "tokens": float(np.mean([row["tokens"] for row in rows])),
+            **facts,
+        }
+        self._write(model, step, rows, summary)
+        refuse_not_finite(summary)
+        if summary["kl"] > self.max_kl:
+            raise Diverged(f"step {step}: KL {summary['kl']:.1f} nats, above {self.max_kl:g}")
+
+    def _rows(self, model: Any) -> list[dict[str, Any]]:
+        """One row of a native pool for each test prompt."""
+        import torch
+
+        asked = [prompt for prompt in self.prompts for _ in range(self.source.evaluations)]
+        texts: list[str] = []
+        kls: list[float] = []
+        tokens: list[int] = []
+        training = model.training
+        model.eval()
+        with torch.random.fork_rng(), torch.no_grad():
+            for at in range(0, len(asked), _AT_ONCE):
+                found = sampled(
+                    model,
+                    self.tokenizer,
+                    asked[at : at + _AT_ONCE],
+                    max_tokens=self.source.max_tokens,
+                    temperature=self.source.temperature,
+                    seed=_SEED + at,
+                )
+                own, initial = (
+                    response_logits(
+                        each,
+                        found.ids,
+                        found.attention,
+                        found.action.shape[1],
+                        self.source.temperature,
+                    )
+                    for each in (model, self.reference)
+                )
+                texts += found.texts
+                kls += sequence_kl(own, initial, found.mask).tolist()
+                tokens += found.mask.sum(1).tolist()
+        model.train(training)
+        proxy = self.reward(asked, texts).tolist()
+        n = self.source.evaluations
+        return [
+            {
+                "prompt_id": prompt.prompt_id,
+                "prompt": conversation_of(prompt),
+                "responses": texts[i * n : i * n + n],
+                "proxy": proxy[i * n : i * n + n],
+                "kl": kls[i * n : i * n + n],
+                "tokens": tokens[i * n : i * n + n],
+            }
+            for i, prompt in enumerate(self.prompts)
+        ]
+
+    def _write(
+        self, model: Any, step: int, rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]
+    ) -> None:
+        final = look_folder(self.folder, step)
+        fresh = final.with_name(f"{final.name}.unfinished")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (fresh / RESPONSES).write_text(text, encoding="utf-8")
+        (fresh / SUMMARY).write_text(json.dumps(summary), encoding="utf-8")
+        model.save_pretrained(fresh / POLICY, safe_serialization=True)
+        self.tokenizer.save_pretrained(fresh / POLICY)
+        shutil.rmtree(final, ignore_errors=True)
+        fresh.replace(final)
+
+
+def look_folder(run: Path, step: int) -> Path:
+    """Where the look at a step stands."""
+    return run / "looks" / f"{step:06d}"
+
+
+def look_steps(run: Path) -> list[int]:
+    """The steps that a run was looked at."""
+    return sorted(int(path.name) for path in run.glob("looks/*") if path.name.isdecimal())
+
+
+def refuse_not_finite(facts: Mapping[str, float]) -> None:
+    """Stop where a number of a run is NaN or infinite.
+
+    Raises:
+        Diverged: One is.
+    """
+    wrong = [f"{name} {value}" for name, value in facts.items() if not math.isfinite(value)]
+    if wrong:
+        raise Diverged(f"step {facts.get('step', 0):.0f}: {', '.join(wrong)}")

@@ -1,0 +1,146 @@
+"""All RL runs of a laboratory: each reward × optimiser × seed, each at most once."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rmcheck.errors import UsageError
+from rmcheck.lab.rl.looks import Diverged, Looker, look_steps
+from rmcheck.lab.rl.reward import Reward
+from rmcheck.lab.rl.settings import Optimization, PolicySource, Rl
+from rmcheck.pool.pool import Prompt
+from rmcheck.scoring.progress import progress_in
+
+STATUS = "status.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RlRun:
+    """One policy in training.
+
+    Attributes:
+        settings: How.
+        seed: Of the run.
+        reward: Name of what it is trained for: a reward model, an ensemble, or `golden`.
+        folder: Where its looks are.
+    """
+
+    settings: Rl
+    seed: int
+    reward: str
+    folder: Path
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """How it ended: `status` is `finished` or `diverged`, with `reason`; empty before that."""
+        path = self.folder / STATUS
+        found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.settings.name}, seed {self.seed}, against {self.reward}"
+
+
+def planned_runs(optimization: Optimization, rewards: Sequence[str], out: Path) -> list[RlRun]:
+    """Every run, those of one seed together so that early results are whole."""
+    return [
+        RlRun(settings, seed, name, out / "runs" / settings.name / f"seed-{seed}" / name)
+        for settings in optimization.rl
+        for seed in settings.seeds
+        for name in rewards
+    ]
+
+
+def train_runs(
+    runs: Sequence[RlRun],
+    source: PolicySource,
+    prompts: Sequence[Prompt],
+    test_prompts: Sequence[Prompt],
+    opened: Callable[[str], Reward],
+    identity: Mapping[str, str],
+) -> Iterator[RlRun]:
+    """Train what is not finished; gives each run when it ended.
+
+    Args:
+        runs: Which.
+        source: What is optimised.
+        prompts: What policies are trained on.
+        test_prompts: What they are judged on.
+        opened: Name of a reward to the reward.
+        identity: Name of a reward to what decides it, so that a run against another is refused.
+
+    Raises:
+        UsageError: A folder holds a run that was made with other settings.
+    """
+    for run in runs:
+        facts = {**run.settings.facts(), "seed": run.seed, "reward": identity[run.reward]}
+        facts |= {"policy": str(source.model), "max_tokens": source.max_tokens}
+        _refuse_other(run, facts)
+        if not run.status:
+            reward = opened(run.reward)
+            try:
+                status = _trained(run, source, prompts, test_prompts, reward)
+            finally:
+                reward.close()
+            text = json.dumps({**status, "looks": look_steps(run.folder)})
+            (run.folder / STATUS).write_text(text, encoding="utf-8")
+        yield run
+
+
+def _trained(
+    run: RlRun,
+    source: PolicySource,
+    prompts: Sequence[Prompt],
+    test_prompts: Sequence[Prompt],
+    reward: Reward,
+) -> dict[str, str]:
+    from rmcheck.lab.quiet import quiet_libraries
+
+    with (
+        quiet_libraries(),
+        progress_in(f"training {run}", "", run.settings.steps, "steps") as bar,
+    ):
+        from rmcheck.lab.rl.language_model import load_policy, load_tokenizer
+
+        looker = Looker(
+            run.folder,
+            source,
+            test_prompts,
+            load_tokenizer(source.model),
+            load_policy(source.model),
+            reward,
+            run.settings.max_kl,
+        )
+        try:
+            if run.settings.kind == "ppo":
+                from rmcheck.lab.rl.ppo import PpoRun
+
+                of = PpoRun(run.folder, run.settings, source, prompts, reward, looker, run.seed)
+                for _ in of.train():
+                    bar.update(1)
+            else:
+                from rmcheck.lab.rl.grouped import train_grouped
+
+                train_grouped(
+                    run.folder, run.settings, source, prompts, reward, looker, run.seed, bar.update
+                )
+        except Diverged as error:
+            return {"status": "diverged", "reason": str(error)}
+    return {"status": "finished", "reason": ""}
+
+
+def _refuse_other(run: RlRun, facts: Mapping[str, Any]) -> None:
+    path = run.folder / "settings.json"
+    text = json.dumps(facts)
+    if path.is_file():
+        known = json.loads(path.read_text("utf-8"))
+        different = [key for key, value in json.loads(text).items() if known.get(key) != value]
+        if different:
+            raise UsageError(
+                f"{run.folder} holds a run with another {', '.join(different)}. Choose another "
+                "--out, or remove that folder to run it again"
+            )
+    run.folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
