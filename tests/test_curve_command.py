@@ -75,6 +75,30 @@ def test_what_accuracy_promises_stands_beside_what_is_measured(folder, capsys):
     assert written["tails"]["responses"] == 1_280
 
 
+def test_a_pool_of_several_steps_says_to_which_the_model_holds(folder, capsys):
+    """With the slope, the advice where it falls, and the same as JSON."""
+    rng = np.random.default_rng(0)
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    for i, row in enumerate(rows):
+        row["policy_step"] = 100 * (i % 2)
+        if i % 2:
+            row["golden"] = rng.normal(size=32).tolist()
+    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    arguments = ["curve", "demo.yaml", MODEL, "--over=policy_step", "--at-least=0.6"]
+    assert main([*arguments, "--out=curve.json"]) == 0
+    shown = capsys.readouterr().out
+    accuracy, ndr = json.loads((folder / "curve.json").read_text())[0]["decay"]
+
+    assert "accuracy of 0.6 or more, by its lower bound: to step 0" in shown
+    assert "judge the model on responses of the policy as it is now" in shown
+    assert [point["step"] for point in accuracy["points"]] == [0, 100]
+    assert accuracy["upper"] < 0
+    assert (accuracy["holds_to"], ndr["holds_to"]) == (0, None)
+    assert main(["curve", "demo.yaml", MODEL, "--over=step"]) == 2
+    assert main(["curve", "demo.yaml", MODEL, "--at-least=0.6"]) == 2
+
+
 def test_what_the_picked_texts_look_like_stands_below(folder, capsys):
     """Every trait at the largest n in the table, and at each n in the JSON."""
     main(["curve", "demo.yaml", MODEL, "--out=curve.json"])

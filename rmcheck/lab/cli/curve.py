@@ -12,6 +12,7 @@ from rmcheck.wording import aligned
 
 if TYPE_CHECKING:
     from rmcheck.lab.curves.curve import Curve, CurveInterval
+    from rmcheck.lab.curves.decay import Decay
     from rmcheck.lab.curves.goodhart import ExpectedAndObserved
     from rmcheck.lab.curves.picked_texts import PickedTexts
     from rmcheck.lab.curves.tilted_curve import TiltedCurve
@@ -44,6 +45,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="KL divergences in nats (default %(default)s)",
     )
     command.add_argument(
+        "--over",
+        metavar="COLUMN",
+        help="slice of the pool that holds the policy's training step, such as policy_step: show "
+        "how accuracy and NDR change over the steps",
+    )
+    command.add_argument(
+        "--at-least",
+        type=float,
+        metavar="X",
+        help="with --over: say to which step the model has an accuracy of X",
+    )
+    command.add_argument(
         "--out", type=Path, metavar="FILE", help="file to write, .json or .csv (points only)"
     )
 
@@ -53,10 +66,15 @@ def run(options: argparse.Namespace) -> int:
     grid = _numbers("--n", options.n, int, 1) if options.n is not None else None
     kls = _numbers("--kl", options.kl, float, 0)
     _require_format(options.out)
+    if options.at_least is not None and options.over is None:
+        raise UsageError("--at-least means nothing without --over")
     found = []
     with opened(options) as (runner, suites):
         for loaded in suites:
-            found.append(_suite_curves(runner, loaded, grid, kls))
+            curves = _suite_curves(runner, loaded, grid, kls)
+            if options.over is not None:
+                curves["decay"] = _decay(runner, loaded, options.over, options.at_least)
+            found.append(curves)
         for line in runner.scoring_lines():
             print(line)
     if options.out is not None:
@@ -107,6 +125,34 @@ def _suite_curves(
         "tails": tails if isinstance(tails, str) else asdict(tails),
         "picked_texts": [asdict(one) for one in picked],
     }
+
+
+def _decay(
+    runner: "Runner", loaded: "LoadedSuite", column: str, least: float | None
+) -> list[dict[str, object]]:
+    """Accuracy and NDR over the steps of the policy, printed and as plain data."""
+    from rmcheck.lab.curves.decay import decay
+    from rmcheck.metrics.registry import make_metric
+
+    rewards, sampling = runner.rewards(loaded, "candidate"), loaded.sampling
+    found = []
+    for metric in (make_metric("accuracy"), make_metric("ndr", n=2)):
+        try:
+            one = decay(
+                rewards,
+                column,
+                metric,
+                resamples=sampling.resamples,
+                seed=sampling.seed,
+                confidence=sampling.confidence,
+            )
+        except UndefinedMetricError as error:
+            raise UndefinedMetricError(f"{loaded.suite.name}: {error}") from error
+        asked = least if metric.name == "accuracy" else None
+        for line in [*_decay_lines(one, asked), ""]:
+            print(f"  {line}" if line else "")
+        found.append({**one.as_dict(), "holds_to": None if asked is None else one.holds_to(asked)})
+    return found
 
 
 def _tails(rewards: "Rewards") -> "TailDiagnostics | str":
@@ -206,6 +252,33 @@ def _tail_lines(found: "TailDiagnostics | str") -> list[str]:
         f"Pareto shape {found.pareto_shape:.2f} (-0.22 to -0.12), golden and error correlate "
         f"{found.top_correlation:.2f} ({found.top_correlation_gaussian:.2f}) at the top",
     ]
+
+
+def _decay_lines(found: "Decay", least: float | None) -> list[str]:
+    rows = [
+        [f"{step:g}", str(count), f"{value:.3f} [{low:.3f}, {high:.3f}]"]
+        for step, count, value, low, high in zip(
+            found.steps,
+            found.prompts,
+            found.at.values,
+            found.at.lower,
+            found.at.upper,
+            strict=True,
+        )
+    ]
+    head = [found.column, "prompts", found.metric]
+    told = f"from first to last step: {found.slope:+.3f} [{found.lower:+.3f}, {found.upper:+.3f}]"
+    lines = [f"{found.metric} over {found.column}:", *aligned([head, *rows], range(3)), told]
+    if least is not None:
+        last = found.holds_to(least)
+        to = "at no step" if last is None else f"to step {last:g}"
+        lines.append(f"{found.metric} of {least:g} or more, by its lower bound: {to}")
+    if found.decays:
+        lines.append(
+            "it falls as the policy moves: judge the model on responses of the policy as it is "
+            "now, from `rmcheck sample` at its last checkpoint"
+        )
+    return lines
 
 
 def _picked_lines(picked: "Sequence[PickedTexts]") -> list[str]:
