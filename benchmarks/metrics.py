@@ -39,7 +39,7 @@ from rmcheck.metrics.rewards import Rewards
 SHAPES = ((2733, 5), (2733, 64), (805, 200), (1000, 1280))
 WHOLE = ((2733, 5), (2733, 16), (2733, 64), (20_000, 8))
 REPEATS = 5
-LOOP_SECONDS = 1.0
+LOOP_SECONDS = 0.3
 DRAWS = 1000
 
 ROUNDS = 3
