@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 import numpy as np
@@ -135,11 +135,8 @@ class ECE(Metric):
         warning = hard_labels_warning(rewards) if self.target == "hard" else None
         if warning:
             remarks.append(warning)
-        found = replace(self)
-        object.__setattr__(found, "edges", self._edges_of(rewards))
-        object.__setattr__(found, "pairs_per_prompt", limit)
-        object.__setattr__(found, "remarks", tuple(remarks))
-        return found
+        edges = self._edges_of(rewards)
+        return self.fixed(edges=edges, pairs_per_prompt=limit, remarks=tuple(remarks))
 
     def _edges_of(self, rewards: Rewards) -> tuple[float, ...]:
         limit = pair_limit(rewards.counts, MAX_EDGE_PAIRS, 64)

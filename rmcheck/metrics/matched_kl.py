@@ -1,6 +1,6 @@
 """Matched-KL regret: what optimising the proxy loses against optimising golden, at one KL."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -112,15 +112,14 @@ class MatchedKlRegret(Metric):
             inside = mask[block.rows]
             if inside.any():
                 blocks.append((block.proxy[inside], block.golden[inside]))
-        found = replace(self)
+        betas = {}
         for i, name in enumerate(("proxy", "golden")):
             tilt = Tilt.of([block[i] for block in blocks], name)
-            object.__setattr__(found, f"{name}_beta", tilt.beta_at_kl(self.kl) * tilt.sd)
+            betas[f"{name}_beta"] = tilt.beta_at_kl(self.kl) * tilt.sd
+        found = self.fixed(**betas)
         sums = np.concatenate([found.per_prompt(*block) for block in blocks])
-        object.__setattr__(found, "ess", matched_ess(sums))
         sizes = [proxy.shape[1] for proxy, _ in blocks for _ in range(len(proxy))]
-        object.__setattr__(found, "responses", float(np.mean(sizes)))
-        return found
+        return self.fixed(**betas, ess=matched_ess(sums), responses=float(np.mean(sizes)))
 
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
         """(p, 12): both golden gains, 1, and what `value` needs; see `matched_sums`.

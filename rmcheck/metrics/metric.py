@@ -13,7 +13,7 @@ the metric with its settings, and `rmcheck.metrics.registry` finds it by name.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -196,6 +196,13 @@ class Metric(ABC):
     def fitted(self, rewards: Rewards) -> Self:
         """This metric with whatever it must fix on the whole pool first (bin edges)."""
         return self
+
+    def fixed(self, **found: Any) -> Self:
+        """A copy with fields that are no settings: what `fitted` or `localised` found."""
+        copy = replace(self)
+        for name, value in found.items():
+            object.__setattr__(copy, name, value)
+        return copy
 
     def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
         """This metric, fitted, with whatever it must fix on the prompts that are measured.

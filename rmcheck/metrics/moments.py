@@ -24,3 +24,17 @@ def within_moments(*values: Floats) -> Floats:
     squares = [(v, v) for v in centred]
     products = [*squares, *itertools.combinations(centred, 2)]
     return np.stack([np.einsum("ij,ij->i", a, b) / freedom for a, b in products], axis=-1)
+
+
+def l_moments(values: Floats) -> tuple[float, float]:
+    """Second and fourth sample L-moment (Hosking 1990); the fourth is 0 of fewer than four."""
+    n, x = values.size, np.sort(values)
+    if n < 2:
+        return 0.0, 0.0
+    k = np.arange(n)
+    b0, b1 = x.mean(), (k * x).sum() / (n * (n - 1))
+    if n < 4:
+        return float(2 * b1 - b0), 0.0
+    b2 = (k * (k - 1) * x).sum() / (n * (n - 1) * (n - 2))
+    b3 = (k * (k - 1) * (k - 2) * x).sum() / (n * (n - 1) * (n - 2) * (n - 3))
+    return float(2 * b1 - b0), float(20 * b3 - 30 * b2 + 12 * b1 - b0)

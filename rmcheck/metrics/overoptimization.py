@@ -4,7 +4,7 @@ Gains are read over d = √KL, the distance from the policy. Both forms of Gao e
 their coefficients, so fits are least squares, for all resamples at once.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -212,9 +212,7 @@ class CurveMetric(Metric):
         """This metric with its largest n fixed on this pool."""
         self.require(rewards)
         counts = rewards.counts[rewards.counts >= self.min_responses]
-        found = replace(self)
-        object.__setattr__(found, "most", self.n or int(counts.min()))
-        return found
+        return self.fixed(most=self.n or int(counts.min()))
 
     @property
     def grid(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from rmcheck.errors import UndefinedMetricError
+from rmcheck.metrics.calibration import logistic
 from rmcheck.metrics.ranks import average_ranks
 from rmcheck.metrics.rewards import Floats, Ints
 
@@ -118,9 +119,9 @@ def map_between(a: Floats, b: Floats, tolerance: float) -> str:
     """The plain function that turns the first rewards into the second, if one of three does."""
     if len(a) < 3 or np.abs(b - a).max() <= tolerance or np.ptp(a) == 0 or np.ptp(b) == 0:
         return ""
-    if _near(_sigmoid(a), b):
+    if _near(logistic(a), b):
         return "sigmoid"
-    if _near(_sigmoid(b), a):
+    if _near(logistic(b), a):
         return "logit"
     slope, shift = np.polyfit(a, b, 1)
     return "scale" if _near(slope * a + shift, b) else ""
@@ -128,7 +129,3 @@ def map_between(a: Floats, b: Floats, tolerance: float) -> str:
 
 def _near(mapped: Floats, found: Floats) -> bool:
     return bool(np.abs(mapped - found).max() <= _SAME_MAP * np.ptp(found))
-
-
-def _sigmoid(x: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -700, 700))))

@@ -6,7 +6,7 @@ wrong is no accident of sampling, and none wrong means none wrong here; the pool
 have the shortest and longest texts that training will send. The interval is the value.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -167,14 +167,12 @@ class ScoreDrift(ServingMetric):
         self.require(rewards)
         rows = np.repeat(mask, rewards.counts)
         a, b = rewards.proxy[rows], rewards.columns[SERVING][rows]
-        found = replace(self)
-        if a.size:
-            drift = np.quantile(np.abs(b - a), self.percentile / 100, method="inverted_cdf")
-            likeness = map_between(a, b, ROUNDING)
-            remark = map_sentence(likeness, "the candidate", "the serving engine")
-            object.__setattr__(found, "drift", float(drift))
-            object.__setattr__(found, "remark", remark)
-        return found
+        if not a.size:
+            return self.fixed()
+        drift = np.quantile(np.abs(b - a), self.percentile / 100, method="inverted_cdf")
+        likeness = map_between(a, b, ROUNDING)
+        remark = map_sentence(likeness, "the candidate", "the serving engine")
+        return self.fixed(drift=float(drift), remark=remark)
 
     def block_sums(self, block: Block) -> Floats:
         """(p, 3): Σ|b − a|, Σ(b − a), and responses."""

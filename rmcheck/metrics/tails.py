@@ -11,6 +11,7 @@ import numpy as np
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.best_of_n import NDR, SELECTION, golden_gain_concerns
 from rmcheck.metrics.metric import Metric
+from rmcheck.metrics.moments import l_moments
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.metrics.settings import require_whole_number
@@ -225,17 +226,9 @@ def _pareto_shape(exceedances: Floats) -> float:
 
 
 def _l_kurtosis(values: Floats) -> float:
-    """τ₄ = λ₄ / λ₂ from unbiased probability-weighted moments."""
-    arranged = np.sort(values)
-    size = arranged.size
-    rank = np.arange(size)
-    weight = np.ones(size)
-    moments = []
-    for order in range(4):
-        moments.append(float(np.mean(weight * arranged)))
-        weight = weight * (rank - order) / (size - 1 - order)
-    b0, b1, b2, b3 = moments
-    return (20 * b3 - 30 * b2 + 12 * b1 - b0) / (2 * b1 - b0)
+    """τ₄ = λ₄ / λ₂."""
+    second, fourth = l_moments(values)
+    return fourth / second
 
 
 def _top_correlation_gaussian(correlation: float) -> float:

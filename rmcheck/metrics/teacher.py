@@ -1,6 +1,6 @@
 """Is the reward model a teacher that RL can learn from: does it tell responses apart?"""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -55,11 +55,9 @@ class RewardVariance(Metric):
     def fitted(self, rewards: Rewards) -> Self:
         """This metric with the pool's mean, and the variance below which a prompt is flat."""
         proxy = rewards.proxy[np.repeat(rewards.counts >= self.min_responses, rewards.counts)]
-        found = replace(self)
-        if proxy.size:
-            object.__setattr__(found, "center", float(proxy.mean()))
-            object.__setattr__(found, "low", LOW_SHARE * float(proxy.var()))
-        return found
+        if not proxy.size:
+            return self.fixed()
+        return self.fixed(center=float(proxy.mean()), low=LOW_SHARE * float(proxy.var()))
 
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
         """(p, 6): variance, 1, and of the rewards from the pool's mean sum, squares and number.

@@ -101,8 +101,9 @@ def draw_weights(units: int, resamples: int, seed: int) -> ResampleWeights:
     for chunk in counts:
         drawn = source.random_raw(words).astype("<u8", copy=False).view(np.uint8)
         drawn = drawn[: chunk.size].reshape(chunk.shape)
-        chunk[:] = 0
-        for least in _POISSON:  # comparing all is faster than looking each up
+        # Comparing all is faster than looking each up.
+        np.greater_equal(drawn, _POISSON[0], out=chunk.view(np.bool_))
+        for least in _POISSON[1:]:
             chunk += (drawn >= least).view(np.uint8)
     columns = None
     if units > COLUMNS:

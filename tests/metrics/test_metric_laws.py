@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmcheck.errors import UndefinedMetricError, UsageError
-from rmcheck.metrics.metric import PromptMeanMetric, per_prompt_sums
+from rmcheck.metrics.metric import PromptMeanMetric, per_prompt_sums, ratio
 from rmcheck.metrics.pairwise import ORDER_ONLY
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.registry import make_metric, metric_class, metric_names
@@ -155,6 +155,18 @@ class Counting(Broken):
         return np.tanh(sums[..., 0])
 
 
+class Beyond(Broken):
+    """Divides by a sum that is not among those it says its value is in."""
+
+    def per_prompt(self, proxy, golden):
+        """One sum more."""
+        return np.column_stack([super().per_prompt(proxy, golden), np.full(len(proxy), 2.0)])
+
+    def value(self, sums):
+        """The first total over the last."""
+        return ratio(sums[..., 0], sums[..., -1])
+
+
 class WrongGradient(Broken):
     """A gradient of the wrong sign."""
 
@@ -186,6 +198,7 @@ class Writing(Broken):
         (Shy(), "undeclared_invariances"),
         (Counting(), "duplicated_pool"),
         (Counting(), "scale_of_sums"),
+        (Beyond(), "value_of_first_sums"),
         (WrongGradient(), "gradient_is_derivative"),
         (Writing(), "rewards_unchanged"),
     ],

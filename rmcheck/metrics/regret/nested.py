@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import SELECTION
 from rmcheck.metrics.metric import MAX_UNDEFINED_SHARE, ColumnMetric, RatioMetric
+from rmcheck.metrics.moments import l_moments
 from rmcheck.metrics.rewards import Block, Floats, Ints
 from rmcheck.metrics.settings import require_number, require_whole_number
 
@@ -153,7 +154,7 @@ class NestedDrop(ColumnMetric, RatioMetric):
         chosen = np.take_along_axis(block.golden, np.maximum(0, choice)[:, None], axis=1)[:, 0]
         spread = np.array([_mean_gap(g[r]) for g, r in zip(block.golden, random, strict=True)])
         best = expected_maximum(self.n) * math.sqrt(math.pi) / 2 * spread
-        moments = np.array([_l_moments(g[r]) for g, r in zip(block.golden, random, strict=True)])
+        moments = np.array([l_moments(g[r]) for g, r in zip(block.golden, random, strict=True)])
         gains = np.stack([chosen - mean, best], axis=1)
         other = _other_order(block.proxy, chosen_at)
         return np.concatenate(
@@ -238,18 +239,4 @@ def _mean_gap(golden: Floats) -> float:
     """Mean absolute difference over all pairs; 0 of fewer than two."""
     if golden.size < 2:
         return 0.0
-    return float(2 * _l_moments(golden)[0])
-
-
-def _l_moments(golden: Floats) -> tuple[float, float]:
-    """Second and fourth sample L-moment (Hosking 1990); the fourth is 0 of fewer than four."""
-    n, x = golden.size, np.sort(golden)
-    if n < 2:
-        return 0.0, 0.0
-    k = np.arange(n)
-    b0, b1 = x.mean(), (k * x).sum() / (n * (n - 1))
-    if n < 4:
-        return float(2 * b1 - b0), 0.0
-    b2 = (k * (k - 1) * x).sum() / (n * (n - 1) * (n - 2))
-    b3 = (k * (k - 1) * (k - 2) * x).sum() / (n * (n - 1) * (n - 2) * (n - 3))
-    return float(2 * b1 - b0), float(20 * b3 - 30 * b2 + 12 * b1 - b0)
+    return float(2 * l_moments(golden)[0])

@@ -17,7 +17,7 @@ n₀ this alone decides nothing (`rmcheck.metrics.regret.method`).
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -92,9 +92,7 @@ class PooledDrop(DropRatio):
             return self
         most = int(counts[math.ceil(MIN_SHARE * counts.size) - 1])
         anchor = min(self.n, most, max(LEAST_ANCHOR, most // PRECISE_SHARE))
-        found = replace(self)
-        object.__setattr__(found, "anchor", anchor)
-        return found.localised(rewards, np.ones(len(rewards), dtype=bool))
+        return self.fixed(anchor=anchor).localised(rewards, np.ones(len(rewards), dtype=bool))
 
     def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
         """This metric with the ranks of the prompts that are measured."""
@@ -108,14 +106,8 @@ class PooledDrop(DropRatio):
         by_proxy = best_of(proxy, golden, weights, (self.anchor, seen))
         by_golden = best_of(golden, golden, weights, (self.anchor, seen))
         by_unit = best_of(unit, golden, weights, (self.anchor, seen))
-        found = replace(self)
-        for name, value in {
-            "anchor": self.anchor,
-            "reach": seen,
-            "tails": (by_proxy[0], by_golden[0], by_proxy[1], by_golden[1], *by_unit),
-        }.items():
-            object.__setattr__(found, name, value)
-        return found
+        tails = (by_proxy[0], by_golden[0], by_proxy[1], by_golden[1], *by_unit)
+        return self.fixed(anchor=self.anchor, reach=seen, tails=tails)
 
     @property
     def note(self) -> str:

@@ -5,7 +5,7 @@ One metric with several ways to find it. Which one was used, and why, is in its 
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Self, get_args
 
 import numpy as np
@@ -139,10 +139,8 @@ class PredictedRegret(Metric):
         return self if past is None else self.knowing(past(self, where))
 
     def _with(self, **changes: Any) -> Self:
-        found = replace(self)
-        for name in ("method", "reason", "past"):
-            object.__setattr__(found, name, changes.get(name, getattr(self, name)))
-        return found
+        kept = {name: getattr(self, name) for name in ("method", "reason", "past")}
+        return self.fixed(**{**kept, **changes})
 
     @property
     def calibration(self) -> RegretTable | None:

@@ -20,7 +20,7 @@ fooled proxy do not say that it is never fooled.
 What golden itself would gain is `rmcheck.metrics.regret.golden_gain`.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -121,18 +121,14 @@ class WeightedDrop(DropRatio):
                 best.modelled,
             ]
         )
-        found = replace(self)
-        values = {
-            "pool": rewards,
-            "mask": mask,
-            "sums": sums,
-            "error": _error(sums[part], rewards.clusters[part]),
-            "behind": drawn.behind(),
-            "how": f"{drawn.told()}; {best.note}",
-        }
-        for name, value in values.items():
-            object.__setattr__(found, name, value)
-        return found
+        return self.fixed(
+            pool=rewards,
+            mask=mask,
+            sums=sums,
+            error=_error(sums[part], rewards.clusters[part]),
+            behind=drawn.behind(),
+            how=f"{drawn.told()}; {best.note}",
+        )
 
     @property
     def note(self) -> str:
