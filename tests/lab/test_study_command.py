@@ -103,6 +103,29 @@ def test_the_same_study_gives_the_same_files(tmp_path):
     assert first == {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
 
 
+def test_a_study_that_was_killed_finds_its_scores_in_the_store(tmp_path, monkeypatch, capsys):
+    """What was scored before is not scored again: here by a model that fails the second time."""
+    counted = "return [float(r.count('1') + 3 * r.count('2')) for r in responses]"
+    rules = f"def letters(prompts, responses):\n    {counted}\n"
+    (tmp_path / "study_rules.py").write_text(rules, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    models = MODELS + '  rule: "python:study_rules:letters?version=1"\n'
+    path = written(tmp_path, models=models)
+    arguments = ["study", str(path), "--store", str(tmp_path / "store"), "--trust-suites"]
+
+    def unsaid(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr("rmcheck.lab.study.study.Study.findings", unsaid)
+        assert main([*arguments, "--out", str(tmp_path / "out")]) == 130
+    first = capsys.readouterr().err
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+
+    assert "study_rules:letters" in first
+    assert "study_rules:letters" not in capsys.readouterr().err
+
+
 def test_one_golden_judges_all(tmp_path):
     """Four pairs instead of twenty, and a figure of models against it."""
     study = scored_study(load_study(written(tmp_path, more="golden: exact\n")), tmp_path / "store")
@@ -285,6 +308,18 @@ def test_failed_runs_and_missing_seeds_are_left_out_only_by_choice(tmp_path, row
 
     assert any(said in note for note in notes)
     assert np.isfinite(outcome.kept).sum() == (4 if "repeats" in said else 3)
+
+
+def test_the_reason_why_a_run_failed_is_told_where_the_table_has_it(tmp_path):
+    """In its column `note`, as the laboratory writes it."""
+    path = tmp_path / "rl.csv"
+    path.write_text(
+        "rm,golden,optimizer,seed,ndr,note\none,exact,ppo,0,,stopped itself at step 40\n",
+        encoding="utf-8",
+    )
+
+    with pytest.raises(UsageError, match=re.escape("failed (stopped itself at step 40)")):
+        rl_outcomes(path, five(tmp_path), ())
 
 
 def test_a_table_of_other_models_or_columns_is_no_table_of_this_study(tmp_path):

@@ -2,7 +2,7 @@
 
 Columns: `rm` and `golden` (names of models of the study), `optimizer`, `seed`, and `ndr`, the share
 that optimising the RM kept of the golden gain that optimising golden had with the same settings.
-Others, such as `kl`, `proxy`, `golden_reward` and `regret`, may stand beside.
+Others, such as `kl` and `regret`, may stand beside; a `note` says why a run failed.
 """
 
 import csv
@@ -117,7 +117,8 @@ def _read(path: Path) -> tuple[Runs, list[str]]:
             problems.append(f"row {line} repeats the run of an earlier row")
         elif value is None:
             said = excerpt(cells["ndr"], 30) or "nothing"
-            problems.append(f"row {line} has the ndr {said!r}: that run failed")
+            why = f" ({excerpt(row['note'], 100)})" if row.get("note") else ""
+            problems.append(f"row {line} has the ndr {said!r}: that run failed{why}")
         else:
             runs[cells["seed"]] = value
     return {name: dict(pairs) for name, pairs in found.items()}, problems
