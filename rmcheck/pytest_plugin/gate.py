@@ -1,48 +1,34 @@
 """What `--rmcheck` switches on. Each hook hands over to the runner or to the reports."""
 
 import os
-import sys
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import rmcheck
-from rmcheck.checks.record import CheckRecord
-from rmcheck.errors import RmcheckError, UsageError, bug_text
+from rmcheck.errors import RmcheckError, bug_text
 from rmcheck.metrics.registry import metric_names
-from rmcheck.models.checkpoint.fingerprint import known_digests, remember_digests
+from rmcheck.models.checkpoint.fingerprint import known_digests
 from rmcheck.models.trust import trusting
 from rmcheck.parsing import ParsingError, user_path
 from rmcheck.pytest_plugin import fixtures
+from rmcheck.pytest_plugin.gathered import Gathered
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
-from rmcheck.pytest_plugin.representation import BUG_SHOWN_BY, end_in_the_test, hides_bugs
+from rmcheck.pytest_plugin.opening import runner_of, tell
+from rmcheck.pytest_plugin.representation import end_in_the_test
 from rmcheck.pytest_plugin.settings import ini_folder, setting
-from rmcheck.pytest_plugin.training_item import only_logs
-from rmcheck.pytest_plugin.workers import announce_worker, stop_workers
-from rmcheck.reports.document import REPORT_NAME, report_data, write_json
+from rmcheck.pytest_plugin.workers import announce_worker, is_worker, session_folder, stop_workers
+from rmcheck.reports.document import REPORT_NAME, write_json
 from rmcheck.reports.github import add_step_summary, annotations
 from rmcheck.reports.markdown import MARKDOWN_NAME, write_markdown
 from rmcheck.reports.page import PAGE_NAME, write_page
-from rmcheck.reports.table import (
-    model_lines,
-    notes,
-    scoring_lines,
-    suite_lines,
-    table,
-    taken_line,
-    tally,
-    told_apart,
-)
-from rmcheck.run.plan import OPTIONS
 from rmcheck.run.runner import Runner
 from rmcheck.run.training import METRIC
 from rmcheck.scoring.progress import telling
 from rmcheck.scoring.stopping import EXIT_TERMINATED, Terminated, sigterm_stops
-from rmcheck.store.lock import Waiting
 from rmcheck.suite.detect import is_suite, is_yaml
 from rmcheck.wording import printable
 
@@ -61,7 +47,7 @@ def install(config: pytest.Config) -> None:
     trust = ExitStack()
     trust.enter_context(trusting(config.getoption("rmcheck_trust_suites")))
     config.add_cleanup(trust.close)
-    config.stash[runner_key] = _runner(config)
+    config.stash[runner_key] = runner_of(config)
     config.pluginmanager.register(fixtures, "rmcheck-fixtures")
     config.pluginmanager.register(Gate(config), "rmcheck-gate")
 
@@ -93,98 +79,6 @@ def _remove_old_report(config: pytest.Config) -> None:
             raise pytest.UsageError(f"the old report cannot be removed: {error}") from error
 
 
-def _runner(config: pytest.Config) -> Runner:
-    spec = setting(config, "model")
-    if spec is None and not only_logs(config):
-        raise pytest.UsageError(
-            "--rmcheck needs a reward model.\n"
-            "  Give one with --rmcheck-model=SCHEME:LOCATION, or set rmcheck_model in the ini "
-            "file.\n"
-            "  To try the suites without a checkpoint: --rmcheck-model=fake:perfect"
-        )
-    if is_worker(config):
-        remember_digests(config.workerinput["rmcheck"])  # type: ignore[attr-defined]
-    from_ini = {role: ini_folder(config, OPTIONS[role]) for role in OPTIONS}
-    try:
-        return Runner(
-            waiting=_waiting(config),
-            candidate=spec,
-            baseline=None if spec is None else setting(config, "baseline"),
-            golden=None if spec is None else setting(config, "golden"),
-            serving=None if spec is None else setting(config, "serving"),
-            bases={role: folder for role, folder in from_ini.items() if folder},
-            store=Path(config.rootpath, setting(config, "store") or ".rmcheck"),
-            session_folder=_session_folder(config),
-            shown_relative_to=config.rootpath,
-            asks=not config.option.collectonly,
-            shares=is_worker(config),
-        )
-    except RmcheckError as error:
-        raise pytest.UsageError(str(error)) from error
-    except Exception as error:
-        if not hides_bugs(config):
-            raise
-        raise pytest.UsageError(bug_text(error, BUG_SHOWN_BY)) from None
-
-
-def _waiting(config: pytest.Config) -> Waiting:
-    """How to wait for another run.
-
-    Raises:
-        UsageError: The limit is no number of seconds.
-    """
-    given = setting(config, "lock_timeout")
-    try:
-        limit = None if given is None else float(given)
-    except ValueError:
-        raise UsageError(
-            f"--rmcheck-lock-timeout is {given!r}; valid: seconds, 0 or more"
-        ) from None
-    if not is_worker(config):
-        return Waiting(limit, tell=partial(tell, config))
-    run: str = config.workerinput["testrunuid"]  # type: ignore[attr-defined]
-    return Waiting(limit, run, partial(_tell_as_first, config))
-
-
-def _tell_as_first(config: pytest.Config, line: str) -> None:
-    """`tell` by the worker that has first something to say; the others of a run wait as it does."""
-    claim, worker = _session_folder(config) / "tells", config.workerinput["workerid"]  # type: ignore[attr-defined]
-    claim.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with claim.open("x", encoding="utf-8") as file:
-            file.write(worker)
-    except FileExistsError:
-        if claim.read_text(encoding="utf-8") != worker:
-            return
-    tell(config, line)
-
-
-def tell(config: pytest.Config, line: str) -> None:
-    """Say a line at once, whatever pytest captures; a worker says it on standard error."""
-    line = printable(f"rmcheck: {line}")
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    capture = config.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled() if capture else nullcontext():
-        if reporter is not None and not is_worker(config):  # a worker's writes to nowhere
-            reporter.ensure_newline()
-            reporter.write_line(line)
-            reporter.flush()
-            return
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
-
-
-def _session_folder(config: pytest.Config) -> Path:
-    """A folder that the workers of one run share and the next run does not."""
-    base: Path = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
-    return (base.parent if is_worker(config) else base) / "rmcheck"
-
-
-def is_worker(config: pytest.Config) -> bool:
-    """Whether this process is a worker of pytest-xdist."""
-    return hasattr(config, "workerinput")
-
-
 def has_gpu() -> bool:
     """Whether torch is installed and sees a GPU."""
     try:
@@ -199,12 +93,7 @@ class Gate:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.found: dict[str, CheckRecord] = {}  # by node, so that a rerun counts once
-        self.errors: list[dict[str, str]] = []
-        self.suites: dict[str, dict[str, Any]] = {}
-        self.judged = 0
-        self.complaint = ""
-        self.bug = False
+        self.gathered = Gathered()
         self.session: pytest.Session | None = None
         self.terminated = False
         whole_run = ExitStack()
@@ -212,7 +101,7 @@ class Gate:
         # pytest has no handler of its own, so that SIGTERM would leave models where they run.
         whole_run.enter_context(sigterm_stops())
         if is_worker(config):
-            announce_worker(_session_folder(config))
+            announce_worker(session_folder(config))
         config.add_cleanup(whole_run.close)
 
     @property
@@ -264,19 +153,12 @@ class Gate:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Gather what was found, wherever it was run."""
-        data = getattr(report, "rmcheck", None)
-        if data is None:
-            return
-        self.judged += report.when == "call" or report.failed
-        if data and report.when == "call":
-            self.found[report.nodeid] = CheckRecord.from_dict(data)
-        elif report.failed:
-            self.errors.append({"node": report.nodeid, "message": str(report.longrepr)})
+        self.gathered.take(report)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Gather suites that could not be read; with them the report never says passed."""
         if report.failed:
-            self.errors.append({"node": report.nodeid, "message": str(report.longrepr)})
+            self.gathered.note(str(report.longrepr), report.nodeid)
 
     @pytest.hookimpl(optionalhook=True, wrapper=True)
     def pytest_xdist_make_scheduler(self, config: Any, log: Any) -> Generator[None, Any, Any]:
@@ -295,58 +177,80 @@ class Gate:
         """Take over what a worker knows about its suites."""
         output = getattr(node, "workeroutput", {})
         if complaint := output.get("rmcheck_complaint", ""):
-            self._note_bug(complaint)
-        self._add_suites(output.get("rmcheck", []))
+            self.gathered.note_bug(complaint)
+        self.gathered.take_suites(output.get("rmcheck", []))
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Note SIGTERM, which has an exit code of its own, and let the workers stop too."""
         self.terminated = isinstance(excinfo.value, Terminated)
         if not is_worker(self.config):
-            stop_workers(_session_folder(self.config))
+            stop_workers(session_folder(self.config))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         """Release models; a run that judged nothing does not pass; write the report."""
-        found: list[dict[str, Any]] = []
-        with self._told():
-            found = self.runner.suite_data()
-            self.runner.close()
+        suites = self._closed()
         if is_worker(self.config):
-            output = {"rmcheck": found, "rmcheck_complaint": self.complaint}
+            output = {"rmcheck": suites, "rmcheck_complaint": self.gathered.complaint}
             self.config.workeroutput.update(output)  # type: ignore[attr-defined]
-            return
-        self._add_suites(found)
-        if exitstatus == pytest.ExitCode.INTERRUPTED and not self.errors:
-            self.errors.append({"node": "", "message": "the run was interrupted"})
+        else:
+            self.gathered.take_suites(suites)
+            self._finish(session, exitstatus)
+
+    def _closed(self) -> list[dict[str, Any]]:
+        """What this process knows about its suites, with its models released."""
+        suites: list[dict[str, Any]] = []
+        with self._told():
+            suites = self.runner.suite_data()
+            self.runner.close()
+        return suites
+
+    def _finish(self, session: pytest.Session, exitstatus: int) -> None:
+        gathered = self.gathered
+        if exitstatus == pytest.ExitCode.INTERRUPTED and not gathered.errors:
+            gathered.note("the run was interrupted")
         if self.terminated:
             session.exitstatus = EXIT_TERMINATED
-        if not self.judged and exitstatus == pytest.ExitCode.OK and not self._only_collects():
+        if self._gated_nothing() and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
         with self._told():
             try:
                 self._write_report()
             except OSError as error:
-                self.complaint = f"the report cannot be written: {error}"
+                gathered.complaint = f"the report cannot be written: {error}"
                 session.exitstatus = pytest.ExitCode.USAGE_ERROR
         self.session = session
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """The table of all checks, last."""
-        if self.found:
+        """The table of all checks, last, and what went wrong beside them."""
+        if self.gathered.found:
             terminalreporter.section("reward-model checks")
-            with self._told():
-                for line in self._answer():
-                    terminalreporter.write_line(printable(line))
-                for line in annotations(self._data(), os.environ):
-                    terminalreporter.write_line(line)
-        elif not self.judged and not self._only_collects():
-            said = f"rmcheck: no check was run, so nothing was gated ({self._taken()})"
-            terminalreporter.write_line(printable(said), red=True)
-        if self.complaint:
-            for line in f"rmcheck: {self.complaint}".splitlines():
-                terminalreporter.write_line(printable(line), red=True)
-        if self.bug and self.session is not None:
+            self._write_answer(terminalreporter)
+        elif self._gated_nothing():
+            said = f"no check was run, so nothing was gated ({self.gathered.taken()})"
+            _complain(terminalreporter, said)
+        _complain(terminalreporter, self.gathered.complaint)
+        if self.gathered.bug and self.session is not None:
             self.session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+    def _write_answer(self, terminalreporter: Any) -> None:
+        with self._told():
+            for line in self.gathered.answer():
+                terminalreporter.write_line(printable(line))
+            for line in annotations(self.gathered.data(), os.environ):
+                terminalreporter.write_line(line)
+
+    def _write_report(self) -> None:
+        data = self.gathered.data()
+        if self.gathered.judged or self.gathered.errors:
+            add_step_summary(data, os.environ)
+        if (folder := _report_folder(self.config)) is not None:
+            for write in (write_json, write_page, write_markdown):
+                write(folder, data)
+
+    def _gated_nothing(self) -> bool:
+        """Whether a run that was to judge has judged nothing."""
+        return not self.gathered.judged and not self.config.option.collectonly
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -356,52 +260,7 @@ class Gate:
         except Exception as error:
             if self.config.option.fulltrace:
                 raise
-            self._note_bug(bug_text(error, "`pytest --full-trace`"))
-
-    def _note_bug(self, text: str) -> None:
-        self.bug, self.complaint = True, text
-        self.errors.append({"node": "", "message": text})
-
-    def _only_collects(self) -> bool:
-        return bool(self.config.option.collectonly)
-
-    @property
-    def records(self) -> list[CheckRecord]:
-        """All checks, in the order of their files: workers finish in any order."""
-        return sorted(self.found.values(), key=lambda r: (r.path, r.line, r.slice))
-
-    def _answer(self) -> list[str]:
-        records, suites = told_apart(self.records, list(self.suites.values()))
-        about = [line for suite in suites for line in (*suite_lines(suite), *model_lines(suite))]
-        remarks = [self._taken(), *notes(records), *about, *scoring_lines(suites)]
-        return [*table(records), tally(records), *(f"  {line}" for line in remarks)]
-
-    def _taken(self) -> str:
-        """Which files were taken as suites; one that is not named here was not looked at."""
-        wrong = [error["node"] for error in self.errors if is_yaml(Path(error["node"]))]
-        # A suite of logs alone has no pool and no models to report.
-        return taken_line([*self.suites, *wrong, *(record.path for record in self.records)])
-
-    def _add_suites(self, found: list[dict[str, Any]]) -> None:
-        for suite in found:
-            known = self.suites.setdefault(suite["path"], suite)
-            # Only a worker that judged a suite knows what was spared.
-            known.update({key: suite[key] for key in suite.keys() - known.keys()})
-            # One worker may have scored the candidate and another one the baseline.
-            models = zip(known["models"], suite["models"], strict=True)
-            known["models"] = [max(pair, key=_told) for pair in models]
-
-    def _write_report(self) -> None:
-        data = self._data()
-        if self.judged or self.errors:
-            add_step_summary(data, os.environ)
-        if (folder := _report_folder(self.config)) is not None:
-            for write in (write_json, write_page, write_markdown):
-                write(folder, data)
-
-    def _data(self) -> dict[str, Any]:
-        suites = list(self.suites.values())
-        return report_data(self.records, suites, self.errors, rmcheck.__version__)
+            self.gathered.note_bug(bug_text(error, "`pytest --full-trace`"))
 
 
 def _named(parent: pytest.Collector, path: Path) -> dict[str, Any]:
@@ -411,6 +270,7 @@ def _named(parent: pytest.Collector, path: Path) -> dict[str, Any]:
     return {} if shown == printable(shown) else {"nodeid": printable(shown)}
 
 
-def _told(model: dict[str, Any]) -> tuple[int, int]:
-    """How much one process has to tell of a model: texts scored (−1 for none), then facts."""
-    return int(model["scoring"].get("scored", -1)), len(model["description"])
+def _complain(terminalreporter: Any, text: str) -> None:
+    """Write a text that is no check's, red; nothing where it is empty."""
+    for line in f"rmcheck: {text}".splitlines() if text else ():
+        terminalreporter.write_line(printable(line), red=True)

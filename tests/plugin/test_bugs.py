@@ -50,7 +50,7 @@ def test_a_bug_while_models_are_opened_is_an_error_of_the_call(gate, monkeypatch
 
 def test_a_bug_in_the_table_fails_a_run_that_passed(gate, monkeypatch):
     """What the checks found is in pytest's own lines and in the report."""
-    monkeypatch.setattr("rmcheck.pytest_plugin.gate.table", fail)
+    monkeypatch.setattr("rmcheck.pytest_plugin.gathered.table", fail)
 
     assert_told(gate(), pytest.ExitCode.INTERNAL_ERROR)
 
