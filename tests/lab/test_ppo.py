@@ -49,7 +49,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_formula(torch):
     """Mean over tokens of −min(ρ A, clip(ρ) A) and of (target − value)²; no padding counts."""
     from tensordict import TensorDict
 
-    from rmcheck.lab.rl.ppo import clipped_loss
+    from rmcheck.lab.rl.ppo_loss import clipped_loss
 
     parts = hand_made(torch)
     table = torch.nn.Parameter(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))
@@ -81,7 +81,7 @@ def test_the_loss_and_its_gradient_are_those_of_the_formula(torch):
 
 def test_what_padding_holds_changes_nothing(torch):
     """Rewards and values behind the end of a response reach no advantage inside it."""
-    from rmcheck.lab.rl.ppo import advantages
+    from rmcheck.lab.rl.ppo_loss import advantages
 
     mask = torch.tensor(MASK, dtype=torch.bool)
     generator = torch.Generator().manual_seed(2)
@@ -97,7 +97,7 @@ def test_what_padding_holds_changes_nothing(torch):
 
 def test_advantages_are_those_of_the_recursion(torch):
     """δ_t + γ λ δ_{t+1} + …, with value 0 behind the last token, for each response alone."""
-    from rmcheck.lab.rl.ppo import advantages
+    from rmcheck.lab.rl.ppo_loss import advantages
 
     gamma, lam = 0.9, 0.8
     mask = torch.tensor(MASK, dtype=torch.bool)
@@ -118,7 +118,7 @@ def test_advantages_are_those_of_the_recursion(torch):
 
 def test_the_reward_stands_at_the_last_token_and_kl_costs_at_each(torch):
     """−β log(π/π0) everywhere, the score at the end, nothing in the padding."""
-    from rmcheck.lab.rl.ppo import token_rewards
+    from rmcheck.lab.rl.ppo_loss import token_rewards
 
     mask = torch.tensor(MASK, dtype=torch.bool)
     found = token_rewards(torch.tensor([1.0, 2.0, 3.0]), torch.full((3, 3), 0.5), mask, 0.2)
@@ -129,7 +129,7 @@ def test_the_reward_stands_at_the_last_token_and_kl_costs_at_each(torch):
 
 def test_whitening_sees_the_tokens_of_responses_alone(torch):
     """Mean 0 and deviation 1 over the mask, and 0 outside."""
-    from rmcheck.lab.rl.ppo import whitened
+    from rmcheck.lab.rl.ppo_loss import whitened
 
     mask = torch.tensor(MASK, dtype=torch.bool)
     found = whitened(torch.randn(3, 3, generator=torch.Generator().manual_seed(4)), mask)
