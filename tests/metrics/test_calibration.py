@@ -69,6 +69,15 @@ def test_ece_equals_looking_at_every_pair(pool, bins):
         assert value(ECE(bins=bins), pool) == pytest.approx(ece_by_hand(pool, bins), abs=1e-12)
 
 
+@pytest.mark.parametrize("bins", [64, 65, 300])
+def test_bins_may_be_more_than_small_integers_count(bins):
+    """Bins, verdicts and prompts are numbered in the smallest integers that hold them."""
+    proxy, golden = np.random.default_rng(3).integers(0, 30, size=(2, 4, 15)).astype(float)
+    pool = Rewards.from_arrays(proxy / 10, golden)
+
+    assert value(ECE(bins=bins), pool) == pytest.approx(ece_by_hand(pool, bins), abs=1e-12)
+
+
 @given(pool=rewards(min_responses=2))
 def test_one_bin_is_the_gap_of_the_means(pool):
     """With one bin ECE is |accuracy over pairs − mean confidence|."""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from rmcheck.metrics.pairs import pair_chunks, pair_limit
+from rmcheck.metrics.pairs import BETTER, SAME, TIED, WORSE, pair_chunks, pair_limit
+from rmcheck.metrics.ranks import places
 
 RNG = np.random.default_rng(0)
 PROXY, GOLDEN = RNG.permuted(np.tile(np.arange(7.0), (2, 5, 1)), axis=2)
@@ -69,6 +70,25 @@ def test_which_pairs_are_read_does_not_depend_on_the_order_of_responses():
     turned = RNG.permutation(7)
 
     assert pairs_read(proxy, golden, 6) == pairs_read(proxy[:, turned], golden[:, turned], 6)
+
+
+def test_golden_says_better_worse_or_nothing_and_a_tie_of_the_proxy_is_told_apart():
+    """Of each pair in order of the proxy; where both tie, golden does."""
+    proxy, golden = np.array([[1.0, 2.0, 3.0, 3.0, 3.0]]), np.array([[5.0, 5.0, 9.0, 2.0, 2.0]])
+    (chunk,) = pair_chunks(proxy, golden, 10)
+
+    pairs = zip(chunk.margin[:, 0], chunk.golden[:, 0], chunk.verdict[:, 0], strict=True)
+    for margin, gold, verdict in pairs:
+        sure = WORSE if gold < 0 else BETTER
+        assert verdict == (TIED if gold == 0 else SAME if margin == 0 else sure)
+    assert set(chunk.verdict[:, 0].tolist()) == {WORSE, TIED, BETTER, SAME}
+
+
+def test_ranks_of_many_responses_do_not_wrap_around():
+    """Beyond 256 responses a byte would not hold them."""
+    row = RNG.permutation(np.arange(700.0))[None]
+
+    assert places(row).tolist() == row.tolist()
 
 
 @pytest.mark.parametrize("top", [7.0, 690.0, 720.0, 1e5])
