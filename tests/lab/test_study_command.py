@@ -103,6 +103,15 @@ def test_the_same_study_gives_the_same_files(tmp_path):
     assert first == {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()}
 
 
+def test_a_study_runs_no_code_unless_it_is_trusted(tmp_path, monkeypatch, capsys):
+    """A file that somebody sends names `python:`; nothing of it is imported."""
+    (tmp_path / "evil_rules.py").write_text("raise SystemExit('imported')\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert studied(tmp_path, models=MODELS + '  rule: "python:evil_rules:score?version=1"\n') == 2
+    assert "--trust-suites" in capsys.readouterr().err
+
+
 def test_a_study_that_was_killed_finds_its_scores_in_the_store(tmp_path, monkeypatch, capsys):
     """What was scored before is not scored again: here by a model that fails the second time."""
     counted = "return [float(r.count('1') + 3 * r.count('2')) for r in responses]"

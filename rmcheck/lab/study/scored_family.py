@@ -45,7 +45,7 @@ def open_models(file: StudyFile) -> dict[str, RewardModel]:
     Raises:
         UsageError: One cannot be opened, or two names stand for one model.
     """
-    found = {member.name: open_model(member.model) for member in file.models if member.model}
+    found = {m.name: open_model(m.model, given=False) for m in file.models if m.model}
     by_print: dict[str, str] = {}
     for name, model in found.items():
         first = by_print.setdefault(model.identity, name)
@@ -120,7 +120,7 @@ def scored_again(
     return replace(found.family, scores=np.stack(scores))
 
 
-def leave_nothing_out(
+def of_same_models(
     file: StudyFile, source: StudyPool, found: ScoredFamily, other: ScoredFamily
 ) -> RmFamily:
     """The family on another pool, which must have the same models.

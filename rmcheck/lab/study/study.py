@@ -17,7 +17,7 @@ from rmcheck.lab.study.rewrites import Way, rewritten_prompts, unchanged
 from rmcheck.lab.study.rl_table import rl_outcomes
 from rmcheck.lab.study.scored_family import (
     ScoredFamily,
-    leave_nothing_out,
+    of_same_models,
     open_models,
     scored_again,
     scored_family,
@@ -124,7 +124,7 @@ def scored_study(file: StudyFile, store: Path, waiting: Waiting | None = None) -
         seed=file.seed,
     )
     others = {
-        name: leave_nothing_out(file, source, found, scored_family(file, source, models, store_of))
+        name: of_same_models(file, source, found, scored_family(file, source, models, store_of))
         for name, source in file.other_pools.items()
     }
     rewritten, notes = _rewritten(file, found, models, store_of)
