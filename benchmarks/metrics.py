@@ -1,6 +1,6 @@
 """Metric mathematics against scipy and scikit-learn, all prompts at once and prompt by prompt.
 
-    OMP_NUM_THREADS=1 python benchmarks/metrics.py [--before OLDER_CHECKOUT]
+    OMP_NUM_THREADS=1 python benchmarks/metrics.py [--before OLDER_CHECKOUT] [--shape P N]
 
 Prints a table and writes benchmarks/results/metrics.json. Beside the loops over prompts stand the
 calls that take all rows at once (`axis=1`), where scipy or scikit-learn have one. At the end all
@@ -26,6 +26,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.stats import chatterjeexi, kendalltau, pearsonr, rankdata, spearmanr, spearmanrho
@@ -43,6 +44,7 @@ LOOP_SECONDS = 0.3
 DRAWS = 1000
 
 ROUNDS = 3
+RESAMPLED = "ten_metrics_and_10000_resamples"
 
 Loop = Callable[[np.ndarray, np.ndarray], float]
 Rows = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -333,6 +335,7 @@ def main() -> None:
     """Run all shapes, print the table, write the file."""
     command = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     command.add_argument("--before", type=Path, help="checkout of an older version")
+    command.add_argument("--shape", type=int, nargs=2, metavar=("P", "N"), help="this one alone")
     command.add_argument("--whole", type=int, nargs=2, help=argparse.SUPPRESS)
     options = command.parse_args()
     if options.whole:
@@ -344,15 +347,21 @@ def main() -> None:
         **{name: version(name) for name in ("numpy", "scipy", "scikit-learn", "rmcheck")},
     }
     print(", ".join(f"{key} {value}" for key, value in machine.items()), "\n")
-    rows = [row for shape in SHAPES for row in benchmark(*shape)]
-    resampled = {f"{p} x {n}": wholes(p, n, options.before) for p, n in WHOLE}
-    for shape, found in resampled.items():
-        told = ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in found.items())
-        print(f"{shape}, ten metrics with 10,000 resamples: {told}")
     target = Path(__file__).parent / "results" / "metrics.json"
+    document: dict[str, Any] = {"machine": machine, "repeats": REPEATS, "rows": {}, RESAMPLED: {}}
+    if options.shape and target.exists():  # beside what is there of other shapes
+        known = json.loads(target.read_text(encoding="utf-8"))
+        document = known if known["machine"] == machine else document
+    wanted = [tuple(options.shape)] if options.shape else sorted({*SHAPES, *WHOLE})
+    for p, n in wanted:
+        shape = f"{p} x {n}"
+        if (p, n) in SHAPES:
+            document["rows"][shape] = [asdict(row) for row in benchmark(p, n)]
+        if (p, n) in WHOLE:
+            found = document[RESAMPLED][shape] = wholes(p, n, options.before)
+            told = ", ".join(f"{name} {1000 * seconds:.0f} ms" for name, seconds in found.items())
+            print(f"{shape}, ten metrics with 10,000 resamples: {told}")
     target.parent.mkdir(exist_ok=True)
-    document = {"machine": machine, "repeats": REPEATS, "rows": [asdict(row) for row in rows]}
-    document["ten_metrics_and_10000_resamples"] = resampled
     target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(f"wrote {target}")
 
