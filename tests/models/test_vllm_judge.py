@@ -126,3 +126,19 @@ def test_loading_another_closes_the_first_and_it_loads_again(opened, samples):
 
     np.testing.assert_array_equal(first.score(first.encode(samples)), before)
     assert np.abs(other - before).max() > 1e-3
+
+
+@needs_vllm
+def test_grades_are_held_to_their_schema(opened, samples):
+    """A tiny random model, which knows no JSON, grades every text in range."""
+    read = "read: {criteria: {correct: {range: [1, 5]}, clear: {range: [1, 5]}}, max_tokens: 200}\n"
+    (member, _) = opened(f"{ASK}{read}unparsed: {{reward: -1, at_most: 1}}\n").members
+    member.load()
+    encoded = member.encode(samples)
+
+    member.prove(encoded)
+    page = {item.name: item.status for item in member.conformance}
+    rewards = member.score(encoded)
+
+    assert (page["schema"], page["parsed"]) == ("pass", "pass")
+    assert ((rewards >= 1) & (rewards <= 5)).all()

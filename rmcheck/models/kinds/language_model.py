@@ -111,8 +111,15 @@ class LanguageModel:
             self.checkpoint, dtype=self.dtype, device=self.device, attention=self.attention
         )
 
-    def writer(self, tokenizer: TokenizerT) -> "Writer[TokenizerT]":
-        """The weights, loaded to write."""
+    def writer(
+        self, tokenizer: TokenizerT, schema: Mapping[str, object] | None = None
+    ) -> "Writer[TokenizerT]":
+        """The weights, loaded to write.
+
+        Args:
+            tokenizer: Its tokenizer.
+            schema: JSON schema that answers are held to on vLLM; torch writes as it likes.
+        """
         own = {tokenizer.eos_id} if tokenizer.eos_id is not None else set()
         ends = self.checkpoint.end_ids | own
         if self.on_vllm:
@@ -123,6 +130,7 @@ class LanguageModel:
                 max_length=self.limit,
                 memory=self.memory,
                 end_ids=ends,
+                schema=schema,
             )
         else:
             sampler = TorchSampler(

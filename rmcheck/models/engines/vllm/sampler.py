@@ -1,6 +1,7 @@
 """vLLM as a language model that writes: token ids in, sampled token ids out."""
 
-from collections.abc import Collection, Sequence
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rmcheck.errors import ScoringError
@@ -20,15 +21,23 @@ class VllmSampler(VllmGenerator):
         checkpoint: The folder, already checked.
         spec: The model as the user named it, for messages.
         end_ids: Tokens that end an answer.
+        schema: JSON schema that answers are held to; None for free text.
         loading: See `VllmGenerator`.
     """
 
     def __init__(
-        self, checkpoint: CausalCheckpoint, *, spec: str, end_ids: Collection[int], **loading: Any
+        self,
+        checkpoint: CausalCheckpoint,
+        *,
+        spec: str,
+        end_ids: Collection[int],
+        schema: Mapping[str, object] | None = None,
+        **loading: Any,
     ) -> None:
         super().__init__(checkpoint, **loading)
         self._spec = spec
         self._end_ids = sorted(end_ids)
+        self._schema = dict(schema) if schema else None
         self._watch = LogitsWatch(self)
 
     def sample(
@@ -49,7 +58,9 @@ class VllmSampler(VllmGenerator):
             UsageError: It was closed.
         """
         params = [self._params(seed, temperature, max_tokens) for seed in seeds]
-        with answering(self, self._spec):
+        with answering(self, self._spec), warnings.catch_warnings():
+            if self._schema:  # the grammar's library warns of its caller, in threads of its own
+                warnings.simplefilter("ignore")
             outputs = self.generate(rows, params)
         if self._watch.not_finite():
             raise ScoringError(f"{self._spec}: logits are NaN or infinite; try dtype=float32")
@@ -59,6 +70,7 @@ class VllmSampler(VllmGenerator):
     def _params(self, seed: int, temperature: float, max_tokens: int) -> Any:
         """Everything that vLLM would else take from the folder or its own defaults is stated."""
         from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
 
         return SamplingParams(
             n=1,
@@ -75,4 +87,5 @@ class VllmSampler(VllmGenerator):
             ignore_eos=True,
             stop_token_ids=self._end_ids,
             detokenize=False,
+            structured_outputs=StructuredOutputsParams(json=self._schema) if self._schema else None,
         )

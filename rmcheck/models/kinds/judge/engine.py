@@ -12,7 +12,7 @@ from rmcheck.models.checkpoint.settings import PrefixRule
 from rmcheck.models.engines.asked import Way
 from rmcheck.models.engines.http.asking import Replies
 from rmcheck.models.engines.writing import SEED_BITS, Answer
-from rmcheck.models.kinds.judge.read import Odds, Score, YesNo
+from rmcheck.models.kinds.judge.read import Odds, Written, YesNo
 from rmcheck.models.model import ConformanceItem, Encoded, EngineFacts, Sample, TooLong
 from rmcheck.models.workers import Workers
 
@@ -150,7 +150,7 @@ class JudgeEngine(ABC):
         """
 
     @abstractmethod
-    def for_answers(self, read: Score) -> AnswersSession:
+    def for_answers(self, read: Written) -> AnswersSession:
         """What there is to read is read, to be asked for such texts.
 
         Raises:

@@ -27,7 +27,7 @@ from rmcheck.config.section import (
     value_of,
 )
 from rmcheck.config.source import Source, did_you_mean
-from rmcheck.models.kinds.judge.read import Read, Score, YesNo
+from rmcheck.models.kinds.judge.read import Read, Rubric, RubricCriterion, Score, YesNo
 from rmcheck.models.kinds.judge.template import JudgeTemplate
 from rmcheck.models.kinds.model_file import read_model_file
 from rmcheck.parsing import user_path
@@ -35,7 +35,11 @@ from rmcheck.pool.limits import special_file
 
 BEGIN = "A judge has `engine:`, `template:` or `prompt:`, and `read:`."
 TEMPLATE = "Write template: FILE.jinja, or prompt: with the template itself."
-READS = "Write yes: and no: (words), or score: (a regular expression) and range:."
+READS = (
+    "Write yes: and no: (words), or score: (a regular expression) and range:, or criteria: with a "
+    "range: each."
+)
+CRITERIA_ARE = "Write criteria: {NAME: {range: [1, 5]}}, with a weight: where they differ."
 UNPARSED_IS = "Write unparsed: error, or unparsed: {reward: X} with a reward outside of the range."
 # What a file may hold that a stranger's judge names is not for messages.
 OUTSIDE = (
@@ -107,7 +111,7 @@ JUDGE: Mapping[str, Kind | None] = {
     "read": None,
     "unparsed": None,
 }
-# The keys of `read`; but for `score` and `range` they are fields of `YesNo` and `Score`.
+# The keys of `read`; but for `score`, `range` and `criteria` they are fields of what is read.
 YES_NO: Mapping[str, Kind] = {
     "yes": Words(),
     "no": Words(),
@@ -121,6 +125,17 @@ SCORE: Mapping[str, Kind] = {
     "temperature": Number(0),
     "max_tokens": Integer(1),
     "last": Boolean(),
+}
+CRITERIA: Mapping[str, Kind | None] = {
+    "criteria": None,
+    **{name: SCORE[name] for name in ("samples", "temperature", "max_tokens")},
+}
+CRITERION: Mapping[str, Kind] = {"range": Range(), "weight": Number(0, open=True)}
+# What can be read, by the keys that say so, and all keys that it has.
+READINGS: Mapping[str, tuple[tuple[str, ...], Mapping[str, Kind | None]]] = {
+    "words": (("yes", "no"), YES_NO),
+    "a score": (("score",), SCORE),
+    "criteria": (("criteria",), CRITERIA),
 }
 UNPARSED: Mapping[str, Kind] = {"reward": Number(), "at_most": Number(0, 1)}
 
@@ -195,18 +210,23 @@ def _read(top: MapNode, source: Source) -> Read | None:
         if node is not None:
             source.add(node.span, f"'read' must be a mapping, not {describe(node)}", READS)
         return None
-    known = [*YES_NO, *SCORE]
+    known = list(dict.fromkeys(name for _, table in READINGS.values() for name in table))
     refuse_unknown(node, known, " in read", source, f"read takes: {', '.join(known)}.")
-    scored, worded = "score" in node.entries, not node.entries.keys().isdisjoint(("yes", "no"))
-    if scored == worded:
-        if not misspelt(node, ("yes", "no", "score"), known):
-            source.add(node.span, "'read' has either words or a score", READS)
+    marks = [mark for marks, _ in READINGS.values() for mark in marks]
+    kinds = [k for k, (own, _) in READINGS.items() if not node.entries.keys().isdisjoint(own)]
+    if len(kinds) != 1:
+        if not misspelt(node, marks, known):
+            source.add(node.span, "'read' has either words, a score or criteria", READS)
         return None
-    other = YES_NO if scored else SCORE
-    for name in [name for name in node.entries if name in other]:
-        what = "words" if scored else "a score"
-        source.add(node.entries[name][0], f"{name!r} is for reading {what}; remove it")
-    return _score(node, top, source) if scored else _yes_no(node, top, source)
+    (kind,) = kinds
+    for name in [name for name in node.entries if name in known]:
+        if name not in READINGS[kind][1]:
+            others = [k for k, (_, table) in READINGS.items() if name in table]
+            what = " or ".join(others)
+            source.add(node.entries[name][0], f"{name!r} is for reading {what}; remove it")
+    if kind == "words":
+        return _yes_no(node, top, source)
+    return _score(node, top, source) if kind == "a score" else _rubric(node, top, source)
 
 
 def _yes_no(node: MapNode, top: MapNode, source: Source) -> YesNo | None:
@@ -226,7 +246,43 @@ def _yes_no(node: MapNode, top: MapNode, source: Source) -> YesNo | None:
 def _score(node: MapNode, top: MapNode, source: Source) -> Score | None:
     """A number in the answer."""
     require_keys(node, ("score", "range"), SCORE, "read", source)
-    found = read_keys(node, SCORE, " in read", source)
+    found = _drawn(node, SCORE, source)
+    unparsed = _unparsed(top, found.get("range"), source)
+    if not {"score", "range"} <= found.keys():
+        return None
+    (lowest, highest), pattern = found.pop("range"), found.pop("score")
+    return Score(pattern, lowest, highest, **found, **unparsed)
+
+
+def _rubric(node: MapNode, top: MapNode, source: Source) -> Rubric | None:
+    """Several criteria in one answer."""
+    drawn = _drawn(node, CRITERIA, source)
+    named = value_of(node, "criteria", " in read", source)
+    if not isinstance(named, MapNode) or not named.entries:
+        if named is not None:
+            found = "a mapping of none" if isinstance(named, MapNode) else describe(named)
+            message = f"'criteria' must be a mapping of names, not {found}"
+            source.add(named.span, message, CRITERIA_ARE)
+        return None
+    criteria = []
+    for name, (_, value) in named.entries.items():
+        if not isinstance(value, MapNode):
+            message = f"criterion {name!r} must be a mapping, not {describe(value)}"
+            source.add(value.span, message, CRITERIA_ARE)
+            continue
+        fields = read_section(value, CRITERION, ("range",), f"criterion {name!r}", source)
+        if "range" in fields:
+            lowest, highest = fields["range"]
+            criteria.append(RubricCriterion(name, lowest, highest, fields.get("weight", 1.0)))
+    bounds = [(one.lowest, one.highest) for one in criteria]
+    whole = (min(low for low, _ in bounds), max(high for _, high in bounds)) if bounds else None
+    unparsed = _unparsed(top, whole, source)
+    return Rubric.of(criteria, **drawn, **unparsed) if criteria else None
+
+
+def _drawn(node: MapNode, table: Mapping[str, Kind | None], source: Source) -> dict[str, Any]:
+    """What is said of answers; several at temperature 0 are one."""
+    found = read_keys(node, table, " in read", source)
     samples = found.get("samples", 1)
     heat = found.get("temperature", 0 if "temperature" not in node.entries else None)
     if samples > 1 and heat == 0:
@@ -235,11 +291,7 @@ def _score(node: MapNode, top: MapNode, source: Source) -> Score | None:
             f"{samples} answers at temperature 0 are one answer, {samples} times",
             "Set temperature: 1.0, or samples: 1.",
         )
-    unparsed = _unparsed(top, found.get("range"), source)
-    if not {"score", "range"} <= found.keys():
-        return None
-    (lowest, highest), pattern = found.pop("range"), found.pop("score")
-    return Score(pattern, lowest, highest, **found, **unparsed)
+    return found
 
 
 def _unparsed(top: MapNode, bounds: tuple[float, float] | None, source: Source) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rmcheck.models.engines.vllm.sampler import LEAST_TEMPERATURE
 from rmcheck.models.kinds.judge.engine import JudgeEngine
 from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.folder_session import FolderAnswers, FolderOdds
-from rmcheck.models.kinds.judge.read import Read, Score, YesNo
+from rmcheck.models.kinds.judge.read import Read, Rubric, Written, YesNo
 from rmcheck.models.kinds.judge.tokenizer import JudgeTokenizer
 from rmcheck.models.kinds.language_model import LanguageModel
 from rmcheck.models.spec import ModelSpec, Setting, check_settings
@@ -96,9 +96,9 @@ class FolderJudge(JudgeEngine):
         yes, no = tokenizer.words(read)
         return FolderOdds(self.model, tokenizer, self.model.scorer(), read, yes, no)
 
-    def for_answers(self, read: Score) -> FolderAnswers:
+    def for_answers(self, read: Written) -> FolderAnswers:
         """See `JudgeEngine.for_answers`."""
-        writer = self.model.writer(self._tokenizer(read.max_tokens))
+        writer = self.model.writer(self._tokenizer(read.max_tokens), read.schema)
         return FolderAnswers(self.model, writer.tokenizer, writer.sampler, read)
 
     @property
@@ -119,16 +119,16 @@ class FolderJudge(JudgeEngine):
 
 def _check_read(spec: ModelSpec, values: Mapping[str, str], read: Read) -> None:
     """Refuse what an engine cannot read."""
-    if isinstance(read, Score):
-        for name in ("attention", "prefix"):
-            if values.get(name, "auto") != "auto":
-                raise UsageError(f"{spec.text}: {name} is for yes and no; remove {name}=")
-    if spec.scheme != "vllm":
+    if isinstance(read, YesNo):
+        if spec.scheme == "vllm" and len(read.yes) + len(read.no) > MOST_TOKENS:
+            raise UsageError(f"{spec.text}: vLLM shows at most {MOST_TOKENS} words")
         return
-    if isinstance(read, YesNo) and len(read.yes) + len(read.no) > MOST_TOKENS:
-        raise UsageError(f"{spec.text}: vLLM shows at most {MOST_TOKENS} words")
-    if isinstance(read, Score) and 0 < read.temperature < LEAST_TEMPERATURE:
+    for name in ("attention", "prefix"):
+        if values.get(name, "auto") != "auto":
+            raise UsageError(f"{spec.text}: {name} is for yes and no; remove {name}=")
+    heat = (read.grades[0] if isinstance(read, Rubric) else read).temperature
+    if spec.scheme == "vllm" and 0 < heat < LEAST_TEMPERATURE:
         raise UsageError(
-            f"{spec.text}: temperature is {read.temperature:g}; vLLM samples at 0 or at "
+            f"{spec.text}: temperature is {heat:g}; vLLM samples at 0 or at "
             f"{LEAST_TEMPERATURE} and more"
         )

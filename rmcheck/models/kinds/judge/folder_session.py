@@ -16,7 +16,7 @@ from rmcheck.models.engines.vllm.engine import VllmEngine
 from rmcheck.models.engines.vllm.sampler import VllmSampler
 from rmcheck.models.engines.writing import Answer
 from rmcheck.models.kinds.judge.engine import AnswersSession, JudgeSession, OddsSession, answer_seed
-from rmcheck.models.kinds.judge.read import Odds, Score, YesNo
+from rmcheck.models.kinds.judge.read import Odds, Written, YesNo
 from rmcheck.models.kinds.judge.tokenizer import JudgeTokenizer
 from rmcheck.models.kinds.language_model import LanguageModel, Writer
 from rmcheck.models.model import (
@@ -164,7 +164,7 @@ class FolderAnswers(FolderSession, AnswersSession):
     """
 
     weights: TorchSampler | VllmSampler
-    read: Score
+    read: Written
 
     @property
     def exact(self) -> bool:
@@ -180,3 +180,14 @@ class FolderAnswers(FolderSession, AnswersSession):
             max_tokens=self.read.max_tokens,
         )
         return Replies(dict(enumerate(found)))
+
+    def items(self, samples: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:
+        """Also whether answers are held to their schema."""
+        if self.read.schema is None:
+            return super().items(samples)
+        if isinstance(self.weights, VllmSampler):
+            schema = ConformanceItem("schema", "pass", "vLLM holds answers to the criteria's JSON")
+        else:
+            detail = "torch holds answers to no JSON schema; the prompt has to ask for the object"
+            schema = ConformanceItem("schema", "note", detail)
+        return (*super().items(samples), schema)

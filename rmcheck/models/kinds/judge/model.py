@@ -1,7 +1,9 @@
 """Reward models that are language models asked for a verdict: `judge:FILE.yaml`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from dataclasses import replace
+from typing import Any, ClassVar, Self, cast
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +15,8 @@ from rmcheck.models.engines.http.asking import rewards_of
 from rmcheck.models.kinds.judge.engine import JudgeEngine, JudgeSession
 from rmcheck.models.kinds.judge.file import JudgeFile, read_judge_file
 from rmcheck.models.kinds.judge.folder import FolderJudge
-from rmcheck.models.kinds.judge.read import Read, YesNo
-from rmcheck.models.kinds.judge.score import ScoreVerdicts
+from rmcheck.models.kinds.judge.read import Grade, Read, Rubric, YesNo, redundant
+from rmcheck.models.kinds.judge.score import Known, ScoreVerdicts
 from rmcheck.models.kinds.judge.server import ServerJudge
 from rmcheck.models.kinds.judge.verdicts import Verdicts
 from rmcheck.models.kinds.judge.yes_no import YesNoVerdicts
@@ -58,8 +60,16 @@ class JudgeRewardModel(RewardModel):
     without any has no reward, or that of `unparsed`, which lies outside of the range and is counted
     in every pool.
 
+    With several criteria one answer grades all of them, and the reward is their weighted mean:
+
+        read: {criteria: {correct: {range: [1, 5], weight: 2}, clear: {range: [1, 5]}}}
+
+    Each is then scored and kept as a model of its own, `judge:FILE.yaml?criterion=correct`.
+
     Args:
         judge: The file, read.
+        spec: The model as the user named it.
+        engine: What answers, where it is open already.
 
     Raises:
         UnknownModelError: There is no such file, or nothing where its engine should be.
@@ -69,14 +79,13 @@ class JudgeRewardModel(RewardModel):
     """
 
     scheme: ClassVar[str] = "judge"
-    settings: ClassVar[tuple[Setting, ...]] = ()
+    settings: ClassVar[tuple[Setting, ...]] = (Setting("criterion", ("NAME",)),)
 
-    def __init__(self, judge: JudgeFile) -> None:
+    def __init__(self, judge: JudgeFile, spec: str, engine: JudgeEngine | None = None) -> None:
         self.judge = judge
-        self.spec = f"judge:{judge.path}"
-        self.engine = _opened(judge)
+        self.spec = spec
+        self.engine = engine or _opened(judge)
         self.kept = self.engine.kept
-        self.shares_prefixes = self.engine.prefix == "shared"
         self.fingerprint = fingerprint(
             {
                 "scheme": self.scheme,
@@ -86,29 +95,65 @@ class JudgeRewardModel(RewardModel):
                 "read": judge.read.facts,
             }
         )
-        self._verdicts = _verdicts(self.spec, judge.read)
-        self._session: JudgeSession | None = None
-        self._warning = ""
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
         """The judge that a spec names; its file is read, and no weights are."""
-        model = cls(read_judge_file(spec.path))
-        model.spec = model._verdicts.spec = spec.text
-        return model
+        judge = read_judge_file(spec.path)
+        if name := spec.settings.get("criterion"):
+            judge = replace(judge, read=_criterion(spec, judge.read, name))
+        kind = RubricJudge if isinstance(judge.read, Rubric) else ReadingJudge
+        return cast(Self, kind(judge, spec.text))
 
     @property
     def name(self) -> str:
-        """The file's stem and the engine's name."""
-        return f"{self.judge.path.stem} by {self.engine.name}"
+        """The file's stem, the criterion if there is one, and the engine's name."""
+        read = self.judge.read
+        criterion = f" {read.name}" if isinstance(read, Grade) else ""
+        return f"{self.judge.path.stem}{criterion} by {self.engine.name}"
 
     @property
     def description(self) -> Mapping[str, str]:
-        """The reward, the file, the engine's facts, and what the page warns of."""
+        """The reward, the file, and the engine's facts."""
         facts = {"reward": self.judge.read.formula, "judge": str(self.judge.path)}
+        return {**facts, **self.engine.description}
+
+
+class ReadingJudge(JudgeRewardModel):
+    """A judge of whose answers one thing is read.
+
+    Args:
+        judge: The file, read.
+        spec: The model as the user named it.
+        engine: What answers, where it is open already.
+        known: What is kept of answers, where other models read the same ones.
+    """
+
+    def __init__(
+        self,
+        judge: JudgeFile,
+        spec: str,
+        engine: JudgeEngine | None = None,
+        known: Known | None = None,
+    ) -> None:
+        super().__init__(judge, spec, engine)
+        self.shares_prefixes = self.engine.prefix == "shared"
+        read = judge.read
+        assert not isinstance(read, Rubric)  # read criterion by criterion
+        self._verdicts: Verdicts[Any] = (
+            YesNoVerdicts(spec, read)
+            if isinstance(read, YesNo)
+            else ScoreVerdicts(spec, read, known)
+        )
+        self._session: JudgeSession | None = None
+        self._warning = ""
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """Also what is known once it is loaded, and what the page warns of."""
         now = self._session.described(self.shares_prefixes) if self._session else {}
         warning = {"warning": self._warning} if self._warning else {}
-        return {**facts, **self.engine.description, **now, **warning}
+        return {**super().description, **now, **warning}
 
     @property
     def session(self) -> JudgeSession:
@@ -184,8 +229,80 @@ class JudgeRewardModel(RewardModel):
         self._session = None
 
 
-def _verdicts(spec: str, read: Read) -> Verdicts[Any]:
-    return YesNoVerdicts(spec, read) if isinstance(read, YesNo) else ScoreVerdicts(spec, read)
+class RubricJudge(JudgeRewardModel):
+    """A judge whose answers grade several criteria: its members, one criterion each.
+
+    They are scored one after another. Whoever is asked first for a text keeps what its answers say
+    of every criterion, about a hundred bytes an answer, so that the others ask for nothing.
+
+    Args:
+        judge: The file, read.
+        spec: The model as the user named it.
+    """
+
+    def __init__(self, judge: JudgeFile, spec: str) -> None:
+        super().__init__(judge, spec)
+        assert isinstance(judge.read, Rubric)
+        self.rubric = judge.read
+        known: Known = {}
+        self._members = tuple(
+            ReadingJudge(replace(judge, read=grade), f"{spec}?criterion={name}", self.engine, known)
+            for name, grade in zip(map(quote, self.rubric.names), self.rubric.grades, strict=True)
+        )
+
+    @property
+    def members(self) -> tuple[RewardModel, ...]:
+        """A judge of each criterion, in the order of the file."""
+        return self._members
+
+    def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
+        """The weighted mean of the criteria, and each of them as a column.
+
+        Raises:
+            ScoringError: More texts than `unparsed.at_most` allows have no grade of a criterion.
+        """
+        pairs = zip(self._members, scores, strict=True)
+        own = [member.combined(row[None], samples) for member, row in pairs]
+        warnings = [
+            f"{name}: {each.warning}"
+            for name, each in zip(self.rubric.names, own, strict=True)
+            if each.warning
+        ]
+        weights = np.array([one.weight for one in self.rubric.criteria])
+        return Combined(
+            weights @ scores / weights.sum(),
+            {f"criterion {name}": row for name, row in zip(self.rubric.names, scores, strict=True)},
+            "; ".join([*warnings, *redundant(self.rubric.names, scores)]),
+        )
+
+    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        """Never called: criteria are scored one by one.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(f"{self.spec}: a rubric is scored criterion by criterion")
+
+    def close(self) -> None:
+        """Release the engine of all criteria."""
+        for member in self._members:
+            member.close()
+
+
+def _criterion(spec: ModelSpec, read: Read, name: str) -> Grade:
+    """One criterion of a judge.
+
+    Raises:
+        UsageError: It has none of that name.
+    """
+    if not isinstance(read, Rubric):
+        raise UsageError(f"{spec.text}: this judge reads no criteria; remove criterion=")
+    if name not in read.names:
+        raise UsageError(
+            f"{spec.text}: no criterion {name!r}.{near_miss(name, read.names)} "
+            f"Criteria: {', '.join(read.names)}."
+        )
+    return read.grades[read.names.index(name)]
 
 
 def _opened(judge: JudgeFile) -> JudgeEngine:

@@ -1,13 +1,24 @@
 """How a judge's answer becomes a reward: the log-odds of two words, or a number that it writes."""
 
+import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from sys import float_info
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.text.confined import ConfinedError, confined
+
+# Letters of the end of an answer that is shown in an error, and that a JSON object is sought in.
+_END, _LONGEST = 200, 100_000
+
+# Correlation above which a criterion is hardly worth its place.
+_SAME = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +51,87 @@ class YesNo:
         return f"log p({yes}) - log p({no}) of the next token"
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Written(ABC):
     """reward = mean of the numbers that the judge writes, one an answer.
 
     Attributes:
-        pattern: Regular expression with one group, which is the number.
         lowest: Least number that counts as parsed.
         highest: Greatest.
         samples: Answers a text.
         temperature: What logits are divided by; 0 takes the likeliest token.
         max_tokens: Most tokens of an answer.
-        last: Whether the last match in an answer counts; else the first.
         unparsed: Reward of a text of which no answer is parsed, outside of the range; None refuses
             every answer that is not parsed.
         unparsed_at_most: Share of texts that may have that reward.
+    """
+
+    lowest: float
+    highest: float
+    samples: int
+    temperature: float
+    max_tokens: int
+    unparsed: float | None
+    unparsed_at_most: float
+
+    @property
+    @abstractmethod
+    def formula(self) -> str:
+        """The reward as a person writes it."""
+
+    @property
+    @abstractmethod
+    def sought(self) -> str:
+        """What is looked for in an answer, for messages."""
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What changes rewards, for a fingerprint."""
+        names = ("lowest", "highest", "samples", "temperature", "max_tokens", "unparsed")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def schema(self) -> Mapping[str, object] | None:
+        """JSON schema of an answer, for engines that can be held to one; None for free text."""
+        return None
+
+    @abstractmethod
+    def parsed(self, answer: str) -> float | None:
+        """The number in an answer; None where there is none, or one out of the range.
+
+        Raises:
+            ScoringError: It cannot be looked for.
+        """
+
+    def kept(self, answer: str) -> str:
+        """What of an answer is enough to parse it again."""
+        return answer
+
+    def mean(self, numbers: Sequence[float | None]) -> float:
+        """The mean of what is parsed; where nothing is, `unparsed`, or NaN where that is an error.
+
+        Args:
+            numbers: Of the answers to one text.
+        """
+        parsed = [number for number in numbers if number is not None]
+        if parsed:
+            return float(np.mean(parsed))
+        return math.nan if self.unparsed is None else self.unparsed
+
+    def _within(self, number: float) -> float | None:
+        return number if self.lowest <= number <= self.highest else None
+
+    @property
+    def _of_answers(self) -> str:
+        return f", mean of {self.samples} answers" if self.samples > 1 else ""
+
+
+@dataclass(frozen=True)
+class Score(Written):
+    """A number found by a pattern.
+
+    Attributes:
+        pattern: Regular expression with one group, which is the number.
+        last: Whether the last match in an answer counts; else the first.
     """
 
     pattern: str
@@ -70,18 +147,21 @@ class Score:
     @property
     def facts(self) -> dict[str, object]:
         """What changes rewards, for a fingerprint."""
-        names = ("pattern", "lowest", "highest", "samples", "temperature", "max_tokens", "last")
-        return {name: getattr(self, name) for name in (*names, "unparsed")}
+        return {**super().facts, "pattern": self.pattern, "last": self.last}
 
     @property
     def formula(self) -> str:
         """The reward as a person writes it."""
-        which = "last" if self.last else "first"
-        mean = f", mean of {self.samples} answers" if self.samples > 1 else ""
-        return f"{which} match of {self.pattern!r} in {self.lowest:g} to {self.highest:g}{mean}"
+        which, bounds = "last" if self.last else "first", f"{self.lowest:g} to {self.highest:g}"
+        return f"{which} match of {self.pattern!r} in {bounds}{self._of_answers}"
+
+    @property
+    def sought(self) -> str:
+        """The pattern with its range."""
+        return f"number from {self.lowest:g} to {self.highest:g} by {self.pattern!r}"
 
     def parsed(self, answer: str) -> float | None:
-        """The number in an answer; None where there is none, or one out of the range.
+        """See `Written.parsed`.
 
         Raises:
             ScoringError: The pattern takes too long on this answer.
@@ -93,24 +173,134 @@ class Score:
                 f"the pattern {self.pattern!r} fails on the answer {answer[:60]!r}: {error}"
             ) from error
         try:
-            number = float(match)
+            return self._within(float(match))
         except (TypeError, ValueError):
             return None
-        return number if self.lowest <= number <= self.highest else None
 
-    def mean(self, numbers: Sequence[float | None]) -> float:
-        """The mean of what is parsed; where nothing is, `unparsed`, or NaN where that is an error.
+
+@dataclass(frozen=True, slots=True)
+class RubricCriterion:
+    """One thing that an answer grades.
+
+    Attributes:
+        name: Its key in the answer.
+        lowest: Least grade.
+        highest: Greatest.
+        weight: Its share of the reward, relative to the other weights.
+    """
+
+    name: str
+    lowest: float
+    highest: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Grade(Written):
+    """The grade of one criterion, in an answer that is a JSON object of the grades of all.
+
+    Attributes:
+        name: The criterion.
+        criteria: All of them, which the same answer grades.
+    """
+
+    name: str
+    criteria: tuple[RubricCriterion, ...]
+    lowest: float
+    highest: float
+    samples: int = 1
+    temperature: float = 0.0
+    max_tokens: int = 512
+    unparsed: float | None = None
+    unparsed_at_most: float = 0.05
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What changes rewards, for a fingerprint; weights change none of one criterion."""
+        asked = [[one.name, one.lowest, one.highest] for one in self.criteria]
+        return {**super().facts, "criterion": self.name, "criteria": asked}
+
+    @property
+    def formula(self) -> str:
+        """The reward as a person writes it."""
+        bounds = f"{self.lowest:g} to {self.highest:g}"
+        return f"{self.name!r} of the JSON object that is written, {bounds}{self._of_answers}"
+
+    @property
+    def sought(self) -> str:
+        """The key with its range."""
+        return f"JSON object with a number {self.name!r} from {self.lowest:g} to {self.highest:g}"
+
+    @property
+    def schema(self) -> dict[str, object]:
+        """See `Written.schema`."""
+        return {
+            "type": "object",
+            "properties": {
+                one.name: {"type": "number", "minimum": one.lowest, "maximum": one.highest}
+                for one in self.criteria
+            },
+            "required": [one.name for one in self.criteria],
+            "additionalProperties": False,
+        }
+
+    def parsed(self, answer: str) -> float | None:
+        """See `Written.parsed`."""
+        number = grades(answer).get(self.name)
+        return None if number is None else self._within(number)
+
+    def kept(self, answer: str) -> str:
+        """The grades alone; the end of an answer that has none, for messages."""
+        found = grades(answer)
+        return json.dumps(found) if found else answer[-_END:]
+
+
+@dataclass(frozen=True, slots=True)
+class Rubric:
+    """Several criteria that one answer grades; reward = their weighted mean.
+
+    Attributes:
+        grades: How each is read.
+    """
+
+    grades: tuple[Grade, ...]
+
+    @classmethod
+    def of(cls, criteria: Sequence[RubricCriterion], **drawn: Any) -> Self:
+        """A rubric of these criteria.
 
         Args:
-            numbers: Of the answers to one text.
+            criteria: With different names.
+            drawn: How answers are drawn, and what those without a grade are worth; see `Written`.
         """
-        parsed = [number for number in numbers if number is not None]
-        if parsed:
-            return float(np.mean(parsed))
-        return math.nan if self.unparsed is None else self.unparsed
+        every = tuple(criteria)
+        return cls(tuple(Grade(c.name, every, c.lowest, c.highest, **drawn) for c in every))
+
+    @property
+    def criteria(self) -> tuple[RubricCriterion, ...]:
+        """All of them."""
+        return self.grades[0].criteria
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the criteria."""
+        return tuple(one.name for one in self.criteria)
+
+    @property
+    def formula(self) -> str:
+        """The reward as a person writes it."""
+        parts = " + ".join(f"{one.weight:g} {one.name!r}" for one in self.criteria)
+        total = sum(one.weight for one in self.criteria)
+        return f"({parts}) / {total:g} of the JSON object that is written"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What changes rewards, for a fingerprint."""
+        weights = {one.name: one.weight for one in self.criteria}
+        return {"grades": [grade.facts for grade in self.grades], "weights": weights}
 
 
-Read = YesNo | Score
+Read = YesNo | Score | Grade | Rubric
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +360,39 @@ def listed_tokens(shown: Mapping[str, float], most: int = 5) -> str:
     """The likeliest tokens with their probabilities, for a message."""
     ranked = sorted(shown.items(), key=lambda pair: -pair[1])[:most]
     return ", ".join(f"{token!r} {math.exp(value):.2g}" for token, value in ranked) or "none"
+
+
+def grades(answer: str) -> dict[str, float]:
+    """The numbers of the last JSON object in a text, by key; none where there is no object."""
+    answer = answer[-_LONGEST:]
+    decoder, found, at = json.JSONDecoder(), {}, answer.find("{")
+    while at >= 0:
+        try:
+            value, end = decoder.raw_decode(answer, at)
+        except (ValueError, RecursionError):
+            value, end = None, at + 1
+        if isinstance(value, dict):
+            found = value
+        at = answer.find("{", end)
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if type(value) in (int, float) and abs(value) <= float_info.max
+    }
+
+
+def redundant(names: Sequence[str], scores: NDArray[np.float64]) -> list[str]:
+    """Criteria that say the same as another, in words.
+
+    Args:
+        names: K criteria.
+        scores: (K, M) grades.
+    """
+    varied = [i for i, row in enumerate(scores) if np.ptp(row)]
+    found = np.atleast_2d(np.corrcoef(scores[varied])) if varied else np.zeros((0, 0))
+    return [
+        f"criteria {names[a]!r} and {names[b]!r} correlate {found[i, j]:.2f}: one says little more"
+        for i, a in enumerate(varied)
+        for j, b in enumerate(varied)
+        if i < j and abs(found[i, j]) > _SAME
+    ]

@@ -11,11 +11,13 @@ from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.http.asking import Replies
 from rmcheck.models.engines.writing import Answer
 from rmcheck.models.kinds.judge.engine import AnswersSession, JudgeEngine
-from rmcheck.models.kinds.judge.read import Score
+from rmcheck.models.kinds.judge.read import Written
 from rmcheck.models.kinds.judge.verdicts import JudgeProof, Verdicts
 from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample
 from rmcheck.models.proof.conformance import MOST_SAMPLES, Checks, Status
 
+# What is kept of answers, by the key of the question and the answer's number.
+Known = dict[tuple[bytes, int], Answer]
 # Letters of the end of an answer, in an error and on the page.
 _END, _BRIEF_END = 120, 80
 
@@ -26,11 +28,13 @@ class ScoreVerdicts(Verdicts[AnswersSession]):
     Args:
         spec: The model as the user named it.
         read: How an answer becomes a number.
+        known: What is kept of answers, which is looked up first; None keeps nothing.
     """
 
-    def __init__(self, spec: str, read: Score) -> None:
+    def __init__(self, spec: str, read: Written, known: Known | None = None) -> None:
         super().__init__(spec)
         self._read = read
+        self._known = known
         # Texts that were judged, and those of them without a parsed answer.
         self._asked = self._unparsed = 0
 
@@ -47,7 +51,7 @@ class ScoreVerdicts(Verdicts[AnswersSession]):
             ScoringError: Clearly more texts than `unparsed.at_most` have no parsed answer.
             MemoryError: The batch does not fit.
         """
-        replies = answers_of(session, batch, self._read)
+        replies = answers_of(session, batch, self._read, self._known)
         faults, read = dict(replies.faults), self._read
         rewards: Replies[float] = Replies({}, faults, replies.stopped, replies.stopped_at)
         for place, answers in replies.found.items():
@@ -114,7 +118,7 @@ class ScoreProof(JudgeProof[AnswersSession]):
         session: AnswersSession,
         formula: str,
         encoded: Sequence[Encoded],
-        read: Score,
+        read: Written,
     ) -> None:
         self._score = read
         self._answers: list[tuple[Answer, ...]] = []  # of each sample alone
@@ -122,7 +126,14 @@ class ScoreProof(JudgeProof[AnswersSession]):
 
     def checks(self) -> Checks:
         """In the order of the page."""
-        return (self.reward, self.engine, self.parsed, self.batch_invariance, self.depends)
+        return (
+            self.reward,
+            self.engine,
+            self.parsed,
+            self.repeats,
+            self.batch_invariance,
+            self.depends,
+        )
 
     def parsed(self) -> ConformanceItem:
         """Answers with a number, and one answer as it is."""
@@ -144,6 +155,17 @@ class ScoreProof(JudgeProof[AnswersSession]):
         silent = not parsed and len(answers) >= MOST_SAMPLES
         status: Status = "fail" if silent else "pass" if parsed == len(answers) else "note"
         return ConformanceItem("parsed", status, detail)
+
+    def repeats(self) -> ConformanceItem | None:
+        """How often two answers disagree about which text is better."""
+        if self._score.samples < 2:
+            return None
+        parsed = [[self._score.parsed(a.text) for a in answers] for answers in self._answers]
+        share, pairs = flipped(np.array(parsed, dtype=float))
+        if not pairs:
+            return ConformanceItem("repeats", "note", "no two texts have two numbers each")
+        detail = f"two answers order {share:.1%} of {pairs} pairs of these texts oppositely"
+        return ConformanceItem("repeats", "note", detail)
 
     def depends(self) -> ConformanceItem:
         """Different responses may get one score: there are few of them."""
@@ -182,30 +204,55 @@ class ScoreProof(JudgeProof[AnswersSession]):
         return np.array([self._score.mean([self._score.parsed(a.text) for a in answers])])
 
 
+def flipped(numbers: Floats) -> tuple[float, int]:
+    """Share of verdicts that flip: of two answers, how often they order two texts oppositely.
+
+    Args:
+        numbers: (texts, answers) what each answer says of each text; NaN where it says nothing.
+
+    Returns:
+        The mean over pairs of texts, from 0 (every answer gives the same order) to about 0.5 (the
+        order is a toss-up), and how many pairs have two answers. A tie is no flip.
+    """
+    a, b = np.triu_indices(len(numbers), 1)
+    apart = numbers[a] - numbers[b]
+    above, below = (apart > 0).sum(axis=1), (apart < 0).sum(axis=1)
+    count = (~np.isnan(apart)).sum(axis=1)
+    known = count >= 2
+    shares = above[known] * below[known] / (count[known] * (count[known] - 1) / 2)
+    return float(shares.mean()) if known.any() else 0.0, int(known.sum())
+
+
 def answers_of(
-    session: AnswersSession, batch: Sequence[Encoded], read: Score
+    session: AnswersSession, batch: Sequence[Encoded], read: Written, known: Known | None = None
 ) -> Replies[tuple[Answer, ...]]:
     """As many answers to each question as are read; none where one of them is missing."""
-    n = read.samples
-    each = session.answers([one for one in batch for _ in range(n)], [*range(n)] * len(batch))
+    n, kept = read.samples, {} if known is None else known
+    keys = [(one.key, number) for one in batch for number in range(n)]
+    places = [place for place, key in enumerate(keys) if key not in kept]
+    each: Replies[Answer] = Replies()
+    if places:
+        each = session.answers([batch[p // n] for p in places], [p % n for p in places])
+    found = {place: each.found[i] for i, place in enumerate(places) if i in each.found}
+    if known is not None:
+        for place, answer in found.items():
+            known[keys[place]] = Answer(read.kept(answer.text), answer.cut)
+    found |= {place: kept[key] for place, key in enumerate(keys) if key in kept}
     parts = [range(i * n, (i + 1) * n) for i in range(len(batch))]
     return Replies(
         {
-            i: tuple(each.found[place] for place in part)
+            i: tuple(found[place] for place in part)
             for i, part in enumerate(parts)
-            if each.found.keys() >= set(part)
+            if found.keys() >= set(part)
         },
-        {place // n: fault for place, fault in each.faults.items()},
+        {places[i] // n: fault for i, fault in each.faults.items()},
         each.stopped,
-        tuple(place // n for place in each.stopped_at),
+        tuple(places[i] // n for i in each.stopped_at),
     )
 
 
-def _unparsed(answer: Answer, read: Score) -> str:
+def _unparsed(answer: Answer, read: Written) -> str:
     cut = f" (cut at max_tokens {read.max_tokens})" if answer.cut else ""
     end = answer.text[-_END:]
     more = "…" if len(answer.text) > _END else ""
-    return (
-        f"no number from {read.lowest:g} to {read.highest:g} by {read.pattern!r} in the answer"
-        f"{cut}, which ends {more}{end!r}"
-    )
+    return f"no {read.sought} in the answer{cut}, which ends {more}{end!r}"

@@ -21,7 +21,7 @@ from rmcheck.models.kinds.judge.engine import (
     answer_seed,
 )
 from rmcheck.models.kinds.judge.file import JudgeFile
-from rmcheck.models.kinds.judge.read import Odds, Score, YesNo, shown_odds
+from rmcheck.models.kinds.judge.read import Odds, Written, YesNo, shown_odds
 from rmcheck.models.kinds.judge.tokenizer import JudgeTokenizer
 from rmcheck.models.model import ConformanceItem, Encoded, EngineFacts, Sample, TooLong
 from rmcheck.models.spec import ModelSpec, Setting, check_settings
@@ -129,7 +129,7 @@ class ServerJudge(JudgeEngine):
             questions.words(read)  # refuses what is not one token
         return ServerOdds(self.server, questions, read)
 
-    def for_answers(self, read: Score) -> "ServerAnswers":
+    def for_answers(self, read: Written) -> "ServerAnswers":
         """See `JudgeEngine.for_answers`."""
         return ServerAnswers(self.server, self._questions(read.max_tokens), read)
 
@@ -252,20 +252,31 @@ class ServerAnswers(ServerSession, AnswersSession):
         read: How many answers, and how they are drawn.
     """
 
-    read: Score
+    read: Written
     exact: ClassVar[bool] = False
 
+    def items(self, samples: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:
+        """Also whether answers are held to their schema."""
+        if self.read.schema is None:
+            return super().items(samples)
+        detail = "the server is asked to hold answers to the criteria's JSON schema"
+        return (*super().items(samples), ConformanceItem("schema", "note", detail))
+
     def answers(self, batch: Sequence[Encoded], numbers: Sequence[int]) -> Replies[Answer]:
-        """See `AnswersSession.answers`."""
-        return self.server.each(
-            len(batch),
-            lambda i: self.server.written(
-                self.questions.of(batch[i]),
-                seed=answer_seed(batch[i].key, numbers[i]),
-                temperature=self.read.temperature,
-                max_tokens=self.read.max_tokens,
-            ),
-        )
+        """See `AnswersSession.answers`; the server is told the schema of an answer."""
+        fields: dict[str, object] = {
+            "temperature": self.read.temperature,
+            "max_tokens": self.read.max_tokens,
+        }
+        if self.read.schema:
+            schema = {"name": "grades", "strict": True, "schema": self.read.schema}
+            fields["response_format"] = {"type": "json_schema", "json_schema": schema}
+
+        def answer(place: int) -> Answer:
+            seed = answer_seed(batch[place].key, numbers[place])
+            return self.server.written(self.questions.of(batch[place]), seed=seed, **fields)
+
+        return self.server.each(len(batch), answer)
 
 
 def _tokenizer_folder(
