@@ -140,6 +140,14 @@ def test_the_table_names_every_room_that_exists():
     assert found <= set(ROOMS)
 
 
+def test_the_page_of_the_architecture_lists_the_rooms_in_this_order():
+    """Whoever reads ARCHITECTURE.md sees the table that is checked here."""
+    page = Path(__file__).resolve().parents[1] / "ARCHITECTURE.md"
+    rows = re.findall(r"^\| `(\w+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert tuple(rows) == ROOMS
+
+
 def test_the_table_has_no_cycle():
     """The rooms can be put in an order in which each imports only earlier ones."""
     assert set(graphlib.TopologicalSorter(MAY_IMPORT).static_order()) == set(ROOMS)

@@ -1,0 +1,481 @@
+"""The recipes of ARCHITECTURE.md, each followed once in a copy of the project.
+
+What a recipe adds works from end to end, the tests that guard such a thing pass in the copy, and
+the files that were touched are those that the page lists.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import rmcheck
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+MOST = {"metric": 5, "pool format": 4, "kind of reward model": 4, "engine": 4, "command": 4}
+# Written by a command.
+GENERATED = {"rmcheck/suite/suite.schema.json"}
+COPIED = ("tests", "docs", "benchmarks/results", "README.md", "ARCHITECTURE.md", "pyproject.toml")
+
+
+def recipes():
+    """Name of each recipe on the page to the files it lists."""
+    found = re.findall(r"^### Add an? (.*?)$(.*?)(?=^##)", f"{PAGE}\n##", re.M | re.S)
+    return {name: re.findall(r"^- `(.*?)`", text, re.M) for name, text in found}
+
+
+class Project:
+    """A copy of the project in which a recipe is followed."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        leave = shutil.ignore_patterns("__pycache__", ".hypothesis")
+        shutil.copytree(Path(rmcheck.__file__).parent, folder / "rmcheck", ignore=leave)
+        for name in COPIED:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            copy(ROOT / name, folder / name)
+        self.before = self.contents()
+
+    def contents(self):
+        """Every file of the copy but what running it leaves."""
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        return {
+            str(path.relative_to(self.folder)): path.read_bytes()
+            for path in files
+            if not {"__pycache__", ".pytest_cache", ".hypothesis"} & set(path.parts)
+        }
+
+    def write(self, name, text):
+        """A new file."""
+        path = self.folder / name
+        assert not path.exists()
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+
+    def add(self, name, before, text):
+        """Lines in a file that is there, in front of others."""
+        path = self.folder / name
+        old = path.read_text(encoding="utf-8")
+        assert old.count(before) == 1, f"{before!r} in {name}"
+        path.write_text(old.replace(before, f"{text}{before}"), encoding="utf-8")
+
+    def run(self, *arguments, cwd=None):
+        """Python with the package of the copy; what it printed, and its exit code."""
+        environment = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=cwd or self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def test(self, *arguments):
+        """Tests of the copy pass."""
+        code, said = self.run("-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments)
+        assert code == 0, said
+
+    def gate(self, folder, suite, rows, **codes):
+        """The exit code of the gate for a fake, or for a spec; rows are the pool."""
+        folder.mkdir()
+        (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / "suite.yaml").write_text(f"rmcheck: 1\npool: {{path: pool.jsonl}}\n{suite}")
+        for model, wanted in codes.items():
+            spec = model if ":" in model else f"fake:{model}"
+            command = ("-m", "pytest", "-q", "--rmcheck", f"--rmcheck-model={spec}", "suite.yaml")
+            code, said = self.run(*command, cwd=folder)
+            assert code == wanted, said
+
+    def touched(self):
+        """Files that differ from the project's."""
+        now = self.contents()
+        return {name for name in now if now[name] != self.before.get(name)}
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the project."""
+    if not (ROOT / "README.md").is_file():
+        pytest.skip("the tests do not stand in a checkout")
+    return Project(tmp_path / "project")
+
+
+def listed(recipe, name):
+    """The files that a recipe lists, for a thing of this name."""
+    return {file.replace("NAME", name) for file in recipes()[recipe]}
+
+
+def test_the_page_has_each_recipe_within_its_number_of_files():
+    """Nothing costs more files than the seams were made for."""
+    assert {name: len(files) for name, files in recipes().items()} == MOST
+
+
+PAIRS = [
+    {"prompt": f"question {i}", "responses": [f"good answer {i}", f"bad {i}"], "golden": [1, 0]}
+    for i in range(40)
+]
+
+
+def test_a_metric(project, tmp_path):
+    """A class of two attributes and a function, which the gate, the schema and the laws know."""
+    project.write(
+        "rmcheck/metrics/top_hit.py",
+        '''\
+        """How often the pick is golden's best."""
+
+        from dataclasses import dataclass
+
+        import numpy as np
+
+        from rmcheck.metrics.metric import PromptMeanMetric
+        from rmcheck.metrics.pairwise import ORDER_ONLY
+        from rmcheck.metrics.registration import register
+        from rmcheck.metrics.rewards import Floats
+
+
+        @register
+        @dataclass(frozen=True)
+        class TopHit(PromptMeanMetric):
+            """Share of prompts whose highest reward is golden's best response; ties share.
+
+            Undefined where golden is constant. Higher is better.
+
+            Reference:
+                Ours.
+            """
+
+            name = "top_hit"
+            range = (0.0, 1.0)
+            invariances = ORDER_ONLY
+
+            def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
+                """(p,) share of the picks of each prompt that are best."""
+                picked = proxy == proxy.max(axis=1, keepdims=True)
+                best = golden == golden.max(axis=1, keepdims=True)
+                shares = (picked & best).sum(axis=1) / picked.sum(axis=1)
+                return np.where(best.all(axis=1), np.nan, shares)
+        ''',
+    )
+    project.add(
+        "rmcheck/metrics/registry.py",
+        '    "rmcheck.metrics.pairwise",\n',
+        '    "rmcheck.metrics.top_hit",\n',
+    )
+    project.add("README.md", "| `xi` | higher |", "| `top_hit` | higher | pick is the best |\n")
+    project.write(
+        "tests/metrics/test_top_hit.py",
+        '''\
+        """How often the pick is golden's best."""
+
+        from rmcheck.metrics.registry import make_metric
+        from rmcheck.metrics.rewards import Rewards
+        from rmcheck.testing.laws import evaluate
+
+
+        def test_ties_share():
+            """One of two picks is the best."""
+            rewards = Rewards.from_arrays([[1.0, 1.0, 0.0]], [[2.0, 1.0, 0.0]])
+
+            assert evaluate(make_metric("top_hit"), rewards) == 0.5
+        ''',
+    )
+    assert project.run("-m", "rmcheck.suite.schema") == (0, "")
+
+    project.test(
+        "tests/metrics/test_top_hit.py",
+        "tests/metrics/test_metric_laws.py",
+        "tests/suite/test_suite_messages.py",
+        "tests/suite/test_suite_schema.py",
+        "tests/test_documentation.py",
+        "-k",
+        "top_hit or metric_unknown or many_at_once or committed_schema or every_metric",
+    )
+    suite = "checks: [{name: hits, metric: top_hit, at_least: 0.6}]\n"
+    project.gate(tmp_path / "gate", suite, PAIRS, perfect=0, reversed=1)
+    assert project.touched() == listed("metric", "top_hit")
+
+
+def test_a_pool_format(project, tmp_path):
+    """A reader of one row, by which the gate knows the format and reads it."""
+    project.write(
+        "rmcheck/pool/readers/starred.py",
+        '''\
+        """Answers with stars."""
+
+        from collections.abc import Iterator
+
+        from rmcheck.pool.pool import Message, Prompt
+        from rmcheck.pool.readers.reader import Reader, has_list, has_text
+        from rmcheck.pool.row import Row, RowFault
+
+
+        def starred_prompts(row: Row) -> Iterator[Prompt | RowFault]:
+            """One prompt with all its answers."""
+            answers = row.rows("starred")
+            yield Prompt(
+                prompt_id="",
+                messages=(Message("user", row.text("asked")),),
+                responses=tuple(answer.text("text") for answer in answers),
+                labels={"golden": tuple(answer.number("stars") for answer in answers)},
+                line=row.line,
+            )
+
+
+        READERS = (
+            Reader(
+                name="starred",
+                fields="asked, starred [{text, stars}]",
+                matches=lambda row: has_text(row, "asked") and has_list(row, "starred"),
+                prompts=starred_prompts,
+            ),
+        )
+        ''',
+    )
+    readers = "rmcheck/pool/readers/__init__.py"
+    project.add(readers, "    ultrafeedback,\n", "    starred,\n")
+    project.add(readers, "    *rewardbench.READERS,\n", "    *starred.READERS,\n")
+    rows = [
+        {
+            "asked": f"question {i}",
+            "starred": [{"text": f"good {i}", "stars": 5}, {"text": f"bad {i}", "stars": 1}],
+        }
+        for i in range(40)
+    ]
+    project.add(
+        "tests/pool/pool_formats.py",
+        '    "nectar": [\n',
+        f'    "starred": [{rows[0]!r}],\n',
+    )
+    project.add("README.md", "| `nectar` |", "| `starred` | answers with stars |\n")
+    assert project.run("-m", "rmcheck.suite.schema") == (0, "")
+
+    project.test("tests/pool/test_pool_readers.py", "-k", "starred or every_reader")
+    project.test("tests/suite", "-k", "unknown_format or committed_schema")
+    project.test("tests/test_documentation.py", "-k", "every_metric")
+    suite = "checks: [{name: accuracy, metric: accuracy, at_least: 0.6}]\n"
+    project.gate(tmp_path / "gate", suite, rows, perfect=0, reversed=1)
+    assert project.touched() - GENERATED == listed("pool format", "starred")
+
+
+def test_a_kind_of_reward_model(project, tmp_path):
+    """A class with a scheme and `score`, which a spec names and the gate judges."""
+    project.write(
+        "rmcheck/models/kinds/count.py",
+        '''\
+        """How often a word stands in a response: `count:WORD`."""
+
+        from collections.abc import Sequence
+        from typing import ClassVar, Self
+
+        import numpy as np
+
+        from rmcheck.models.checkpoint.fingerprint import fingerprint
+        from rmcheck.models.engines.asked import Floats
+        from rmcheck.models.model import Encoded, RewardModel
+        from rmcheck.models.spec import ModelSpec, Setting
+
+
+        class CountRewardModel(RewardModel):
+            """Occurrences of a word."""
+
+            scheme: ClassVar[str] = "count"
+            settings: ClassVar[tuple[Setting, ...]] = ()
+            kept = False
+
+            def __init__(self, word: str) -> None:
+                self.word, self.spec = word, f"count:{word}"
+                self.fingerprint = fingerprint({"scheme": self.scheme, "word": word})
+
+            @classmethod
+            def from_spec(cls, spec: ModelSpec) -> Self:
+                """The word is the location."""
+                return cls(spec.location)
+
+            def score(self, batch: Sequence[Encoded]) -> Floats:
+                """Occurrences in each response."""
+                return np.array([float(e.sample.response.count(self.word)) for e in batch])
+        ''',
+    )
+    project.add(
+        "rmcheck/models/registry.py",
+        '    "ensemble": ',
+        '    "count": "rmcheck.models.kinds.count:CountRewardModel",\n',
+    )
+    project.add(
+        "docs/models.md", "## `ensemble:", "## `count:WORD`\n\nHow often a word is said.\n\n"
+    )
+    project.write(
+        "tests/models/test_count.py",
+        '''\
+        """How often a word stands in a response."""
+
+        from rmcheck.models.model import Sample
+        from rmcheck.models.registry import open_model
+        from rmcheck.pool.pool import Message
+
+
+        def test_words_are_counted():
+            """Two of them are a reward of 2."""
+            model = open_model("count:so")
+            sample = Sample("p", 0, (Message("user", "?"),), "so so")
+
+            assert model.score(model.encode([sample])).tolist() == [2.0]
+        ''',
+    )
+
+    project.test("tests/models/test_count.py", "tests/models/test_model_spec.py")
+    project.test("tests/test_documentation.py", "-k", "every_setting or every_metric")
+    suite = "checks: [{name: accuracy, metric: accuracy, at_least: 0.6}]\n"
+    codes = {"count:good": 0, "count:bad": 1, "count:neither": 1}
+    project.gate(tmp_path / "gate", suite, PAIRS, **codes)
+    assert project.touched() == listed("kind of reward model", "count")
+
+
+def test_an_engine(project):
+    """Another way to a classifier's numbers, proved like every other, gives the same rewards."""
+    pytest.importorskip("transformers")
+    project.write(
+        "rmcheck/models/kinds/classifier/alone.py",
+        '''\
+        """A classifier by an engine that takes one row at a time: `alone:DIR`."""
+
+        from collections.abc import Callable, Mapping, Sequence
+        from typing import ClassVar
+
+        from rmcheck.models.engines.asked import Asked, Floats, Way
+        from rmcheck.models.engines.torch.classifier import TorchScorer
+        from rmcheck.models.kinds.checkpoint_model import Session
+        from rmcheck.models.kinds.classifier.hf import TransformersRewardModel
+        from rmcheck.models.text.tokenization import ConversationTokenizer
+
+
+        class OneRowAtATime(TorchScorer):
+            """An engine without any batch."""
+
+            @property
+            def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:
+                """Every row by itself."""
+                padded = super().ways["padded"]
+
+                def alone(rows: Sequence[Asked]) -> list[Floats]:
+                    return [numbers for row in rows for numbers in padded([row])]
+
+                return {"padded": alone}
+
+
+        class AloneRewardModel(TransformersRewardModel):
+            """`hf:` on that engine."""
+
+            scheme: ClassVar[str] = "alone"
+
+            def _opened(self) -> Session[ConversationTokenizer, TorchScorer]:
+                scorer = OneRowAtATime(
+                    self.checkpoint,
+                    dtype=self.dtype,
+                    device=self._set.device,
+                    attention=self._set.attention,
+                    head=self.head,
+                    position=self.position,
+                )
+                return Session(self._opened_tokenizer(self.max_length), scorer)
+        ''',
+    )
+    project.add(
+        "rmcheck/models/registry.py",
+        '    "ensemble": ',
+        '    "alone": "rmcheck.models.kinds.classifier.alone:AloneRewardModel",\n',
+    )
+    project.add("docs/models.md", "## `ensemble:", "## `alone:DIR`\n\nAs `hf:`, row by row.\n\n")
+    project.write(
+        "tests/models/test_alone.py",
+        '''\
+        """An engine without any batch."""
+
+        import numpy as np
+        import tiny_models
+
+        from rmcheck.models.registry import open_model
+
+
+        def test_rewards_are_those_of_batches(tmp_path):
+            """It passes its proof, and rewards agree with `hf:` to rounding."""
+            folder = tiny_models.llama(tmp_path / "rm")
+            rewards = []
+            for scheme in ("hf", "alone"):
+                model = open_model(f"{scheme}:{folder}?prefix=off")
+                model.load()
+                encoded = model.encode(tiny_models.samples())
+                model.prove(encoded)
+                rewards.append(model.score(encoded))
+
+            assert {item.status for item in model.conformance} <= {"pass", "note"}
+            np.testing.assert_allclose(*rewards, atol=1e-5)
+        ''',
+    )
+
+    project.test("tests/models/test_alone.py", "tests/models/test_model_spec.py")
+    project.test("tests/test_documentation.py", "-k", "every_setting")
+    assert project.touched() == listed("engine", "alone")
+
+
+def test_a_command(project, tmp_path):
+    """A module with `add_arguments` and `run`, which the help lists and the README shows."""
+    project.write(
+        "rmcheck/cli/rows.py",
+        '''\
+        """`rmcheck rows`: how many prompts and responses a pool has."""
+
+        import argparse
+
+
+        def add_arguments(command: argparse.ArgumentParser) -> None:
+            """Options of the command."""
+            command.add_argument("pool", help="file of a pool")
+
+
+        def run(options: argparse.Namespace) -> int:
+            """Count."""
+            from rmcheck.pool import read_pool
+
+            prompts = read_pool(options.pool).prompts
+            print(f"{len(prompts)} prompts, {sum(len(p.responses) for p in prompts)} responses")
+            return 0
+        ''',
+    )
+    project.add("rmcheck/cli/__init__.py", '    "parity": ', '    "rows": "how large a pool is",\n')
+    project.add("README.md", "$ rmcheck parity ", "$ rmcheck rows pool.jsonl\n")
+    project.write(
+        "tests/test_rows_command.py",
+        '''\
+        """`rmcheck rows`."""
+
+        from rmcheck.cli import main
+
+
+        def test_rows_are_counted(tmp_path, capsys):
+            """Prompts and responses."""
+            pool = tmp_path / "pool.jsonl"
+            pool.write_text('{"prompt": "a", "responses": ["b", "c"], "golden": [1, 0]}')
+
+            assert main(["rows", str(pool)]) == 0
+            assert capsys.readouterr().out == "1 prompts, 2 responses\\n"
+        ''',
+    )
+    file = tmp_path / "pool.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in PAIRS))
+    main = "import sys; from rmcheck.cli import main; sys.exit(main())"
+
+    project.test("tests/test_rows_command.py")
+    project.test("tests/test_documentation.py", "-k", "command")
+    assert project.run("-c", main, "rows", file) == (0, "40 prompts, 80 responses\n")
+    assert "how large a pool is" in project.run("-c", main, "--help")[1]
+    assert project.touched() == listed("command", "rows")
