@@ -242,7 +242,20 @@ def test_prompts_of_different_sizes_ask_how_many_responses_are_used(tmp_path, ca
     assert "prompts have 4 to 8 responses" in capsys.readouterr().err
     study = scored_study(load_study(written_again(path, "per_prompt: 8\n")), tmp_path / "store")
     assert study.experiment.tested.prompts == 29
-    assert "1 prompts have fewer than 8 responses and are left out" in study.facts
+    assert "1 of 30 prompts have fewer than 8 responses and are left out" in study.facts
+
+
+def test_what_is_left_out_of_another_pool_is_told(tmp_path):
+    """With the name of that pool."""
+    path = written(tmp_path, more="per_prompt: 8\nother_pools: {there: {path: there.jsonl}}\n")
+    rows = (tmp_path / "pool.jsonl").read_text().splitlines()
+    short = json.loads(rows[0])
+    short["responses"], short["golden"] = short["responses"][:4], short["golden"][:4]
+    (tmp_path / "there.jsonl").write_text("\n".join([json.dumps(short), *rows[1:]]) + "\n")
+
+    study = scored_study(load_study(path), tmp_path / "store")
+
+    assert "there: 1 of 30 prompts have fewer than 8 responses and are left out" in study.facts
 
 
 def written_again(path, more):

@@ -94,7 +94,9 @@ def left(
         )
     names = [file.models[i].name for i in members]
     if file.golden != EACH and file.golden not in names:
-        raise UsageError(f"{file.path}: the golden {file.golden!r} was left out; {faults.notes}")
+        raise UsageError(
+            f"{file.path}: the golden {file.golden!r} was left out: {faults.notes[-1]}"
+        )
     family = RmFamily.of(
         names,
         scores[members],
@@ -223,7 +225,11 @@ def _even(file: StudyFile, source: StudyPool, pool: Pool) -> tuple[tuple[Prompt,
             "to choose from"
         )
     short = int((counts < most).sum())
-    notes = [f"{short} prompts have fewer than {most} responses and are left out"] if short else []
+    notes = (
+        [f"{short} of {counts.size} prompts have fewer than {most} responses and are left out"]
+        if short
+        else []
+    )
     rng = np.random.default_rng([file.seed, 0])
     drawn = [rng.permutation(count) < most for count in counts.tolist()]
     responses = np.concatenate([np.zeros(0, dtype=bool), *drawn])

@@ -123,12 +123,17 @@ def scored_study(file: StudyFile, store: Path, waiting: Waiting | None = None) -
         sets=file.test_sets,
         seed=file.seed,
     )
-    others = {
-        name: of_same_models(file, source, found, scored_family(file, source, models, store_of))
+    elsewhere = {
+        name: scored_family(file, source, models, store_of)
         for name, source in file.other_pools.items()
     }
+    others = {
+        name: of_same_models(file, file.other_pools[name], found, other)
+        for name, other in elsewhere.items()
+    }
     rewritten, notes = _rewritten(file, found, models, store_of)
-    facts = (*_facts(file, found, experiment), *found.notes, *failed, *notes)
+    left_out = [f"{name}: {note}" for name, other in elsewhere.items() for note in other.notes]
+    facts = (*_facts(file, found, experiment), *found.notes, *left_out, *failed, *notes)
     return Study(file, experiment, found, others, rewritten, facts)
 
 
