@@ -25,10 +25,12 @@ settings.load_profile("ci" if os.environ.get("CI") else "random")
 
 @pytest.fixture(scope="session")
 def imported_for_good():
-    """What cannot be imported twice: parts of torch register themselves when they are imported."""
-    with warnings.catch_warnings(), suppress(ImportError):  # it is not installed everywhere
-        warnings.simplefilter("ignore")
-        importlib.import_module("transformers.generation.utils")
+    """What cannot be imported twice: parts of torch and matplotlib know each other by class."""
+    once = "transformers.generation.utils", "matplotlib.figure", "matplotlib.backends.backend_svg"
+    for name in once:
+        with warnings.catch_warnings(), suppress(ImportError):  # it is not installed everywhere
+            warnings.simplefilter("ignore")
+            importlib.import_module(name)
 
 
 @pytest.fixture

@@ -201,7 +201,8 @@ class Gate:
         """What this process knows about its suites, with its models released."""
         suites: list[dict[str, Any]] = []
         with self._told():
-            suites = self.runner.suite_data()
+            drawn = setting(self.config, "report") is not None
+            suites = self.runner.suite_data(drawn=drawn)
             self.runner.close()
         return suites
 

@@ -9,12 +9,12 @@ import hashlib
 import math
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmcheck.reports.drawings import figures
 from rmcheck.reports.markdown import title
 from rmcheck.store.folder import write_whole
 from rmcheck.wording import encodable, printable_lines
@@ -27,29 +27,14 @@ PAGE_NAME = "report.html"
 WIDTH, HEIGHT, MARGIN = 176.0, 22.0, 8.0
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A drawing of one suite.
-
-    Attributes:
-        svg: The drawing, made by this package.
-        caption: What it shows, in a sentence.
-    """
-
-    svg: "Markup"
-    caption: str
-
-
 def page(
     data: Mapping[str, Any],
-    figures: Mapping[str, Sequence[Figure]] | None = None,
     before: Mapping[str, Any] | None = None,
 ) -> str:
     """The page of a run.
 
     Args:
         data: `report.json` as data.
-        figures: Path of a suite to its drawings.
         before: `report.json` of an earlier run, to compare with.
     """
     from jinja2 import Environment, StrictUndefined
@@ -68,7 +53,7 @@ def page(
         changes=changes(shown, _shown(before)) if before else [],
         heading=f"rmcheck: {', '.join(suite['name'] for suite in shown['suites']) or 'no suite'}",
         tally=_tally(shown),
-        figures=figures or {},
+        figures={suite["path"]: figures(suite) for suite in shown["suites"]},
         script=Markup(script),
         script_hash=f"sha256-{digest}",
     )
@@ -77,7 +62,6 @@ def page(
 def write_page(
     folder: Path,
     data: Mapping[str, Any],
-    figures: Mapping[str, Sequence[Figure]] | None = None,
     before: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write `report.html`, whole or not at all.
@@ -87,7 +71,7 @@ def write_page(
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / PAGE_NAME
-    write_whole(target, page(data, figures, before).encode())
+    write_whole(target, page(data, before).encode())
     return target
 
 

@@ -23,6 +23,7 @@ from rmcheck.models.model import Sample
 from rmcheck.run.adaptive import look, take_looks
 from rmcheck.run.collected import Collected, SharedChecks
 from rmcheck.run.decide import SuiteVerdicts, one_look
+from rmcheck.run.drawings import drawings
 from rmcheck.run.fill import Fill, Filled, fill, is_missing
 from rmcheck.run.find import past_of
 from rmcheck.run.load import load
@@ -284,16 +285,22 @@ class Runner:
         """What was scored, a line a model."""
         return [str(report) for report in self.filled.reports.values()]
 
-    def suite_data(self) -> list[dict[str, Any]]:
-        """`SuiteRecord` of every suite as plain data, and what looks have spared."""
-        return [self._suite_data(suite) for suite in self.plan.suites.values()]
+    def suite_data(self, *, drawn: bool = False) -> list[dict[str, Any]]:
+        """`SuiteRecord` of every suite as plain data, and what looks have spared.
 
-    def _suite_data(self, suite: PlannedSuite) -> dict[str, Any]:
+        Args:
+            drawn: Whether to add what a page draws.
+        """
+        return [self._suite_data(suite, drawn) for suite in self.plan.suites.values()]
+
+    def _suite_data(self, suite: PlannedSuite, drawn: bool) -> dict[str, Any]:
         verdicts = self._verdicts.get(suite.path)
         seen = verdicts.seen if verdicts else suite.loaded
         spared = verdicts.spared() if verdicts and self._in_looks(suite) else {}
         data = suite_record(suite, seen, self.filled, self.plan.root).as_dict()
-        return data | ({"adaptive": spared} if spared else {})
+        shapes = drawings(suite, self.filled) if drawn else {}
+        further = {"adaptive": spared, "drawings": shapes}
+        return data | {name: value for name, value in further.items() if value}
 
     def close(self) -> None:
         """Keep what was found out about files."""

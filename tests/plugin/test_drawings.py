@@ -1,0 +1,98 @@
+"""What the page of a run draws: curves, calibration, and the responses that moved."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rmcheck.metrics.rewards import Rewards
+from rmcheck.run.drawings import _places
+
+
+def found(bench):
+    """The drawings of the one suite of a run."""
+    (suite,) = json.loads((bench.path / "out" / "report.json").read_text())["suites"]
+    return suite.get("drawings", {})
+
+
+@pytest.mark.parametrize("how", [(), ("-n2",)], ids=["plain", "xdist"])
+def test_a_report_has_what_the_page_draws(how, gate, bench):
+    """Curves and calibration of both models, and responses that moved between them."""
+    gate("--rmcheck-report=out", *how, model="fake:length_biased")
+
+    drawn = found(bench)
+    for role in ("candidate", "baseline"):
+        curve = drawn["curves"][role]
+        assert curve["n"][0] == 1
+        assert curve["golden"]["values"][0] == pytest.approx(0)
+        assert max(curve["golden"]["values"]) <= max(curve["best"]["values"]) + 1e-9
+        assert len(drawn["calibration"][role]["pairs"]) == 10
+    moved = drawn["moved"]
+    assert len(moved) == 5
+    gaps = [abs(one["candidate_place"] - one["baseline_place"]) for one in moved]
+    assert gaps == sorted(gaps, reverse=True)
+    assert len({one["prompt_id"] for one in moved}) == 5
+
+
+def test_golden_choosing_is_the_best_there_is(gate, bench):
+    """The perfect model gains what golden gains; one that gains less is below it."""
+    gate("--rmcheck-report=out", model="fake:perfect", baseline="fake:random")
+
+    curves = found(bench)["curves"]
+    assert curves["candidate"]["golden"]["values"] == pytest.approx(
+        curves["candidate"]["best"]["values"]
+    )
+    assert curves["baseline"]["golden"]["values"][-1] < curves["candidate"]["best"]["values"][-1]
+
+
+def test_a_response_that_moved_is_shown_with_its_own_text(gate, bench):
+    """The text, golden and rewards belong together."""
+    gate("--rmcheck-report=out", model="fake:length_biased")
+    rows = [json.loads(line) for line in (bench.path / "pool.jsonl").read_text().splitlines()]
+    by_id = {row["prompt_id"]: row for row in rows}
+
+    for one in found(bench)["moved"]:
+        row = by_id[one["prompt_id"]]
+        at = row["golden"].index(one["golden"])
+        assert row["responses"][at].startswith(one["response"].rstrip("…"))
+        assert one["candidate_reward"] == len(row["responses"][at])
+        assert one["baseline_reward"] == one["golden"]
+
+
+def test_one_model_alone_has_a_curve_and_nothing_that_moved(gate, bench):
+    """A run without a baseline draws what it has."""
+    check = "{name: a, metric: accuracy, at_least: 0.6}"
+    suite = f"rmcheck: 1\npool: {{path: pool.jsonl}}\nchecks: [{check}]\n"
+    (bench.path / "demo.yaml").write_text(suite)
+    gate("--rmcheck-report=out", model="fake:perfect", baseline=None)
+
+    assert list(found(bench)["curves"]) == ["candidate"]
+    assert "moved" not in found(bench)
+
+
+def test_nothing_is_computed_where_no_report_is_asked_for(gate, monkeypatch):
+    """A gate without a report does not pay for drawings."""
+    monkeypatch.setattr("rmcheck.run.runner.drawings", lambda *_: pytest.fail("computed"))
+
+    gate().assert_outcomes(passed=6)
+
+
+@given(st.lists(st.lists(st.integers(-3, 3), min_size=1, max_size=6), min_size=1, max_size=5))
+def test_a_place_is_the_share_of_the_other_answers_below(prompts):
+    """1 for a single best, 0 for the worst, NaN where there is no other."""
+    proxy = np.concatenate(prompts).astype(float)
+    counts = np.array([len(p) for p in prompts])
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    ids = tuple(map(str, range(len(prompts))))
+    places = _places(Rewards(proxy, proxy, offsets, ids, np.arange(len(prompts))))
+
+    for row, answers in enumerate(prompts):
+        for i, value in enumerate(answers):
+            place = places[offsets[row] + i]
+            if len(answers) == 1:
+                assert np.isnan(place)
+            else:
+                below = sum(other < value for other in answers)
+                assert place == pytest.approx(below / (len(answers) - 1))
