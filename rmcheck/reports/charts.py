@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.wording import printable
+from rmcheck.errors import MissingDependencyError
+from rmcheck.wording import excerpt, printable
 
 Floats = NDArray[np.float64]
 
-# Okabe and Ito's colours, told apart by everybody, without their black and yellow.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+# Okabe and Ito's colours, told apart by everybody, with a violet for their black and yellow.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#7a4fbf")
+# Characters of a name that are shown.
+LONGEST_NAME = 28
 # A colour that no chart uses; it becomes that of the page's text.
 _INK = "#010203"
 _STYLE: dict[Any, Any] = {
@@ -92,7 +95,7 @@ def chart(
         for i, one in enumerate(series):
             colour = COLOURS[i % len(COLOURS)]
             marker, line = ("o", "") if one.dots else ("", "--" if one.dashed else "-")
-            name = printable(one.name) or None
+            name = _short(one.name) or None
             axes.plot(one.x, one.y, color=colour, label=name, marker=marker, linestyle=line)
             if one.lower is not None and one.upper is not None:
                 axes.fill_between(one.x, one.lower, one.upper, color=colour, alpha=0.15, lw=0)
@@ -122,18 +125,27 @@ def matrix(title: str, rows: Sequence[str], columns: Sequence[str], values: Floa
         shade = np.zeros((*values.shape, 4))
         shade[..., :3] = 0x00, 0x72 / 255, 0xB2 / 255
         shade[..., 3] = np.nan_to_num(0.08 + 0.6 * share) * np.isfinite(values)
-        axes.imshow(shade, aspect="auto")
+        axes.pcolormesh(shade)  # an image would be a file that pages do not load
+        axes.invert_yaxis()
         for i, j in np.argwhere(np.isfinite(values)).tolist():
-            axes.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=9)
-        names = [printable(name) for name in columns]
-        axes.set_xticks(range(len(columns)), names, rotation=35, ha="right")
-        axes.set_yticks(range(len(rows)), [printable(name) for name in rows])
+            axes.text(j + 0.5, i + 0.5, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=9)
+        names = [_short(name) for name in columns]
+        axes.set_xticks(np.arange(len(columns)) + 0.5, names, rotation=35, ha="right")
+        axes.set_yticks(np.arange(len(rows)) + 0.5, [_short(name) for name in rows])
         return _svg(figure, title)
 
 
 @contextmanager
 def _axes(title: str, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
-    """A figure of its own: nothing global of the user's matplotlib is read or changed."""
+    """A figure of its own: nothing global of the user's matplotlib is read or changed.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed; says the pip command.
+    """
+    if not can_draw():
+        raise MissingDependencyError(
+            'charts need matplotlib. Install it with: pip install "rmcheck[report]"'
+        )
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -163,3 +175,7 @@ def _escaped(text: str) -> str:
     from html import escape
 
     return escape(printable(text))
+
+
+def _short(name: str) -> str:
+    return excerpt(printable(name), LONGEST_NAME)

@@ -70,5 +70,6 @@ def test_an_empty_cell_stays_empty():
     """NaN is no number to show."""
     text = matrix("m", ["a", "b"], ["c", "d"], np.array([[0.25, np.nan], [0.5, 0.75]]))
 
+    assert "<image" not in text  # which the policy of a page would not show
     assert {"0.25", "0.50", "0.75"} <= set(re.findall(r">\s*(\d\.\d\d)\s*<", text))
     assert "nan" not in text.lower()

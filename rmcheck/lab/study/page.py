@@ -170,7 +170,7 @@ def _mark(column: str, found: Correlation, y: float) -> str:
             f'<line class="mark" x1="{_x(found.lower)}" x2="{_x(found.upper)}" y1="{y}" y2="{y}"/>'
         )
     if found.value is not None:
-        out += f'<circle class="f0" cx="{_x(found.value)}" cy="{y}" r="4"/>'
+        out += f'<circle class="dot" cx="{_x(found.value)}" cy="{y}" r="4"/>'
     return out
 
 

@@ -11,9 +11,9 @@ from rmcheck.lab.study.experiment import Experiment
 from rmcheck.lab.study.family import rewards_of
 from rmcheck.lab.study.finding import Cell, DesignResult, Measured
 from rmcheck.lab.study.outcomes import KeptGain
-from rmcheck.lab.study.svg import Series, chart
 from rmcheck.metrics.pairwise import Accuracy
 from rmcheck.metrics.rewards import Floats
+from rmcheck.reports.charts import Series, chart
 
 RESPONSES = (2, 3, 4, 5, 8, 12, 16, 24, 32)
 # What a budget is, as a share of what all prompts cost with two responses each.

@@ -13,8 +13,8 @@ from rmcheck.lab.study.family import RmFamily
 from rmcheck.lab.study.finding import Cell, DesignResult, Measured
 from rmcheck.lab.study.outcomes import best_of_n
 from rmcheck.lab.study.published import TABLE_2
-from rmcheck.lab.study.svg import Series, chart
 from rmcheck.metrics.pairwise import Accuracy
+from rmcheck.reports.charts import Series, chart
 
 
 def response_sources(experiment: Experiment, others: Mapping[str, RmFamily]) -> DesignResult | None:

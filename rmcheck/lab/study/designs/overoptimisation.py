@@ -7,11 +7,11 @@ from rmcheck.lab.study.agreement import agreements
 from rmcheck.lab.study.experiment import Experiment, mean
 from rmcheck.lab.study.finding import Cell, DesignResult, Measured
 from rmcheck.lab.study.published import TABLE_7
-from rmcheck.lab.study.svg import Series, chart
 from rmcheck.metrics.best_of_n import bon_kl
 from rmcheck.metrics.bon_curve import BonCurve, n_grid
 from rmcheck.metrics.metric import ratio
 from rmcheck.metrics.rewards import Floats
+from rmcheck.reports.charts import Series, chart
 
 PENALTY = "KL penalty "
 

@@ -8,8 +8,8 @@ from rmcheck.lab.study.family import RmFamily
 from rmcheck.lab.study.finding import Cell, DesignResult, Measured
 from rmcheck.lab.study.outcomes import KeptGain
 from rmcheck.lab.study.published import TABLE_1
-from rmcheck.lab.study.svg import Series, chart, matrix
 from rmcheck.metrics.rewards import Floats
+from rmcheck.reports.charts import Series, chart, matrix
 
 # Groups with fewer models have no correlation of their own.
 SMALLEST_GROUP = 3

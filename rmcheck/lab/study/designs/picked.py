@@ -8,8 +8,8 @@ import numpy as np
 from rmcheck.lab.curves.picked_texts import picked_texts, traits_of
 from rmcheck.lab.study.family import RmFamily
 from rmcheck.lab.study.finding import Cell, DesignResult, Measured
-from rmcheck.lab.study.svg import matrix
 from rmcheck.pool.pool import Prompt
+from rmcheck.reports.charts import matrix
 
 
 def traits_along_the_path(

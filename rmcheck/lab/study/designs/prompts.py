@@ -9,10 +9,10 @@ from rmcheck.lab.study.experiment import Experiment
 from rmcheck.lab.study.finding import Cell, DesignResult, Measured
 from rmcheck.lab.study.outcomes import KeptGain, bon_sums, kept_of
 from rmcheck.lab.study.published import CATEGORIES, TABLE_3
-from rmcheck.lab.study.svg import matrix
 from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.pairwise import Accuracy
 from rmcheck.metrics.rewards import Floats
+from rmcheck.reports.charts import matrix
 
 
 def categories(experiment: Experiment) -> DesignResult | None:

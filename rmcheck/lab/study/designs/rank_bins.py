@@ -5,8 +5,8 @@ import numpy as np
 from rmcheck.lab.study.agreement import agreement
 from rmcheck.lab.study.experiment import Experiment
 from rmcheck.lab.study.finding import Cell, DesignResult, Measured
-from rmcheck.lab.study.svg import matrix
 from rmcheck.metrics.rank_bins import RankBinAccuracy
+from rmcheck.reports.charts import matrix
 
 MOST_BINS = 5
 
