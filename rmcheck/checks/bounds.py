@@ -41,7 +41,7 @@ class LeftOut:
     kept: int
 
     def plus(self, other: "LeftOut") -> "LeftOut":
-        """Those of two parts of a pool."""
+        """The counts of two parts of a pool, added up."""
         return LeftOut(
             self.short + other.short, self.constant + other.constant, self.kept + other.kept
         )

@@ -311,7 +311,7 @@ class Pool:
 
 
 def _columns(prompts: Sequence[Prompt]) -> PoolColumns:
-    """Those of prompts at hand."""
+    """The columns of prompts in memory."""
     labels = dict.fromkeys(column for p in prompts for column in p.labels)
     slices = dict.fromkeys(column for p in prompts for column in p.slices)
     return PoolColumns(

@@ -129,7 +129,7 @@ class Row:
         return str(value)
 
     def slices(self, *names: str) -> dict[str, str]:
-        """Those of these fields that are there, as slice values."""
+        """Slice values of the fields that are there."""
         return {
             name: as_slice(self.values[name]) for name in names if is_scalar(self.values.get(name))
         }

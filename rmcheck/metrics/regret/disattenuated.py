@@ -80,12 +80,12 @@ class Disattenuated(Metric):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """That of what is corrected: the same quantity."""
+        """The name of what is corrected: the same quantity."""
         return f"{self.base.name}_disattenuated"
 
     @property
     def invariances(self) -> frozenset[Invariance]:
-        """Those of what is corrected."""
+        """The invariances of what is corrected."""
         return self.base.invariances
 
     @property
@@ -95,22 +95,22 @@ class Disattenuated(Metric):
 
     @property
     def min_responses(self) -> int:
-        """That of what is corrected."""
+        """The least number of responses of what is corrected."""
         return self.base.min_responses
 
     @property
     def studentised(self) -> bool:
-        """That of what is corrected."""
+        """The way to bound of what is corrected."""
         return self.base.studentised
 
     @property
     def effective_units(self) -> float:
-        """Those of what is corrected."""
+        """The effective number of units of what is corrected."""
         return self.base.effective_units
 
     @property
     def note(self) -> str:
-        """That of what is corrected, and that it was."""
+        """The note of what is corrected, and that it was."""
         return "; ".join(filter(None, (self.base.note, "golden's noise taken out")))
 
     def fitted(self, rewards: Rewards) -> Self:
@@ -153,15 +153,15 @@ class Disattenuated(Metric):
         return tuple(_Corrected(inner) for inner in self.base.bounded_by())
 
     def compared(self, sums: Floats) -> NDArray[np.bool_]:
-        """That of what is corrected."""
+        """What the corrected metric is compared on."""
         return self.base.compared(sums[:, :-MOMENTS])
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:
-        """Those of what is corrected, and reads that agree too little."""
+        """The concerns of what is corrected, and reads that agree too little."""
         own = self.base.concerns(sums[:, :-MOMENTS])
         return (*own, *reliability_concerns(sums[:, -MOMENTS:]))
 
     def facts(self, sums: Floats) -> dict[str, float]:
-        """Those of what is corrected, and the reliability."""
+        """The facts of what is corrected, and the reliability."""
         found = float(reliability(sums[-MOMENTS:]))
         return {**self.base.facts(sums[:-MOMENTS]), "golden_reliability": found}

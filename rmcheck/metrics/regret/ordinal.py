@@ -48,5 +48,5 @@ class OrdinalDrop(Metric):
         return None if inner is None else np.asarray(slope)[..., None] * inner
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:
-        """Those of accuracy."""
+        """The concerns of accuracy."""
         return _ACCURACY.concerns(sums)

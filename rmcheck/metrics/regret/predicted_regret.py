@@ -159,7 +159,7 @@ class PredictedRegret(Metric):
 
     @property
     def invariances(self) -> frozenset[Invariance]:
-        """Those of every method that the predictor may choose."""
+        """The invariances of every method that the predictor may choose."""
         if self.method is not None:
             return self.method.invariances
         if self.predictor == "ordinal":
@@ -189,22 +189,22 @@ class PredictedRegret(Metric):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Those of the method."""
+        """The columns of the method."""
         return self.method.columns if self.method else ()
 
     @property
     def min_responses(self) -> int:
-        """That of the method."""
+        """The least number of responses of the method."""
         return self.method.min_responses if self.method else 2
 
     @property
     def depends_on_n(self) -> bool:
-        """That of the method."""
+        """Whether the method depends on n."""
         return self.method.depends_on_n if self.method else False
 
     @property
     def studentised(self) -> bool:
-        """That of the method."""
+        """The way to bound of the method."""
         return self.method.studentised if self.method else False
 
     def require(self, rewards: Rewards) -> None:
@@ -228,7 +228,7 @@ class PredictedRegret(Metric):
 
     @property
     def effective_units(self) -> float:
-        """Those of the method."""
+        """The effective number of units of the method."""
         return self.method.effective_units if self.method else math.inf
 
     def bounded_by(self) -> tuple[Statistic, ...]:
@@ -245,19 +245,19 @@ class PredictedRegret(Metric):
 
     @property
     def attainable(self) -> tuple[float, float]:
-        """That of the method; as for a drop ratio where it is not known yet."""
+        """What the method can reach; as for a drop ratio where it is not known yet."""
         return self.method.attainable if self.method else (0.0, 2.0)
 
     def compared(self, sums: Floats) -> NDArray[np.bool_]:
-        """That of the method."""
+        """What the method is compared on."""
         return self._fitted.compared(sums)
 
     def unseen(self, seen: Seen) -> Unseen | None:
-        """That of the method."""
+        """What the method allows for unseen prompts."""
         return self._fitted.unseen(seen)
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:
-        """Those of the method."""
+        """The concerns of the method."""
         return self._fitted.concerns(sums)
 
     @property
@@ -273,7 +273,7 @@ class PredictedRegret(Metric):
         return Wanted(self.predictor, self.n, self.kl, self.min_golden_gain)
 
     def facts(self, sums: Floats) -> dict[str, float]:
-        """Those of the method, and the prediction by the method's name, for histories."""
+        """The facts of the method, and the prediction by the method's name, for histories."""
         value = float(self._fitted.value(sums))
         own = {self._fitted.name: value} if math.isfinite(value) else {}
         return {**self._fitted.facts(sums), **own}

@@ -146,7 +146,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
 
     @property
     def facts(self) -> EngineFacts:
-        """Those of the engine."""
+        """The facts of the engine."""
         return self.scorer.facts
 
     def load(self) -> None:
@@ -184,7 +184,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
         return checked_rewards(self._rewards(batch), batch, self.spec)
 
     def workers(self) -> Workers:
-        """Those of the engine: on a CPU a thread for each core, while memory allows."""
+        """The threads of the engine: on a CPU a thread for each core, while memory allows."""
         return self.scorer.workers()
 
     def close(self) -> None:

@@ -52,7 +52,7 @@ class FolderSession(JudgeSession):
 
     @property
     def facts(self) -> EngineFacts:
-        """Those of the weights."""
+        """The facts of the weights."""
         return self.weights.facts
 
     def described(self, shares_prefixes: bool) -> Mapping[str, str]:
@@ -108,7 +108,7 @@ class FolderOdds(FolderSession, OddsSession):
 
     @property
     def tolerance(self) -> float:
-        """That of the weights' type."""
+        """The tolerance of the weights' type."""
         return tolerated(self.model.dtype)
 
     @property

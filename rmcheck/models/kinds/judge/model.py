@@ -162,7 +162,7 @@ class ReadingJudge(JudgeRewardModel):
 
     @property
     def facts(self) -> EngineFacts:
-        """Those of the engine."""
+        """The facts of the engine."""
         return self.session.facts
 
     def load(self) -> None:
@@ -219,7 +219,7 @@ class ReadingJudge(JudgeRewardModel):
         return self._verdicts.combined(scores[0], samples)
 
     def workers(self) -> Workers:
-        """Those of the engine."""
+        """The threads of the engine."""
         return self.session.workers()
 
     def close(self) -> None:
