@@ -23,30 +23,6 @@ from rmcheck.suite.suite import Check, Suite
 ReadPool = Callable[..., Pool]
 
 
-def _unknown_column(suite: Suite, pool: Pool, column: str, kind: str, *keys: str) -> Problem:
-    known = pool.label_columns if kind == "label" else pool.slice_columns
-    message = f"the pool has no {kind} column {column!r}.{near_miss(column, known)}"
-    valid = f"Its {kind} columns: {', '.join(known) or 'none'}."
-    if kind == "label" and known:
-        valid += f" Write in the suite golden: {{column: {known[0]}}}."
-    if kind == "label" and not known:
-        valid += (
-            " Name a golden RM in the suite, golden: {model: SCHEME:LOCATION}, or give each row "
-            'one number a response, "golden": [0.9, 0.1, …].'
-        )
-    return suite_problem(suite, message, *keys, valid=valid, unwritten="pool")
-
-
-def _history(suite: Suite) -> HistoryContents | None:
-    if suite.history is None:
-        return None
-    if not suite.history.is_dir():
-        message = f"no folder {suite.history}; `rmcheck history add` makes it"
-        raise SuiteError([suite_problem(suite, message, "history")])
-    history = History(suite.history)
-    return HistoryContents(history.runs(), history.regrets(), ())
-
-
 def load(path: Path, read: ReadPool = read_pool) -> LoadedSuite:
     """Read a suite, its pool and its history, and check what one asks of the other.
 
@@ -106,6 +82,16 @@ def _pool_of(suite: Suite, read: ReadPool) -> Pool:
         raise SuiteError([suite_problem(suite, message, "pool", "cluster")]) from error
 
 
+def _history(suite: Suite) -> HistoryContents | None:
+    if suite.history is None:
+        return None
+    if not suite.history.is_dir():
+        message = f"no folder {suite.history}; `rmcheck history add` makes it"
+        raise SuiteError([suite_problem(suite, message, "history")])
+    history = History(suite.history)
+    return HistoryContents(history.runs(), history.regrets(), ())
+
+
 def pool_problems(loaded: LoadedSuite) -> list[Problem]:
     """What the suite asks of its pool that the pool cannot give."""
     unknown = [
@@ -116,6 +102,20 @@ def pool_problems(loaded: LoadedSuite) -> list[Problem]:
     expected = _expected(loaded)
     found = [_problem(loaded, check, expected) for check in loaded.suite.checks]
     return unknown + [problem for problem in found if problem is not None]
+
+
+def _unknown_column(suite: Suite, pool: Pool, column: str, kind: str, *keys: str) -> Problem:
+    known = pool.label_columns if kind == "label" else pool.slice_columns
+    message = f"the pool has no {kind} column {column!r}.{near_miss(column, known)}"
+    valid = f"Its {kind} columns: {', '.join(known) or 'none'}."
+    if kind == "label" and known:
+        valid += f" Write in the suite golden: {{column: {known[0]}}}."
+    if kind == "label" and not known:
+        valid += (
+            " Name a golden RM in the suite, golden: {model: SCHEME:LOCATION}, or give each row "
+            'one number a response, "golden": [0.9, 0.1, …].'
+        )
+    return suite_problem(suite, message, *keys, valid=valid, unwritten="pool")
 
 
 def _expected(loaded: LoadedSuite) -> Rewards:

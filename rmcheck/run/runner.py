@@ -90,14 +90,9 @@ class Runner:
         shares: bool = False,
     ) -> None:
         recall_digests(store)
-        specs = {
-            "candidate": candidate,
-            "baseline": baseline,
-            "golden": golden,
-            "serving": serving,
-        }
+        given = (candidate, baseline, golden, serving)
         with asking(asks):
-            models = open_given(specs, bases, compares=compares)
+            models = open_given(dict(zip(OPTIONS, given, strict=True)), bases, compares=compares)
         self.plan = Plan(models, compares, shown_relative_to)
         kept = ScoreStore(store, waiting=waiting)
         passing = ScoreStore(session_folder, durable=False, waiting=waiting)

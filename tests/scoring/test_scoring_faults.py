@@ -71,14 +71,14 @@ def test_too_long_is_refused_before_any_forward_pass(store):
     assert model.events[-1] == "close"
 
 
-def test_a_model_that_cuts_without_leave_is_refused(store):
+def test_a_model_that_truncates_unasked_is_refused(store):
     """Under `error` no token may be lost, whatever the model thinks."""
 
     class Cutting(CountingModel):
         def encode(self, samples, too_long="error"):
             return super().encode(samples, "left")
 
-    with pytest.raises(ScoringError, match=r"prompt 'p0' response 0 lost \d+ tokens"):
+    with pytest.raises(ScoringError, match=r"prompt 'p0' response 0 was truncated by \d+ tokens"):
         fill(Cutting(max_tokens=1), numbered_samples(2), store)
 
 
