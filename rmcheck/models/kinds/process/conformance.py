@@ -178,3 +178,10 @@ class TorchProcessProof(TorchProof, ProcessProof):
 
 class VllmProcessProof(VllmWays, ProcessProof):
     """The same where vLLM runs the model."""
+
+    def sharing(self) -> ConformanceItem:
+        """Beginnings from the cache for answer tokens; for labels each text is computed whole."""
+        if self._scorer.checkpoint.kind == "head":
+            detail = "off: vLLM gives no states of tokens that come from its cache"
+            return ConformanceItem("prefix_cache", "note", detail)
+        return super().sharing()
