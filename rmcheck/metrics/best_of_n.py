@@ -23,6 +23,7 @@ from rmcheck.metrics.ranks import Order, constant, order
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats
 from rmcheck.metrics.settings import require_number, require_whole_number
+from rmcheck.stats.bootstrap import Statistic
 from rmcheck.stats.unseen import Seen, Unseen
 
 # Below this many standard errors of the mean golden gain, a ratio over it means nothing.
@@ -217,7 +218,7 @@ class DropRatio(GainRatio):
 
 
 @dataclass(frozen=True)
-class DropOf:
+class DropOf(Statistic):
     """1 − one total over another: a drop ratio inside larger sums.
 
     Attributes:
@@ -238,16 +239,6 @@ class DropOf:
         part = [self.gain, self.best]
         out[..., part] = ratio_gradient(sums[..., part], sign=-1.0)
         return out
-
-    def parts(self, sums: Floats, /) -> None:
-        """None: it is no maximum."""
-
-    def terms(self, sums: Floats, /) -> None:
-        """None: it is no sum of absolute values."""
-
-    def bounded_by(self) -> tuple[()]:
-        """Nothing: its bounds are its own."""
-        return ()
 
 
 @dataclass(frozen=True)

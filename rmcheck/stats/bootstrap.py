@@ -25,7 +25,7 @@ _NORMAL = NormalDist()
 
 
 class Statistic(Protocol):
-    """A number computed from totals."""
+    """A number computed from totals; a subclass is a smooth one unless it says otherwise."""
 
     def value(self, sums: Floats, /) -> Floats:
         """(…,) values of (…, K) totals."""
@@ -35,12 +35,15 @@ class Statistic(Protocol):
 
     def parts(self, sums: Floats, /) -> Floats | None:
         """(…, M) numbers of which the value is the largest, or None where it is no maximum."""
+        return None
 
     def terms(self, sums: Floats, /) -> Floats | None:
         """(…, M) numbers whose absolute values add up to the value, or None."""
+        return None
 
     def bounded_by(self) -> "tuple[Statistic, ...]":
         """Statistics of the same sums whose bounds this one has, the widest; empty for its own."""
+        return ()
 
 
 class Distribution(ABC):

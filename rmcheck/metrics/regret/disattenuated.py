@@ -22,7 +22,7 @@ MOMENTS = 3
 
 
 @dataclass(frozen=True)
-class _Corrected:
+class _Corrected(Statistic):
     """A drop ratio over √reliability, from its sums and those of the reliability behind them.
 
     Attributes:
@@ -45,16 +45,6 @@ class _Corrected:
         by_reliability = 0.5 * kept * factor**3
         moments = reliability_gradient(sums[..., -MOMENTS:])
         return np.concatenate([own * factor[..., None], by_reliability[..., None] * moments], -1)
-
-    def parts(self, sums: Floats, /) -> None:
-        """None: it is no maximum."""
-
-    def terms(self, sums: Floats, /) -> None:
-        """None: it is no sum of absolute values."""
-
-    def bounded_by(self) -> tuple[()]:
-        """Nothing: its bounds are its own."""
-        return ()
 
 
 def _factor(sums: Floats) -> Floats:

@@ -8,6 +8,7 @@ import numpy as np
 
 from rmcheck.metrics.metric import ratio, ratio_gradient
 from rmcheck.metrics.rewards import Floats
+from rmcheck.stats.bootstrap import Statistic
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,7 @@ def best_of(selector: Floats, golden: Floats, weights: Floats, at: Sequence[int]
 
 
 @dataclass(frozen=True)
-class TailDrop:
+class TailDrop(Statistic):
     """A drop inside prompts, and what a tail adds to it.
 
     Attributes:
@@ -94,16 +95,6 @@ class TailDrop:
         for i, j, sign in self._terms:
             out[..., [i, j]] += ratio_gradient(sums[..., [i, j]], sign=sign)
         return out
-
-    def parts(self, sums: Floats, /) -> None:
-        """None: it is no maximum."""
-
-    def terms(self, sums: Floats, /) -> None:
-        """None: it is no sum of absolute values."""
-
-    def bounded_by(self) -> tuple[()]:
-        """Nothing: its bounds are its own."""
-        return ()
 
 
 def reach(responses: int, min_tail: float) -> int:
