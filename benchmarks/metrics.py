@@ -351,7 +351,8 @@ def main() -> None:
     document: dict[str, Any] = {"machine": machine, "repeats": REPEATS, "rows": {}, RESAMPLED: {}}
     if options.shape and target.exists():  # beside what is there of other shapes
         known = json.loads(target.read_text(encoding="utf-8"))
-        document = known if known["machine"] == machine else document
+        same = known["machine"] == machine and isinstance(known["rows"], dict)
+        document = known if same else document
     wanted = [tuple(options.shape)] if options.shape else sorted({*SHAPES, *WHOLE})
     for p, n in wanted:
         shape = f"{p} x {n}"
