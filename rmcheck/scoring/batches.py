@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Protocol
 
-import numpy as np
-
 from rmcheck.models.engines.torch.packing import prefix_groups
 from rmcheck.models.model import EngineFacts
 
@@ -215,10 +213,3 @@ def fair_share(left: int, workers: int, budget: int) -> int:
     Half of what each has still to do, between an eighth of the budget and all of it.
     """
     return max(budget // 8, min(budget, left // (2 * workers))) if workers > 1 else budget
-
-
-def spread(lengths: Sequence[int], count: int) -> list[int]:
-    """Positions of at most `count` samples of different lengths, shortest to longest."""
-    values, positions = np.unique(np.asarray(lengths, dtype=np.int64), return_index=True)
-    chosen = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
-    return [int(positions[i]) for i in chosen]

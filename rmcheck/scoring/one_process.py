@@ -8,7 +8,8 @@ import numpy as np
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.model import Encoded, RewardModel, TooLong
-from rmcheck.scoring.batches import default_budget, spread
+from rmcheck.models.proof.conformance import spread_of_lengths
+from rmcheck.scoring.batches import default_budget
 from rmcheck.scoring.engine import Missing
 from rmcheck.scoring.forward import Text, does_not_fit, rows_of, score_groups
 from rmcheck.scoring.progress import Progress, progress_of, tell_loading
@@ -16,9 +17,6 @@ from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import golden_key
 from rmcheck.store.parts import CutSide
 from rmcheck.store.scores import ModelScores, Store
-
-# Samples that a model proves itself on before it counts.
-PROOF_SAMPLES = 8
 
 
 class OneProcess:
@@ -150,7 +148,7 @@ def _text(model: RewardModel, key: bytes, item: Encoded, too_long: TooLong) -> T
 
 def _prove(model: RewardModel, encoded: Sequence[Encoded]) -> None:
     """Let the model prove itself on samples of different lengths, fewer if they do not fit."""
-    chosen = [encoded[i] for i in spread([e.length for e in encoded], PROOF_SAMPLES)]
+    chosen = spread_of_lengths(encoded)
     while True:
         try:
             model.prove(chosen)

@@ -52,18 +52,16 @@ def scored_shards(
 def _rewards(shard: Shard, scores: Path, golden: str, format: str | None) -> Rewards:
     read = read_pool(shard.file, format=format)
     pool = judged_alone(labelled(read, golden, "drop"), golden)
-    proxy = np.split(_scores(scores / shard.name, pool), _ends(pool))
+    columns = pool.columns
+    inner = columns.ends[1:-1]
     return Rewards.from_arrays(
-        proxy,
-        [prompt.labels[golden] for prompt in pool.prompts],
-        prompt_ids=[prompt.prompt_id for prompt in pool.prompts],
-        clusters=[prompt.cluster for prompt in pool.prompts],
+        np.split(_scores(scores / shard.name, pool), inner),
+        np.split(columns.labels[golden], inner),
+        prompt_ids=columns.prompt_ids.tolist(),
+        clusters=columns.clusters.tolist(),
         slices={
-            CLUSTER: [prompt.cluster for prompt in pool.prompts],
-            **{
-                column: [prompt.slices.get(column, "") for prompt in pool.prompts]
-                for column in pool.slice_columns
-            },
+            CLUSTER: columns.clusters.tolist(),
+            **{column: columns.slice(column).tolist() for column in pool.slice_columns},
         },
     )
 
@@ -72,10 +70,3 @@ def _scores(bundle: Path, pool: Pool) -> NDArray[np.float64]:
     model = ScoresFile(parse_spec(f"scores:{bundle.absolute()}", Path()))
     model.load()
     return model.score(model.encode(PoolSamples(pool)))
-
-
-def _ends(pool: Pool) -> list[int]:
-    """Where the rewards of each prompt but the last end."""
-    counts = [len(prompt.responses) for prompt in pool.prompts]
-    ends: list[int] = np.cumsum(counts)[:-1].tolist()
-    return ends

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rmcheck.models.engines.torch.packing import prefix_groups
 from rmcheck.models.model import EngineFacts
-from rmcheck.scoring.batches import PackedOrder, batches, cut, default_budget, spread
+from rmcheck.scoring.batches import PackedOrder, batches, cut, default_budget
 
 lengths_of_samples = st.lists(st.integers(1, 3000), max_size=200)
 budgets = st.integers(1, 20_000)
@@ -66,17 +66,6 @@ def test_waste_on_lengths_as_they_are():
     padded = sum(len(batch) * max(lengths[batch]) for batch in made)
 
     assert 1 - lengths.sum() / padded < 0.04
-
-
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(1, 10))
-def test_spread_takes_different_lengths_from_short_to_long(lengths, count):
-    """As many different lengths as there are, up to the count; the shortest is one of them."""
-    chosen = [lengths[i] for i in spread(lengths, count)]
-
-    assert chosen == sorted(set(chosen))
-    assert len(chosen) == min(count, len(set(lengths)))
-    assert chosen[0] == min(lengths)
-    assert count == 1 or chosen[-1] == max(lengths)
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "mps", "xpu", ""])
