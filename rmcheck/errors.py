@@ -8,6 +8,7 @@ All under RmcheckError:
   - BaselineError             asked for and not there
 * SuiteError                  a suite file is wrong               -> collection error, exit 2
 * PoolError                   a pool file is wrong                -> collection error, exit 2
+  - NoSuchClusterError        no row has the field that `cluster` names
 * ModelError                  a reward model cannot be trusted    -> error of its checks
   - ConformanceError          it failed its proof at load
   - ScoringError              wrong count, NaN, infinite, too long
@@ -105,6 +106,10 @@ class SuiteError(FileError):
 
 class PoolError(FileError):
     """A pool file is wrong."""
+
+
+class NoSuchClusterError(PoolError):
+    """No row of a pool has the field that `cluster` names."""
 
 
 class ModelError(RmcheckError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice, pairwise
 from pathlib import Path
 
-from rmcheck.errors import PoolError, Problem
+from rmcheck.errors import NoSuchClusterError, PoolError, Problem
 from rmcheck.pool.cells import with_numbers
 from rmcheck.pool.conversation import content_key, unit_key
 from rmcheck.pool.detection import (
@@ -82,10 +82,6 @@ def read_prompts(path: Path | str, *, format: str | None = None) -> Pool:
     reader = None if format is None else reader_named(format, or_prompts=True)
     reading = _Reading(fault_actions({}), None, reader, prompts_alone=True)
     return reading.whole(Path(path))
-
-
-class NoSuchClusterError(PoolError):
-    """No row of a pool has the field that `cluster` names."""
 
 
 @dataclass

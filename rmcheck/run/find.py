@@ -14,8 +14,6 @@ from rmcheck.checks.measurement import (
 )
 from rmcheck.checks.worst import worst_slice
 from rmcheck.errors import BaselineError, RmcheckError, UndefinedMetricError
-from rmcheck.history.calibration import Basis, calibration_table, comparable
-from rmcheck.history.records import Target
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.regret.calibration import CalibrationTable, Past, PastOf
 from rmcheck.metrics.rewards import Rewards
@@ -25,6 +23,7 @@ from rmcheck.run.plan import PlannedSuite
 from rmcheck.stats.estimate import Estimate
 
 if TYPE_CHECKING:  # read where a suite predicts
+    from rmcheck.history.records import Target
     from rmcheck.metrics.regret.predicted_regret import PredictedRegret
 
 # What is measured for one slice: before, and after.
@@ -242,6 +241,8 @@ def past_of(suite: PlannedSuite, role: str) -> PastOf:
     def past(metric: "PredictedRegret", conditions: Mapping[str, str]) -> Past | None:
         if history is None:
             return None
+        from rmcheck.history.calibration import Basis, calibration_table, comparable
+
         signature = comparable(f"{measured_as(metric, conditions)}|{suite.identity}", FREE)
 
         def table(method: str) -> CalibrationTable:
@@ -265,5 +266,7 @@ def measured_as(metric: Metric, conditions: Mapping[str, str]) -> str:
     return metric.signature + "".join(f"|{k}:{v}" for k, v in conditions.items())
 
 
-def _target(metric: "PredictedRegret") -> Target:
+def _target(metric: "PredictedRegret") -> "Target":
+    from rmcheck.history.records import Target
+
     return Target("n", metric.n) if metric.n is not None else Target("kl", metric.kl or 0.0)

@@ -3,27 +3,43 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rmcheck.errors import FileError, Problem, SuiteError, UndefinedMetricError, near_miss
-from rmcheck.history.history import History, HistoryContents
+from rmcheck.errors import (
+    FileError,
+    NoSuchClusterError,
+    Problem,
+    SuiteError,
+    UndefinedMetricError,
+    near_miss,
+)
 from rmcheck.metrics.ensemble import DISAGREEMENT
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
 from rmcheck.pool.labels import judged_alone, labelled
 from rmcheck.pool.pool import Pool
-from rmcheck.pool.reading import NoSuchClusterError, read_pool
 from rmcheck.run.loaded import LoadedSuite
 from rmcheck.suite.loader import PartlyReadError, load_suite
 from rmcheck.suite.locate import check_problem, suite_problem
 from rmcheck.suite.suite import Check, Suite
 
+if TYPE_CHECKING:  # read where a suite has one
+    from rmcheck.history.history import HistoryContents
+
 # `read_pool`, or what reads as it does.
 ReadPool = Callable[..., Pool]
 
 
-def load(path: Path, read: ReadPool = read_pool) -> LoadedSuite:
+def read_anew(path: Path, **how: Any) -> Pool:
+    """`read_pool`, whose readers are imported where a file is read."""
+    from rmcheck.pool.reading import read_pool
+
+    return read_pool(path, **how)
+
+
+def load(path: Path, read: ReadPool = read_anew) -> LoadedSuite:
     """Read a suite, its pool and its history, and check what one asks of the other.
 
     Args:
@@ -82,12 +98,14 @@ def _pool_of(suite: Suite, read: ReadPool) -> Pool:
         raise SuiteError([suite_problem(suite, message, "pool", "cluster")]) from error
 
 
-def _history(suite: Suite) -> HistoryContents | None:
+def _history(suite: Suite) -> "HistoryContents | None":
     if suite.history is None:
         return None
     if not suite.history.is_dir():
         message = f"no folder {suite.history}; `rmcheck history add` makes it"
         raise SuiteError([suite_problem(suite, message, "history")])
+    from rmcheck.history.history import History, HistoryContents
+
     history = History(suite.history)
     return HistoryContents(history.runs(), history.regrets(), ())
 

@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.checks.measurement import Sampling, slice_values
-from rmcheck.history.history import HistoryContents
 from rmcheck.metrics.length_bias import LENGTH
-from rmcheck.metrics.regret.nested import CHOSEN_AT, RANDOM
+from rmcheck.metrics.regret.nested_columns import CHOSEN_AT, RANDOM
 from rmcheck.metrics.reliability import REPEAT
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.scored import Scored
@@ -22,6 +22,9 @@ from rmcheck.pool.pool import Pool
 from rmcheck.scoring.request import PoolSamples
 from rmcheck.suite.suite import Check, Suite
 from rmcheck.wording import printable
+
+if TYPE_CHECKING:  # read where a suite has one
+    from rmcheck.history.history import HistoryContents
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class LoadedSuite:
 
     suite: Suite
     pool: Pool
-    history: HistoryContents | None = None
+    history: "HistoryContents | None" = None
     whole: Pool | None = None
 
     @property

@@ -1,21 +1,22 @@
 """Checks of the logs of RL runs: they need no pool and no model."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rmcheck
 from rmcheck.checks.record import CheckRecord, EstimateRecord
 from rmcheck.errors import SuiteError, UndefinedMetricError
-from rmcheck.rl_logs.log_columns import ROLES
-from rmcheck.rl_logs.training_analysis import TrainingAnalysis, analyse_training
-from rmcheck.rl_logs.training_log import TrainingLog, read_training_log
-from rmcheck.rl_logs.training_outcome import Outcome
-from rmcheck.rl_logs.transfer import CONFIDENCE
 from rmcheck.suite.loader import PartlyReadError, load_suite
 from rmcheck.suite.suite import Suite, TrainingCheck
 from rmcheck.wording import shown
 
+if TYPE_CHECKING:  # read where a suite has checks of logs
+    from rmcheck.rl_logs.training_analysis import TrainingAnalysis
+    from rmcheck.rl_logs.training_log import TrainingLog
+    from rmcheck.rl_logs.training_outcome import Outcome
+
 METRIC = "transfer"
-VERDICTS: dict[Outcome, str] = {
+VERDICTS: "dict[Outcome, str]" = {
     "follows": "pass",
     "stopped": "fail",
     "falls": "fail",
@@ -40,12 +41,15 @@ def suite_of_logs(path: Path) -> Suite | None:
     return suite if suite.pool is None else None
 
 
-def read_log(check: TrainingCheck) -> TrainingLog:
+def read_log(check: TrainingCheck) -> "TrainingLog":
     """The log of a check.
 
     Raises:
         FileError: It is wrong.
     """
+    from rmcheck.rl_logs.log_columns import ROLES
+    from rmcheck.rl_logs.training_log import read_training_log
+
     return read_training_log(check.log, {r: check.columns[r] for r in ROLES if r in check.columns})
 
 
@@ -62,6 +66,9 @@ def training_record(suite: Suite, check: TrainingCheck, *, node: str, root: Path
         FileError: The log is wrong.
         UndefinedMetricError: The log does not say what was asked.
     """
+    from rmcheck.rl_logs.training_analysis import analyse_training
+    from rmcheck.rl_logs.transfer import CONFIDENCE
+
     log = read_log(check)
     try:
         found = analyse_training(
@@ -109,7 +116,7 @@ def training_record(suite: Suite, check: TrainingCheck, *, node: str, root: Path
     )
 
 
-def _facts(found: TrainingAnalysis) -> dict[str, float]:
+def _facts(found: "TrainingAnalysis") -> dict[str, float]:
     """What the report says besides the transfer."""
     facts = {"proxy_gain": found.proxy_gain.value, "golden_gain": found.golden_gain.value}
     if found.onset is not None:

@@ -10,7 +10,8 @@ import numpy as np
 
 from rmcheck.errors import UsageError
 from rmcheck.lab.sampling.drawing import Marks, draw_at_random, draw_by_weight
-from rmcheck.metrics.regret.nested import CHOSEN_AT, RANDOM, Chosen, choose
+from rmcheck.metrics.regret.nested import Chosen, choose
+from rmcheck.metrics.regret.nested_columns import CHOSEN_AT, RANDOM
 from rmcheck.metrics.rewards import Floats, Ints
 from rmcheck.metrics.settings import require_whole_number
 from rmcheck.pool.labels import INCLUSION, TO_LABEL

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from rmcheck.metrics.best_of_n import best_of_n_gains, tied_bon_weights
 from rmcheck.metrics.regret.golden_gain import Labels
-from rmcheck.metrics.regret.nested import RANDOM
+from rmcheck.metrics.regret.nested_columns import RANDOM
 from rmcheck.metrics.rewards import BLOCK_SIZE, Floats, Ints, Rewards
 from rmcheck.metrics.scored import Scored
 

@@ -11,7 +11,8 @@ from rmcheck.metrics.best_of_n import BonDropRatio, bon_kl
 from rmcheck.metrics.matched_kl import MIN_ESS, MatchedKlRegret, ess_refusal
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.regret.disattenuated import Disattenuated
-from rmcheck.metrics.regret.nested import CHOSEN_AT, RANDOM, NestedDrop
+from rmcheck.metrics.regret.nested import NestedDrop
+from rmcheck.metrics.regret.nested_columns import CHOSEN_AT, RANDOM
 from rmcheck.metrics.regret.ordinal import OrdinalDrop
 from rmcheck.metrics.regret.pooled import PooledDrop
 from rmcheck.metrics.regret.weighted import WeightedDrop

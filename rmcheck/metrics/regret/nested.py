@@ -19,14 +19,12 @@ from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import SELECTION
 from rmcheck.metrics.metric import MAX_UNDEFINED_SHARE, ColumnMetric, RatioMetric
 from rmcheck.metrics.moments import l_moments
+from rmcheck.metrics.regret.nested_columns import CHOSEN_AT, RANDOM
 from rmcheck.metrics.rewards import Block, Floats, Ints
 from rmcheck.metrics.settings import require_number, require_whole_number
 
 Bools = NDArray[np.bool_]
 
-# Columns of the rows to label: 1 where a response was drawn at random, and the largest n of the
-# design at which the proxy would choose it (0: at none).
-RANDOM, CHOSEN_AT = "random", "chosen_at"
 # A golden reward with tails like these makes m_n standard deviations a wrong best. L-kurtosis is 0
 # for a uniform golden, 0.123 for a Gaussian one, 0.19 for Student's t with 5 degrees of freedom.
 L_KURTOSIS = (0.0, 0.19)
