@@ -15,33 +15,34 @@ from rmcheck.errors import UsageError, near_miss
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registration import METRICS, register
 
-# Modules that register the metrics of rmcheck. They are named, not imported, because some stand in
-# rooms below this one.
-SHIPPED = (
-    "rmcheck.metrics.pairwise",
-    "rmcheck.metrics.ranking",
-    "rmcheck.metrics.xi",
-    "rmcheck.metrics.calibration",
-    "rmcheck.metrics.best_of_n",
-    "rmcheck.metrics.harm_aware",
-    "rmcheck.metrics.one_vs_many",
-    "rmcheck.metrics.rank_bins",
-    "rmcheck.metrics.tails",
-    "rmcheck.metrics.reliability",
-    "rmcheck.metrics.length_bias",
-    "rmcheck.metrics.teacher",
-    "rmcheck.metrics.overoptimization",
-    "rmcheck.metrics.matched_kl",
-    "rmcheck.metrics.ensemble",
-    "rmcheck.metrics.serving",
-    "rmcheck.metrics.regret.predicted_regret",
-)
+# Modules that register the metrics of rmcheck, and which: each is imported for its own metrics, so
+# that a gate starts without those that it does not ask for.
+SHIPPED = {
+    "rmcheck.metrics.pairwise": ("accuracy",),
+    "rmcheck.metrics.ranking": ("pearson", "spearman", "kendall", "mrr", "ndcg"),
+    "rmcheck.metrics.xi": ("xi",),
+    "rmcheck.metrics.calibration": ("ece",),
+    "rmcheck.metrics.best_of_n": ("ndr", "bon_drop_ratio", "bo_n"),
+    "rmcheck.metrics.harm_aware": ("harm_aware_accuracy",),
+    "rmcheck.metrics.one_vs_many": ("one_vs_many_accuracy",),
+    "rmcheck.metrics.rank_bins": ("rank_bin_accuracy",),
+    "rmcheck.metrics.tails": ("tail_excess",),
+    "rmcheck.metrics.reliability": ("golden_reliability",),
+    "rmcheck.metrics.length_bias": ("length_bias",),
+    "rmcheck.metrics.teacher": ("reward_variance",),
+    "rmcheck.metrics.overoptimization": ("gamma", "drop_from_peak"),
+    "rmcheck.metrics.matched_kl": ("matched_kl_regret",),
+    "rmcheck.metrics.ensemble": ("disagreement_ratio",),
+    "rmcheck.metrics.serving": ("rank_flips", "score_drift"),
+    "rmcheck.metrics.regret.predicted_regret": ("predicted_regret",),
+}
+HOMES = {name: module for module, names in SHIPPED.items() for name in names}
 
 
 def metric_names() -> tuple[str, ...]:
-    """Names of all metrics, in order of registration."""
-    _load_all()
-    return tuple(METRICS)
+    """Names of all metrics: those of rmcheck, then others in order of registration."""
+    _load_others()
+    return tuple(dict.fromkeys([*HOMES, *METRICS]))
 
 
 def metric_class(name: str) -> type[Metric]:
@@ -50,10 +51,12 @@ def metric_class(name: str) -> type[Metric]:
     Raises:
         UsageError: No metric has this name; near misses are named.
     """
-    _load_all()
-    if name not in METRICS:
-        hint = near_miss(name, METRICS)
-        raise UsageError(f"unknown metric {name!r}.{hint} Metrics: {', '.join(sorted(METRICS))}.")
+    known = metric_names()
+    if name not in known:
+        hint = near_miss(name, known)
+        raise UsageError(f"unknown metric {name!r}.{hint} Metrics: {', '.join(sorted(known))}.")
+    if name in HOMES:
+        importlib.import_module(HOMES[name])
     return METRICS[name]
 
 
@@ -83,9 +86,7 @@ def make_metric(name: str, **settings: Any) -> Metric:
 
 
 @functools.cache
-def _load_all() -> None:
-    for module in SHIPPED:
-        importlib.import_module(module)
+def _load_others() -> None:
     for entry in entry_points(group="rmcheck.metrics"):
-        if entry.name not in METRICS:
+        if entry.name not in HOMES and entry.name not in METRICS:
             register(entry.load())

@@ -1,6 +1,7 @@
 """Every registered metric goes through the same battery of laws."""
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.metric import PromptMeanMetric, per_prompt_sums, ratio
 from rmcheck.metrics.pairwise import ORDER_ONLY
+from rmcheck.metrics.registration import METRICS as METRICS_BY_NAME
 from rmcheck.metrics.registration import register
-from rmcheck.metrics.registry import make_metric, metric_class, metric_names
+from rmcheck.metrics.registry import SHIPPED, make_metric, metric_class, metric_names
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.testing import LAWS, check_metric_laws
 from rmcheck.testing.laws import evaluate
@@ -65,6 +67,13 @@ METRICS = [make_metric(name, **settings) for name, tried in TRIED.items() for se
 def test_every_metric_with_settings_of_its_own_exists():
     """No settings are left over from a metric that is gone."""
     assert set(SETTINGS) <= set(metric_names())
+
+
+def test_each_metric_is_registered_by_the_module_that_is_imported_for_it():
+    """A metric that its module registers and the table has not would be known to some runs only."""
+    for module, names in SHIPPED.items():
+        import_module(module)
+        assert {n for n, cls in METRICS_BY_NAME.items() if cls.__module__ == module} == set(names)
 
 
 def _exempt(metric):

@@ -8,9 +8,5 @@ from rmcheck.metrics import registry
 @pytest.fixture(autouse=True)
 def only_the_metrics_that_ship(monkeypatch):
     """Metrics that other tests or installed packages register are in no message and no schema."""
-    shipped = {
-        name: registry.metric_class(name)
-        for name in registry.metric_names()
-        if registry.metric_class(name).__module__ in registry.SHIPPED
-    }
+    shipped = {name: registry.metric_class(name) for name in registry.HOMES}
     monkeypatch.setattr(registry, "METRICS", shipped)
