@@ -11,7 +11,9 @@ M = TypeVar("M", bound=type[Metric])
 
 def register(cls: M) -> M:
     """Class decorator that makes a metric known by its `name`."""
-    if cls.name in METRICS and METRICS[cls.name] is not cls:
-        raise UsageError(f"two metrics are named {cls.name!r}: {METRICS[cls.name]} and {cls}")
+    known = METRICS.get(cls.name, cls)
+    # A module that is imported anew makes the same class once more.
+    if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise UsageError(f"two metrics are named {cls.name!r}: {known} and {cls}")
     METRICS[cls.name] = cls
     return cls
