@@ -129,7 +129,8 @@ def _stopped(
 
 
 def _within(budget: float) -> Callable[[Course], int]:
-    return lambda course: int(np.flatnonzero(course.kl <= budget)[-1])
+    """The last look before KL first exceeds the budget."""
+    return lambda course: int((course.kl > budget).argmax()) - 1
 
 
 def _peak(course: Course) -> int:
