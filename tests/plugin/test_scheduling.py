@@ -75,17 +75,18 @@ def counted(bench, monkeypatch):
         """
         import os
         from pathlib import Path
+        from rmcheck.pool import reading
         from rmcheck.store import pools
 
         pools.SMALL = 0
-        read = pools.read_pool
+        read = reading.read_pool
 
         def noted(*given, **named):
             with Path("readings").open("a") as file:
                 file.write(f"{os.getpid()}\\n")
             return read(*given, **named)
 
-        pools.read_pool = noted
+        reading.read_pool = noted
         """
     )
     return bench
