@@ -167,8 +167,8 @@ def test_a_metric(project, tmp_path):
     )
     project.add(
         "rmcheck/metrics/registry.py",
-        '    "rmcheck.metrics.pairwise",\n',
-        '    "rmcheck.metrics.top_hit",\n',
+        '    "rmcheck.metrics.pairwise": ',
+        '    "rmcheck.metrics.top_hit": ("top_hit",),\n',
     )
     project.add("README.md", "| `xi` | higher |", "| `top_hit` | higher | pick is the best |\n")
     project.write(
