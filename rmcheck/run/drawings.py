@@ -118,13 +118,12 @@ def _moved_record(
 ) -> dict[str, Any]:
     candidate = found["candidate"]
     prompt = loaded.pool.prompts[row]
-    labelled = np.flatnonzero(loaded.is_labelled)[at]
     start = int(loaded.pool.columns.ends[row])
     asked = next((m.content for m in reversed(prompt.messages) if m.role == "user"), "")
     return {
         "prompt_id": prompt.prompt_id,
         "prompt": excerpt(asked, EXCERPT),
-        "response": excerpt(prompt.responses[int(labelled) - start], EXCERPT),
+        "response": excerpt(prompt.responses[at - start], EXCERPT),
         "golden": float(candidate.golden[at]),
         **{f"{role}_reward": float(found[role].proxy[at]) for role in ROLES},
         **{f"{role}_place": float(place[at]) for role, place in zip(ROLES, places, strict=True)},

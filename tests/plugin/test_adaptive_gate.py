@@ -66,7 +66,9 @@ def large(pytester):
 def report_of(large, *how, model="fake:length_biased", options=()):
     """The report of a gate, and what was printed."""
     result = runs(large, *how)("--rmcheck-report=out", *options, model=model)
-    return json.loads((large.path / "out" / "report.json").read_text()), result
+    report = json.loads((large.path / "out" / "report.json").read_text())
+    assert not report["errors"]  # else it lacks checks or suites, and says why
+    return report, result
 
 
 def verdicts(report):
