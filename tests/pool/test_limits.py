@@ -110,5 +110,5 @@ def test_a_pipe_or_a_device_is_no_file(tmp_path, kind):
     for spec in (f"scores:{path}", f"judge:{path}", f"ensemble:{path}"):
         with pytest.raises(UnknownModelError, match="is a pipe or a device"):
             open_model(spec)
-    with pytest.raises(RmcheckError, match=r"template file .* is a pipe or a device"):
+    with pytest.raises(RmcheckError, match=r"template: .* is a pipe or a device"):
         open_model(f"judge:{judge}")

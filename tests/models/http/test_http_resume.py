@@ -75,7 +75,7 @@ def test_whatever_fails_and_when_a_resumed_run_finishes_right(seed, server, open
     samples = many(40)
     store = ScoreStore(tmp_path)
     for _ in range(60):
-        server.faults = [rng.choice(words) if rng.random() < 0.3 else "" for _ in range(60)]
+        server.faults = [rng.choice(words) if rng.random() < 0.15 else "" for _ in range(60)]
         model = opened(server, "version=1&batch=3&concurrency=4&tries=2", load=False)
         try:
             fill(model, samples, store, budget=150)
