@@ -157,3 +157,32 @@ def test_data_without_one_golden_are_refused(change, message, tmp_path, monkeypa
     assert main(["init", "pool.jsonl"]) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "suites").exists()
+
+
+@pytest.mark.parametrize(("prompts", "responses"), [(35, 2), (40, 4), (60, 8)])
+def test_no_bound_is_one_that_a_model_without_knowledge_meets(
+    prompts, responses, tmp_path, monkeypatch
+):
+    """Few prompts make wide bounds, and never a check that passes anything."""
+    monkeypatch.chdir(tmp_path)
+    lines = [json.dumps(row) for row in rows(prompts, responses)]
+    (tmp_path / "few.jsonl").write_text("\n".join(lines) + "\n")
+
+    assert main(["init", "few.jsonl"]) == 0
+
+    for check in load(tmp_path / "suites" / "few.yaml").suite.checks:
+        if check.at_least is not None:
+            assert check.at_least >= {"accuracy": 0.5, "xi": 0.0}[check.metric.name]
+        if check.at_most is not None:
+            assert check.at_most <= 1
+
+
+def test_too_few_prompts_to_decide_anything_are_refused(tmp_path, monkeypatch, capsys):
+    """No suite is written whose checks would all be inconclusive."""
+    monkeypatch.chdir(tmp_path)
+    lines = [json.dumps(row) for row in rows(12, 4)]
+    (tmp_path / "few.jsonl").write_text("\n".join(lines) + "\n")
+
+    assert main(["init", "few.jsonl"]) == 2
+    assert "12 independent prompts, fewer than 30" in capsys.readouterr().err
+    assert not (tmp_path / "suites").exists()

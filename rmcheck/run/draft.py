@@ -40,11 +40,13 @@ class Draft:
         keys: Of the check, without its bound.
         bound: `at_least`, `at_most` or `max_drop`.
         why: What it is for, in a sentence.
+        chance: What a model that knows nothing gives; no bound is easier than that.
     """
 
     keys: dict[str, Any]
     bound: str
     why: str
+    chance: float = math.inf
 
 
 def suite_text(pool: Pool, name: str, path: str, *, format: str | None = None) -> tuple[str, int]:
@@ -57,7 +59,8 @@ def suite_text(pool: Pool, name: str, path: str, *, format: str | None = None) -
         format: Of the pool, where the suite must name it.
 
     Raises:
-        UsageError: The pool has no golden reward, or several labels and none is called golden.
+        UsageError: The pool has no golden reward, several labels and none is called golden, or
+            fewer independent prompts than anything is decided on.
     """
     drafts = list(_drafts(pool))
     head = _head(pool, _golden(pool), drafts, format)
@@ -65,6 +68,11 @@ def suite_text(pool: Pool, name: str, path: str, *, format: str | None = None) -
         file = Path(folder) / "draft.yaml"
         file.write_text(_text("draft", str(pool.path), head, drafts, [None] * len(drafts)), "utf-8")
         loaded = load(file, lambda *_, **__: pool)
+        if loaded.units < loaded.sampling.min_prompts:
+            raise UsageError(
+                f"{pool.path}: {loaded.units} independent prompts, fewer than "
+                f"{loaded.sampling.min_prompts}: no check could be decided on them"
+            )
         bounds = _bounds(loaded)
     return _text(name, path, head, drafts, bounds), len(drafts)
 
@@ -100,20 +108,20 @@ def _golden(pool: Pool) -> str:
 def _drafts(pool: Pool) -> Iterator[Draft]:
     responses = int(np.median(pool.columns.counts))
     accuracy = "Is a better response usually scored higher?"
-    yield Draft({"name": "accuracy", "metric": "accuracy"}, "at_least", accuracy)
+    yield Draft({"name": "accuracy", "metric": "accuracy"}, "at_least", accuracy, 0.5)
     if responses >= RANKED:
         ranking = "Is golden a function of the reward at all, whatever its shape?"
-        yield Draft({"name": "ranking", "metric": "xi"}, "at_least", ranking)
+        yield Draft({"name": "ranking", "metric": "xi"}, "at_least", ranking, 0.0)
     if responses >= PICKED:
         n = 2 ** int(math.log2(responses))
         keys = {"name": f"best-of-{n}", "metric": "bon_drop_ratio", "n": n}
         lost = f"What share of the golden gain is lost when the reward picks the best of {n}?"
-        yield Draft(keys, "at_most", lost)
+        yield Draft(keys, "at_most", lost, 1.0)
     regression = "Not worse than the baseline on the same prompts."
     yield Draft({"name": "no-regression", "metric": "accuracy"}, "max_drop", regression)
     for column in _slices(pool):
         worst = {"name": f"worst-{column}", "metric": "accuracy", "over": column, "worst": True}
-        yield Draft(worst, "at_least", f"Not even where {column} is at its worst.")
+        yield Draft(worst, "at_least", f"Not even where {column} is at its worst.", 0.5)
 
 
 def _slices(pool: Pool) -> list[str]:
@@ -153,7 +161,14 @@ def _bound(
     # The value of an equal model is as far from this one as a bound is, one time in twenty.
     if check.at_most is not None:
         return _outward(max(2 * e.upper - e.value for e in estimates))
-    return -_outward(-min(2 * e.lower - e.value for e in estimates))
+    return 0.0 - _outward(-min(2 * e.lower - e.value for e in estimates))
+
+
+def _easier(draft: Draft, bound: float) -> bool:
+    """Whether a model that knows nothing would often meet the bound."""
+    if draft.bound == "max_drop":
+        return False
+    return bound < draft.chance if draft.bound == "at_least" else bound > draft.chance
 
 
 def _outward(bound: float) -> float:
@@ -196,6 +211,9 @@ def _text(
     for draft, bound in zip(drafts, bounds, strict=True):
         keys = {**draft.keys, draft.bound: PLACEHOLDER if bound is None else bound}
         remark = "  # these data do not say: set it yourself" if bound is None else ""
+        if bound is not None and _easier(draft, bound):
+            keys[draft.bound] = draft.chance
+            remark = "  # chance: with so few prompts an equal model passes less often"
         shown = ", ".join(f"{key}: {_yaml(value)}" for key, value in keys.items())
         lines += [f"  # {draft.why}", f"  - {{{shown}}}{remark}"]
     return "\n".join(lines) + "\n"
