@@ -130,14 +130,14 @@ def test_validate_says_how_often_an_equal_checkpoint_passes(folder, capsys):
     assert re.search(rf"max_drop {needed} in 9[5-7]% of runs", capsys.readouterr().out)
 
 
-def test_validate_says_of_the_quickstart_what_the_readme_shows(capsys, monkeypatch):
+def test_validate_says_of_the_quickstart_what_its_page_shows(capsys, monkeypatch):
     """And its bound is one that an equal checkpoint passes."""
     root = Path(__file__).resolve().parents[1]
     monkeypatch.chdir(root)
     assert main(["validate", "suites"]) == 0
     shown = capsys.readouterr().out
 
-    assert f"$ rmcheck validate suites\n{shown}" in (root / "README.md").read_text("utf-8")
+    assert f"$ rmcheck validate suites\n{shown}" in (root / "docs" / "suite.md").read_text("utf-8")
     assert "in 100% of runs" in shown
 
 

@@ -1,6 +1,7 @@
-"""The README is part of the program: what it shows runs, and what there is it names."""
+"""The pages are part of the program: what they show runs, and what there is they name."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 import yaml
 
 from rmcheck import cli, metric_names
+from rmcheck.metrics.registration import METRICS
+from rmcheck.metrics.registry import HOMES, metric_class
 from rmcheck.models.kinds.classifier.hf import TransformersRewardModel
 from rmcheck.models.kinds.fake import FakeRewardModel
 from rmcheck.models.kinds.judge.file import read_judge_file
@@ -16,12 +19,18 @@ from rmcheck.pool.faults import FAULT_RULES
 from rmcheck.pool.reading import reader_names
 from rmcheck.suite import keys
 from rmcheck.suite.loader import parse_suite
+from rmcheck.suite.meaning import meaning
 
 OPTIONS = ("model", "baseline", "golden", "serving", "policy", "store", "report", "lock-timeout")
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-MODELS = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-CI = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+NAMES = [
+    "README.md",
+    "ARCHITECTURE.md",
+    *(f"docs/{page.name}" for page in sorted(DOCS.glob("*.md"))),
+]
+PAGES = {name: (ROOT / name).read_text(encoding="utf-8") for name in NAMES}
+README, MODELS, CI = PAGES["README.md"], PAGES["docs/models.md"], PAGES["docs/ci.md"]
 
 
 def blocks(page):
@@ -29,35 +38,104 @@ def blocks(page):
     return re.findall(r"^```(\w+)\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
 
 
-BLOCKS = blocks(README)
-SUITES = [text for language, text in BLOCKS if language == "yaml"]
-PROGRAMS = [text for language, text in BLOCKS if language == "python"]
+SUITES = {
+    f"{name}, {number}": text
+    for name, page in PAGES.items()
+    for number, (language, text) in enumerate(blocks(page))
+    if language == "yaml" and "rmcheck: 1" in text
+}
 
 
 def named(words):
-    """Those of the words that the README does not name in code."""
-    return [word for word in words if not re.search(rf"[`\s{{(,=:]{re.escape(word)}\b", README)]
+    """Those of the words that no page names in code."""
+    pages = "\n".join(PAGES.values())
+    return [word for word in words if not re.search(rf"[`\s{{(,=:]{re.escape(word)}\b", pages)]
 
 
-@pytest.mark.parametrize("text", SUITES, ids=range(len(SUITES)))
-def test_every_suite_in_the_readme_is_valid(text):
+@pytest.mark.parametrize("text", SUITES.values(), ids=SUITES)
+def test_every_suite_on_the_pages_is_valid(text):
     """A reader can start from any of them."""
-    assert parse_suite(text, ROOT / "suites" / "readme.yaml").checks
+    suite = parse_suite(text, ROOT / "suites" / "page.yaml")
+
+    assert suite.checks or suite.training
+
+
+def test_the_readme_is_a_first_screen_and_no_handbook():
+    """Whoever reads it knows in a minute what this is, and where to go on."""
+    assert len(README.splitlines()) <= 150
+
+
+def anchors(page):
+    """What a link into a page can name: its headings as GitHub and the site write them."""
+    headings = re.findall(r"^#+ (.*)$", page, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_link_of_a_page_leads_somewhere(name):
+    """To a file of the project, and to a heading in it."""
+    links = re.findall(r"\]\((?!https?:)([^)\s]*?)(?:#([^)\s]*))?\)", PAGES[name])
+    broken = []
+    for file, anchor in links:
+        path = (ROOT / name).parent / file if file else ROOT / name
+        if not path.exists() or (anchor and anchor not in anchors(path.read_text("utf-8"))):
+            broken.append((file, anchor))
+
+    assert broken == []
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    """And the site names no page that is not there."""
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
+    pages = [page for group in site["nav"] for page in flat(group)]
+
+    assert sorted(f"docs/{page}" for page in pages) == sorted(n for n in NAMES if "/" in n)
+
+
+def flat(entry):
+    """The pages of an entry of the navigation."""
+    if isinstance(entry, str):
+        return [entry]
+    return [page for below in entry.values() for one in flat_list(below) for page in flat(one)]
+
+
+def flat_list(below):
+    """What stands under a title: a page or a list."""
+    return below if isinstance(below, list) else [below]
+
+
+REFERENCE = runpy.run_path(str(DOCS / "reference.py"))["PAGES"]
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_the_committed_pages_of_reference_are_those_of_the_code(name):
+    """`python docs/reference.py` writes them."""
+    assert REFERENCE[name]() == PAGES[f"docs/{name}"]
+
+
+@pytest.mark.parametrize("name", HOMES)
+def test_the_docstring_of_every_metric_says_what_it_means(name):
+    """When not to believe it, and where its formula is from."""
+    said = meaning(metric_class(name))
+
+    assert said.summary.endswith(".")
+    assert len(said.caution) > 40
+    assert said.reference
+    assert all(setting.text for setting in said.settings)
 
 
 def test_the_long_suite_shows_every_key():
     """Whoever looks for a key finds it in one place."""
-    longest = max(SUITES, key=len)
+    longest = max(SUITES.values(), key=len)
 
     assert [key for key in keys.SUITE if not re.search(rf"^{key}:", longest, re.MULTILINE)] == []
 
 
 def pasted(pytester):
     """The suite and the row for a project of one's own, pasted, with 40 prompts like the row."""
-    project = README[README.index("### In a project of your own") :]
+    shown = blocks(PAGES["docs/own-project.md"])
     (row, *_), (suite, *_) = (
-        [text for language, text in blocks(project) if language == wanted]
-        for wanted in ("json", "yaml")
+        [text for language, text in shown if language == wanted] for wanted in ("json", "yaml")
     )
     rows = [row.replace("blue", f"blue, case {i}") for i in range(40)]
     for name, text in {"data/pairs.jsonl": "".join(rows), "suites/mine.yaml": suite}.items():
@@ -83,7 +161,7 @@ def commands(page, name):
     return [shlex.split(line) for line in lines]
 
 
-SHOWN = [command for page in (README, MODELS, CI) for command in commands(page, "rmcheck")]
+SHOWN = [command for page in PAGES.values() for command in commands(page, "rmcheck")]
 
 
 @pytest.mark.parametrize("command", SHOWN, ids=" ".join)
@@ -125,7 +203,7 @@ def test_the_pipelines_on_the_page_are_yaml_with_options_that_exist():
 
 
 def test_every_metric_option_format_and_fault_is_named():
-    """Nothing of these exists that the README does not mention."""
+    """Nothing of these exists that no page mentions."""
     options = [f"--rmcheck-{name}" for name in OPTIONS]
     ini_keys = [option.removeprefix("--").replace("-", "_") for option in options]
     settings = [setting.name for setting in TransformersRewardModel.settings]
@@ -170,14 +248,25 @@ def test_every_fake_is_named_and_opens():
 
 def test_the_program_on_plain_arrays_runs():
     """It ends with an assertion of its own."""
-    program = next(text for text in PROGRAMS if "from_arrays" in text)
+    shown = blocks(PAGES["docs/python-tests.md"])
+    program = next(text for _, text in shown if "from_arrays" in text)
 
-    exec(compile(program, "README.md", "exec"), {})
+    exec(compile(program, "python-tests.md", "exec"), {})
+
+
+def test_the_metric_of_ones_own_keeps_the_laws():
+    """The program on the page of extensions ends with the battery; then it is forgotten."""
+    program = next(text for _, text in blocks(PAGES["docs/extend.md"]) if "top_hit" in text)
+    try:
+        exec(compile(program, "extend.md", "exec"), {"__name__": "extend"})
+    finally:
+        METRICS.pop("top_hit")
 
 
 def test_the_test_file_runs_under_the_gate(pytester):
     """Both tests of the example are collected and judged."""
-    program = next(text for text in PROGRAMS if "import pytest" in text)
+    shown = blocks(PAGES["docs/python-tests.md"])
+    program = next(text for _, text in shown if "import pytest" in text)
     pytester.makepyfile(program)
     rows = [
         f'{{"prompt": "What is {i}?", "responses": ["{"long " * 9}{i}", "{i}", "a {i}"], '

@@ -149,6 +149,9 @@ def test_a_metric(project, tmp_path):
 
             Undefined where golden is constant. Higher is better.
 
+            Caution:
+                A pick that is nearly golden's best counts nothing.
+
             Reference:
                 Ours.
             """
@@ -170,7 +173,6 @@ def test_a_metric(project, tmp_path):
         '    "rmcheck.metrics.pairwise": ',
         '    "rmcheck.metrics.top_hit": ("top_hit",),\n',
     )
-    project.add("README.md", "| `xi` | higher |", "| `top_hit` | higher | pick is the best |\n")
     project.write(
         "tests/metrics/test_top_hit.py",
         '''\
@@ -189,6 +191,7 @@ def test_a_metric(project, tmp_path):
         ''',
     )
     assert project.run("-m", "rmcheck.suite.schema") == (0, "")
+    assert project.run("docs/reference.py") == (0, "")
 
     project.test(
         "tests/metrics/test_top_hit.py",
@@ -255,7 +258,7 @@ def test_a_pool_format(project, tmp_path):
         '    "nectar": [\n',
         f'    "starred": [{rows[0]!r}],\n',
     )
-    project.add("README.md", "| `nectar` |", "| `starred` | answers with stars |\n")
+    project.add("docs/pools.md", "| `nectar` |", "| `starred` | answers with stars |\n")
     assert project.run("-m", "rmcheck.suite.schema") == (0, "")
 
     tests = ("tests/pool/test_pool_readers.py", "tests/suite", "tests/test_documentation.py")
@@ -429,7 +432,7 @@ def test_an_engine(project):
 
 
 def test_a_command(project, tmp_path):
-    """A module with `add_arguments` and `run`, which the help lists and the README shows."""
+    """A module with `add_arguments` and `run`, which the help and the page of commands list."""
     project.write(
         "rmcheck/cli/rows.py",
         '''\
@@ -453,7 +456,7 @@ def test_a_command(project, tmp_path):
         ''',
     )
     project.add("rmcheck/cli/__init__.py", '    "parity": ', '    "rows": "how large a pool is",\n')
-    project.add("README.md", "$ rmcheck parity ", "$ rmcheck rows pool.jsonl\n")
+    assert project.run("docs/reference.py") == (0, "")
     project.write(
         "tests/test_rows_command.py",
         '''\

@@ -319,6 +319,10 @@ class NDR(GainRatioOfN):
         n: Responses drawn; prompts with fewer are left out. None draws all of them, and then
             every prompt must have the same N. An n of at most N / 4 is the most precise.
 
+    Caution:
+        It is about best-of-n on the policy that the pool was sampled from, and not about RL. With
+        n above N / 4 few independent draws stand behind it.
+
     Reference:
         Wen et al. 2024, arXiv 2410.05584, eq. 3.
     """
@@ -340,6 +344,10 @@ class BonDropRatio(DropRatio, GainRatioOfN):
         n: Responses drawn; prompts with fewer are left out. None draws all of them, and then
             every prompt must have the same N. An n of at most N / 4 is the most precise.
 
+    Caution:
+        It is about best-of-n on the policy that the pool was sampled from, and not about RL. With
+        n above N / 4 few independent draws stand behind it.
+
     Reference:
         Wen et al. 2024, arXiv 2410.05584, eq. 3.
     """
@@ -359,6 +367,10 @@ class BoN(PromptMeanMetric):
 
     Args:
         n: Responses drawn; prompts with fewer are left out. None draws all of them.
+
+    Caution:
+        Prompts on which golden can gain little weigh as much as all others, so that it is noisier
+        than `ndr`.
 
     Reference:
         Wen et al. 2024, arXiv 2410.05584, eq. 12.

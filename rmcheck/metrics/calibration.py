@@ -78,6 +78,11 @@ class ECE(Metric):
             with σ(golden margin), for a golden reward that is itself a Bradley-Terry model; golden
             ties are then kept.
 
+    Caution:
+        Rewards that were not trained as Bradley-Terry log-odds (regression, verifiers, sums of
+        heads) have no calibration to measure: then it measures their unit. Below about 100 pairs
+        it has little power.
+
     Reference:
         Guo et al. 2017, On calibration of modern neural networks; Wen et al. 2024, eq. 13; Kumar
         et al. 2019, Verified uncertainty calibration, and Roelofs et al. 2022, Mitigating bias in

@@ -37,6 +37,9 @@ class DisagreementRatio(ColumnMetric, RatioMetric):
         n: Responses drawn; prompts with fewer are left out. None draws all of them, and then
             every prompt must have the same N.
 
+    Caution:
+        Members that were trained on the same data share their errors, and agree on them.
+
     Reference:
         Coste et al. 2023, arXiv 2310.02743 (ensembles); the ratio is rmcheck's own.
     """

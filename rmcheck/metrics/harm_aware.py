@@ -26,6 +26,10 @@ class HarmAwareAccuracy(Accuracy):
     policy that will be trained. Never below `accuracy`. Undefined on a prompt where golden is
     constant. Higher is better; a constant proxy has 0.5.
 
+    Caution:
+        With responses of another policy than the one that will be trained, what it forgives may be
+        learnt after all.
+
     Reference:
         Shang et al. 2026, arXiv 2604.25872.
     """

@@ -29,6 +29,9 @@ class LengthBias(ColumnMetric):
     It is about the errors alone: a proxy that is nearly golden, with length in the little that is
     left, has a large one. Read it beside accuracy.
 
+    Caution:
+        Where golden itself misjudges length, it blames the model for being right.
+
     Reference:
         Singhal et al. 2023, A long way to go, arXiv 2310.03716.
     """

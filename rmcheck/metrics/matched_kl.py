@@ -40,6 +40,10 @@ class MatchedKlRegret(Metric):
             responses a prompt can tell.
         min_golden_gain: Mean golden gain, in golden units, below which nothing is decided.
 
+    Caution:
+        Beyond about ln N - 4 nats a few responses carry all weight, and no number is given. Golden
+        tilts of the same policy are compared, not trained policies.
+
     Reference:
         Wen et al. 2024, arXiv 2410.05584, eq. 2.
     """

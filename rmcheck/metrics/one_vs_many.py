@@ -30,6 +30,9 @@ class OneVsManyAccuracy(NormalizableMetric):
         ties: A tie of the best with a worse response at the proxy's top counts its `share`, as in
             RewardBench 2, or nothing (`wrong`: the best must beat all worse ones strictly).
 
+    Caution:
+        It looks at one response a prompt, and a pick that is nearly the best counts nothing.
+
     Reference:
         Malik et al. 2025, RewardBench 2, arXiv 2506.01937; Kim et al. 2025, arXiv 2505.12763.
     """

@@ -241,6 +241,10 @@ class Gamma(CurveMetric):
         n: Largest n, 3 or more; prompts with fewer responses are left out. None goes as far as
             every prompt can, and then all must have about the same N.
 
+    Caution:
+        It is as good as the fit of Gao's form, which `rmcheck curve` shows. It is about best-of-n,
+        not about RL.
+
     Reference:
         Kim et al. 2025, arXiv 2505.12763.
     """
@@ -307,6 +311,10 @@ class DropFromPeak(CurveMetric):
         n: Largest n; prompts with fewer responses are left out. None goes as far as every prompt
             can, and then all must have about the same N.
         min_golden_gain: Mean golden gain, in golden units, below which nothing is decided.
+
+    Caution:
+        Its upper bound is above 0 wherever the pool is small; only a lower bound above 0 is a sign
+        of a peak.
 
     Reference:
         Karwowski et al. 2024, arXiv 2310.09144 (normalised drop height).

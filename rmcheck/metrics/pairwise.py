@@ -136,6 +136,10 @@ class Accuracy(PromptMeanMetric):
         average: Mean over prompts, each with the same weight (`prompts`), or over all pairs of
             the pool (`pairs`), in which a prompt weighs as much as it has pairs.
 
+    Caution:
+        Checkpoints of equal accuracy lead to very different policies: put `bon_drop_ratio` beside
+        it. On 200 pairs a drop of .02 cannot be told from noise.
+
     Reference:
         Lambert et al. 2024, RewardBench; Somers 1962.
     """

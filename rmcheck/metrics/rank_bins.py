@@ -41,6 +41,10 @@ class RankBinAccuracy(Accuracy):
         chosen: Bin of the better response, 1 = best.
         rejected: Bin of the worse response; not a better bin than `chosen`.
 
+    Caution:
+        That one bin foretells regret was found on one family of models; with few responses a bin
+        holds one of them, and golden ties empty it.
+
     Reference:
         Wen et al. 2024, arXiv 2410.05584, figure 4.
     """

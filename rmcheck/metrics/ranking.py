@@ -44,6 +44,10 @@ class Pearson(PromptMeanMetric):
     or golden is constant. It needs golden magnitudes, not only an order, and is biased towards 0
     at small N (true 0.7: mean 0.65 at N = 5). Higher is better; 1 is a linear proxy.
 
+    Caution:
+        Where golden only ranks (grades, votes), its magnitudes mean nothing: take `spearman`.
+        Values at different N do not compare.
+
     Reference:
         Wen et al. 2024, arXiv 2410.05584, eq. 8.
     """
@@ -65,6 +69,10 @@ class Spearman(PromptMeanMetric):
     Pearson's correlation of the ranks, equal rewards sharing the mean of their ranks. Undefined on
     a prompt where proxy or golden is constant. Biased towards 0 at small N (true 0.683: mean 0.59
     at N = 5). Higher is better; 1 is the same order.
+
+    Caution:
+        Values at different N do not compare. It weighs the worst responses like the best, and an
+        optimiser goes to the best.
 
     Reference:
         Spearman 1904; Wen et al. 2024, eq. 10.
@@ -95,6 +103,10 @@ class Kendall(PromptMeanMetric):
     τ_b = (C − D) / √((n₀ − n₁)(n₀ − n₂)) with n₀ = N(N−1)/2 pairs, C concordant, D discordant, n₁
     tied in the proxy, n₂ tied in golden. Without ties it is 2 accuracy − 1. Undefined on a prompt
     where proxy or golden is constant. Higher is better; 1 is the same order.
+
+    Caution:
+        Where golden has ties and the proxy has none, even the best order stays below 1. It weighs
+        the worst responses like the best.
 
     Reference:
         Kendall 1945; Wen et al. 2024, eq. 11.
@@ -127,6 +139,10 @@ class MRR(NormalizableMetric):
     Args:
         normalized: Give (value − chance) / (best − chance), with chance and best taken over the
             prompt's own responses: 0 for a proxy that knows nothing, 1 for a perfect one, any N.
+
+    Caution:
+        It looks at one response a prompt, so that it is noisy; a near miss among good responses
+        costs as much as a bad pick among bad ones.
 
     Reference:
         Wen et al. 2024, eq. 14.
@@ -164,6 +180,10 @@ class NDCG(NormalizableMetric):
 
     Args:
         normalized: Give (value − chance) / (1 − chance): 0 for a proxy that knows nothing.
+
+    Caution:
+        Values crowd near 1: look at differences, or at `normalized`. The golden magnitudes play no
+        part.
 
     Reference:
         Järvelin & Kekäläinen 2002; Wen et al. 2024, eq. 15.

@@ -35,6 +35,10 @@ class GoldenReliability(ColumnMetric):
     where either read is constant inside every prompt. Needs the second read as the column
     `repeat`; it does not look at the proxy.
 
+    Caution:
+        Two reads with the same error, as of one judge asked twice at temperature 0, agree without
+        being right.
+
     Reference:
         Spearman 1904, The proof and measurement of association between two things.
     """

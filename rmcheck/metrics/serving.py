@@ -82,6 +82,9 @@ class RankFlips(ServingMetric, RatioMetric):
             The default suits float32 on both sides. In half precision rewards move by 0.1 and
             more, and pairs closer than that flip: state the margin that you can accept.
 
+    Caution:
+        It says whether two engines agree, and not which of them is right.
+
     Reference:
         rmcheck's own, as `rmcheck parity` counts.
     """
@@ -123,6 +126,10 @@ class ScoreDrift(ServingMetric):
 
     Args:
         percentile: Of the differences, above 0, at most 100; 100 is the largest.
+
+    Caution:
+        It says whether two engines agree, and not which of them is right. One odd text decides the
+        largest difference: see `percentile`.
 
     Reference:
         rmcheck's own, as `rmcheck parity` measures.

@@ -41,6 +41,9 @@ class TailExcess(Metric):
         n: Responses drawn, 3 or more; prompts with fewer are left out. None takes a quarter of
             each prompt's, at least 3, and then every prompt must have the same N.
 
+    Caution:
+        Five responses a prompt hardly show a tail, and a value near 0 is then no sign of health.
+
     Reference:
         Wen et al. 2024, arXiv 2410.05584, eqs. 3 and 22; Kwa et al. 2024, arXiv 2407.14503.
     """

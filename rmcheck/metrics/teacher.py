@@ -31,6 +31,9 @@ class RewardVariance(Metric):
     the policy that will be trained. It applies to RL, not to best-of-n, which looks at ranks only.
     Golden is not used.
 
+    Caution:
+        Noise has variance too: a random model has much of it. Put `accuracy` beside it.
+
     Reference:
         Razin et al. 2025, What makes a reward model a good teacher?, arXiv 2503.15477.
     """

@@ -32,6 +32,10 @@ class Xi(NormalizableMetric):
         normalized: Divide by (N − 2) / (N + 1), the largest value without golden ties, so that a
             perfect proxy has 1 at any N. Golden ties can carry it a little above 1.
 
+    Caution:
+        It passes a reversed model. With three to five responses a prompt it is coarse, and needs
+        many prompts.
+
     Reference:
         Chatterjee 2021, A new coefficient of correlation, JASA 116; Wen et al. 2024, eq. 16.
     """

@@ -69,6 +69,10 @@ class PredictedRegret(Metric):
         predictor: How it is found.
         min_golden_gain: Mean golden gain, in golden units, below which nothing is decided.
 
+    Caution:
+        It foretells best-of-n and KL-tilting. What PPO makes of a reward model is known from past
+        RL runs alone: give them to the history.
+
     Reference:
         Wen et al. 2024, arXiv 2410.05584, eqs. 2, 3 and 22; Barber et al. 2021 (jackknife+).
     """
