@@ -13,7 +13,7 @@ SECTIONS = ("Args", "Caution", "Reference")
 
 
 @dataclass(frozen=True)
-class Setting:
+class MetricSetting:
     """A setting of a metric that a check can give.
 
     Attributes:
@@ -45,7 +45,7 @@ class Meaning:
     better: str
     summary: str
     body: str
-    settings: tuple[Setting, ...]
+    settings: tuple[MetricSetting, ...]
     caution: str
     reference: str
 
@@ -68,10 +68,10 @@ def meaning(metric: type[Metric]) -> Meaning:
     )
 
 
-def _settings(metric: type[Metric]) -> list[Setting]:
+def _settings(metric: type[Metric]) -> list[MetricSetting]:
     texts, given = attribute_texts(metric), settings_of(metric)
     return [
-        Setting(f.name, _default(f), texts.get(f.name, ""))
+        MetricSetting(f.name, _default(f), texts.get(f.name, ""))
         for f in dataclasses.fields(metric)
         if f.name in given
     ]
