@@ -97,6 +97,7 @@ def train(folder: Path, seed: int = 0, steps: int = STEPS) -> None:
 
 if __name__ == "__main__":
     write_rows(HERE / "preferences.jsonl", count=400, responses=4, seed=1)
+    write_rows(HERE / "curt.jsonl", count=400, responses=4, seed=4, curt=True)
     write_rows(HERE / "prompts.jsonl", count=128, responses=1, seed=2)
     write_rows(HERE / "test_prompts.jsonl", count=48, responses=1, seed=3)
     train(HERE / "policy")

@@ -41,6 +41,8 @@ OWN: Mapping[str, Kind] = {
     "seed": Integer(0),
     "flip": Number(0, 1),
     "shard": OneLine(example="1/3"),
+    "preferences": OneLine(),
+    "golden": OneLine(),
 }
 ROW: Mapping[str, Kind] = {**OWN, **TRAINING}
 
@@ -95,7 +97,7 @@ def _recipe(
         return None
     if "name" not in found or "seed" not in found:
         return None
-    for key in ("base", "template"):
+    for key in ("base", "template", "preferences"):
         if key in found:
             found[key] = beside(path, found[key])
     if not (found["base"] / "config.json").is_file():

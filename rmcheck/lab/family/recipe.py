@@ -20,6 +20,8 @@ class Recipe:
         seed: Of the head's first weights and the order of the data.
         flip: Share of labels that are flipped.
         shard: Which part of the prompts it sees, as `(number, of)`; None means all of them.
+        preferences: Preference data of its own; None means the family's.
+        golden: Label column of its own, such as one with a bias; None means the family's.
         learning_rate: Its highest value, after the warm-up; a cosine takes it to 0.
         warmup: Share of the steps in which the learning rate rises.
         batch: Pairs a step.
@@ -37,6 +39,8 @@ class Recipe:
     seed: int
     flip: float = 0.0
     shard: tuple[int, int] | None = None
+    preferences: Path | None = None
+    golden: str | None = None
     learning_rate: float = 5e-6
     warmup: float = 0.1
     batch: int = 256
@@ -49,15 +53,16 @@ class Recipe:
     template: Path | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Everything that decides the weights, for JSON; not the name."""
+        """Everything but the pairs that decides the weights, for JSON; not the name."""
         found = asdict(self)
-        del found["name"]
+        for key in ("name", "preferences", "golden"):
+            del found[key]
         return {k: str(v) if isinstance(v, Path) else v for k, v in found.items()}
 
 
 @dataclass(frozen=True)
 class Family:
-    """Reward models that are trained on one set of preferences.
+    """Reward models that are trained on one set of preferences, but for those that have their own.
 
     Attributes:
         path: The preference data: a pool in any format.
@@ -80,3 +85,7 @@ class Family:
     pairs: int | None
     pair_seed: int
     lines: Mapping[str, int]
+
+    def data_of(self, recipe: Recipe) -> tuple[Path, str]:
+        """Path and label column of what a reward model is trained on."""
+        return recipe.preferences or self.path, recipe.golden or self.column

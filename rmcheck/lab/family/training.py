@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,19 +67,10 @@ def train_family(
         ModelError: Two reward models came out with the same weights.
         MissingDependencyError: TRL is not installed.
     """
-    data = preference_data(
-        read_pool(family.path, format=family.format), family.column, family.pairs, family.pair_seed
-    )
-    flips = flipped_labels(
-        [recipe.name for recipe in family.recipes],
-        [recipe.flip for recipe in family.recipes],
-        len(data.pairs),
-        family.overlap,
-        family.flip_seed,
-    )
+    lessons = _lessons(family)
     found = []
-    for recipe, flipped in zip(family.recipes, flips, strict=True):
-        found.append(_trained(recipe, family, data, flipped, out, step))
+    for recipe in family.recipes:
+        found.append(_trained(recipe, family, *lessons[recipe.name], out, step))
         told(found[-1])
     _refuse_equal_weights(found)
     return found
@@ -88,6 +79,22 @@ def train_family(
 def model_folder(out: Path, name: str) -> Path:
     """Where a reward model of a family stands."""
     return out / "reward_models" / name
+
+
+def _lessons(family: Family) -> Mapping[str, tuple[PreferenceData, NDArray[np.bool_]]]:
+    """Name of a reward model to its pairs, and which of them are flipped.
+
+    How the flips of two reward models lie to each other means something on the same pairs alone.
+    """
+    found: dict[str, tuple[PreferenceData, NDArray[np.bool_]]] = {}
+    for path, column in dict.fromkeys(map(family.data_of, family.recipes)):
+        taught = [each for each in family.recipes if family.data_of(each) == (path, column)]
+        pool = read_pool(path, format=family.format)
+        data = preference_data(pool, column, family.pairs, family.pair_seed)
+        names, rates = [each.name for each in taught], [each.flip for each in taught]
+        flips = flipped_labels(names, rates, len(data.pairs), family.overlap, family.flip_seed)
+        found |= {name: (data, flipped) for name, flipped in zip(names, flips, strict=True)}
+    return found
 
 
 def _trained(
@@ -105,7 +112,11 @@ def _trained(
     wrong = int(flipped[seen].sum())
     facts = {
         "recipe": recipe.facts(),
-        "data": {"path": str(family.path), "pairs": len(pairs), "digest": _digest(pairs)},
+        "data": {
+            "path": str(family.data_of(recipe)[0]),
+            "pairs": len(pairs),
+            "digest": _digest(pairs),
+        },
         "flipped": wrong,
     }
     new = not folder.exists()

@@ -18,7 +18,7 @@ from rmcheck.pool.pool import Prompt
 
 # Of the draws: every policy is judged with the same, so that policies differ and not their luck.
 _SEED = 20_240_917
-_AT_ONCE = 128
+_AT_ONCE = 256
 RESPONSES, SUMMARY, POLICY = "responses.jsonl", "summary.json", "policy"
 
 

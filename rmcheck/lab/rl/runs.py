@@ -44,11 +44,13 @@ class RlRun:
 
 
 def planned_runs(optimization: Optimization, rewards: Sequence[str], out: Path) -> list[RlRun]:
-    """Every run, those of one seed together so that early results are whole."""
+    """Every run, first those of the first seed of all optimisers: early results are whole."""
+    most = max((len(settings.seeds) for settings in optimization.rl), default=0)
     return [
         RlRun(settings, seed, name, out / "runs" / settings.name / f"seed-{seed}" / name)
+        for turn in range(most)
         for settings in optimization.rl
-        for seed in settings.seeds
+        for seed in settings.seeds[turn : turn + 1]
         for name in rewards
     ]
 
