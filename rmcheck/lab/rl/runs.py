@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +46,17 @@ class RlRun:
 
 
 def planned_runs(optimization: Optimization, rewards: Sequence[str], out: Path) -> list[RlRun]:
-    """Every run, first those of the first seed of all optimisers: early results are whole."""
+    """Every run, first those of the first seed: early results are whole.
+
+    Runs for one reward stand together, so that it is loaded once for all optimisers.
+    """
     most = max((len(settings.seeds) for settings in optimization.rl), default=0)
     return [
         RlRun(settings, seed, name, out / "runs" / settings.name / f"seed-{seed}" / name)
         for turn in range(most)
+        for name in rewards
         for settings in optimization.rl
         for seed in settings.seeds[turn : turn + 1]
-        for name in rewards
     ]
 
 
@@ -76,19 +81,17 @@ def train_runs(
     Raises:
         UsageError: A folder holds a run that was made with other settings.
     """
-    for run in runs:
-        facts = {**run.settings.facts(), "seed": run.seed, "reward": identity[run.reward]}
-        facts |= {"policy": str(source.model), "max_tokens": source.max_tokens}
-        _refuse_other(run, facts)
-        if not run.status:
-            reward = opened(run.reward)
-            try:
-                status = _trained(run, source, prompts, test_prompts, reward)
-            finally:
-                reward.close()
-            text = json.dumps({**status, "looks": look_steps(run.folder)})
-            (run.folder / STATUS).write_text(text, encoding="utf-8")
-        yield run
+    for name, same in groupby(runs, key=lambda run: run.reward):
+        with closing(opened(name)) as reward:
+            for run in same:
+                facts = {**run.settings.facts(), "seed": run.seed, "reward": identity[name]}
+                facts |= {"policy": str(source.model), "max_tokens": source.max_tokens}
+                _refuse_other(run, facts)
+                if not run.status:
+                    status = _trained(run, source, prompts, test_prompts, reward)
+                    text = json.dumps({**status, "looks": look_steps(run.folder)})
+                    (run.folder / STATUS).write_text(text, encoding="utf-8")
+                yield run
 
 
 def _trained(
