@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmcheck.errors import UsageError
 from rmcheck.lab.family.flips import flipped_labels
 
-PAIRS = 20_000
+PAIRS = 4000
 INCONSISTENT = {
     "disjoint": lambda a, b: a + b,
     "independent": lambda a, b: a + b - 2 * a * b,
@@ -25,6 +25,7 @@ def inconsistency(rates, overlap, seed):
 
 
 @pytest.mark.parametrize("overlap", INCONSISTENT)
+@settings(max_examples=30)
 @given(rates=RATES, seed=st.integers(0, 2**31))
 def test_two_reward_models_disagree_on_the_share_of_labels_that_the_formula_says(
     overlap, rates, seed
