@@ -87,11 +87,17 @@ def apart(first: str, second: str, before: int) -> tuple[str, str]:
     return (first, second) if start < before else (f"…{first[start:]}", f"…{second[start:]}")
 
 
-def listed(items: Iterable[object], most: int) -> str:
+def listed(items: Iterable[object], most: int, between: str = ", ") -> str:
     """`a, b, c and 4 more`; `nothing` where there are none."""
     words = [printable(str(item)) for item in items]
     more = f" and {len(words) - most} more" if len(words) > most else ""
-    return f"{', '.join(words[:most]) or 'nothing'}{more}"
+    return f"{between.join(words[:most]) or 'nothing'}{more}"
+
+
+def first_lines(lines: Sequence[str], most: int, what: str = "", indent: str = "  ") -> list[str]:
+    """The first of many lines, and a last one with how many more there are of what."""
+    more = f"{indent}and {len(lines) - most:,} more{f' {what}' if what else ''}"
+    return [*lines[:most], *([more] if len(lines) > most else [])]
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from rmcheck.errors import Problem, near_miss
 from rmcheck.parsing import ParsingError, as_float, parse_json
+from rmcheck.wording import excerpt
 
 HASH_DIGITS = 8
 Place = tuple[str | int, ...]
@@ -167,8 +168,7 @@ class Fields:
         if key not in self.data:
             self.say(f"{name} is missing; it must be {valid}")
         else:
-            shown = repr(self.data[key])
-            shown = shown if len(shown) <= 60 else f"{shown[:59]}…"
+            shown = excerpt(repr(self.data[key]), 60)
             self.say(f"{name} is {shown}; it must be {valid}", key)
         return fallback
 

@@ -16,6 +16,7 @@ from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Ints, Rewards
 from rmcheck.metrics.settings import require_choice, require_whole_number
 from rmcheck.stats.absolute_sum import debiased_sum
+from rmcheck.stats.functions import logistic
 from rmcheck.stats.unseen import Seen, Unseen
 
 Target = Literal["hard", "soft"]
@@ -33,12 +34,6 @@ REAL_VALUED_SHARE = 0.5
 MIN_DISTINCT = 20
 # Label of a pair by golden's verdict; a golden tie has none.
 _LABELS = np.array([0.0, np.nan, 1.0, 0.5])
-
-
-def logistic(x: Floats) -> Floats:
-    """1 / (1 + e^−x), without overflow."""
-    small = np.exp(-np.abs(x))
-    return np.asarray(np.where(x >= 0, 1.0, small) / (1.0 + small))
 
 
 def counted_pairs(chunk: PairChunk, target: Target) -> tuple[NDArray[np.bool_], Floats]:

@@ -9,9 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from rmcheck.errors import UndefinedMetricError
-from rmcheck.metrics.calibration import logistic
 from rmcheck.metrics.ranks import average_ranks
 from rmcheck.metrics.rewards import Floats, Ints
+from rmcheck.stats.functions import logistic
 
 # Change of a margin, in units of the reward, that is rounding: float32 on both sides.
 ROUNDING = 1e-3

@@ -11,7 +11,7 @@ from rmcheck.parsing import ParsingError, user_path
 from rmcheck.wording import excerpt
 
 # Characters of a spec that a message shows; digits of a count.
-_SHOWN = 100
+SPEC_SHOWN = 100
 _MOST_DIGITS = 18
 
 
@@ -78,7 +78,7 @@ class ModelSpec:
         try:
             return user_path(path, self.base)
         except ParsingError as error:
-            raise UsageError(f"{excerpt(self.text, _SHOWN)}: {error}") from error
+            raise UsageError(f"{excerpt(self.text, SPEC_SHOWN)}: {error}") from error
 
     def with_setting(self, name: str, value: str) -> str:
         """The spec as it would read with one more setting; for messages."""
@@ -173,7 +173,7 @@ def _without_scheme(text: str, location: str, base: Path) -> str:
     try:
         path = user_path(location, base)
     except ParsingError as error:
-        return f"{excerpt(text, _SHOWN)!r} has no scheme, and {error}"
+        return f"{excerpt(text, SPEC_SHOWN)!r} has no scheme, and {error}"
     message = f"{text!r} has no scheme; a model is scheme:location, such as hf:{location or 'DIR'}"
     if (path / "config.json").is_file():
         message = f"{text!r} is a checkpoint folder without a scheme. Did you mean 'hf:{text}'?"

@@ -16,7 +16,7 @@ from rmcheck.policies.policy import Decoding, Policy, Response
 from rmcheck.pool.pool import Prompt
 
 # Prompts named in a message.
-_SHOWN = 3
+PROMPTS_SHOWN = 3
 
 
 class CheckpointPolicy(Policy):
@@ -137,7 +137,7 @@ class CheckpointPolicy(Policy):
             if positions is not None and len(row) + decoding.max_tokens > positions
         ]
         if over:
-            longest = sorted(over, key=lambda pair: -pair[0])[:_SHOWN]
+            longest = sorted(over, key=lambda pair: -pair[0])[:PROMPTS_SHOWN]
             examples = ", ".join(f"{name!r}: {length}" for length, name in longest)
             raise UsageError(
                 f"{len(over)} of {len(prompts)} prompts leave fewer than the "

@@ -7,7 +7,7 @@ from typing import Any
 
 from rmcheck.checks.record import CheckRecord
 from rmcheck.scoring.report import ScoringReport
-from rmcheck.wording import aligned, printable
+from rmcheck.wording import aligned, listed, printable
 
 PAST = {"keep": "kept", "drop": "dropped", "fail": "refused"}
 HEADINGS = ("check", "n", "measured", "bounds", "required", "verdict")
@@ -72,9 +72,7 @@ def taken_line(paths: Iterable[str], shown: int = 5) -> str:
     files = sorted(set(paths))
     if len(files) == 1:
         return f"1 file taken as a suite: {files[0]}"
-    more = [f"and {len(files) - shown} more"] if len(files) > shown else []
-    named = ", ".join([*files[:shown], *more])
-    return f"{len(files)} files taken as suites{': ' if named else ''}{named}"
+    return f"{len(files)} files taken as suites{f': {listed(files, shown)}' if shown else ''}"
 
 
 def notes(records: Sequence[CheckRecord]) -> list[str]:

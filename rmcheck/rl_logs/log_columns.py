@@ -133,8 +133,7 @@ def _plain(name: str) -> str:
 
 
 def _ambiguous(role: Role, matches: Sequence[str]) -> str:
-    more = f" and {len(matches) - 6} more" if len(matches) > 6 else ""
-    return f"{role} could be {' or '.join(matches[:6])}{more}; name one with --{role}"
+    return f"{role} could be {listed(matches, 6, ' or ')}; name one with --{role}"
 
 
 def _missing(role: Role, names: Sequence[str], shown: str) -> str:

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from rmcheck.errors import FileError, Problem
 from rmcheck.rl_logs.log_columns import LogColumns, Role, find_columns
 from rmcheck.rl_logs.log_table import LogRow, read_log_rows
+from rmcheck.wording import listed
 
 MIN_POINTS = 10
 # Estimates from few samples can fall below 0; a column that often does is no divergence.
 MAX_NEGATIVE_SHARE = 0.25
-SHOWN = 5
+ROWS_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,8 @@ class _Steps:
     def say_problems(self) -> None:
         """One problem a kind, with its first rows."""
         for kind, cases in self._wrong.items():
-            shown = "; ".join(f"{row.where}: {what}" for row, what in cases[:SHOWN])
-            more = f"; and {len(cases) - SHOWN} more" if len(cases) > SHOWN else ""
-            message = f"{len(cases)} {kind} ({shown}{more})"
+            rows = listed((f"{row.where}: {what}" for row, what in cases), ROWS_SHOWN, "; ")
+            message = f"{len(cases)} {kind} ({rows})"
             self._problems.append(Problem(self._path, message, line=cases[0][0].line))
 
     def _note(self, kind: str, row: LogRow, what: str) -> None:

@@ -34,7 +34,7 @@ from rmcheck.run.loaded import LoadedSuite
 from rmcheck.run.plan import PlannedSuite, golden_source
 from rmcheck.scoring.request import PoolSamples
 from rmcheck.stats.estimate import Estimate
-from rmcheck.wording import apart, shown
+from rmcheck.wording import apart, excerpt, shown
 
 # -- checks ---------------------------------------------------------------------------------------
 
@@ -135,7 +135,7 @@ def _mistakes(
         prompt = loaded.pool.prompts[m.row]
         asked = next((t.content for t in reversed(prompt.messages) if t.role == "user"), "")
         responses = apart(prompt.responses[m.picked], prompt.responses[m.better], EXCERPT // 3)
-        texts = map(_excerpt, (asked, *responses))
+        texts = (excerpt(text, EXCERPT) for text in (asked, *responses))
         found.append(MistakeRecord(prompt.prompt_id, m.golden_loss, m.margin, *texts))
     return tuple(found)
 
@@ -145,11 +145,6 @@ def _drifts(finding: Finding, loaded: LoadedSuite, candidate: Rewards) -> tuple[
     other = candidate.columns[SERVING]
     samples = PoolSamples(loaded.pool)
     return worst_drifts(samples, candidate.proxy, other, np.flatnonzero(rows))
-
-
-def _excerpt(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= EXCERPT else line[: EXCERPT - 1] + "…"
 
 
 # -- suites ---------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import PartialScoringError, ScoringError, StoreError
 from rmcheck.models.model import Encoded, RewardModel, checked_rewards
-from rmcheck.models.workers import Workers
 from rmcheck.pool.keys import as_keys
 from rmcheck.scoring.batches import (
     BatchOrder,
@@ -22,6 +21,7 @@ from rmcheck.scoring.progress import Progress
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.store.parts import CutSide, Provenance, ScoreRows
 from rmcheck.store.scores import ModelScores
+from rmcheck.wording import first_lines
 
 # Batches without a reward that a message tells in full.
 FAULTS_SHOWN = 3
@@ -56,38 +56,6 @@ def rows_of(texts: Sequence[Text], scores: NDArray[np.float64]) -> ScoreRows:
     )
 
 
-def score_groups(
-    model: RewardModel,
-    groups: Sequence[Sequence[Text]],
-    scores: ModelScores,
-    budget: int,
-    report: ScoringReport,
-    bar: Progress,
-) -> ScoringReport:
-    """Score one text of each group and store the reward for all of the group.
-
-    As many batches are scored at the same time as the model has workers; each is stored as soon as
-    it is scored. A batch that does not fit in memory is halved, and so is the budget for the rest.
-    Where some texts of a batch have no reward the others are stored, and so are the batches after
-    it.
-
-    Args:
-        model: Loaded.
-        groups: Texts of equal model input.
-        scores: Where they are kept, batch by batch.
-        budget: Computed tokens a batch, padding included.
-        report: Of what was done so far.
-        bar: Progress in tokens.
-
-    Raises:
-        ScoringError: A reward is NaN, infinite or missing, or one sample alone does not fit. The
-            batches before are kept, and what a `PartialScoringError` carries.
-        StoreError: A batch could not be stored.
-    """
-    with model.workers() as workers:
-        return _Forward(model, groups, scores, budget, report, bar).run(workers)
-
-
 @dataclass(frozen=True)
 class _Batch:
     """Samples from one place of the order to another.
@@ -108,8 +76,21 @@ class _Batch:
         return [group[0].encoded for group in self.groups]
 
 
-class _Forward:
-    """What is left to score, what is being scored, and what went wrong; see `score_groups`."""
+class Forward:
+    """Scores one text of each group and stores the reward for all of the group.
+
+    As many batches are scored at the same time as the model has workers; each is stored as soon as
+    it is scored. A batch that does not fit in memory is halved, and so is the budget for the rest.
+    Where some texts of a batch have no reward the others are stored, and so are the batches after
+    it.
+
+    Args:
+        model: Loaded.
+        groups: Texts of equal model input.
+        scores: Where they are kept, batch by batch.
+        budget: Computed tokens a batch, padding included.
+        bar: Progress in tokens.
+    """
 
     def __init__(
         self,
@@ -117,7 +98,6 @@ class _Forward:
         groups: Sequence[Sequence[Text]],
         scores: ModelScores,
         budget: int,
-        report: ScoringReport,
         bar: Progress,
     ) -> None:
         self._model = model
@@ -128,22 +108,29 @@ class _Forward:
         self._left = [(0, len(groups))]  # places of the order; the last are next
         self._budget, self._spare = budget, spare_tokens(budget)
         self._together, self._ahead = 1, 0
-        self._report = report
+        self._report = ScoringReport(model.spec)
         self._bar = bar
         self._faults: dict[int, str] = {}
         self._unscored = 0
         self._error: Exception | None = None
 
-    def run(self, workers: Workers) -> ScoringReport:
-        """Score all of it."""
+    def run(self) -> ScoringReport:
+        """Score all of it.
+
+        Raises:
+            ScoringError: A reward is NaN, infinite or missing, or one sample alone does not fit.
+                The batches before are kept, and what a `PartialScoringError` carries.
+            StoreError: A batch could not be stored.
+        """
         running: dict[Future[NDArray[np.float64]], _Batch] = {}
-        self._together, self._ahead = workers.count, workers.ahead
-        while self._left or running:
-            while self._left and len(running) < self._together + self._ahead:
-                batch = self._next()
-                running[workers.submit(self._rewards, batch)] = batch
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                self._take(running.pop(future), future)
+        with self._model.workers() as workers:
+            self._together, self._ahead = workers.count, workers.ahead
+            while self._left or running:
+                while self._left and len(running) < self._together + self._ahead:
+                    batch = self._next()
+                    running[workers.submit(self._rewards, batch)] = batch
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    self._take(running.pop(future), future)
         if self._error is not None:
             raise self._error
         if self._faults:
@@ -234,9 +221,8 @@ def _without_reward(model: RewardModel, faults: Sequence[str], unscored: int, to
     if len(faults) == 1:
         return faults[0]
     count = f"{model.spec}: {unscored:,} of {total:,} texts have no reward"
-    more = len(faults) - FAULTS_SHOWN
-    rest = [f"and {more:,} more batches with such texts"] if more > 0 else []
-    return "\n".join([count, *faults[:FAULTS_SHOWN], *rest])
+    shown = first_lines(faults, FAULTS_SHOWN, "batches with such texts", indent="")
+    return "\n".join([count, *shown])
 
 
 def batch_order(model: RewardModel, encoded: Sequence[Encoded]) -> BatchOrder:

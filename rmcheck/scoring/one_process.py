@@ -11,7 +11,7 @@ from rmcheck.models.model import Encoded, RewardModel, TooLong
 from rmcheck.models.proof.conformance import spread_of_lengths
 from rmcheck.scoring.batches import default_budget
 from rmcheck.scoring.engine import Missing
-from rmcheck.scoring.forward import Text, does_not_fit, rows_of, score_groups
+from rmcheck.scoring.forward import Forward, Text, does_not_fit, rows_of
 from rmcheck.scoring.progress import Progress, progress_of, tell_loading
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import golden_key
@@ -45,6 +45,7 @@ class OneProcess:
         groups = scorer.without_stored_inputs(texts)
         total = sum(group[0].encoded.length for group in groups)
         with progress_of(model.spec, len(groups), total, progress) as bar:
+            scorer.prove(groups)
             report = scorer.forward(groups, bar)
         if groups:
             self._proved.add(model.fingerprint)
@@ -57,7 +58,7 @@ class OneProcess:
 
 
 class BlockScorer:
-    """A loaded model that scores texts block by block; it proves itself on the first one.
+    """A loaded model that scores texts block by block, once it has proved itself.
 
     Args:
         model: Loaded; whoever called closes it.
@@ -113,20 +114,37 @@ class BlockScorer:
             groups.setdefault(texts[i].input_key, []).append(texts[i])
         return list(groups.values())
 
-    def forward(self, groups: Sequence[Sequence[Text]], bar: Progress) -> ScoringReport:
-        """Score one text of each group; the model is proved first where it has not been.
+    def prove(self, groups: Sequence[Sequence[Text]]) -> None:
+        """Let the model prove itself, where it has not, on texts of different lengths.
+
+        Fewer where they do not fit in one batch; nothing where there is nothing to score.
 
         Raises:
-            ScoringError, StoreError: See `score_groups`.
             ConformanceError: The model failed its proof.
+            ScoringError: One sample alone does not fit, or a reward is NaN or infinite.
         """
-        report = ScoringReport(self._model.spec)
+        if self._proved:
+            return
+        chosen = spread_of_lengths([group[0].encoded for group in groups])
+        while chosen and not self._proved:
+            try:
+                self._model.prove(chosen)
+                self._model.proved_on = len(chosen)
+                self._proved = True
+            except MemoryError as error:
+                if len(chosen) == 1:
+                    raise does_not_fit(self._model, chosen[0], error) from error
+                chosen = chosen[: len(chosen) // 2]
+
+    def forward(self, groups: Sequence[Sequence[Text]], bar: Progress) -> ScoringReport:
+        """Score one text of each group.
+
+        Raises:
+            ScoringError, StoreError: See `Forward.run`.
+        """
         if not groups:
-            return report
-        if not self._proved:
-            _prove(self._model, [group[0].encoded for group in groups])
-            self._proved = True
-        return score_groups(self._model, groups, self._scores, self._batch_budget(), report, bar)
+            return ScoringReport(self._model.spec)
+        return Forward(self._model, groups, self._scores, self._batch_budget(), bar).run()
 
     def _batch_budget(self) -> int:
         facts, packed = self._model.facts, self._model.shares_prefixes
@@ -144,17 +162,3 @@ def _text(model: RewardModel, key: bytes, item: Encoded, too_long: TooLong) -> T
         input_key = golden_key(input_key, item.sample.golden)
     side: CutSide = too_long if item.cut and too_long != "error" else ""
     return Text(key, item, input_key, side)
-
-
-def _prove(model: RewardModel, encoded: Sequence[Encoded]) -> None:
-    """Let the model prove itself on samples of different lengths, fewer if they do not fit."""
-    chosen = spread_of_lengths(encoded)
-    while True:
-        try:
-            model.prove(chosen)
-            model.proved_on = len(chosen)
-            return
-        except MemoryError as error:
-            if len(chosen) == 1:
-                raise does_not_fit(model, chosen[0], error) from error
-            chosen = chosen[: len(chosen) // 2]

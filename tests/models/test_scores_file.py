@@ -166,7 +166,7 @@ def test_all_wrong_rows_are_named_at_once(tmp_path):
     message = refusal(tmp_path / "s.jsonl", rows)
 
     assert message.count("score is None") == 20
-    assert message.endswith("… and 5 more problems")
+    assert message.endswith("\nand 5 more problems")
 
 
 def test_one_response_with_two_scores(tmp_path, samples):

@@ -103,6 +103,7 @@ class ScoringActor:
             keys = Request(self._model, tuple(samples), too_long).keys.tolist()
             texts = self._scorer.encoded({too_long: dict(zip(keys, samples, strict=True))})
             groups = self._scorer.without_stored_inputs(texts)
+            self._scorer.prove(groups)
             with progress_of(self._model.spec, 0, 0) as bar:
                 report = self._scorer.forward(groups, bar)
             return report.plus(

@@ -14,6 +14,7 @@ from rmcheck.errors import UsageError
 from rmcheck.policies.policy import Decoding, Policy, Response, response_seed
 from rmcheck.pool.labels import INCLUSION, TO_LABEL
 from rmcheck.pool.pool import Prompt
+from rmcheck.wording import first_lines
 
 # Field of a row that says how it was sampled; readers of pools leave objects out.
 SAMPLING = "sampling"
@@ -23,7 +24,7 @@ POLICY_DIGITS = 8
 _OPENING = f'{{"{SAMPLING}": {{'.encode()
 _STRANGE = "it is no row that rmcheck sampled"
 # Differences named in a message.
-_SHOWN = 5
+PROBLEMS_SHOWN = 5
 
 
 Progress = Callable[[int], Callable[[int], object]]
@@ -238,10 +239,9 @@ def _kept_rows(
     if not (rest.startswith(_OPENING) or _OPENING.startswith(rest)):
         problems.append(f"  line {len(kept) + len(problems) + 1}: {_STRANGE}")
     if problems:
-        more = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise UsageError(
             f"{path} was not written with these settings; choose another name, or the settings "
-            "that it was begun with:\n" + "\n".join([*problems[:_SHOWN], *more])
+            "that it was begun with:\n" + "\n".join(first_lines(problems, PROBLEMS_SHOWN))
         )
     if len(whole) < len(content):
         os.truncate(path, len(whole))

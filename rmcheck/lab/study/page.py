@@ -15,6 +15,7 @@ from rmcheck.lab.study.shell import (
     table_of,
     text,
 )
+from rmcheck.wording import excerpt
 
 Associations = Mapping[str, Mapping[str, Association]]
 
@@ -163,7 +164,7 @@ def _figure(found: Associations) -> str:
 
 
 def _mark(column: str, found: Correlation, y: float) -> str:
-    name = column if len(column) <= 28 else f"{column[:27]}…"
+    name = excerpt(column, 28)
     out = f'<text x="{LABEL - 10}" y="{y + 5}" text-anchor="end">{text(name)}</text>'
     if found.lower is not None and found.upper is not None:
         out += (

@@ -27,12 +27,12 @@ from rmcheck.models.model import (
 from rmcheck.models.spec import ModelSpec
 from rmcheck.parsing import ParsingError, as_float, column_values, parse_json
 from rmcheck.pool.limits import LimitedLines, TooLargeError, Unpacked, special_file
-from rmcheck.wording import listed
+from rmcheck.wording import first_lines, listed
 
 _REQUIRED = ("prompt_id", "response", "score")
 _KEY = "text_key"
 _KEY_BYTES = 16
-_SHOWN_PROBLEMS = 20
+PROBLEMS_SHOWN = 20
 # What the table and the report say where nothing ties a score to the text that it was given for.
 _BY_POSITION = {
     "rows": "found by prompt_id and position",
@@ -328,9 +328,8 @@ def _tabulate(path: Path, rows: Iterable[_Row]) -> _Table:
         if by_text and of_text.setdefault(text, score) != score:
             of_text[text] = math.nan
     if problems:
-        shown = "\n".join(map(str, problems[:_SHOWN_PROBLEMS]))
-        more = len(problems) - _SHOWN_PROBLEMS
-        raise ModelError(shown + (f"\n… and {more} more problems" if more > 0 else ""))
+        told = list(map(str, problems))
+        raise ModelError("\n".join(first_lines(told, PROBLEMS_SHOWN, "problems", indent="")))
     if not own:
         raise ModelError(f"{path}: no scores in it")
     return _Table(bool(by_text), own, of_text)

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from rmcheck.errors import PartialScoringError, ScoringError
 from rmcheck.models.engines.http.client import Client, UnreachableError, WrongAnswerError
 from rmcheck.models.model import Encoded, named_prompts
+from rmcheck.wording import first_lines
 
 _T = TypeVar("_T")
 _S = TypeVar("_S")
@@ -21,7 +22,7 @@ Ask = Callable[[Part, bool], Mapping[int, _T | ScoringError]]
 # Errors after which a server is asked nothing more; others are of the text that they are about.
 STOPS: tuple[type[ScoringError], ...] = (UnreachableError, WrongAnswerError)
 # Texts named in a message.
-_SHOWN = 5
+FAULTS_SHOWN = 5
 
 
 @dataclass
@@ -61,12 +62,11 @@ class Replies(Generic[_T]):
         if self.faults:
             worst = sorted(self.faults.items())
             lines.append(f"{spec}: {len(worst)} of {len(batch)} texts have no reward")
-            lines += [
+            each = [
                 f"  prompt {batch[i].sample.prompt_id!r}, response {batch[i].sample.index}: {what}"
-                for i, what in worst[:_SHOWN]
+                for i, what in worst
             ]
-            if len(worst) > _SHOWN:
-                lines.append(f"  and {len(worst) - _SHOWN} more")
+            lines += first_lines(each, FAULTS_SHOWN)
         if self.stopped:
             at = named_prompts([batch[i].sample for i in self.stopped_at])
             where = f" at {len(self.stopped_at)} texts (prompts {at})" if at else ""

@@ -18,6 +18,7 @@ from rmcheck.errors import ScoringError
 from rmcheck.models.engines.http.address import KEY_VARIABLE, ApiKey
 from rmcheck.models.engines.http.unasked import require_asking
 from rmcheck.parsing import ParsingError, parse_json
+from rmcheck.wording import excerpt
 
 # The server understood the request and will not have it: one of its texts is at fault.
 _REFUSED = {400, 413, 422}
@@ -26,7 +27,7 @@ _TRY_AGAIN = {408, 424, 425, 429, 500, 502, 503, 504}
 # Of these, what a single text can cause as well: an exception in the server, or in its backend.
 _PERHAPS_THE_TEXT = {424, 500}
 _MOST_BYTES = 64 << 20
-_SHOWN = 200
+BODY_SHOWN = 200
 # Shorter keys are words and numbers that an answer may hold by itself.
 _LEAST_KEY = 8
 
@@ -158,10 +159,8 @@ class Client:
 
     def says(self, text: str) -> str:
         """What the server said, for a message: one line, cut, and never with the key in it."""
-        shown = self.without_key(" ".join(text.split()))
-        if not shown:
-            return "; the body is empty"
-        return f"; it says: {shown[:_SHOWN]}{'…' if len(shown) > _SHOWN else ''}"
+        shown = excerpt(self.without_key(text), BODY_SHOWN)
+        return f"; it says: {shown}" if shown else "; the body is empty"
 
     def without_key(self, text: str) -> str:
         """A text that the server had a part in, as it may be shown."""

@@ -8,12 +8,13 @@ from functools import cache
 from typing import Any
 
 from rmcheck.errors import ConformanceError
+from rmcheck.wording import listed
 
 LOAD_FORMAT = "rmcheck-safetensors"
 BODY_FORMAT = "rmcheck-safetensors-body"
 # What tensors of a head begin with.
 HEADS = ("score.", "lm_head.")
-_SHOWN = 6
+NAMES_SHOWN = 6
 
 
 @cache
@@ -66,8 +67,7 @@ def _check(model: Any, path: str) -> None:
         if parameter.is_floating_point() and bool(parameter.data.isnan().any())
     ]
     if unread:
-        more = f" and {len(unread) - _SHOWN} more" if len(unread) > _SHOWN else ""
         raise ConformanceError(
-            f"{path}: its weights leave NaN in {', '.join(unread[:_SHOWN])}{more} (names of vLLM, "
+            f"{path}: its weights leave NaN in {listed(unread, NAMES_SHOWN)} (names of vLLM, "
             "which joins tensors): tensors are missing, or hold NaN. Its answers would mean nothing"
         )

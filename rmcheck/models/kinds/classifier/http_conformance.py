@@ -21,6 +21,7 @@ from rmcheck.models.proof.conformance import (
     Status,
 )
 from rmcheck.models.text.tokenization import ConversationTokenizer
+from rmcheck.stats.functions import logistic
 
 Logits = Mapping[str, float]
 # Two answers about one text differ by the rounding of the server's type; a probability less so.
@@ -265,7 +266,7 @@ def _ends(ids: Sequence[int]) -> str:
 def _probabilities(logits: Logits) -> dict[str, float]:
     """Sigmoid of a single logit, softmax of several, as servers apply them."""
     if len(logits) == 1:
-        return {name: 1 / (1 + exp(-max(-700.0, value))) for name, value in logits.items()}
+        return {name: float(logistic(np.array(value))) for name, value in logits.items()}
     top = max(logits.values())
     weights = {name: exp(value - top) for name, value in logits.items()}
     total = sum(weights.values())

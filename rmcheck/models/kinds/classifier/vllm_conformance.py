@@ -14,6 +14,7 @@ import numpy as np
 from rmcheck.models.engines.asked import Floats
 from rmcheck.models.kinds.classifier.conformance import ClassifierProof
 from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.stats.functions import logistic
 
 if TYPE_CHECKING:
     from rmcheck.models.engines.vllm.pooling import VllmPooling
@@ -118,7 +119,7 @@ class VllmProof(ClassifierProof):
         rows = [row[:end]]
         raw = self._scorer.logits(rows, types)[0]
         default = self._scorer.logits(rows, types, activated=True)[0]
-        name, expected = ("sigmoid", _sigmoid(raw)) if len(raw) == 1 else ("softmax", _softmax(raw))
+        name, expected = ("sigmoid", logistic(raw)) if len(raw) == 1 else ("softmax", _softmax(raw))
         span = f"rewards from {self._alone.min():.3g} to {self._alone.max():.3g}"
         reward, answer = self._model.head.rewards(np.stack([raw, default]))
         detail = f"one text has {reward:.4g} without activation and {answer:.4g} with; {span}"
@@ -166,10 +167,6 @@ class VllmProof(ClassifierProof):
             return self._scorer.rewards(rows)
         finally:
             self._scorer.position = position
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-logits)))
 
 
 def _softmax(logits: Floats) -> Floats:
