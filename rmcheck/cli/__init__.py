@@ -24,7 +24,7 @@ from rmcheck.scoring.stopping import (
     Terminated,
     sigterm_stops,
 )
-from rmcheck.wording import PrintableStream, printable
+from rmcheck.wording import PrintableStream, first_line, printable
 
 EXIT_WRONG_INPUT = 2
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
@@ -35,8 +35,12 @@ COMMANDS = {
     "score": "score the pools of suites, without pytest",
     "validate": "check suite files and their pools",
     "parity": "whether two engines give the same rewards",
+    "explain": "what a metric measures, or what a check found and what would open the gate",
+    "diff": "what became of each check between two runs",
     "report": "draw the page of a run again, or compare two runs",
     "history": "what earlier checkpoints measured, and what RL made of them",
+    "doctor": "whether this machine can run the gate, and with what",
+    "completion": "what a shell needs to complete this command line",
 }
 # Other packages, and the laboratory, add a command that is not listed: a module like those here.
 ENTRY_POINT_GROUP = "rmcheck.commands"
@@ -88,8 +92,10 @@ def _say(line: str) -> None:
     print(printable(f"rmcheck: {line}"), file=sys.stderr, flush=True)
 
 
-def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
-    """All commands; only the one that the arguments name has its options."""
+def parser(
+    arguments: Sequence[str] | None = None, *, whole: bool = False
+) -> argparse.ArgumentParser:
+    """All commands; only the one that the arguments name has its options, unless all are wanted."""
     top = argparse.ArgumentParser(
         prog="rmcheck", description="Gate reward-model checkpoints. The gate is `pytest --rmcheck`."
     )
@@ -100,11 +106,13 @@ def parser(arguments: Sequence[str] | None = None) -> argparse.ArgumentParser:
     asked = next((word for word in given if not word.startswith("-")), "")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text)
-        if name == asked:
+        if whole or name == asked:
             _fill(command, importlib.import_module(f"rmcheck.cli.{name}"))
     if asked not in COMMANDS:
-        for entry in entry_points(group=ENTRY_POINT_GROUP, name=asked):
-            _fill(commands.add_parser(asked), entry.load())
+        for entry in entry_points(group=ENTRY_POINT_GROUP):
+            if whole or entry.name == asked:
+                module = entry.load()
+                _fill(commands.add_parser(entry.name, help=first_line(module)), module)
     return top
 
 

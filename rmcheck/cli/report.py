@@ -1,9 +1,7 @@
 """`rmcheck report`: draw the page of a run again, or of two runs beside each other."""
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from rmcheck.errors import UsageError
 
@@ -29,26 +27,11 @@ def run(options: argparse.Namespace) -> int:
         UsageError: More than two folders, or one without a report of a version that is known.
     """
     from rmcheck.reports.page import write_page
+    from rmcheck.reports.reading import read_run
 
     if len(options.folders) > 2:
         raise UsageError(f"at most two runs can be compared, not {len(options.folders)}")
-    *earlier, data = [_report(folder) for folder in options.folders]
+    *earlier, data = [read_run(folder) for folder in options.folders]
     target = options.out or options.folders[-1]
     print(write_page(target, data, before=earlier[0] if earlier else None))
     return 0
-
-
-def _report(folder: Path) -> dict[str, Any]:
-    from rmcheck.reports.document import REPORT_NAME, REPORT_VERSION
-
-    path = folder / REPORT_NAME if folder.is_dir() else folder
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is no report of rmcheck: {error}") from error
-    found = data.get("report") if isinstance(data, dict) else None
-    if found != REPORT_VERSION:
-        raise UsageError(f"{path}: a report of version {REPORT_VERSION} is wanted, not {found!r}")
-    return dict(data)

@@ -129,7 +129,7 @@ def changes(data: Mapping[str, Any], before: Mapping[str, Any]) -> list[dict[str
     A check that only one run has is a row, too. Numbers are compared where the pool is the same.
     """
     pools = [{s["path"]: s["pool"]["fingerprint"] for s in run["suites"]} for run in (data, before)]
-    new, old = ({_key(check): check for check in run["checks"]} for run in (data, before))
+    new, old = ({check["node"]: check for check in run["checks"]} for run in (data, before))
     rows = []
     for key in dict.fromkeys([*new, *old]):
         one, other = new.get(key), old.get(key)
@@ -143,7 +143,7 @@ def changes(data: Mapping[str, Any], before: Mapping[str, Any]) -> list[dict[str
                 "moved": one["value"] - other["value"]
                 if one and other and same and None not in (one["value"], other["value"])
                 else None,
-                "remark": "" if same or not (one and other) else "another pool: not compared",
+                "remark": _remark(one, other, same) if one and other else "",
             }
         )
     return rows
@@ -178,8 +178,11 @@ def _check(check: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _key(check: Mapping[str, Any]) -> tuple[str, str]:
-    return str(check["node"]), str(check["slice"])
+def _remark(now: Mapping[str, Any], before: Mapping[str, Any], same_pool: bool) -> str:
+    """What a reader of the change must know: another pool, or another slice that is the worst."""
+    if not same_pool:
+        return "another pool: not compared"
+    return "" if now["slice"] == before["slice"] else f"before: {before['slice']}"
 
 
 def _tally(data: Mapping[str, Any]) -> str:

@@ -1,0 +1,93 @@
+"""`rmcheck explain`: what a metric measures, or what a check of a run found."""
+
+import argparse
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rmcheck.errors import UsageError, near_miss
+
+WIDTH = 88
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    command.description = (
+        "Say what a metric measures, which end is better, what a check can set, when not to "
+        "believe it and where the formula is from. With --report: what a check of that run found, "
+        "and what would open the gate."
+    )
+    command.add_argument(
+        "name", metavar="NAME", help="a metric; with --report the name of a check, or of its node"
+    )
+    command.add_argument(
+        "--report", type=Path, metavar="FOLDER", help="folder of a run (`--rmcheck-report`)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print it.
+
+    Raises:
+        UsageError: No metric, or no check of the run, has this name.
+    """
+    metrics = [options.name]
+    if options.report:
+        from rmcheck.reports.reading import read_run
+
+        found = _named(read_run(options.report)["checks"], options.name)
+        print(*(line for check in found for line in _of_check(check)), sep="\n")
+        metrics = list(dict.fromkeys(check["metric"] for check in found))
+    print(*(line for name in metrics for line in _of_metric(name)), sep="\n")
+    return 0
+
+
+def _named(checks: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """The checks of this name in all suites, and all slices of one."""
+    found = [check for check in checks if name in (check["name"], check["node"], _title(check))]
+    if not found:
+        names = list(dict.fromkeys(check["name"] for check in checks))
+        hint = near_miss(name, names)
+        raise UsageError(f"no check {name!r} in this run.{hint} Checks: {', '.join(names)}.")
+    return found
+
+
+def _title(check: Mapping[str, Any]) -> str:
+    from rmcheck.reports.markdown import title
+
+    return title(check)
+
+
+def _of_check(check: Mapping[str, Any]) -> Iterator[str]:
+    from rmcheck.reports.opening import opens
+
+    yield f"{_title(check)}  ({check['path']}:{check['line']}), {check['required']}"
+    yield from _wrapped(" ".join(opens(check)))
+    yield ""
+
+
+def _of_metric(name: str) -> Iterator[str]:
+    from rmcheck.metrics.registry import metric_class
+    from rmcheck.suite.meaning import meaning
+
+    said = meaning(metric_class(name))
+    yield f"{said.name}: {said.better} is better"
+    yield from _wrapped(said.summary)
+    for paragraph in filter(None, said.body.split("\n\n")):
+        yield ""
+        yield from textwrap.indent(paragraph, "  ").splitlines()
+    for setting in said.settings:
+        yield ""
+        default = "required" if setting.default is None else f"default: {setting.default}"
+        yield from _wrapped(f"{setting.name} ({default}): {setting.text}", hanging=4)
+    for title, text in (("When not to believe it", said.caution), ("Source", said.reference)):
+        if text:
+            yield ""
+            yield from _wrapped(f"{title}: {text}", hanging=4)
+
+
+def _wrapped(text: str, hanging: int = 2) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent="  ", subsequent_indent=" " * hanging, break_long_words=False
+    )
