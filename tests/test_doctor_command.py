@@ -77,7 +77,7 @@ def test_a_gpu_is_shown_with_its_memory(monkeypatch):
     torch = types.SimpleNamespace(cuda=cuda, version=types.SimpleNamespace(cuda="13.0"))
     monkeypatch.setitem(sys.modules, "torch", torch)
 
-    assert doctor.Finding("ok", "cuda:0", "a card, 70 of 80 GiB free") in list(doctor._devices())
+    assert doctor.Looked("ok", "cuda:0", "a card, 70 of 80 GiB free") in list(doctor._devices())
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")

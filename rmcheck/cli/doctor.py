@@ -29,7 +29,7 @@ CPU_TORCH = "pip install uv && uv pip install torch --torch-backend=cpu"
 GROUPS = ("rmcheck.metrics", "rmcheck.models", "rmcheck.commands", "rmcheck.engines")
 
 
-class Finding(NamedTuple):
+class Looked(NamedTuple):
     """One line of the answer.
 
     Attributes:
@@ -63,24 +63,24 @@ def run(options: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
-def _versions() -> Iterator[Finding]:
+def _versions() -> Iterator[Looked]:
     """Python, rmcheck, and what it cannot do without."""
-    yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform()}")
+    yield Looked("ok", "python", f"{platform.python_version()} on {platform.platform()}")
     try:
         version = metadata.version("rmcheck")
     except metadata.PackageNotFoundError:
         detail = "not installed, so that pytest does not know --rmcheck: pip install rmcheck"
-        yield Finding("wrong", "rmcheck", detail)
+        yield Looked("wrong", "rmcheck", detail)
         return
-    yield Finding("ok", "rmcheck", version)
+    yield Looked("ok", "rmcheck", version)
     for wanted in _requirements(""):
         have = _installed(wanted)
         if have is None or have not in wanted.specifier:
             detail = f"{have or 'missing'}, and {wanted.specifier} is wanted: pip install rmcheck"
-            yield Finding("wrong", wanted.name, detail)
+            yield Looked("wrong", wanted.name, detail)
 
 
-def _extras() -> Iterator[Finding]:
+def _extras() -> Iterator[Looked]:
     for extra, use in EXTRAS.items():
         wanted = {one: _installed(one) for one in _requirements(extra)}
         unfit = [
@@ -90,10 +90,10 @@ def _extras() -> Iterator[Finding]:
         ]
         if unfit:
             command = f'pip install "rmcheck[{extra}]"'
-            yield Finding("note", extra, f"{', '.join(unfit)}: {command} (for {use})")
+            yield Looked("note", extra, f"{', '.join(unfit)}: {command} (for {use})")
         else:
             have = ", ".join(f"{one.name} {version}" for one, version in wanted.items())
-            yield Finding("ok", extra, have)
+            yield Looked("ok", extra, have)
 
 
 def _requirements(extra: str) -> list[Requirement]:
@@ -119,46 +119,46 @@ def _installed(wanted: Requirement) -> str | None:
     return None
 
 
-def _devices() -> Iterator[Finding]:
+def _devices() -> Iterator[Looked]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = os.environ.get("OMP_NUM_THREADS", "not set")
-    yield Finding("ok", "cpu", f"{cores} cores for this process, OMP_NUM_THREADS {threads}")
+    yield Looked("ok", "cpu", f"{cores} cores for this process, OMP_NUM_THREADS {threads}")
     try:
         import torch
     except ImportError:
-        yield Finding("note", "torch", f"none: scores come from the store or scores:. {CPU_TORCH}")
+        yield Looked("note", "torch", f"none: scores come from the store or scores:. {CPU_TORCH}")
         return
     for index in range(torch.cuda.device_count()):
         free, total = (size / 2**30 for size in torch.cuda.mem_get_info(index))
         name = torch.cuda.get_device_name(index)
-        yield Finding("ok", f"cuda:{index}", f"{name}, {free:.0f} of {total:.0f} GiB free")
+        yield Looked("ok", f"cuda:{index}", f"{name}, {free:.0f} of {total:.0f} GiB free")
     if torch.version.cuda and not torch.cuda.is_available():
         detail = f"torch is built for CUDA {torch.version.cuda} and finds no GPU; smaller: "
-        yield Finding("note", "torch", detail + CPU_TORCH)
+        yield Looked("note", "torch", detail + CPU_TORCH)
 
 
-def _hub() -> Iterator[Finding]:
+def _hub() -> Iterator[Looked]:
     offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
     folder = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
     there = "there" if folder.is_dir() else "not there yet"
     token = "set" if os.environ.get("HF_TOKEN") else "not set"
     mode = "offline" if offline else "online where a name asks for it"
-    yield Finding("ok", "hub", f"{mode}, cache {folder} is {there}, HF_TOKEN is {token}")
+    yield Looked("ok", "hub", f"{mode}, cache {folder} is {there}, HF_TOKEN is {token}")
 
 
-def _store(folder: Path) -> Iterator[Finding]:
+def _store(folder: Path) -> Iterator[Looked]:
     if not folder.exists():
-        yield Finding("ok", "store", f"{folder} is made by the first run")
+        yield Looked("ok", "store", f"{folder} is made by the first run")
         return
     free = shutil.disk_usage(folder).free / 2**30
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
     if not os.access(folder, os.W_OK):
-        yield Finding("wrong", "store", f"{folder} cannot be written: chmod it, or --rmcheck-store")
+        yield Looked("wrong", "store", f"{folder} cannot be written: chmod it, or --rmcheck-store")
     else:
-        yield Finding("ok", "store", f"{folder} has {size:,.0f} MiB, {free:,.0f} GiB are free")
+        yield Looked("ok", "store", f"{folder} has {size:,.0f} MiB, {free:,.0f} GiB are free")
 
 
-def _extensions() -> Iterator[Finding]:
+def _extensions() -> Iterator[Looked]:
     """What other packages add: whatever does not import would end a run."""
     for group in GROUPS:
         for entry in metadata.entry_points(group=group):
@@ -169,6 +169,6 @@ def _extensions() -> Iterator[Finding]:
                 import_module(module)
             except Exception as error:
                 detail = f"{entry.name} of {group} does not import: {type(error).__name__}: {error}"
-                yield Finding("wrong", "extension", detail)
+                yield Looked("wrong", "extension", detail)
             else:
-                yield Finding("ok", "extension", f"{entry.name} of {group}, from {module}")
+                yield Looked("ok", "extension", f"{entry.name} of {group}, from {module}")
