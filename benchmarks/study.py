@@ -84,6 +84,31 @@ def trained(x: csr_matrix, pairs: np.ndarray, flipped: np.ndarray) -> np.ndarray
     return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B").x)
 
 
+def split(
+    rows: list[dict[str, Any]], rng: np.random.Generator
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Two thirds of the prompts to train on, and the others."""
+    order = rng.permutation(len(rows))
+    cut = 2 * len(rows) // 3
+    return [rows[i] for i in order[:cut]], [rows[i] for i in order[cut:]]
+
+
+def column(share: float) -> str:
+    """Of the pool, with the rewards of the model for which this share of labels was flipped."""
+    return f"flips_{100 * share:.0f}"
+
+
+def write_study(out: Path, test: list[dict[str, Any]]) -> None:
+    """The pool with its columns, and the two studies of it."""
+    out.mkdir(parents=True, exist_ok=True)
+    with gzip.open(out / "pool.jsonl.gz", "wt", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in test)
+    models = "\n".join(f"  {name}: {{column: {name}}}" for name in ["golden", *map(column, FLIPS)])
+    for name, golden in (("each", "each"), ("judge", "golden")):
+        text = STUDY.format(name=name, golden=golden, models=models, category="category")
+        (out / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
 def main() -> None:
     """Train, score, and write the pool with its two studies."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -92,10 +117,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     rng = np.random.default_rng(chosen.seed)
-    rows = read_rows(chosen.pool)
-    order = rng.permutation(len(rows))
-    train = [rows[i] for i in order[: 2 * len(rows) // 3]]
-    test = [rows[i] for i in order[2 * len(rows) // 3 :]]
+    train, test = split(read_rows(chosen.pool), rng)
     x, pairs = features([r for row in train for r in row["responses"]]), pairs_of(train, rng)
     seen = features([r for row in test for r in row["responses"]])
     ends = np.cumsum([0, *(len(row["responses"]) for row in test)])
@@ -103,16 +125,9 @@ def main() -> None:
     for share, draw in zip(FLIPS, uniform, strict=True):
         rewards = seen @ trained(x, pairs, draw < share)
         for row, start, stop in zip(test, ends, ends[1:], strict=False):
-            row[f"flips_{100 * share:.0f}"] = rewards[start:stop].round(6).tolist()
+            row[column(share)] = rewards[start:stop].round(6).tolist()
         print(f"{share:.2f} of {len(pairs)} labels flipped", flush=True)
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    with gzip.open(chosen.out / "pool.jsonl.gz", "wt", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in test)
-    columns = ["golden", *(f"flips_{100 * share:.0f}" for share in FLIPS)]
-    models = "\n".join(f"  {name}: {{column: {name}}}" for name in columns)
-    for name, golden in (("each", "each"), ("judge", "golden")):
-        text = STUDY.format(name=name, golden=golden, models=models, category="category")
-        (chosen.out / f"{name}.yaml").write_text(text, encoding="utf-8")
+    write_study(chosen.out, test)
 
 
 if __name__ == "__main__":

@@ -113,17 +113,19 @@ class PpoRun:
 
         width, at = found.action.shape[1], self.source.temperature
         with torch.no_grad():
-            own, initial = (
-                token_log_probs(
-                    response_logits(model, found.ids, found.attention, width, at), found.action
-                )
-                for model in (self.policy, self.looker.reference)
-            )
+
+            def log_probs(model: Any) -> torch.Tensor:
+                logits = response_logits(model, found.ids, found.attention, width, at)
+                return token_log_probs(logits, found.action)
+
+            own, penalty = log_probs(self.policy), self.settings.kl_penalty
+            # Without a penalty nothing asks for the initial policy.
+            moved = own - log_probs(self.looker.reference) if penalty else torch.zeros_like(own)
             values = self.value(found.ids, found.attention, found.mask)[..., 0]
             scores = torch.tensor(
                 self.reward(asked, found.texts), dtype=values.dtype, device=values.device
             )
-            rewards = token_rewards(scores, own - initial, found.mask, self.settings.kl_penalty)
+            rewards = token_rewards(scores, moved, found.mask, penalty)
             gains, targets = advantages(
                 rewards, values, found.mask, self.settings.gamma, self.settings.gae_lambda
             )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,7 @@ def train_runs(
     Raises:
         UsageError: A folder holds a run that was made with other settings.
     """
+    initial = cache(lambda: _loaded(source.model))
     for name, same in groupby(runs, key=lambda run: run.reward):
         with closing(opened(name)) as reward:
             for run in same:
@@ -88,7 +90,7 @@ def train_runs(
                 facts |= {"policy": str(source.model), "max_tokens": source.max_tokens}
                 _refuse_other(run, facts)
                 if not run.status:
-                    status = _trained(run, source, prompts, test_prompts, reward)
+                    status = _trained(run, source, prompts, test_prompts, reward, initial)
                     text = json.dumps({**status, "looks": look_steps(run.folder)})
                     (run.folder / STATUS).write_text(text, encoding="utf-8")
                 yield run
@@ -100,6 +102,7 @@ def _trained(
     prompts: Sequence[Prompt],
     test_prompts: Sequence[Prompt],
     reward: Reward,
+    initial: Callable[[], tuple[Any, Any]],
 ) -> dict[str, str]:
     from rmcheck.lab.quiet import quiet_libraries
 
@@ -107,16 +110,9 @@ def _trained(
         quiet_libraries(),
         progress_in(f"training {run}", "", run.settings.steps, "steps") as bar,
     ):
-        from rmcheck.lab.rl.language_model import load_policy, load_tokenizer
-
+        tokenizer, reference = initial()
         looker = Looker(
-            run.folder,
-            source,
-            test_prompts,
-            load_tokenizer(source.model),
-            load_policy(source.model),
-            reward,
-            run.settings.max_kl,
+            run.folder, source, test_prompts, tokenizer, reference, reward, run.settings.max_kl
         )
         try:
             if run.settings.kind == "ppo":
@@ -134,6 +130,13 @@ def _trained(
         except Diverged as error:
             return {"status": "diverged", "reason": str(error)}
     return {"status": "finished", "reason": ""}
+
+
+def _loaded(folder: Path) -> tuple[Any, Any]:
+    """The tokenizer of the policy, and the policy as it is at first."""
+    from rmcheck.lab.rl.language_model import load_policy, load_tokenizer
+
+    return load_tokenizer(folder), load_policy(folder)
 
 
 def _refuse_other(run: RlRun, facts: Mapping[str, Any]) -> None:
