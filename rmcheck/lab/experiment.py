@@ -13,6 +13,7 @@ from rmcheck.lab.file import Laboratory
 from rmcheck.lab.outcomes.course import Course, read_courses
 from rmcheck.lab.outcomes.mitigation import Mitigation, mitigations
 from rmcheck.lab.outcomes.scoring import Panel
+from rmcheck.lab.outcomes.study_input import write_study
 from rmcheck.lab.outcomes.table import (
     Outcome,
     curve_rows,
@@ -60,7 +61,7 @@ def run_laboratory(
     trained: Callable[[Trained], object] = lambda _: None,
     ran: Callable[[RlRun], object] = lambda _: None,
 ) -> Findings:
-    """Do what is not done yet, and write outcomes, rl, curves and mitigation as CSV.
+    """Do what is not done yet, and write outcomes, rl, curves and mitigation as CSV, and a study.
 
     Args:
         laboratory: What to do.
@@ -83,7 +84,8 @@ def run_laboratory(
         read_prompts(path).prompts
         for path in (optimization.policy.prompts, optimization.policy.test_prompts)
     )
-    (on_pool,) = panel.rewards([_initial_pool(optimization, tested, out)])
+    pool = _initial_pool(optimization, tested, out)
+    (on_pool,) = panel.rewards([pool])
     scales = {name: Scale.of(rewards, name) for name, rewards in on_pool.items()}
     rewards = _Rewards(optimization, models, scales)
     runs = planned_runs(optimization, rewards.names, out)
@@ -99,9 +101,18 @@ def run_laboratory(
     ]
     saved = mitigations(courses, optimization.ensembles)
     write_rows(out / "outcomes.csv", outcome_rows(outcomes))
-    write_rows(out / "rl.csv", study_rows(outcomes, list(models)))
+    write_rows(out / "rl.csv", study_rows(outcomes, courses, list(models)))
     write_rows(out / "curves.csv", curve_rows(courses))
     write_rows(out / "mitigation.csv", [asdict(row) for row in saved])
+    lineages = {each.name: laboratory.family.data_of(each) for each in laboratory.family.recipes}
+    write_study(
+        out,
+        pool,
+        on_pool,
+        {name: f"{path.stem}, {column}" for name, (path, column) in lineages.items()},
+        has_rl=bool(optimization.rl),
+        leave_out=["failed_runs"] if optimization.diverged == "leave_out" else [],
+    )
     return Findings(tuple(outcomes), tuple(courses), tuple(saved))
 
 

@@ -7,7 +7,13 @@ import pytest
 
 from rmcheck.lab.outcomes.course import Course
 from rmcheck.lab.outcomes.mitigation import mitigations
-from rmcheck.lab.outcomes.table import pool_outcomes, rl_outcomes
+from rmcheck.lab.outcomes.table import (
+    STUDIED,
+    pool_outcomes,
+    rl_outcomes,
+    study_rows,
+    write_rows,
+)
 from rmcheck.lab.rl.reward import combined
 from rmcheck.lab.rl.runs import RlRun
 from rmcheck.lab.rl.settings import Ensemble, FromPool, Rl
@@ -119,3 +125,48 @@ def test_ensembles_combine_as_their_names_say():
     assert combined(rows, Ensemble("x", ("a", "b"), "mean")).tolist() == [1, 1]
     assert combined(rows, Ensemble("x", ("a", "b"), "worst")).tolist() == [0, 1]
     assert combined(rows, Ensemble("x", ("a", "b"), "uwo", 0.5)).tolist() == [0.5, 1]
+
+
+def test_a_diverged_run_is_named_to_a_study_once_a_pair():
+    """A row without numbers, for the pairs in which it was proxy and those it was golden of."""
+    runs = [
+        course("golden", [0, 1], [0, 1], a=[0, 1]),
+        course("a", [0, 1], [0, 1], diverged="step 1: KL nan"),
+        course("b", [0, 1], [0, 1], diverged="step 0: KL nan"),
+    ]
+    models = ["golden", "a", "b"]
+    rows = study_rows(list(rl_outcomes(runs, models)), runs, models)
+    pairs = [(row["rm"], row["golden"]) for row in rows]
+
+    assert sorted(pairs) == sorted((p, g) for p in models for g in models if p != g)
+    assert all(np.isnan(row["ndr"]) and row["note"].startswith("diverged at step") for row in rows)
+    assert all(tuple(row) == STUDIED for row in rows)
+
+
+def test_what_a_study_takes_of_a_laboratory_is_a_study(tmp_path):
+    """Its pool has the rewards of every model as columns, so nothing is scored again."""
+    from rmcheck.lab.outcomes.study_input import write_study
+    from rmcheck.lab.study.study import scored_study
+    from rmcheck.lab.study.study_file import load_study
+    from rmcheck.pool.pool import Message, Prompt
+
+    rng = np.random.default_rng(3)
+    golden = rng.normal(size=(PROMPTS, 8))
+    rewards = {"golden": golden}
+    rewards |= {name: golden + rng.normal(size=golden.shape) for name in ("a", "responses", "c")}
+    prompts = [
+        Prompt(f"p{i}", (Message("user", f"Prompt {i}?"),), tuple(f"{i} {k}" for k in range(8)), {})
+        for i in range(PROMPTS)
+    ]
+    runs = [
+        course(name, [0, 1], [0, 1], **{n: [0, 1] for n in rewards if n != "golden"})
+        for name in rewards
+    ]
+    models = list(rewards)
+    rows = study_rows(list(rl_outcomes(runs, models)), runs, models)
+    write_rows(tmp_path / "rl.csv", rows)
+    write_study(tmp_path, prompts, rewards, {"a": "x, golden"}, True, ["failed_runs"])
+    study = scored_study(load_study(tmp_path / "study.yaml"), tmp_path / "store")
+
+    assert study.experiment.tested.names == ("golden", "a", "responses", "c")
+    assert any("RL runs of rl.csv: ppo" in fact for fact in study.facts)

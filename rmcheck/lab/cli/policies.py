@@ -19,8 +19,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "Trains the reward models that a file describes, optimises a policy against each of them "
         "and against golden with the same settings (best-of-n, tilting, PPO, GRPO, RLOO), and "
         "writes outcomes.csv (NDR and regret of each policy), curves.csv (each run over its steps) "
-        "and mitigation.csv (what ensembles, KL penalties and early stopping save). What is "
-        "finished is kept, and a run that was killed goes on."
+        "and mitigation.csv (what ensembles, KL penalties and early stopping save), beside rl.csv "
+        "and study.yaml, which `rmcheck study` takes. What is finished is kept, and a run that was "
+        "killed goes on."
     )
     add_laboratory(command)
 
@@ -50,7 +51,7 @@ def _tell(found: "Findings", out: Path) -> None:
     undefined = sum(bool(outcome.note) for outcome in found.outcomes)
     print(
         f"{out}: outcomes.csv has {len(found.outcomes)} policies, {undefined} of them without a "
-        f"regret, as `note` says; curves.csv, mitigation.csv"
+        f"regret, as `note` says; curves.csv, mitigation.csv; rmcheck study {out}/study.yaml"
     )
     for course in found.diverged:
         print(f"left out of all tables: {course.run} diverged at {course.diverged}")

@@ -20,6 +20,8 @@ from rmcheck.stats.bootstrap import resample
 from rmcheck.stats.weights import draw_weights
 
 RESAMPLES, CONFIDENCE = 2000, 0.95
+# Columns of what a study reads.
+STUDIED = ("rm", "golden", "optimizer", "seed", "ndr", "regret", "kl", "golden_gain", "note")
 
 
 @dataclass(frozen=True)
@@ -185,23 +187,38 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         out.writerows({key: _written(value) for key, value in row.items()} for row in rows)
 
 
-def study_rows(outcomes: Sequence[Outcome], models: Sequence[str]) -> list[dict[str, Any]]:
-    """What a study reads of RL: one row a run of a reward model, judged at its end."""
-    return [
-        {
-            "rm": each.proxy,
-            "golden": each.golden,
-            "optimizer": each.optimizer,
-            "seed": each.seed,
-            "ndr": each.ndr,
-            "regret": each.regret,
-            "kl": each.kl,
-            "golden_gain": each.golden_gain,
-            "note": each.note,
-        }
+def study_rows(
+    outcomes: Sequence[Outcome], courses: Sequence[Course], models: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What a study reads of RL: one row a run of a reward model, judged at its end.
+
+    A run that diverged has a row without numbers, whose note says why: a study names it, and
+    leaves it out where it is told to.
+    """
+    found = [
+        {"rm": each.proxy, **{name: getattr(each, name) for name in STUDIED[1:]}}
         for each in outcomes
         if each.at == "step" and each.proxy in models
     ]
+    empty = dict.fromkeys(STUDIED, math.nan)
+    lost = {
+        (pair, course.run.settings.name, course.run.seed): f"diverged at {course.diverged}"
+        for course in courses
+        if course.diverged and course.run.reward in models
+        for pair in _pairs_of(course.run.reward, models)
+    }
+    return found + [
+        {**empty, "rm": rm, "golden": golden, "optimizer": name, "seed": seed, "note": why}
+        for ((rm, golden), name, seed), why in lost.items()
+    ]
+
+
+def _pairs_of(model: str, models: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Of proxy and golden, with this model as either."""
+    for other in models:
+        if other != model:
+            yield model, other
+            yield other, model
 
 
 def outcome_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
