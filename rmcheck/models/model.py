@@ -8,7 +8,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import PartialScoringError, ScoringError, UsageError
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.workers import Workers
+from rmcheck.pool.asked import Asked
 from rmcheck.pool.pool import Message, Prompt, text_keys
 from rmcheck.wording import listed
 
@@ -23,6 +24,8 @@ from rmcheck.wording import listed
 # beginning ("left", keeps the response) or from the end ("right").
 TooLong = Literal["error", "left", "right"]
 _T = TypeVar("_T")
+_NOTHING = Asked()
+_NONE: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Sample:
         messages: The conversation.
         response: The answer to score.
         golden: Its golden reward where known; only fakes with known faults look at it.
+        columns: Further columns of its row, for models that ask for them (`RewardModel.asked`).
     """
 
     prompt_id: str
@@ -42,17 +46,21 @@ class Sample:
     messages: tuple[Message, ...]
     response: str
     golden: float | None = None
+    columns: Mapping[str, Any] = field(default_factory=lambda: _NONE, compare=False)
     # No argument, so that no changed copy takes it over.
     _text_key: bytes = field(default=b"", init=False, repr=False, compare=False)
 
     @classmethod
-    def all_of(cls, prompt: Prompt) -> "list[Sample]":
-        """One for each response of a prompt."""
+    def all_of(
+        cls, prompt: Prompt, columns: Sequence[Mapping[str, Any]] | None = None
+    ) -> "list[Sample]":
+        """One for each response of a prompt, with the columns of each."""
         samples = []
-        for index, response, key in zip(
-            prompt.indices, prompt.responses, prompt.text_keys, strict=True
+        rows = columns or [_NONE] * len(prompt.responses)
+        for index, response, key, row in zip(
+            prompt.indices, prompt.responses, prompt.text_keys, rows, strict=True
         ):
-            sample = cls(prompt.prompt_id, index, prompt.messages, response)
+            sample = cls(prompt.prompt_id, index, prompt.messages, response, None, row)
             object.__setattr__(sample, "_text_key", key)
             samples.append(sample)
         return samples
@@ -232,6 +240,11 @@ class RewardModel(ABC):
             samples: The M samples.
         """
         return Combined(scores[0])
+
+    @property
+    def asked(self) -> Asked:
+        """Columns of the pool that rewards depend on beside the text; none for most."""
+        return _NOTHING
 
     def load(self) -> None:  # noqa: B027 - nothing to load is a fine default
         """Read the weights. Called once, before the first `encode` or `score`.

@@ -21,7 +21,7 @@ _BUILT_IN = {
     "hf": "rmcheck.models.kinds.classifier.hf:TransformersRewardModel",
     "http": "rmcheck.models.kinds.classifier.http:HttpRewardModel",
     "scores": "rmcheck.models.kinds.scores_file:ScoresFile",
-    "python": "rmcheck.models.kinds.python_model:PythonRewardModel",
+    "python": "rmcheck.models.kinds.functions.python:PythonRewardModel",
     "fake": "rmcheck.models.kinds.fake:FakeRewardModel",
     "vllm": "rmcheck.models.kinds.classifier.vllm:VllmRewardModel",
     "implicit": "rmcheck.models.kinds.implicit.model:ImplicitRewardModel",

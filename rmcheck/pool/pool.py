@@ -26,6 +26,19 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class WrongLength:
+    """Stands for a column that has neither one value nor one a response.
+
+    Attributes:
+        values: How many it has.
+        responses: How many it should have.
+    """
+
+    values: int
+    responses: int
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """The text asked and its responses.
 
@@ -41,6 +54,8 @@ class Prompt:
         path: File it was read from, as the user named it.
         indices: Position of each response in its source row. They stay as they are when a
             response is left out, so that a response keeps its name; 0, 1, … unless given.
+        columns: Further columns, for rewards that ask for them: a tuple has one value a response,
+            anything else is the prompt's own value.
 
     Raises:
         ValueError: A label column or `indices` has not one entry a response.
@@ -55,6 +70,7 @@ class Prompt:
     line: int = 0
     path: str = ""
     indices: tuple[int, ...] = ()
+    columns: Mapping[str, Any] = field(default_factory=dict)
     # No argument, so that no changed copy takes them over.
     _text_keys: tuple[bytes, ...] = field(default=(), init=False, repr=False, compare=False)
 
@@ -274,6 +290,10 @@ class Pool:
                 responses=tuple(prompt.responses[k] for k in kept),
                 labels={name: tuple(values[k] for k in kept) for name, values in every.items()},
                 indices=tuple(prompt.indices[k] for k in kept),
+                columns={
+                    name: tuple(value[k] for k in kept) if isinstance(value, tuple) else value
+                    for name, value in prompt.columns.items()
+                },
             )
             part.set_text_keys([prompt.text_keys[k] for k in kept])
             yield part

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice, pairwise
 from pathlib import Path
+from typing import Any
 
 from rmcheck.errors import NoSuchClusterError, PoolError, Problem
 from rmcheck.pool.cells import with_numbers
@@ -291,7 +292,23 @@ def _joined(group: list[Prompt]) -> Prompt:
         # A value that differs between the responses is not the prompt's.
         slices={name: v for name, v in group[0].slices.items() if (name, v) in shared},
         indices=(),
+        columns=_joined_columns(group, {name for name, _ in shared}),
     )
+
+
+def _joined_columns(group: list[Prompt], whole: set[str]) -> dict[str, Any]:
+    """What rows of one response tell, once where they all tell the same."""
+    if not any(prompt.columns or len(prompt.slices) > len(whole) for prompt in group):
+        return {}
+    told = [{**prompt.slices, **prompt.columns} for prompt in group]
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(name for row in told for name in row):
+        values = tuple(row.get(name) for row in told)
+        if any(repr(value) != repr(values[0]) for value in values):
+            found[name] = values
+        elif name not in whole or not isinstance(values[0], str):
+            found[name] = values[0]
+    return found
 
 
 def _named(prompts: Iterable[Prompt]) -> Iterator[Prompt]:

@@ -138,6 +138,15 @@ class Row:
         """Every field with a single value that the format itself gives no meaning to."""
         return self.slices(*(name for name in self.values if name not in set(known)))
 
+    def other_columns(self, known: Iterable[str]) -> dict[str, Any]:
+        """Every field that the format itself gives no meaning to, unless a slice holds it whole."""
+        left = set(known)
+        return {
+            name: value
+            for name, value in self.values.items()
+            if name not in left and not isinstance(value, str)
+        }
+
     def wrong(self, name: str, value: Any, expected: str) -> RowFault:
         """The fault of a field with a value of another type."""
         shown = repr(value)

@@ -1,6 +1,7 @@
 """The model that tests score texts of their own with."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,17 +37,22 @@ class Scorer:
         self._store_of = store_of
 
     def score(
-        self, prompts: Sequence[Conversation], responses: Sequence[str]
+        self,
+        prompts: Sequence[Conversation],
+        responses: Sequence[str],
+        **columns: Sequence[Any],
     ) -> NDArray[np.float64]:
         """(n,) raw rewards, higher is better.
 
         Args:
             prompts: What was asked: a text, or messages `{"role": …, "content": …}`.
             responses: One answer to each prompt.
+            **columns: What the model asks for beside them, one value a response:
+                `ground_truth=["4", "5"]`.
 
         Raises:
-            UsageError: There are not as many prompts as responses; or the model is an ensemble with
-                `scale=prompt`, whose rewards exist only on a pool.
+            UsageError: There are not as many prompts, or values, as responses; or the model is an
+                ensemble with `scale=prompt`, whose rewards exist only on a pool.
             ModelError: The model cannot be trusted, or a text is too long for it.
         """
         if isinstance(prompts, str) or isinstance(responses, str):
@@ -60,8 +66,14 @@ class Scorer:
                 f"score takes one response a prompt, as two lists; got {len(prompts)} prompts and "
                 f"{len(responses)} responses"
             )
+        for name, values in columns.items():
+            if len(values) != len(responses):
+                raise UsageError(
+                    f"score takes one {name} a response; got {len(values)} for {len(responses)}"
+                )
+        rows = [{name: values[i] for name, values in columns.items()} for i in range(len(prompts))]
         samples = [
-            Sample(f"prompt {i}", 0, _messages(prompt), response)
+            Sample(f"prompt {i}", 0, _messages(prompt), response, columns=rows[i])
             for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
         ]
         request = Request(self.model, tuple(samples))

@@ -17,6 +17,7 @@ from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.scored import Scored
 from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import Sample
+from rmcheck.pool.asked import GOLDEN
 from rmcheck.pool.labels import inclusion
 from rmcheck.pool.pool import Pool
 from rmcheck.scoring.request import PoolSamples
@@ -87,7 +88,8 @@ class LoadedSuite:
     @cached_property
     def samples(self) -> PoolSamples:
         """(M',) every response that is scored, prompt by prompt."""
-        return PoolSamples(self.scored)
+        golden = self.suite.golden
+        return PoolSamples(self.scored, GOLDEN | {golden.column or "", golden.repeat or ""})
 
     @cached_property
     def is_labelled(self) -> NDArray[np.bool_]:

@@ -1,16 +1,19 @@
 """Which models judge which suites: all of it is known before anything is scored."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from rmcheck.errors import RmcheckError, SuiteError, UsageError
+from rmcheck.errors import PoolError, Problem, RmcheckError, SuiteError, UsageError
 from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import RewardModel
 from rmcheck.models.registry import open_model
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
+from rmcheck.scoring.request import Request
 from rmcheck.suite.locate import suite_problem
 from rmcheck.wording import shown
 
@@ -66,7 +69,14 @@ class PlannedSuite:
         judged = {role: model for role, model in self.models.items() if role != "serving"}
         parts = [f"data:{self.loaded.fingerprint[:8]}"]
         parts += [f"{role}:{model.fingerprint[:8]}" for role, model in judged.items()]
-        return "|".join(parts)
+        return "|".join([*parts, *self._columns])
+
+    @cached_property
+    def _columns(self) -> list[str]:
+        """What rewards read of the rows, where they read more than the texts."""
+        asking = (m for model in self.models.values() for m in model.members if m.asked)
+        keys = [Request(model, self.loaded.samples).keys.tobytes() for model in asking]
+        return [f"columns:{hashlib.sha256(b''.join(keys)).hexdigest()[:8]}"] if keys else []
 
     def served_by(self, check: PlannedCheck) -> str:
         """What of the serving engine belongs into the signature of a check: nothing for most."""
@@ -106,7 +116,8 @@ class Plan:
         """The plan with one more suite.
 
         Raises:
-            SuiteError: Its golden RM or serving engine cannot be opened, or is the candidate.
+            SuiteError: Its golden RM or serving engine cannot be opened, or is the candidate; or a
+                model asks for a column that the pool has not.
             UsageError: A check compares with a serving engine and none was given.
         """
         roles = ("candidate", "baseline") if loaded.compares else ("candidate",)
@@ -117,6 +128,8 @@ class Plan:
             models["serving"] = self.models.get("serving") or open_serving(
                 loaded, self.models["candidate"], shown=shown(loaded.suite.path, self.root)
             )
+        if problems := list(_columns_missing(loaded, models)):
+            raise SuiteError(problems)
         return replace(self, suites={**self.suites, path: PlannedSuite(loaded, models)})
 
     def _golden(self, loaded: LoadedSuite, spec: str) -> RewardModel:
@@ -125,6 +138,17 @@ class Plan:
             if suite.loaded.suite.golden.model == spec:
                 return suite.models["golden"]
         return open_golden(loaded, spec, self.models["candidate"] if self.compares else None)
+
+
+def _columns_missing(loaded: LoadedSuite, models: Mapping[str, RewardModel]) -> Iterator[Problem]:
+    """What models ask of the rows of a suite, and its pool cannot give."""
+    members = {m.fingerprint: m for model in models.values() for m in model.members if m.asked}
+    for member in members.values():
+        try:
+            loaded.samples.reading(member.asked)
+        except PoolError as error:
+            what = error.problems[0].message
+            yield suite_problem(loaded.suite, f"{member.spec} reads columns: {what}", "pool")
 
 
 def names_of(models: Mapping[str, RewardModel]) -> dict[str, str]:

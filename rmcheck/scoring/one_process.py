@@ -9,6 +9,7 @@ import numpy as np
 from rmcheck.errors import ScoringError
 from rmcheck.models.model import Encoded, RewardModel, TooLong
 from rmcheck.models.proof.conformance import spread_of_lengths
+from rmcheck.pool.asked import columns_key
 from rmcheck.scoring.batches import default_budget
 from rmcheck.scoring.engine import Missing
 from rmcheck.scoring.forward import Forward, Text, does_not_fit, rows_of
@@ -160,5 +161,7 @@ def _text(model: RewardModel, key: bytes, item: Encoded, too_long: TooLong) -> T
     input_key = item.key
     if model.reads_golden:
         input_key = golden_key(input_key, item.sample.golden)
+    if model.asked:
+        input_key = columns_key(input_key, item.sample.columns)
     side: CutSide = too_long if item.cut and too_long != "error" else ""
     return Text(key, item, input_key, side)

@@ -8,10 +8,11 @@ from typing import overload
 
 import numpy as np
 
-from rmcheck.errors import StoreError
+from rmcheck.errors import PoolError, Problem, ScoringError, StoreError
 from rmcheck.models.model import RewardModel, Sample, TooLong
+from rmcheck.pool.asked import GOLDEN, Asked, Given, columns_key, lacking
 from rmcheck.pool.keys import Keys, as_keys
-from rmcheck.pool.pool import Pool
+from rmcheck.pool.pool import Pool, Prompt
 from rmcheck.store.scores import Store
 from rmcheck.store.table import Found
 
@@ -20,17 +21,23 @@ class PoolSamples(Sequence[Sample]):
     """Every response of a pool, prompt by prompt, as a sample that is made when asked for.
 
     What is in the store needs a key each, and no sample and no text.
+
+    Args:
+        pool: Its prompts.
+        hidden: Columns that no reward may read.
     """
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, hidden: frozenset[str] = GOLDEN) -> None:
         self._pool = pool
+        self._hidden = hidden
+        self._given: Given | None = None
         self._last: tuple[int, list[Sample]] = (-1, [])  # those of one prompt are asked for in turn
 
     def __len__(self) -> int:
         return int(self._pool.columns.indices.size)
 
     def __iter__(self) -> Iterator[Sample]:
-        return (sample for prompt in self._pool.prompts for sample in Sample.all_of(prompt))
+        return (sample for prompt in self._pool.prompts for sample in self._samples(prompt))
 
     @overload
     def __getitem__(self, at: int) -> Sample: ...
@@ -46,9 +53,25 @@ class PoolSamples(Sequence[Sample]):
         number = int(np.searchsorted(ends, at, side="right")) - 1
         last, made = self._last
         if last != number:
-            made = Sample.all_of(self._pool.prompts[number])
+            made = self._samples(self._pool.prompts[number])
             self._last = number, made
         return made[at - int(ends[number])]
+
+    def _samples(self, prompt: Prompt) -> list[Sample]:
+        return Sample.all_of(prompt, self._given.of(prompt) if self._given else None)
+
+    def reading(self, asked: Asked) -> "PoolSamples":
+        """The same samples with the columns that a model asks for.
+
+        Raises:
+            PoolError: The pool has not one of them.
+        """
+        given = Given(asked, self._pool, self._hidden)
+        if problem := given.problem():
+            raise PoolError([Problem(str(self._pool.path), problem)])
+        samples = PoolSamples(self._pool, self._hidden)
+        samples._given = given
+        return samples
 
     @property
     def text_keys(self) -> Keys:
@@ -87,17 +110,29 @@ class Request:
             return as_keys([sample.row_key for sample in self.needed])
         if self.model.reads_golden:
             return as_keys([golden_key(s.text_key, s.golden) for s in self.samples])
+        if self.model.asked:
+            return as_keys([columns_key(s.text_key, s.columns) for s in self.needed])
         if isinstance(self.samples, PoolSamples):
             return self.samples.text_keys
         return as_keys([sample.text_key for sample in self.samples])
 
     @cached_property
     def needed(self) -> Sequence[Sample]:
-        """The samples as the model needs them: no texts where it computes nothing itself."""
-        computes = not self.model.precomputed and self.model.members == (self.model,)
-        if computes or not isinstance(self.samples, PoolSamples):
-            return self.samples
-        return self.samples.without_texts()
+        """The samples as the model needs them: no texts where it computes nothing itself.
+
+        Raises:
+            PoolError, ScoringError: The model asks for a column that there is not.
+        """
+        asked, samples = self.model.asked, self.samples
+        if isinstance(samples, PoolSamples):
+            if self.model.precomputed or self.model.is_ensemble:
+                return samples.without_texts()
+            return samples.reading(asked) if asked else samples
+        if column := lacking(asked, [sample.columns for sample in samples] if asked else []):
+            raise ScoringError(
+                f"{self.model.spec} asks for the column {column!r}, and these texts come without it"
+            )
+        return samples
 
     @cached_property
     def members(self) -> "tuple[Request, ...]":

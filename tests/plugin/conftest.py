@@ -17,7 +17,7 @@ for _name in (
     "tqdm",
     "rmcheck.pytest_plugin.gate",
     "rmcheck.models.kinds.fake",
-    "rmcheck.models.kinds.python_model",
+    "rmcheck.models.kinds.functions.python",
     "rmcheck.models.kinds.scores_file",
 ):
     importlib.import_module(_name)

@@ -133,7 +133,7 @@ def test_the_public_fakes_are_those_of_the_command_line():
 
 def test_models_are_loaded_one_after_another(gate, rules, monkeypatch):
     """Golden RM, baseline and candidate need not fit in memory together."""
-    from rmcheck.models.kinds.python_model import PythonRewardModel
+    from rmcheck.models.kinds.functions.python import PythonRewardModel
 
     events = []
     load, close = PythonRewardModel.load, PythonRewardModel.close

@@ -6,15 +6,16 @@
     {"prompt": "How …?", "response": "a", "golden": 0.9, "category": "chat"}
 
 `prompt` is text (one user turn) or messages. A list of numbers (or null) as long as `responses`
-is a label column; a single value is a slice; anything else (lists of text, objects) is left out.
-`golden` is always a label column, so one that holds anything else is an error.
+is a label column; a single value is a slice. Any other list has one value a response, and an object
+is the prompt's: rewards may ask for them by name. `golden` is always a label column, so one that
+holds anything else is an error.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
 from rmcheck.pool.conversation import conversation
-from rmcheck.pool.pool import Prompt
+from rmcheck.pool.pool import Prompt, WrongLength
 from rmcheck.pool.readers.reader import Reader, has, has_text
 from rmcheck.pool.row import Row, RowFault, malformed
 
@@ -39,6 +40,10 @@ def native_prompts(row: Row) -> Iterator[Prompt | RowFault]:
         labels={name: row.numbers(name, len(responses)) for name in columns},
         slices=row.other_slices((*PROMPT_FIELDS, *columns)),
         line=row.line,
+        columns={
+            name: _per_response(value, len(responses))
+            for name, value in row.other_columns((*PROMPT_FIELDS, *columns)).items()
+        },
     )
 
 
@@ -57,7 +62,15 @@ def native_row_prompts(row: Row) -> Iterator[Prompt | RowFault]:
         labels={name: (row.number(name),) for name in numbers},
         slices=row.other_slices((*ROW_FIELDS, *numbers)),
         line=row.line,
+        # Numbers as they are written: a ground truth of 7 is no 7.0.
+        columns=row.other_columns((*ROW_FIELDS, "golden")),
     )
+
+
+def _per_response(value: Any, responses: int) -> Any:
+    if not isinstance(value, list):
+        return value
+    return tuple(value) if len(value) == responses else WrongLength(len(value), responses)
 
 
 def holds_numbers(value: Any) -> bool:

@@ -51,6 +51,7 @@ def _pair(row: Row, prompt_field: str | None) -> Prompt:
         prompt_id=row.identifier("prompt_id") or row.identifier("id"),
         labels=dict(margin),
         slices=row.other_slices(known),
+        columns=row.other_columns(known),
     )
 
 

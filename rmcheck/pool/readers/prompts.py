@@ -43,6 +43,7 @@ def prompts(row: Row) -> Iterator[Prompt | RowFault]:
         responses=(),
         labels={},
         slices=row.other_slices(known),
+        columns=row.other_columns(known),
         line=row.line,
     )
 

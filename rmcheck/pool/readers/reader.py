@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import UnionType
+from typing import Any
 
 from rmcheck.pool.conversation import same_conversation, split_answer
 from rmcheck.pool.pool import Message, Prompt
@@ -60,6 +61,7 @@ def pair_of_conversations(
     prompt_id: str = "",
     labels: dict[str, tuple[float | None, ...]] | None = None,
     slices: dict[str, str] | None = None,
+    columns: dict[str, Any] | None = None,
 ) -> Prompt:
     """The prompt of two conversations (or completions of `prompt`) that end in an answer each.
 
@@ -75,4 +77,5 @@ def pair_of_conversations(
         labels={"golden": WIN} | (labels or {}),
         slices=slices or {},
         line=row.line,
+        columns=columns or {},
     )

@@ -18,6 +18,7 @@ from rmcheck.models.kinds.judge.folder import FolderJudge
 from rmcheck.models.kinds.judge.read import Grade, Read, Rubric, YesNo, redundant
 from rmcheck.models.kinds.judge.score import Known, ScoreVerdicts
 from rmcheck.models.kinds.judge.server import ServerJudge
+from rmcheck.models.kinds.judge.template import VARIABLES
 from rmcheck.models.kinds.judge.verdicts import Verdicts
 from rmcheck.models.kinds.judge.yes_no import YesNoVerdicts
 from rmcheck.models.model import (
@@ -32,6 +33,7 @@ from rmcheck.models.model import (
 )
 from rmcheck.models.spec import ModelSpec, Setting, parse_spec
 from rmcheck.models.workers import Workers
+from rmcheck.pool.asked import Asked
 
 _ENGINES: dict[str, type[FolderJudge] | type[ServerJudge]] = {
     "hf": FolderJudge,
@@ -52,8 +54,9 @@ class JudgeRewardModel(RewardModel):
         unparsed: {reward: 0, at_most: 0.05}              # or error, the default
 
     Relative paths in the file are relative to its folder. The template makes the user turn of
-    `messages`, `prompt` (the last user turn) and `response`; the judge's own chat template is
-    applied once, with its generation prompt. How the answer becomes a reward: `YesNo`, `Score`.
+    `messages`, `prompt` (the last user turn), `response` and columns of the pool; the judge's own
+    chat template is applied once, with its generation prompt. How the answer becomes a reward:
+    `YesNo`, `Score`.
 
     A score is drawn with a seed that the question and the answer's number decide, so that batches
     and resumed runs do not change it. Of several answers those that are parsed are averaged; a text
@@ -104,6 +107,11 @@ class JudgeRewardModel(RewardModel):
             judge = replace(judge, read=_criterion(spec, judge.read, name))
         kind = RubricJudge if isinstance(judge.read, Rubric) else ReadingJudge
         return cast(Self, kind(judge, spec.text))
+
+    @property
+    def asked(self) -> Asked:
+        """The columns that the template reads."""
+        return Asked(needed=self.judge.question.columns, variables=VARIABLES)
 
     @property
     def name(self) -> str:

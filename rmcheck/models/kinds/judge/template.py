@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rmcheck.errors import ScoringError, near_miss
+from rmcheck.errors import ScoringError
 from rmcheck.models.model import Sample
 from rmcheck.models.text.confined import ConfinedError, confined
 
@@ -12,14 +12,17 @@ VARIABLES = ("messages", "prompt", "response")
 class JudgeTemplate:
     """A template over `messages` (all turns), `prompt` (the last user turn) and `response`.
 
-    What stands in a prompt or response is text and never a part of the template.
+    Any other name is a column of the pool. What stands in a prompt, a response or a column is text
+    and never a part of the template.
 
     Args:
         source: Jinja source. A line that holds a block tag only leaves no empty line.
 
+    Attributes:
+        columns: The columns that it reads.
+
     Raises:
-        ValueError: It is no template, reads something else, does not read the response, or draws
-            at random.
+        ValueError: It is no template, does not read the response, or draws at random.
         MissingDependencyError: jinja2 is not installed, or too old.
     """
 
@@ -31,11 +34,7 @@ class JudgeTemplate:
         if "message" in found:
             raise ValueError(f"line {found['line']} is no Jinja: {found['message']}")
         read = set(found["reads"])
-        problems = [
-            f"it reads {name!r}, which is not there.{near_miss(name, VARIABLES)} "
-            f"Variables: {', '.join(VARIABLES)}."
-            for name in sorted(read - set(VARIABLES))
-        ]
+        problems = []
         if "response" not in read:
             problems.append("it does not show the response; write {{ response }}")
         if "random" in found["filters"]:
@@ -44,6 +43,7 @@ class JudgeTemplate:
             raise ValueError(" ".join(problems))
         self.source = source
         self._reads_prompt = "prompt" in read
+        self.columns = tuple(sorted(read - set(VARIABLES)))
 
     def texts(self, samples: Sequence[Sample]) -> list[str]:
         """The user turn of each sample.
@@ -67,7 +67,14 @@ class JudgeTemplate:
                 f"{_named(sample)}: the judge's template reads the last user turn; it has none"
             )
         prompt = {"prompt": asked[-1]} if asked else {}
-        return {"messages": turns, "response": sample.response, **prompt}
+        missing = [name for name in self.columns if sample.columns.get(name) is None]
+        if missing:
+            raise ScoringError(
+                f"{_named(sample)}: the judge's template reads {missing[0]!r}; there is no such "
+                "column here"
+            )
+        columns = {name: sample.columns[name] for name in self.columns}
+        return {**columns, "messages": turns, "response": sample.response, **prompt}
 
 
 def _named(sample: Sample) -> str:

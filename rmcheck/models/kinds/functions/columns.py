@@ -1,0 +1,39 @@
+"""Columns of the pool as parameters of a function."""
+
+import inspect
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from rmcheck.models.model import Sample
+from rmcheck.pool.asked import Asked
+
+
+def asked_by(
+    parameters: Sequence[inspect.Parameter], *, skip: int = 0, known: Collection[str] = ()
+) -> Asked:
+    """The columns that parameters name.
+
+    Args:
+        parameters: Of a function.
+        skip: How many of them, from the first on, are filled by position.
+        known: Names of those that are filled with something else.
+    """
+    filled = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
+    named = [p for p in parameters[skip:] if p.kind not in filled and p.name not in known]
+    rest = [p for p in named if p.kind is inspect.Parameter.VAR_KEYWORD]
+    named = [p for p in named if p not in rest]
+    return Asked(
+        tuple(p.name for p in named if p.default is inspect.Parameter.empty),
+        tuple(p.name for p in named if p.default is not inspect.Parameter.empty),
+        bool(rest),
+    )
+
+
+def by_column(samples: Sequence[Sample]) -> dict[str, list[Any]]:
+    """Column to its values, of samples that have the same columns."""
+    return {name: [s.columns[name] for s in samples] for name in samples[0].columns}
+
+
+def conversation(sample: Sample) -> list[dict[str, str]]:
+    """The prompt as messages."""
+    return [{"role": m.role, "content": m.content} for m in sample.messages]
