@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import PartialScoringError, ScoringError, UsageError
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.workers import Workers
-from rmcheck.pool.asked import Asked
+from rmcheck.pool.asked import AskedColumns
 from rmcheck.pool.pool import Message, Prompt, text_keys
 from rmcheck.wording import listed
 
@@ -24,7 +24,7 @@ from rmcheck.wording import listed
 # beginning ("left", keeps the response) or from the end ("right").
 TooLong = Literal["error", "left", "right"]
 _T = TypeVar("_T")
-_NOTHING = Asked()
+_NOTHING = AskedColumns()
 _NONE: Mapping[str, Any] = {}
 
 
@@ -242,7 +242,7 @@ class RewardModel(ABC):
         return Combined(scores[0])
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> AskedColumns:
         """Columns of the pool that rewards depend on beside the text; none for most."""
         return _NOTHING
 

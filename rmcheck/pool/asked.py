@@ -17,7 +17,7 @@ _SHOWN = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AskedColumns:
     """Columns that a reward asks for.
 
     Attributes:
@@ -45,7 +45,7 @@ class Given:
         hidden: Columns that no reward may read.
     """
 
-    def __init__(self, asked: Asked, pool: Pool, hidden: frozenset[str] = GOLDEN) -> None:
+    def __init__(self, asked: AskedColumns, pool: Pool, hidden: frozenset[str] = GOLDEN) -> None:
         self._asked, self._pool, self._hidden = asked, pool, hidden
         there = dict.fromkeys(name for prompt in pool.prompts for name in _names(prompt))
         self._there = [name for name in there if name not in hidden]
@@ -120,7 +120,7 @@ def columns_key(key: bytes, columns: Mapping[str, Any]) -> bytes:
     return hashlib.blake2b(key + written, digest_size=16).digest()
 
 
-def lacking(asked: Asked, rows: Sequence[Mapping[str, Any]]) -> str:
+def lacking(asked: AskedColumns, rows: Sequence[Mapping[str, Any]]) -> str:
     """The first needed column that one of these rows has not; empty where all have all."""
     return next((n for n in asked.needed for row in rows if row.get(n) is None), "")
 

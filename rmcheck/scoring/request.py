@@ -10,7 +10,7 @@ import numpy as np
 
 from rmcheck.errors import PoolError, Problem, ScoringError, StoreError
 from rmcheck.models.model import RewardModel, Sample, TooLong
-from rmcheck.pool.asked import GOLDEN, Asked, Given, columns_key, lacking
+from rmcheck.pool.asked import GOLDEN, AskedColumns, Given, columns_key, lacking
 from rmcheck.pool.keys import Keys, as_keys
 from rmcheck.pool.pool import Pool, Prompt
 from rmcheck.store.scores import Store
@@ -60,7 +60,7 @@ class PoolSamples(Sequence[Sample]):
     def _samples(self, prompt: Prompt) -> list[Sample]:
         return Sample.all_of(prompt, self._given.of(prompt) if self._given else None)
 
-    def reading(self, asked: Asked) -> "PoolSamples":
+    def reading(self, asked: AskedColumns) -> "PoolSamples":
         """The same samples with the columns that a model asks for.
 
         Raises:

@@ -13,7 +13,7 @@ from rmcheck.models.kinds.judge.model import ReadingJudge
 from rmcheck.models.kinds.judge.template import JudgeTemplate
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
-from rmcheck.pool.asked import Asked, Given
+from rmcheck.pool.asked import AskedColumns, Given
 from rmcheck.pool.pool import Message
 from rmcheck.pool.reading import read_pool
 from rmcheck.scoring.request import PoolSamples, Request, read_scores, scores_of
@@ -170,7 +170,7 @@ def test_a_column_that_the_pool_cannot_give(folder, rows, said):
 def test_no_reward_reads_what_it_is_judged_by(folder):
     """Not golden, whatever the suite calls it."""
     given = Given(
-        Asked(("human",)), pool_of(folder, [{**ROWS[0], "human": 1}]), frozenset({"human"})
+        AskedColumns(("human",)), pool_of(folder, [{**ROWS[0], "human": 1}]), frozenset({"human"})
     )
 
     assert given.problem().startswith("column 'human' is what rewards are judged by")
@@ -200,7 +200,7 @@ def test_columns_are_found_without_running_the_module(folder):
     path.write_text(path.read_text() + "\n1 / 0\n")
     model = open_model("python:column_rewards:weighed", base=folder)
 
-    assert model.asked == Asked(("style",), ("weight",))
+    assert model.asked == AskedColumns(("style",), ("weight",))
 
 
 def test_a_template_reads_columns():

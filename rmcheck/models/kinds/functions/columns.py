@@ -5,12 +5,12 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from rmcheck.models.model import Sample
-from rmcheck.pool.asked import Asked
+from rmcheck.pool.asked import AskedColumns
 
 
 def asked_by(
     parameters: Sequence[inspect.Parameter], *, skip: int = 0, known: Collection[str] = ()
-) -> Asked:
+) -> AskedColumns:
     """The columns that parameters name.
 
     Args:
@@ -22,7 +22,7 @@ def asked_by(
     named = [p for p in parameters[skip:] if p.kind not in filled and p.name not in known]
     rest = [p for p in named if p.kind is inspect.Parameter.VAR_KEYWORD]
     named = [p for p in named if p not in rest]
-    return Asked(
+    return AskedColumns(
         tuple(p.name for p in named if p.default is inspect.Parameter.empty),
         tuple(p.name for p in named if p.default is not inspect.Parameter.empty),
         bool(rest),

@@ -30,7 +30,7 @@ from rmcheck.models.model import (
     named_prompts,
 )
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings, whole_number
-from rmcheck.pool.asked import Asked
+from rmcheck.pool.asked import AskedColumns
 
 SETTINGS = (
     Setting("version", ("ANYTHING",)),
@@ -94,7 +94,7 @@ class FunctionModel(RewardModel):
         return cls(spec)
 
     @abstractmethod
-    def asks(self, parameters: Sequence[inspect.Parameter]) -> Asked:
+    def asks(self, parameters: Sequence[inspect.Parameter]) -> AskedColumns:
         """The columns that a function with these parameters gets."""
 
     @abstractmethod
@@ -105,7 +105,7 @@ class FunctionModel(RewardModel):
         """
 
     @cached_property
-    def asked(self) -> Asked:
+    def asked(self) -> AskedColumns:
         """What the function asks for; its module is imported where its source does not say."""
         source = Path(self._source) if self._source and self._source.endswith(".py") else None
         parameters = read_parameters(source, self._function_name) if source else None

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from rmcheck.models.kinds.functions.columns import asked_by, by_column, conversation
 from rmcheck.models.kinds.functions.function import FunctionModel
 from rmcheck.models.model import Sample
-from rmcheck.pool.asked import Asked
+from rmcheck.pool.asked import AskedColumns
 
 
 class PythonRewardModel(FunctionModel):
@@ -21,7 +21,7 @@ class PythonRewardModel(FunctionModel):
 
     scheme: ClassVar[str] = "python"
 
-    def asks(self, parameters: Sequence[inspect.Parameter]) -> Asked:
+    def asks(self, parameters: Sequence[inspect.Parameter]) -> AskedColumns:
         """Every parameter behind the first two."""
         return asked_by(parameters, skip=2)
 

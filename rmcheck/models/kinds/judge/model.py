@@ -33,7 +33,7 @@ from rmcheck.models.model import (
 )
 from rmcheck.models.spec import ModelSpec, Setting, parse_spec
 from rmcheck.models.workers import Workers
-from rmcheck.pool.asked import Asked
+from rmcheck.pool.asked import AskedColumns
 
 _ENGINES: dict[str, type[FolderJudge] | type[ServerJudge]] = {
     "hf": FolderJudge,
@@ -109,9 +109,9 @@ class JudgeRewardModel(RewardModel):
         return cast(Self, kind(judge, spec.text))
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> AskedColumns:
         """The columns that the template reads."""
-        return Asked(needed=self.judge.question.columns, variables=VARIABLES)
+        return AskedColumns(needed=self.judge.question.columns, variables=VARIABLES)
 
     @property
     def name(self) -> str:
