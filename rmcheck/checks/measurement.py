@@ -394,6 +394,5 @@ def slice_values(
         UndefinedMetricError: There is no such column, or nothing matches.
     """
     mask = rewards.matching(where or {})
-    if column not in rewards.slices:
-        rewards.matching({column: ""})  # raises, with the columns there are
+    rewards.require_slice(column)
     return [str(value) for value in np.unique(rewards.slices[column][mask])]

@@ -74,7 +74,7 @@ class CheckRecord:
         verdict: `pass`, `fail` or `inconclusive`.
         gate: What the build does: `passed` or `failed` (inconclusive may be either).
         required: The requirement, such as `>= 0.70`.
-        kind: `at_least`, `at_most` or `max_drop`.
+        kind: `at_least`, `at_most`, `max_drop` or `max_decay`.
         bound: The number of the requirement.
         reason: One line, numbers first.
         p_value: Evidence against the requirement being met, uncorrected.

@@ -1,6 +1,6 @@
 """From an interval and a bound to one of three verdicts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +8,9 @@ from rmcheck.checks.measurement import Measurement
 from rmcheck.stats.multiplicity import holm
 from rmcheck.stats.power import units_to_decide
 
-Kind = Literal["at_least", "at_most", "max_drop"]
+Kind = Literal["at_least", "at_most", "max_drop", "max_decay"]
+# What is put to a criterion that is not put to the metric itself.
+CHANGES: Mapping[str, str] = {"max_drop": "drop ", "max_decay": "decay "}
 Outcome = Literal["pass", "fail", "inconclusive"]
 
 
@@ -17,8 +19,9 @@ class Criterion:
     """What is required of a number.
 
     Attributes:
-        kind: `at_least` wants it at the bound or above; `at_most` and `max_drop` at the bound or
-            below. A `max_drop` is required of the drop against the baseline.
+        kind: `at_least` wants it at the bound or above, the others at the bound or below. A
+            `max_drop` is required of the drop against the baseline, a `max_decay` of the fall over
+            the steps of the policy.
         bound: In the metric's units.
     """
 
@@ -27,7 +30,7 @@ class Criterion:
 
     def __str__(self) -> str:
         sign = ">=" if self.kind == "at_least" else "<="
-        return f"{'drop ' if self.kind == 'max_drop' else ''}{sign} {self.bound:g}"
+        return f"{CHANGES.get(self.kind, '')}{sign} {self.bound:g}"
 
     def met_by(self, number: float) -> bool:
         """Whether a number satisfies the requirement."""
@@ -108,7 +111,7 @@ def _decide_one(
 ) -> Verdict:
     e = measurement.estimate
     told = f"{e.value:.3g}" if measurement.exact else str(e)
-    numbers = f"{'drop ' if criterion.kind == 'max_drop' else ''}{told}"
+    numbers = f"{CHANGES.get(criterion.kind, '')}{told}"
     if e.concerns:
         return Verdict("inconclusive", f"{numbers}: {e.concerns[0]}", p_value, p_holm)
     if criterion.met_by(criterion.worse_end(e.lower, e.upper)):

@@ -112,7 +112,8 @@ def _drop_lines(loaded: "LoadedSuite") -> Iterator[str]:
     from rmcheck.checks.alike import ASSUMED
     from rmcheck.run.draft import equal_models
 
-    planned = [one for one in loaded.planned if one.check.max_drop is not None]
+    drops = [one for one in loaded.planned if one.check.max_drop is not None]
+    planned = [one for one in drops if one.check.steps is None]
     if not planned:
         return
     models = equal_models(loaded)

@@ -246,6 +246,17 @@ class Rewards:
                 )
                 yield Block(rows, proxy, golden, dict(zip(self.columns, columns, strict=True)))
 
+    def require_slice(self, column: str) -> None:
+        """Refuse a name that is no slice column.
+
+        Raises:
+            UndefinedMetricError: With the columns there are.
+        """
+        if column not in self.slices:
+            raise UndefinedMetricError(
+                f"the pool has no slice {column!r}; it has: {', '.join(self.slices) or 'none'}"
+            )
+
     def matching(self, conditions: Mapping[str, str]) -> NDArray[np.bool_]:
         """(P,) True where a prompt has all these slice values.
 
@@ -254,10 +265,7 @@ class Rewards:
         """
         mask = np.ones(len(self), dtype=bool)
         for column, wanted in conditions.items():
-            if column not in self.slices:
-                raise UndefinedMetricError(
-                    f"the pool has no slice {column!r}; it has: {', '.join(self.slices) or 'none'}"
-                )
+            self.require_slice(column)
             mask &= self.slices[column] == wanted
         if not mask.any():
             named = ", ".join(f"{k}={v!r}" for k, v in conditions.items())

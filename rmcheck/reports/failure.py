@@ -90,7 +90,8 @@ def _numbers(record: CheckRecord, look: FailureView) -> list[str]:
     title += f", {record.path}:{record.line}"
     if record.exact:
         return [title, *_exact_numbers(record, look.models), *_facts(record, look)]
-    rows = [("candidate", look.models.get("candidate", ""), _estimate(record.candidate))]
+    subject = "decay" if record.kind == "max_decay" else "candidate"
+    rows = [(subject, look.models.get("candidate", ""), _estimate(record.candidate))]
     if record.baseline:
         rows.append(("baseline", look.models.get("baseline", ""), _estimate(record.baseline)))
     if record.kind == "max_drop":

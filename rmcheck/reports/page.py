@@ -164,7 +164,7 @@ def _printable(data: Any) -> Any:
 
 def _check(check: Mapping[str, Any]) -> dict[str, Any]:
     """A check with what the page says of it."""
-    rows = [("candidate", check["candidate"])]
+    rows = [("decay" if check["kind"] == "max_decay" else "candidate", check["candidate"])]
     if check["baseline"]:
         rows.append(("baseline", check["baseline"]))
     if check["kind"] == "max_drop":

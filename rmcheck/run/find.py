@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rmcheck.checks.measurement import (
     Measurement,
     Pending,
@@ -12,9 +15,11 @@ from rmcheck.checks.measurement import (
     pending,
     pending_drop,
 )
+from rmcheck.checks.steps import decayed, held
 from rmcheck.checks.worst import worst_slice
 from rmcheck.errors import BaselineError, RmcheckError, UndefinedMetricError
 from rmcheck.metrics.metric import Metric
+from rmcheck.metrics.policy_steps import PolicySteps, only
 from rmcheck.metrics.regret.calibration import CalibrationTable, Past, PastOf
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.run.fill import Filled
@@ -68,11 +73,32 @@ class Subject:
     past: PastOf
 
 
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where something is measured.
+
+    Attributes:
+        name: Of the slice or step, where one of several is chosen.
+        conditions: Slice column to value.
+        taken: (M,) responses that count, where they are not all of a prompt's.
+    """
+
+    name: str
+    conditions: Mapping[str, str]
+    taken: NDArray[np.bool_] | None = None
+
+    def of(self, subject: Subject) -> Subject:
+        """The model on the responses that count."""
+        if self.taken is None:
+            return subject
+        return replace(subject, rewards=only(subject.rewards, self.taken))
+
+
 @dataclass(frozen=True)
 class _Part(Generic[Value]):
-    """What is measured for one check on one slice."""
+    """What is measured for one check on one slice, or at one step of the policy."""
 
-    conditions: Mapping[str, str]
+    place: _Place
     candidate: Value
     baseline: Value | None
     drop: Value | None
@@ -86,7 +112,7 @@ class _Part(Generic[Value]):
         own = next(found)
         baseline = next(found) if self.baseline is not None else None
         drop = next(found) if self.drop is not None else None
-        return _Part(self.conditions, own, baseline, drop)
+        return _Part(self.place, own, baseline, drop)
 
 
 def find(
@@ -162,15 +188,36 @@ def _compared(planned: PlannedCheck, baseline: Subject | RmcheckError | None) ->
 def _parts(
     planned: PlannedCheck, loaded: LoadedSuite, candidate: Subject, baseline: Subject | None
 ) -> list[_Part[Pending]]:
-    """One part, or one for each slice of which one is chosen."""
-    check, sampling = planned.check, loaded.sampling
-    if check.confidence is not None:
-        sampling = replace(sampling, confidence=check.confidence)
-    slices = [dict(planned.conditions)]
-    if check.slice_quantile is not None and check.over is not None:
-        values = loaded.slice_values(check.over, planned.conditions)
-        slices = [{**planned.conditions, check.over: value} for value in values]
-    return [_part(planned, sampling, candidate, baseline, where) for where in slices]
+    """One part, or one for each slice or step of which one is chosen."""
+    sampling = loaded.sampling
+    if planned.check.confidence is not None:
+        sampling = replace(sampling, confidence=planned.check.confidence)
+    return [
+        _part(planned, sampling, place.of(candidate), baseline and place.of(baseline), place)
+        for place in _places(planned, loaded)
+    ]
+
+
+def _places(planned: PlannedCheck, loaded: LoadedSuite) -> list[_Place]:
+    check, conditions = planned.check, dict(planned.conditions)
+    if check.over is None or check.slice_quantile is None:
+        return [_Place("", conditions)]
+    if check.holds_to is not None:
+        return _steps(loaded.frame, check.over, check.holds_to, conditions)
+    values = loaded.slice_values(check.over, conditions)
+    return [_Place(value, {**conditions, check.over: value}) for value in values]
+
+
+def _steps(frame: Rewards, column: str, last: float, where: Mapping[str, str]) -> list[_Place]:
+    """The steps of the policy up to one: slices, where the pool has each as one."""
+    found, steps = [], PolicySteps.read(frame, column)
+    for number in steps.up_to(last):
+        name, texts = f"{steps.steps[number]:g}", steps.texts(frame, number)
+        if len(texts) == 1:
+            found.append(_Place(name, {**where, column: texts[0]}))
+        else:
+            found.append(_Place(name, where, steps.of == number))
+    return found
 
 
 def _part(
@@ -178,17 +225,17 @@ def _part(
     sampling: Sampling,
     candidate: Subject,
     baseline: Subject | None,
-    where: Mapping[str, str],
+    place: _Place,
 ) -> _Part[Pending]:
-    metric = planned.check.metric
+    metric, where = planned.check.measured, place.conditions
     own = _pending(metric, candidate, where, sampling)
     if baseline is None:
-        return _Part(where, own, None, None)
+        return _Part(place, own, None, None)
     if not planned.check.needs_baseline:
-        return _Part(where, own, _baseline_shown(metric, baseline, where, sampling), None)
+        return _Part(place, own, _baseline_shown(metric, baseline, where, sampling), None)
     base = _pending(metric, baseline, where, sampling)
     drop = pending_drop(metric, candidate.rewards, baseline.rewards, where=where, sampling=sampling)
-    return _Part(where, own, base, drop)
+    return _Part(place, own, base, drop)
 
 
 def _pending(
@@ -212,13 +259,17 @@ def _finding(planned: PlannedCheck, parts: Sequence[_Part[Measurement]]) -> Find
     check = planned.check
     compared = [part.drop or part.candidate for part in parts]
     part, measurement = parts[0], compared[0]
+    said = decayed(measurement) if check.max_decay is not None else ""
     if check.slice_quantile is not None and check.over is not None:
-        by_slice = {p.conditions[check.over]: m for p, m in zip(parts, compared, strict=True)}
+        by_name = {p.place.name: m for p, m in zip(parts, compared, strict=True)}
         direction = "lower" if check.needs_baseline else check.metric.direction
-        value, measurement = worst_slice(by_slice, direction, check.slice_quantile)
-        part = next(p for p in parts if p.conditions[check.over] == value)
+        name, measurement = worst_slice(by_name, direction, check.slice_quantile)
+        part = next(p for p in parts if p.place.name == name)
+        said = held(check.criterion, by_name) if check.holds_to is not None else ""
+    note = "; ".join(filter(None, (measurement.note, said)))
+    measurement = replace(measurement, note=note)
     baseline = part.baseline.estimate if part.baseline else None
-    return Finding(planned, measurement, part.candidate.estimate, baseline, part.conditions)
+    return Finding(planned, measurement, part.candidate.estimate, baseline, part.place.conditions)
 
 
 # -- past reward models --------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from rmcheck.errors import (
     near_miss,
 )
 from rmcheck.metrics.ensemble import DISAGREEMENT
+from rmcheck.metrics.policy_steps import PolicySteps
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
 from rmcheck.pool.labels import judged_alone, labelled
@@ -151,8 +152,13 @@ def _problem(loaded: LoadedSuite, check: Check, expected: Rewards) -> Problem | 
         key = "predictor"
         _require_history(loaded.suite, check)
         key = "over"
-        if check.over is not None and check.over not in loaded.frame.slices:
-            loaded.frame.matching({check.over: ""})
+        if check.over is not None and check.steps is None:
+            loaded.frame.require_slice(check.over)
+        check.measured.require(expected)
+        if check.steps is not None and check.holds_to is not None:
+            steps = PolicySteps.read(expected, check.steps)
+            key = "holds_to"
+            steps.up_to(check.holds_to)
         key = "where"
         loaded.frame.matching(check.where)
     except UndefinedMetricError as error:
@@ -172,6 +178,11 @@ def _require_whole(suite: Suite, check: Check) -> None:
         raise UndefinedMetricError(
             f"{name} is about every row, and with `adaptive: true` not every row is scored; "
             "put it into a suite of its own"
+        )
+    if check.steps is not None and suite.adaptive:
+        raise UndefinedMetricError(
+            f"{name} over the steps of a policy needs the prompts of every step, and with "
+            "`adaptive: true` not every prompt is scored; put it into a suite of its own"
         )
     if check.metric.exact and check.needs_baseline:
         raise UndefinedMetricError(

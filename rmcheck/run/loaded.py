@@ -45,8 +45,8 @@ class PlannedCheck:
     @property
     def name(self) -> str:
         """Name of the check, with the slice value where there is one check a value."""
-        over = self.check.over
-        if over is None or self.check.slice_quantile is not None:
+        over = self.check.each_of
+        if over is None:
             return printable(self.check.name)
         return printable(f"{self.check.name}[{over}={self.conditions[over]}]")
 
@@ -142,10 +142,7 @@ class LoadedSuite:
             offsets=columns.ends,
             prompt_ids=columns.prompt_ids.astype(np.str_),
             clusters=np.unique(clusters.astype(np.str_), return_inverse=True)[1].astype(np.int64),
-            slices={
-                column: columns.slice(column)
-                for column in self.suite.source.slices or self.pool.slice_columns
-            },
+            slices={column: columns.slice(column) for column in self._slice_columns()},
             columns={LENGTH: self.lengths[self.is_labelled]} | self._columns(),
             scored=self._scored(np.zeros(len(self.samples))),
         )
@@ -158,9 +155,19 @@ class LoadedSuite:
         chances = inclusion(self.whole, column)
         return Scored.from_labels(proxy, self.whole.columns.ends, self.is_labelled, chances)
 
+    def _slice_columns(self) -> list[str]:
+        """What checks may ask for: the columns that the suite lists, and those of steps."""
+        known = self.pool.slice_columns
+        steps = [column for column in self._step_columns() if column in known]
+        return list(dict.fromkeys([*(self.suite.source.slices or known), *steps]))
+
+    def _step_columns(self) -> list[str]:
+        return [check.steps for check in self.suite.checks if check.steps is not None]
+
     def _columns(self) -> dict[str, NDArray[np.float64]]:
         """What the pool tells of each response beside golden."""
         named = {RANDOM: RANDOM, CHOSEN_AT: CHOSEN_AT, REPEAT: self.suite.golden.repeat}
+        named |= {column: column for column in self._step_columns()}
         known = self.pool.label_columns
         return {
             name: self.pool.columns.label(column)
@@ -221,12 +228,12 @@ class LoadedSuite:
 
     def _plan(self) -> Iterator[PlannedCheck]:
         for check in self.suite.checks:
-            if check.over is None or check.slice_quantile is not None:
+            if (column := check.each_of) is None:
                 yield PlannedCheck(self.suite, check, dict(check.where))
                 continue
             inside = self.frame.matching(check.where)
-            for value in np.unique(self.frame.slices[check.over][inside]):
-                yield PlannedCheck(self.suite, check, {**check.where, check.over: str(value)})
+            for value in np.unique(self.frame.slices[column][inside]):
+                yield PlannedCheck(self.suite, check, {**check.where, column: str(value)})
 
     @property
     def compares(self) -> bool:

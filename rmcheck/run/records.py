@@ -64,7 +64,7 @@ def check_record(
         path=path,
         line=check.line,
         metric=check.metric.name,
-        settings=check.metric.settings,
+        settings=check.measured.settings,
         signature=_signature(finding, loaded, identity),
         slice=",".join(f"{k}={v}" for k, v in finding.conditions.items()),
         value=e.value,
@@ -101,7 +101,7 @@ def _estimate(e: Estimate) -> EstimateRecord:
 def _signature(finding: Finding, loaded: LoadedSuite, identity: str) -> str:
     sampling = loaded.sampling
     return (
-        f"{measured_as(finding.planned.check.metric, finding.conditions)}"
+        f"{measured_as(finding.planned.check.measured, finding.conditions)}"
         f"|confidence:{finding.measurement.estimate.confidence:g}"
         f"|resamples:{sampling.resamples}|seed:{sampling.seed}|{identity}|v:{rmcheck.__version__}"
     )
@@ -109,7 +109,7 @@ def _signature(finding: Finding, loaded: LoadedSuite, identity: str) -> str:
 
 def _by_length(finding: Finding, loaded: LoadedSuite, candidate: Rewards) -> dict[str, float]:
     """What the metric gives when the longer answer always wins: the shortcut to beat."""
-    metric = finding.planned.check.metric
+    metric = finding.planned.check.measured
     if not metric.scale_free:
         return {}
     longest = replace(

@@ -30,7 +30,7 @@ from rmcheck.suite.model_name import ModelName
 VERSION = 1  # of the file format
 # Commands that list what a suite can name.
 METRIC_LIST, FORMAT_LIST = "rmcheck validate --metrics", "rmcheck validate --formats"
-CRITERIA = ("at_least", "at_most", "max_drop")
+CRITERIA = ("at_least", "at_most", "max_drop", "max_decay")
 CONFIDENCE = Number(0.5, 1, open=True)
 
 # Sections (`pool`, `golden`, `serving`, `checks`) are read by the loader itself.
@@ -67,10 +67,12 @@ CHECK: Mapping[str, Kind | None] = {
     "at_least": Number(),
     "at_most": Number(),
     "max_drop": Number(0),
+    "max_decay": Number(0),
     "where": ColumnValues(),
     "over": OneLine(),
     "worst": Boolean(),
     "quantile": Number(0, 1, open=True),
+    "holds_to": Number(0),
     "confidence": CONFIDENCE,
 }
 # What only checks on the pool use.

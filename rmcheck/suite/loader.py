@@ -240,10 +240,10 @@ def _checks(
 
 def _refuse_blind(top: MapNode, checks: tuple[Check, ...], source: Source) -> None:
     """Note that no check tells a good model from a reversed one, or from a constant."""
-    if any(check.metric.tells_direction for check in checks):
+    if any(check.measured.tells_direction for check in checks):
         return
     span, _ = top.entries["checks"]
-    metrics = ", ".join(dict.fromkeys(check.metric.name for check in checks))
+    metrics = ", ".join(dict.fromkeys(check.measured.name for check in checks))
     source.add(
         span,
         f"a reversed or a constant model would pass: {metrics} cannot tell it from a good one",

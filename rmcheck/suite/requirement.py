@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rmcheck.checks.verdict import CHANGES
 from rmcheck.config.document import MapNode, Node, ScalarNode, describe
 from rmcheck.config.kinds import percent_hint
 from rmcheck.config.section import misspelt, read_keys, refuse_unknown, require_keys
@@ -11,6 +12,13 @@ from rmcheck.metrics.registry import metric_class, metric_names
 from rmcheck.suite import keys
 from rmcheck.suite.suite import Check
 
+# Keys that need `over`, at most one a check, and which column that is.
+USES_OVER = {
+    "worst": "the column whose worst value must hold",
+    "quantile": "the column of whose values it is a quantile",
+    "holds_to": "the column with the step of the policy",
+    "max_decay": "the column with the step of the policy",
+}
 TAKES = f"A check takes: {', '.join(keys.CHECK)}, and the settings of its metric."
 
 
@@ -86,7 +94,7 @@ def _judge_criterion(
 ) -> None:
     """Exactly one, that fits the metric's direction and range."""
     given = [key for key in keys.CRITERIA if key in node.entries]
-    choices = "A check has exactly one of at_least, at_most and max_drop."
+    choices = "A check has exactly one of at_least, at_most, max_drop and max_decay."
     if not given and not misspelt(node, keys.CRITERIA, keys.CHECK):
         source.add(node.span, f"{label} requires nothing", choices)
     for key in given[1:]:
@@ -104,7 +112,7 @@ def _refuse_direction(
 ) -> bool:
     """Note a bound that good checkpoints would miss and bad ones meet."""
     right = {"higher": "at_least", "lower": "at_most"}[metric.direction]
-    if key in (right, "max_drop"):
+    if key in (right, *CHANGES):
         return False
     span, value = node.entries[key]
     source.add(
@@ -122,9 +130,12 @@ def _refuse_out_of_range(
     """Note a bound that nothing meets, or that everything meets."""
     low, high = metric.range
     span = node.entries[key][1].span
-    if key == "max_drop":
+    if key in CHANGES:
         if bound >= high - low:
-            message = f"{metric.name} goes from {low:g} to {high:g}, so no drop exceeds {bound:g}"
+            change = CHANGES[key].strip()
+            message = (
+                f"{metric.name} goes from {low:g} to {high:g}, so no {change} exceeds {bound:g}"
+            )
             source.add(span, f"{label} cannot fail: {message}")
         return
     met_by_all = bound <= low if key == "at_least" else bound >= high
@@ -141,22 +152,19 @@ def _judge_slices(
     node: MapNode, found: dict[str, Any], slices: tuple[str, ...], label: str, source: Source
 ) -> None:
     """Columns that the pool's list has; `worst` or a `quantile` of something, not both."""
-    choosers = {
-        "worst": "the column whose worst value must hold",
-        "quantile": "the column of whose values it is a quantile",
-    }
-    for key, column in choosers.items():
-        if found.get(key) and "over" not in node.entries:
+    for key, column in USES_OVER.items():
+        if key in found and found[key] is not False and "over" not in node.entries:
             message = f"{key!r} in {label} needs 'over': {column}"
             valid = f"Columns: {', '.join(slices)}." if slices else ""
             source.add(node.entries[key][0], message, valid)
-    if found.get("worst") and "quantile" in node.entries:
-        message = f"{label} has 'worst' and 'quantile': each chooses one slice"
-        source.add(node.entries["quantile"][0], message, "A check has at most one of them.")
+    chosen = [key for key in USES_OVER if key in found and found[key] is not False]
+    for key in chosen[1:]:
+        message = f"{label} has {chosen[0]!r} and {key!r}, which cannot stand together"
+        source.add(node.entries[key][0], message, f"A check has one of {', '.join(USES_OVER)}.")
     if not slices:
         return
     named: list[tuple[str, Span]] = []
-    if "over" in found:
+    if "over" in found and not {"holds_to", "max_decay"} & found.keys():
         named.append((found["over"], node.entries["over"][1].span))
     where = node.entries["where"][1] if "where" in found else None
     if isinstance(where, MapNode):

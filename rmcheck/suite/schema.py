@@ -15,6 +15,7 @@ from rmcheck.config.kinds import Kind
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import metric_class, metric_names
 from rmcheck.suite import keys
+from rmcheck.suite.requirement import USES_OVER
 from rmcheck.suite.suite import (
     Check,
     GoldenSource,
@@ -93,17 +94,24 @@ def _check() -> Schema:
     return out | {
         "oneOf": [{"required": [criterion]} for criterion in keys.CRITERIA],
         "allOf": [
-            {
-                "if": {"properties": {"worst": {"const": True}}, "required": ["worst"]},
-                "then": {"required": ["over"], "properties": {"quantile": False}},
-            },
-            {
-                "if": {"properties": {"quantile": {"type": "number"}}, "required": ["quantile"]},
-                "then": {"required": ["over"]},
-            },
+            *map(_uses_over, USES_OVER),
             *(_metric(cls) for cls in metrics),
         ],
         "unevaluatedProperties": False,
+    }
+
+
+def _uses_over(key: str) -> Schema:
+    """A key that needs the column of the slices, and its use of them beside no other."""
+    given = {"worst": {"const": True}}.get(key, {"type": "number"})
+    others: Schema = {
+        other: {"const": False} if other == "worst" else False
+        for other in USES_OVER
+        if other != key
+    }
+    return {
+        "if": {"properties": {key: given}, "required": [key]},
+        "then": {"required": ["over"], "properties": others},
     }
 
 

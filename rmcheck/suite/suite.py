@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -72,13 +73,17 @@ class Check:
         at_least: The metric must be this or higher.
         at_most: The metric must be this or lower.
         max_drop: The metric may be worse than the baseline's by this much, in its own units.
-            Exactly one of the three is set.
+        max_decay: The metric may get worse by this much from the first step of the policy to the
+            last, by a straight line, in its own units; `over` names the column of the steps.
+            Exactly one of the four is set.
         where: Slice column to value; only these prompts count.
         over: Slice column: one verdict for each of its values, or, with `worst` or `quantile`, one
             for the slice that they choose.
         worst: The worst slice must meet the bound (bounds are corrected for looking at all).
         quantile: Instead of the worst, the slice at this quantile counted from the worst: 0.25 is
             the lower quartile of the slices' values, or the upper one where lower is better.
+        holds_to: Step of the policy: the requirement must be met at each step up to this one;
+            `over` names the column of the steps.
         confidence: Level of each bound, in (0.5, 1); the suite's where not given.
         line: Line of the check in the suite file.
     """
@@ -88,10 +93,12 @@ class Check:
     at_least: float | None = None
     at_most: float | None = None
     max_drop: float | None = None
+    max_decay: float | None = None
     where: Mapping[str, str] = field(default_factory=dict)
     over: str | None = None
     worst: bool = False
     quantile: float | None = None
+    holds_to: float | None = None
     confidence: float | None = None
     line: int = 0
 
@@ -102,6 +109,7 @@ class Check:
             "at_least": self.at_least,
             "at_most": self.at_most,
             "max_drop": self.max_drop,
+            "max_decay": self.max_decay,
         }
         kind, bound = next((k, b) for k, b in given.items() if b is not None)
         return Criterion(kind, bound)
@@ -109,7 +117,26 @@ class Check:
     @property
     def slice_quantile(self) -> float | None:
         """Which of the slices of `over` is judged, from the worst at 0; None where each one is."""
-        return 0.0 if self.worst else self.quantile
+        return 0.0 if self.worst or self.holds_to is not None else self.quantile
+
+    @property
+    def each_of(self) -> str | None:
+        """Slice column with a verdict for each of its values; None where there is one verdict."""
+        return self.over if self.slice_quantile is None and self.max_decay is None else None
+
+    @property
+    def steps(self) -> str | None:
+        """Column with the step of the policy, where the check asks for steps."""
+        return self.over if self.holds_to is not None or self.max_decay is not None else None
+
+    @cached_property
+    def measured(self) -> Metric:
+        """What the criterion is put to: the metric, or its decay."""
+        if self.max_decay is None or self.over is None:
+            return self.metric
+        from rmcheck.metrics.decay import Decay
+
+        return Decay(self.metric, self.over)
 
     @property
     def needs_baseline(self) -> bool:

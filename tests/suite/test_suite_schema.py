@@ -28,6 +28,8 @@ ONLY_THE_LOADER_SEES = {
     "check_second_of_a_name": "two checks compared",
     "over_is_no_slice": "compared with pool.slices",
     "setting_out_of_range": "said by the metric's own code",
+    "decay_alone": "said by the metrics' own code",
+    "decay_beyond_the_range": "max_decay compared with both ends of the range",
     "drop_beyond_the_range": "max_drop compared with both ends of the range",
     "suite_blind_to_direction": "said by the metrics' own code",
     "suite_seed_is_octal": "YAML 1.1 has read 0123 as the number 83",

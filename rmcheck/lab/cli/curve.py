@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rmcheck.cli.arguments import add_model, add_suites, opened
 from rmcheck.errors import UndefinedMetricError, UsageError
+from rmcheck.metrics.policy_steps import REFRESH
 from rmcheck.wording import aligned
 
 if TYPE_CHECKING:
     from rmcheck.lab.curves.curve import Curve, CurveInterval
-    from rmcheck.lab.curves.decay import Decay
+    from rmcheck.lab.curves.decay import DecayCurve
     from rmcheck.lab.curves.goodhart import ExpectedAndObserved
     from rmcheck.lab.curves.picked_texts import PickedTexts
     from rmcheck.lab.curves.tilted_curve import TiltedCurve
@@ -254,7 +255,7 @@ def _tail_lines(found: "TailDiagnostics | str") -> list[str]:
     ]
 
 
-def _decay_lines(found: "Decay", least: float | None) -> list[str]:
+def _decay_lines(found: "DecayCurve", least: float | None) -> list[str]:
     rows = [
         [f"{step:g}", str(count), f"{value:.3f} [{low:.3f}, {high:.3f}]"]
         for step, count, value, low, high in zip(
@@ -274,10 +275,7 @@ def _decay_lines(found: "Decay", least: float | None) -> list[str]:
         to = "at no step" if last is None else f"to step {last:g}"
         lines.append(f"{found.metric} of {least:g} or more, by its lower bound: {to}")
     if found.decays:
-        lines.append(
-            "it falls as the policy moves: judge the model on responses of the policy as it is "
-            "now, from `rmcheck sample` at its last checkpoint"
-        )
+        lines.append(f"it falls as the policy moves: {REFRESH}")
     return lines
 
 

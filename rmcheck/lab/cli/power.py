@@ -117,6 +117,8 @@ def _power(
     from rmcheck.lab.power import measure_power
 
     check, sampling = planned.check, loaded.sampling
+    if check.steps is not None:
+        raise UndefinedMetricError("what a check over the steps of a policy can see is not known")
     if check.needs_baseline and baseline is None:
         raise UsageError("compares with a baseline: give one with --baseline")
     if check.confidence is not None:
