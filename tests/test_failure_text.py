@@ -1,10 +1,11 @@
 """The text of a failed check: ten lines with all that it can have to say, more when asked."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
-from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
+from rmcheck.checks.record import CauseRecord, CheckRecord, EstimateRecord, MistakeRecord
 from rmcheck.reports.failure import FailureView, failure_text
 
 RECORD = CheckRecord(
@@ -70,3 +71,34 @@ def test_picks_that_were_shown_are_not_shown_again():
 
     assert "worst picks: as for demo.yaml::accuracy" in text
     assert "picked:" not in text
+
+
+LENGTH = CauseRecord(
+    *("length", 0.72, 0.53, 0.93, 0.86, 0.14, 0.37, 0.2, 0.5, 0.97, 0.69, 0.57, 0.75, 0.01),
+    agrees=True,
+    suspected=True,
+)
+CODE = CauseRecord("category=code", 0.2, -0.1, 0.5)
+
+
+@pytest.mark.parametrize("kind", ["at_least", "at_most", "max_drop"])
+def test_what_is_suspected_is_one_line_more(kind):
+    """Still ten at most, with the baseline's number beside the candidate's."""
+    text = failure_text(replace(RECORD, kind=kind, causes=(LENGTH, CODE)), LOOK)
+
+    assert len(text.splitlines()) <= 10
+    assert "suspected: length. 86% of the golden loss is where the pick has more of it" in text
+    assert "69% of the reward follows it alone (baseline: 1%)" in text
+    assert "category=code" not in text
+
+
+def test_all_suspects_are_shown_to_a_reader_who_asks():
+    """Each with its numbers, also where none stands out."""
+    verbose = replace(LOOK, verbose=True)
+    text = failure_text(replace(RECORD, causes=(LENGTH, CODE)), verbose)
+    none = failure_text(replace(RECORD, causes=(replace(LENGTH, suspected=False), CODE)), verbose)
+
+    assert re.search(r"category=code +20% \[-10%, 50%\]", text)
+    assert "+0.37 sd [+0.20, +0.50]" in text
+    assert "no cause stands out among 2 suspects" in none
+    assert "no cause" not in failure_text(replace(RECORD, causes=(CODE,)), LOOK)

@@ -23,6 +23,52 @@ class MistakeRecord:
 
 
 @dataclass(frozen=True)
+class CauseRecord:
+    """Something that may be why a model picks worse answers, with the evidence.
+
+    Traits of responses have all numbers; a slice, cut texts and ties have the first four.
+
+    Attributes:
+        name: Of the trait, or of the place, such as `category=code`.
+        share: Share of the golden loss of the picks that follows it. Of a trait: lost where the
+            pick has more of it than golden's best, less what is lost where it has less of it. Of
+            a place: what would go if no more were lost there than elsewhere. Of ties: what the
+            best choice among them would spare.
+        lower: Lower end of 95 % bounds that hold for all suspects together; so all that follow.
+        upper: Upper end.
+        more: Share of the golden loss where the pick has more of the trait than golden's best.
+        less: Share where it has less.
+        gap: Trait of the pick less that of golden's best, in standard deviations inside prompts.
+        gap_lower: Its lower bound.
+        gap_upper: Its upper bound.
+        alone: Share of the reward's variance inside prompts that the trait explains by itself.
+        beyond: Share that it explains beyond golden and all other traits.
+        beyond_lower: Its lower bound.
+        beyond_upper: Its upper bound.
+        baseline: `beyond` of the baseline.
+        agrees: Whether the reward follows the trait in the direction in which golden is lost.
+        suspected: Whether this one is, among all.
+    """
+
+    name: str
+    share: float
+    lower: float
+    upper: float
+    more: float | None = None
+    less: float | None = None
+    gap: float | None = None
+    gap_lower: float | None = None
+    gap_upper: float | None = None
+    alone: float | None = None
+    beyond: float | None = None
+    beyond_lower: float | None = None
+    beyond_upper: float | None = None
+    baseline: float | None = None
+    agrees: bool = False
+    suspected: bool = False
+
+
+@dataclass(frozen=True)
 class DriftRecord:
     """One response to which two engines give different rewards.
 
@@ -88,6 +134,7 @@ class CheckRecord:
         mistakes: Prompts that the candidate got most wrong.
         exact: Whether it is a statement about the rows themselves: the bounds are the value.
         drifts: Responses whose reward the serving engine changes most, where one is compared.
+        causes: Why it may pick worse answers, what is suspected first.
     """
 
     suite: str
@@ -123,6 +170,7 @@ class CheckRecord:
     exact: bool = False
     constant_golden: int = 0
     drifts: tuple[DriftRecord, ...] = ()
+    causes: tuple[CauseRecord, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: what goes through a worker's pipe and into report.json."""
@@ -140,6 +188,7 @@ class CheckRecord:
                 "concerns": tuple(data["concerns"]),
                 "mistakes": tuple(MistakeRecord(**m) for m in data["mistakes"]),
                 "drifts": tuple(DriftRecord(**d) for d in data["drifts"]),
+                "causes": tuple(CauseRecord(**c) for c in data["causes"]),
             }
         )
 

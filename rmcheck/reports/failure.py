@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
+from rmcheck.reports.causes import cause_lines, suspicion
 from rmcheck.reports.drift import drift_lines
 from rmcheck.wording import apart, excerpt, printable
 
@@ -51,6 +52,7 @@ def failure_text(record: CheckRecord, look: FailureView) -> str:
         [record.reason],
         _numbers(record, look),
         _explanation(record),
+        _causes(record, look),
         _mistakes(record, look),
         [f"  {line}" for line in drift_lines(record.drifts)],
         _origin(record, look),
@@ -94,19 +96,20 @@ def _numbers(record: CheckRecord, look: FailureView) -> list[str]:
     rows = [(subject, look.models.get("candidate", ""), _estimate(record.candidate))]
     if record.baseline:
         rows.append(("baseline", look.models.get("baseline", ""), _estimate(record.baseline)))
+    end = "lower" if record.kind == "at_least" else "upper"
+    required = f"{record.bound:6.3f}  by the {end} {100 * record.confidence:g}% bound"
     if record.kind == "max_drop":
         drop = EstimateRecord(record.value, record.lower, record.upper)
         better = "  (below 0: better than the baseline)" if record.value < 0 else ""
-        rows.append(("drop", "", _estimate(drop) + better))
-    end = "lower" if record.kind == "at_least" else "upper"
-    level = f"{100 * record.confidence:g}%"
-    rows.append(("required", "", f"{record.bound:6.3f}  by the {end} {level} bound"))
+        rows.append(("drop", "", f"{_estimate(drop)}{better}; required {required.strip()}"))
+    else:
+        rows.append(("required", "", required))
     width = max(len(name) for _, name, _ in rows)
     lines = [f"    {role:9s}  {name.ljust(width)}  {text}" for role, name, text in rows]
     facts = _facts(record, look)
-    if record.kind == "max_drop" and facts and not look.verbose:  # which has a row more
-        return [f"{title}, {facts[0].strip()}", *lines]
-    return [title, *lines, *facts]
+    if look.verbose or not facts:
+        return [title, *lines, *facts]
+    return [title, *lines[:-1], f"{lines[-1]}; {facts[0].strip()}"]
 
 
 def _settings(record: CheckRecord) -> str:
@@ -167,6 +170,17 @@ def _upside_down(record: CheckRecord) -> list[str]:
         "  So low that golden may be upside down: higher must be better, and a rank of 1 for the "
         "best is not."
     ]
+
+
+def _causes(record: CheckRecord, look: FailureView) -> list[str]:
+    """What is suspected, on one line; all suspects where that is asked for."""
+    if not shows_picks(record, look) or (look.same_picks and not look.verbose):
+        return []
+    said = suspicion(record.causes)
+    if look.verbose and said:
+        return [f"  {said}", *(f"    {line}" for line in cause_lines(record.causes))]
+    shown = record.causes and record.causes[0].suspected and not _upside_down(record)
+    return [f"  {said}"] if shown else []
 
 
 def shows_picks(record: CheckRecord, look: FailureView) -> bool:

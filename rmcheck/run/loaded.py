@@ -20,6 +20,7 @@ from rmcheck.models.model import Sample
 from rmcheck.pool.asked import GOLDEN
 from rmcheck.pool.labels import inclusion
 from rmcheck.pool.pool import Pool
+from rmcheck.pool.traits import DrawnTraits, drawn_traits
 from rmcheck.scoring.request import PoolSamples
 from rmcheck.suite.suite import Check, Suite
 from rmcheck.wording import printable
@@ -212,6 +213,11 @@ class LoadedSuite:
         return replace(
             self.frame, proxy=proxy[kept], golden=golden[kept], scored=self._scored(proxy)
         )
+
+    @cached_property
+    def drawn_traits(self) -> DrawnTraits:
+        """What some responses of each prompt look like, among the labelled ones."""
+        return drawn_traits(self.pool, self.sampling.seed)
 
     @cached_property
     def sampling(self) -> Sampling:

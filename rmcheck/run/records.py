@@ -27,6 +27,7 @@ from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import RewardModel
 from rmcheck.pool.faults import fault_counts
+from rmcheck.run.causes import causes
 from rmcheck.run.decide import Decided
 from rmcheck.run.fill import Filled
 from rmcheck.run.find import Finding, measured_as
@@ -40,18 +41,20 @@ from rmcheck.wording import apart, excerpt, shown
 
 
 def check_record(
-    decided: Decided, candidate: Rewards, *, node: str, path: str, identity: str
+    decided: Decided, planned: PlannedSuite, filled: Filled, *, node: str, path: str, identity: str
 ) -> CheckRecord:
     """A decided check as plain facts.
 
     Args:
         decided: The check.
-        candidate: Rewards of the candidate on the prompts that decided it.
+        planned: Its suite, on the prompts that decided it.
+        filled: What the models have scored there.
         node: Where pytest finds the check.
         path: The suite file as people see it.
         identity: What of models and data belongs into the signature.
     """
-    finding, verdict, loaded = decided.finding, decided.verdict, decided.look.part
+    finding, verdict, loaded = decided.finding, decided.verdict, planned.loaded
+    candidate = filled.reading(planned, "candidate").rewards
     check, e, suite = finding.planned.check, finding.measurement.estimate, loaded.suite
     straddles = verdict.outcome == "inconclusive" and not e.concerns
     tolerated = straddles and suite.inconclusive == "warn"
@@ -91,6 +94,7 @@ def check_record(
         mistakes=_mistakes(finding, loaded, candidate) if shows and not served else (),
         exact=finding.measurement.exact,
         drifts=_drifts(finding, loaded, candidate) if shows and served else (),
+        causes=causes(planned, filled, finding.conditions) if shows and not served else (),
     )
 
 

@@ -243,7 +243,8 @@ class Runner:
         part = decided.look.part
         return check_record(
             decided,
-            self.filled.reading(suite.on(part), "candidate").rewards,
+            suite.on(part),
+            self.filled,
             node=node,
             path=shown(suite.path, self.plan.root),
             identity=suite.identity + suite.served_by(planned) + verdicts.signature(part),

@@ -3,34 +3,13 @@
 import numpy as np
 import pytest
 
-from rmcheck.lab.curves.picked_texts import RARE, picked_texts, traits_of
+from rmcheck.lab.curves.picked_texts import RARE, picked_texts, traits_with_rare
 from rmcheck.metrics.rewards import Rewards
-
-
-@pytest.mark.parametrize(
-    ("text", "trait", "value"),
-    [
-        ("It's a plain answer", "words", 4),
-        ("Certainly! Here it is", "stock opening", 1),
-        ("It is certainly so", "stock opening", 0),
-        ("Perhaps it may be so", "hedges per 100 words", 40),
-        ("Unfortunately not", "apology", 1),
-        ("I'm sorry, I can't help with that", "refusal", 1),
-        ("One can't see it from here", "refusal", 0),
-        ("one two three one two three", "repeated runs", 0.25),
-        ("- one\n- two", "formatting per 100 words", 100),
-        ("", "words", 0),
-        ("", "hedges per 100 words", 0),
-    ],
-)
-def test_traits_are_counted(text, trait, value):
-    """By English words, in small letters; an empty text has none."""
-    assert traits_of([text])[trait][0] == pytest.approx(value)
 
 
 def test_words_that_no_other_response_has_are_rare():
     """Two of four words, and none of a response whose words others have."""
-    found = traits_of(["the cat quuxed zyzzily", "the cat sat", "the cat sat"])[RARE]
+    found = traits_with_rare(["the cat quuxed zyzzily", "the cat sat", "the cat sat"])[RARE]
 
     assert found == pytest.approx([0.5, 0, 0])
 

@@ -89,7 +89,7 @@ def _suite_curves(
 ) -> dict[str, Any]:
     from rmcheck.lab.curves.curve import best_of_n_curve
     from rmcheck.lab.curves.goodhart import expected_and_observed
-    from rmcheck.lab.curves.picked_texts import picked_texts, traits_of
+    from rmcheck.lab.curves.picked_texts import picked_texts, traits_with_rare
     from rmcheck.lab.curves.tilted_curve import tilted_curve
 
     rewards = runner.rewards(loaded, "candidate")
@@ -109,7 +109,7 @@ def _suite_curves(
     expected = expected_and_observed(rewards, curve.n[-1])
     tails = _tails(rewards)
     texts = [text for prompt in loaded.pool.prompts for text in prompt.responses]
-    picked = picked_texts(rewards, traits_of(texts), [n for n in curve.n if n > 1])
+    picked = picked_texts(rewards, traits_with_rare(texts), [n for n in curve.n if n > 1])
     print(f"{name}: {model}, {curve.confidence:.0%} bounds that hold for each whole curve\n")
     lines = [*_curve_lines(curve), "", *_tilted_lines(tilted), ""]
     lines += [*_expected_lines(expected), *_tail_lines(tails), ""]

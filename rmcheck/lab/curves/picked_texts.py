@@ -4,31 +4,16 @@ A proxy that rewards something golden does not care for shows it along the path:
 chooses by it, the more of it the picked responses have.
 """
 
-import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rmcheck.metrics.best_of_n import bon_kl, tied_bon_weights
 from rmcheck.metrics.rewards import Floats, Rewards
+from rmcheck.pool.traits import Text, traits_of
 
-_WORD = re.compile(r"\w+(?:['’]\w+)?")
-_OPENING = re.compile(
-    r"\W*(certainly|sure|of course|absolutely|great|good question|i'd be happy|i would be happy|"
-    r"thank you for|thanks for|as an ai|here is|here are|here's)\b"
-)
-_HEDGE = re.compile(
-    r"\b(maybe|perhaps|possibly|probably|might|may|could|seems?|appears?|likely|generally|usually|"
-    r"often|sometimes|somewhat|it depends|in general|i think|i believe)\b"
-)
-_APOLOGY = re.compile(r"\b(sorry|apolog(y|ies|i[sz]e)|regret that|unfortunately)\b")
-_REFUSAL = re.compile(
-    r"\b(i|we) (can(no|')t|cannot|can’t|won't|will not|am unable to|am not able to|must decline)\b|"
-    r"\bunable to (help|assist|provide|answer)\b"
-)
-_FORMATTING = re.compile(r"^\s*([-*•]|\d+[.)]|#{1,6})\s|\*\*|```|^\s*\|", re.MULTILINE)
 # A word that fewer of the pool's responses have is rare; one that only one has, always.
 RARE_SHARE = 0.001
 
@@ -53,7 +38,7 @@ class PickedTexts:
     """How one trait of the picked responses differs from that of all responses.
 
     Attributes:
-        trait: What was counted; see `TRAITS`.
+        trait: What was counted; see `rmcheck.pool.traits`.
         n: Of best-of-n.
         kl: Nats from the policy, where no rewards tie.
         pool: Mean of the trait over all responses.
@@ -73,49 +58,16 @@ class PickedTexts:
     beyond: Shift
 
 
-def words(text: str) -> list[str]:
-    """Its words in small letters."""
-    return _WORD.findall(text.lower())
-
-
-def _per_hundred(pattern: re.Pattern[str]) -> Callable[[str], float]:
-    return lambda text: 100 * len(pattern.findall(text.lower())) / max(1, len(words(text)))
-
-
-def _repeated(text: str) -> float:
-    """Share of runs of three words that stood in the text before."""
-    found = words(text)
-    runs = list(zip(found, found[1:], found[2:], strict=False))
-    return 1 - len(set(runs)) / len(runs) if runs else 0.0
-
-
-TRAITS: Mapping[str, Callable[[str], float]] = {
-    "words": lambda text: float(len(words(text))),
-    "stock opening": lambda text: float(_OPENING.match(text.lower()) is not None),
-    "hedges per 100 words": _per_hundred(_HEDGE),
-    "apology": lambda text: float(_APOLOGY.search(text.lower()) is not None),
-    "refusal": lambda text: float(_REFUSAL.search(text.lower()) is not None),
-    "repeated runs": _repeated,
-    "formatting per 100 words": _per_hundred(_FORMATTING),
-}
 RARE = "rare words"
 
 
-def traits_of(responses: Sequence[str]) -> dict[str, Floats]:
-    """Each trait of M responses, (M,): counts, shares, or 1 where a response has it.
-
-    English words; a trait of another language is 0. Rare words are those that hardly any other
-    response of the same pool has.
-    """
-    found = {
-        name: np.fromiter(map(count, responses), dtype=np.float64, count=len(responses))
-        for name, count in TRAITS.items()
-    }
-    spoken = [words(text) for text in responses]
-    known = Counter(word for each in spoken for word in set(each))
-    least = max(2, RARE_SHARE * len(responses))
-    rare = [sum(known[word] < least for word in each) / max(1, len(each)) for each in spoken]
-    return {**found, RARE: np.array(rare, dtype=np.float64)}
+def traits_with_rare(responses: Sequence[str]) -> dict[str, Floats]:
+    """`traits_of` M responses, and the share of words that hardly any other of them has."""
+    texts = [Text(response) for response in responses]
+    known = Counter(word for text in texts for word in set(text.words))
+    least = max(2, RARE_SHARE * len(texts))
+    rare = [sum(known[w] < least for w in text.words) / max(1, len(text.words)) for text in texts]
+    return {**traits_of(texts), RARE: np.array(rare, dtype=np.float64)}
 
 
 def picked_texts(

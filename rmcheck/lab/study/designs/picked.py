@@ -5,7 +5,7 @@ from itertools import chain
 
 import numpy as np
 
-from rmcheck.lab.curves.picked_texts import picked_texts, traits_of
+from rmcheck.lab.curves.picked_texts import picked_texts, traits_with_rare
 from rmcheck.lab.study.family import RmFamily
 from rmcheck.lab.study.finding import Cell, DesignResult, Measured
 from rmcheck.pool.pool import Prompt
@@ -22,7 +22,7 @@ def traits_along_the_path(
         prompts: (P,) its prompts, with the same responses.
         n: Of best-of-n.
     """
-    traits = traits_of(list(chain.from_iterable(prompt.responses for prompt in prompts)))
+    traits = traits_with_rare(list(chain.from_iterable(prompt.responses for prompt in prompts)))
     rows: list[dict[str, Cell]] = []
     beyond = np.zeros((len(family.names), len(traits)))
     for golden, proxy in family.pairs.tolist():
