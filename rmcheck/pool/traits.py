@@ -32,7 +32,7 @@ _ENDS = re.compile(r"[.!?…。！？:;)\]}>\"'”’`*_|~-]\s*$|\A\s*\Z")
 
 
 @dataclass(frozen=True, eq=False)
-class Text:
+class ResponseText:
     """A response as traits read it.
 
     Attributes:
@@ -52,21 +52,21 @@ class Text:
         return _WORD.findall(self.lower)
 
 
-def _per_hundred(pattern: re.Pattern[str]) -> Callable[[Text], float]:
+def _per_hundred(pattern: re.Pattern[str]) -> Callable[[ResponseText], float]:
     return lambda text: 100 * len(pattern.findall(text.lower)) / max(1, len(text.words))
 
 
-def _has(pattern: re.Pattern[str]) -> Callable[[Text], float]:
+def _has(pattern: re.Pattern[str]) -> Callable[[ResponseText], float]:
     return lambda text: float(pattern.search(text.lower) is not None)
 
 
-def _repeated(text: Text) -> float:
+def _repeated(text: ResponseText) -> float:
     """Share of runs of three words that stood in the text before."""
     runs = list(zip(text.words, text.words[1:], text.words[2:], strict=False))
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
-TRAITS: Mapping[str, Callable[[Text], float]] = {
+TRAITS: Mapping[str, Callable[[ResponseText], float]] = {
     "words": lambda text: float(len(text.words)),
     "stock opening": lambda text: float(_OPENING.match(text.lower) is not None),
     "hedges per 100 words": _per_hundred(_HEDGE),
@@ -78,7 +78,7 @@ TRAITS: Mapping[str, Callable[[Text], float]] = {
 }
 
 
-def traits_of(texts: Sequence[Text]) -> dict[str, Floats]:
+def traits_of(texts: Sequence[ResponseText]) -> dict[str, Floats]:
     """Each trait of M responses, (M,): counts, shares, or 1 where a response has it."""
     return {
         name: np.fromiter(map(count, texts), dtype=np.float64, count=len(texts))
@@ -129,7 +129,7 @@ def drawn_traits(
     kept[prompts[np.cumsum(taken[prompts]) <= max(number, each)]] = True
     places = np.flatnonzero((rank < each) & kept[owner])
     texts = [
-        Text(pool.prompts[row].responses[at - columns.ends[row]])
+        ResponseText(pool.prompts[row].responses[at - columns.ends[row]])
         for row, at in zip(owner[places].tolist(), places.tolist(), strict=True)
     ]
     return DrawnTraits(places, traits_of(texts))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rmcheck.pool.pool import Message, Pool, Prompt
-from rmcheck.pool.traits import Text, drawn_traits, traits_of
+from rmcheck.pool.traits import ResponseText, drawn_traits, traits_of
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from rmcheck.pool.traits import Text, drawn_traits, traits_of
 )
 def test_traits_are_counted(text, trait, value):
     """By English words, in small letters; an empty text has none."""
-    assert traits_of([Text(text)])[trait][0] == pytest.approx(value)
+    assert traits_of([ResponseText(text)])[trait][0] == pytest.approx(value)
 
 
 def pool_of(responses, prompts):

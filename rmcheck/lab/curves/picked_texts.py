@@ -12,7 +12,7 @@ import numpy as np
 
 from rmcheck.metrics.best_of_n import bon_kl, tied_bon_weights
 from rmcheck.metrics.rewards import Floats, Rewards
-from rmcheck.pool.traits import Text, traits_of
+from rmcheck.pool.traits import ResponseText, traits_of
 
 # A word that fewer of the pool's responses have is rare; one that only one has, always.
 RARE_SHARE = 0.001
@@ -63,7 +63,7 @@ RARE = "rare words"
 
 def traits_with_rare(responses: Sequence[str]) -> dict[str, Floats]:
     """`traits_of` M responses, and the share of words that hardly any other of them has."""
-    texts = [Text(response) for response in responses]
+    texts = [ResponseText(response) for response in responses]
     known = Counter(word for text in texts for word in set(text.words))
     least = max(2, RARE_SHARE * len(texts))
     rare = [sum(known[w] < least for w in text.words) / max(1, len(text.words)) for text in texts]
