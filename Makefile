@@ -1,6 +1,7 @@
 # make gate    install, then gate the quickstart's candidate against its baseline (CPU, offline)
 # make test    install, then pass the tests
 # make check   lint and types
+# make docs    the site of docs/, in build/docs/site
 # make mutants change the mathematics in 300 places and count what the tests notice: 20 minutes
 VENV ?= .venv
 MODEL ?= hf:suites/quickstart/models/good
@@ -15,7 +16,7 @@ TEST := pytest --numprocesses 2 --dist worksteal
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: gate test check wheel-test mutants models schema clean
+.PHONY: gate test check docs wheel-test mutants models schema clean
 
 gate: $(VENV)/gate
 	$(VENV)/bin/pytest suites/quickstart --rmcheck --rmcheck-model=$(MODEL) --rmcheck-baseline=$(BASELINE)
@@ -32,11 +33,21 @@ check: $(VENV)/dev
 wheel-test: $(VENV)/dev
 	rm -rf build/wheel && mkdir -p build/wheel/checkout
 	$(VENV)/bin/python -m build --wheel --outdir build/wheel . > build/wheel/build.log
+	$(VENV)/bin/twine check --strict build/wheel/*.whl
+	$(VENV)/bin/check-wheel-contents build/wheel/*.whl
 	$(VENV)/bin/python -m pip install --quiet --no-deps --force-reinstall build/wheel/*.whl
 	git ls-files -z -- . ':!rmcheck' | xargs -0 cp --parents -t build/wheel/checkout
 	if [ -d ../shared ]; then ln -s "$$(realpath ../shared)" build/wheel/shared; fi
 	cd build/wheel/checkout && $(abspath $(VENV))/bin/$(TEST)
 	rm -f $(VENV)/dev $(VENV)/gate
+
+# Links out of docs/ lead to the repository there.
+docs: $(VENV)/bin/python
+	$(PIP) zensical
+	rm -rf build/docs && mkdir -p build/docs
+	cp -r docs mkdocs.yml build/docs && rm build/docs/docs/reference.py
+	sed -i 's#](\.\./#](https://github.com/rmcheck/rmcheck/blob/main/#g' build/docs/docs/*.md
+	cd build/docs && $(abspath $(VENV))/bin/zensical build --clean --strict
 
 mutants: $(VENV)/dev
 	$(PIP) --editable ".[mutation]"
