@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from rmcheck.errors import UsageError
 from rmcheck.lab.family.training import Trained, train_family
@@ -125,18 +126,25 @@ def _opened(
         UsageError: Golden is one of the family.
     """
     golden = open_model(optimization.golden, base=laboratory.path.parent, given=False)
-    models = {each.name: open_model(f"hf:{each.folder}") for each in family}
+    where = optimization.policy.device
+    models = {each.name: open_model(_opened_from(each.folder, where)) for each in family}
     for name, model in models.items():
         if model.identity == golden.identity:
             raise UsageError(f"golden is the reward model {name!r}: its regret would be 0 by name")
     return {GOLDEN: golden, **models}
 
 
+def _opened_from(folder: Path, device: str) -> str:
+    """The spec of a reward model or policy."""
+    return f"hf:{folder}" if device == "auto" else f"hf:{folder}?device={device}"
+
+
 def _initial_pool(
     optimization: Optimization, tested: Sequence[Prompt], out: Path
 ) -> Sequence[Prompt]:
     source = optimization.policy
-    with closing(open_policy(f"hf:{source.model}")) as policy:
+    policy = open_policy(_opened_from(source.model, source.device))
+    with closing(policy), FileLock(out / "pool.lock"):
         sample_pool(
             policy,
             tested,

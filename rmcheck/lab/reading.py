@@ -13,6 +13,7 @@ from rmcheck.config.source import Source, Span
 from rmcheck.errors import Problem, SuiteError
 
 VERSION = 1  # of the file format
+DEVICES = ("auto", "cpu", "cuda")
 TOP = (
     "lab",
     "preferences",
@@ -161,6 +162,7 @@ def key_span(node: MapNode, key: str) -> Span:
 
 
 __all__ = [
+    "DEVICES",
     "Many",
     "Wrong",
     "key_span",

@@ -12,7 +12,7 @@ from rmcheck.config.source import Source
 from rmcheck.errors import UsageError
 from rmcheck.lab.family.flips import Overlap, flipped_labels
 from rmcheck.lab.family.recipe import Family, Recipe
-from rmcheck.lab.reading import key_span, read_rows, read_section
+from rmcheck.lab.reading import DEVICES, key_span, read_rows, read_section
 
 POSITIVE = Number(0, open=True)
 PREFERENCES: Mapping[str, Kind] = {
@@ -35,6 +35,7 @@ TRAINING: Mapping[str, Kind] = {
     "max_length": Integer(2),
     "lora": Integer(0),
     "template": OneLine(),
+    "device": one_of(*DEVICES),
 }
 OWN: Mapping[str, Kind] = {
     "name": OneLine(forbidden="/"),

@@ -32,6 +32,7 @@ class Recipe:
         max_length: Most tokens of a conversation; longer ones are refused.
         lora: Rank of LoRA adapters, merged at the end; 0 trains all weights.
         template: Chat template for a base that has none.
+        device: Where it is trained; `auto` is CUDA where there is one.
     """
 
     name: str
@@ -51,11 +52,12 @@ class Recipe:
     max_length: int = 2048
     lora: int = 0
     template: Path | None = None
+    device: str = "auto"
 
     def facts(self) -> dict[str, Any]:
         """Everything but the pairs that decides the weights, for JSON; not the name."""
         found = asdict(self)
-        for key in ("name", "preferences", "golden"):
+        for key in ("name", "preferences", "golden", "device"):
             del found[key]
         return {k: str(v) if isinstance(v, Path) else v for k, v in found.items()}
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rmcheck.errors import UsageError
 from rmcheck.lab.family.preferences import Preference
 from rmcheck.lab.family.recipe import Recipe
-from rmcheck.lab.quiet import quiet_libraries
+from rmcheck.lab.quiet import on_one_gpu, quiet_libraries
+from rmcheck.models.engines.torch.device import chosen_device
 
 if TYPE_CHECKING:
     import torch
@@ -122,8 +123,8 @@ def _config(recipe: Recipe, pairs: int, work: Path) -> Any:
     if recipe.batch % at_once:
         raise UsageError(f"{recipe.name}: batch {recipe.batch} is no multiple of at_once {at_once}")
     steps = planned_steps(recipe, pairs)
-    gpu = torch.cuda.is_available()
-    return RewardConfig(
+    gpu = chosen_device(recipe.device).type == "cuda"
+    config = RewardConfig(
         output_dir=str(work),
         seed=recipe.seed,
         data_seed=recipe.seed,
@@ -146,6 +147,7 @@ def _config(recipe: Recipe, pairs: int, work: Path) -> Any:
         disable_tqdm=True,
         dataloader_pin_memory=gpu,
     )
+    return on_one_gpu(config)
 
 
 def _adapter(recipe: Recipe) -> Any:

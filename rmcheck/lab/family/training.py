@@ -16,6 +16,7 @@ from rmcheck.lab.family.flips import flipped_labels
 from rmcheck.lab.family.preferences import Preference, PreferenceData, preference_data
 from rmcheck.lab.family.recipe import Family, Recipe
 from rmcheck.lab.family.trainer import planned_steps
+from rmcheck.lab.sharing import shared
 from rmcheck.pool.reading import read_pool
 from rmcheck.scoring.progress import progress_in
 
@@ -53,7 +54,8 @@ def train_family(
     """Train every reward model that is not finished yet.
 
     A run that was killed goes on where it stopped: finished reward models are kept, and the one
-    that was being trained resumes from its last checkpoint.
+    that was being trained resumes from its last checkpoint. Several processes, such as one for
+    each GPU, share the family.
 
     Args:
         family: What to train.
@@ -68,10 +70,11 @@ def train_family(
         MissingDependencyError: TRL is not installed.
     """
     lessons = _lessons(family)
-    found = []
-    for recipe in family.recipes:
-        found.append(_trained(recipe, family, *lessons[recipe.name], out, step))
-        told(found[-1])
+    done = {}
+    for recipe in shared(family.recipes, lambda each: out / "unfinished" / f"{each.name}.lock"):
+        done[recipe.name] = _trained(recipe, family, *lessons[recipe.name], out, step)
+        told(done[recipe.name])
+    found = [done[recipe.name] for recipe in family.recipes]
     _refuse_equal_weights(found)
     return found
 

@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rmcheck.lab.quiet import on_one_gpu
 from rmcheck.lab.rl.language_model import conversation_of
 from rmcheck.lab.rl.looks import Looker, refuse_not_finite
 from rmcheck.lab.rl.reward import Reward
 from rmcheck.lab.rl.settings import PolicySource, Rl
+from rmcheck.models.engines.torch.device import chosen_device
 from rmcheck.pool.pool import Prompt
 
 
@@ -68,8 +70,8 @@ def _key(conversation: Sequence[Any]) -> str:
 def _config(cls: Any, folder: Path, settings: Rl, source: PolicySource, seed: int) -> Any:
     import torch
 
-    gpu = torch.cuda.is_available()
-    return cls(
+    gpu = chosen_device(source.device).type == "cuda"
+    config = cls(
         output_dir=str(folder / "checkpoints"),
         seed=seed,
         data_seed=seed,
@@ -97,6 +99,7 @@ def _config(cls: Any, folder: Path, settings: Rl, source: PolicySource, seed: in
         disable_tqdm=True,
         dataloader_pin_memory=gpu,
     )
+    return on_one_gpu(config)
 
 
 def _looking(looker: Looker, settings: Rl, stepped: Callable[[int], object]) -> Any:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmcheck.errors import UsageError
+from rmcheck.models.engines.torch.device import chosen_device
 from rmcheck.pool.pool import Prompt
 
 if TYPE_CHECKING:
@@ -31,13 +32,6 @@ class Rollout:
     texts: list[str]
 
 
-def device() -> "torch.device":
-    """Where policies are trained: CUDA where there is one."""
-    import torch
-
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def load_tokenizer(folder: Path) -> Any:
     """The tokenizer of a policy.
 
@@ -53,14 +47,18 @@ def load_tokenizer(folder: Path) -> Any:
     return tokenizer
 
 
-def load_policy(folder: Path) -> Any:
-    """The policy, in float32."""
+def load_policy(folder: Path, device: str = "auto") -> Any:
+    """The policy, in float32.
+
+    Raises:
+        UsageError: There is no such device.
+    """
     from transformers import AutoModelForCausalLM
 
     model = AutoModelForCausalLM.from_pretrained(
         folder, local_files_only=True, use_safetensors=True, dtype="float32"
     )
-    return model.to(device()).eval()
+    return model.to(chosen_device(device)).eval()
 
 
 def conversation_of(prompt: Prompt) -> list[dict[str, str]]:

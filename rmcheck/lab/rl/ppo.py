@@ -56,7 +56,7 @@ class PpoRun:
 
         set_up = self.settings
         torch.manual_seed(self.seed)
-        self.policy = load_policy(self.source.model)
+        self.policy = load_policy(self.source.model, self.source.device)
         self.value = make_value_model(self.source.model, self.policy.device)
         self.loss = clipped_loss(self.policy, self.value, set_up.clip, self.source.temperature)
         self.optimizer = torch.optim.AdamW(

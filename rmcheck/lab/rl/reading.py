@@ -8,7 +8,7 @@ from rmcheck.config.document import MapNode, ScalarNode
 from rmcheck.config.kinds import Integer, Kind, Number, OneLine, Words, one_of
 from rmcheck.config.section import beside, read_keys, refuse_unknown, require_keys
 from rmcheck.config.source import Source
-from rmcheck.lab.reading import Many, key_span, read_rows, read_section
+from rmcheck.lab.reading import DEVICES, Many, key_span, read_rows, read_section
 from rmcheck.lab.rl.settings import (
     GOLDEN,
     Ensemble,
@@ -29,6 +29,7 @@ POLICY: Mapping[str, Kind] = {
     "temperature": POSITIVE,
     "responses": Integer(2),
     "evaluations": Integer(1),
+    "device": one_of(*DEVICES),
 }
 ENSEMBLE: Mapping[str, Kind] = {
     "name": OneLine(forbidden="/"),

@@ -13,6 +13,7 @@ from rmcheck.errors import UsageError
 from rmcheck.lab.rl.looks import Diverged, Looker, look_steps
 from rmcheck.lab.rl.reward import Reward
 from rmcheck.lab.rl.settings import Optimization, PolicySource, Rl
+from rmcheck.lab.sharing import shared
 from rmcheck.pool.pool import Prompt
 from rmcheck.scoring.progress import progress_in
 
@@ -69,7 +70,7 @@ def train_runs(
     opened: Callable[[str], Reward],
     identity: Mapping[str, str],
 ) -> Iterator[RlRun]:
-    """Train what is not finished; gives each run when it ended.
+    """Train what is not finished; gives each run when it ended. Several processes share them.
 
     Args:
         runs: Which.
@@ -82,8 +83,9 @@ def train_runs(
     Raises:
         UsageError: A folder holds a run that was made with other settings.
     """
-    initial = cache(lambda: _loaded(source.model))
-    for name, same in groupby(runs, key=lambda run: run.reward):
+    initial = cache(lambda: _loaded(source))
+    turns = shared(runs, lambda run: run.folder / "run.lock")
+    for name, same in groupby(turns, key=lambda run: run.reward):
         with closing(opened(name)) as reward:
             for run in same:
                 facts = {**run.settings.facts(), "seed": run.seed, "reward": identity[name]}
@@ -132,11 +134,11 @@ def _trained(
     return {"status": "finished", "reason": ""}
 
 
-def _loaded(folder: Path) -> tuple[Any, Any]:
+def _loaded(source: PolicySource) -> tuple[Any, Any]:
     """The tokenizer of the policy, and the policy as it is at first."""
     from rmcheck.lab.rl.language_model import load_policy, load_tokenizer
 
-    return load_tokenizer(folder), load_policy(folder)
+    return load_tokenizer(source.model), load_policy(source.model, source.device)
 
 
 def _refuse_other(run: RlRun, facts: Mapping[str, Any]) -> None:

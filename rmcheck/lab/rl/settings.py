@@ -23,6 +23,7 @@ class PolicySource:
         temperature: Of sampling, in training and in judging.
         responses: Responses a test prompt of the initial policy, for best-of-n and tilting.
         evaluations: Responses a test prompt by which a policy in training is judged.
+        device: Where policies and reward models run; `auto` is CUDA where there is one.
     """
 
     model: Path
@@ -32,6 +33,7 @@ class PolicySource:
     temperature: float = 1.0
     responses: int = 64
     evaluations: int = 4
+    device: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
