@@ -223,9 +223,11 @@ def test_every_setting_of_every_scheme_is_on_the_page_of_models(scheme):
 
 def test_the_judge_files_on_the_page_of_models_are_read(tmp_path):
     """All ways to read a verdict, as they are shown."""
-    first, second, third = (text for language, text in blocks(MODELS) if language == "yaml")
+    first, second, *others = (text for language, text in blocks(MODELS) if language == "yaml")
     asked = first[: first.index("read:")]
-    for number, text in enumerate([first, asked + second, f"engine: hf:judge\n{third}"]):
+    whole = [f"engine: hf:judge\n{text}" for text in others]
+    assert len(whole) == 2
+    for number, text in enumerate([first, asked + second, *whole]):
         text = text.replace("vllm:runs/judge-8b", "http:http://host?model=m")
         (tmp_path / f"{number}.yaml").write_text(text, encoding="utf-8")
 

@@ -33,6 +33,7 @@ SHIPPED = {
     "rmcheck.metrics.overoptimization": ("gamma", "drop_from_peak"),
     "rmcheck.metrics.matched_kl": ("matched_kl_regret",),
     "rmcheck.metrics.ensemble": ("disagreement_ratio",),
+    "rmcheck.metrics.position": ("position_consistency",),
     "rmcheck.metrics.serving": ("rank_flips", "score_drift"),
     "rmcheck.metrics.regret.predicted_regret": ("predicted_regret",),
 }

@@ -73,6 +73,11 @@ class Sample:
         return sample
 
     @property
+    def place(self) -> str:
+        """Where it stands in its pool, for messages."""
+        return f"prompt {self.prompt_id!r}, response {self.index}"
+
+    @property
     def row_key(self) -> bytes:
         """16 bytes that name the text and its place: two rows of equal texts have two."""
         place = f"\x00{self.index}\x00{self.prompt_id}".encode("utf-8", "surrogatepass")
@@ -172,6 +177,8 @@ class RewardModel(ABC):
         shares_prefixes: Whether `score` computes tokens that samples of a batch begin with once,
             and pads nothing. Batches are then made of samples that begin alike.
         prefix_block: Tokens that such a beginning is shared in whole multiples of.
+        compares: Whether a reward hangs on the other responses of its prompt: `questions` are
+            scored in the place of samples, and `combined` makes rewards of them.
         largest_batch: Most samples of one call of `score`; None for as many as their tokens allow.
         given: Whether the user named it; False where a file does, such as a suite.
         conformance: The conformance page, filled by `prove`.
@@ -188,6 +195,7 @@ class RewardModel(ABC):
     reads_golden: bool = False
     shares_prefixes: bool = False
     prefix_block: int = 1
+    compares: bool = False
     largest_batch: int | None = None
     given: bool = True
     conformance: tuple[ConformanceItem, ...] = ()
@@ -236,7 +244,8 @@ class RewardModel(ABC):
         """The rewards from the scores of the members.
 
         Args:
-            scores: (K, M) raw rewards, one row a member.
+            scores: (K, M) raw rewards, one row a member; of a model that compares (1, Q) numbers,
+                one for each of its `questions`.
             samples: The M samples.
         """
         return Combined(scores[0])
@@ -245,6 +254,14 @@ class RewardModel(ABC):
     def asked(self) -> AskedColumns:
         """Columns of the pool that rewards depend on beside the text; none for most."""
         return _NOTHING
+
+    def questions(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """What must be scored for these samples: they themselves, unless the model `compares`.
+
+        Args:
+            samples: Those with one `prompt_id` are the responses of a prompt.
+        """
+        return samples
 
     def load(self) -> None:  # noqa: B027 - nothing to load is a fine default
         """Read the weights. Called once, before the first `encode` or `score`.
@@ -325,9 +342,8 @@ def checked_rewards(
         first = batch[int(bad[0])].sample
         named = named_prompts([batch[int(i)].sample for i in bad])
         raise PartialScoringError(
-            f"{model}: the reward of prompt {first.prompt_id!r}, response {first.index} is "
-            f"{rewards[bad[0]]}; {bad.size} of {len(batch)} rewards in this batch are not finite "
-            f"(prompts {named})",
+            f"{model}: the reward of {first.place} is {rewards[bad[0]]}; {bad.size} of "
+            f"{len(batch)} rewards in this batch are not finite (prompts {named})",
             {int(i): float(rewards[i]) for i in np.flatnonzero(finite)},
             goes_on=False,
         )

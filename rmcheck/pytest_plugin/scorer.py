@@ -72,11 +72,8 @@ class Scorer:
                     f"score takes one {name} a response; got {len(values)} for {len(responses)}"
                 )
         rows = [{name: values[i] for name, values in columns.items()} for i in range(len(prompts))]
-        samples = [
-            Sample(f"prompt {i}", 0, _messages(prompt), response, columns=rows[i])
-            for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True))
-        ]
-        request = Request(self.model, tuple(samples))
+        samples = self._samples(list(map(_messages, prompts)), responses, rows)
+        request = Request(self.model, samples)
         try:
             fill_members([request], self._store_of, release=self.model.is_ensemble)
         except ScoringError as error:
@@ -84,6 +81,24 @@ class Scorer:
                 raise ScoringError(f"{error}\n{_NO_MODEL}") from error
             raise
         return read_combined(request, self._store_of).rewards
+
+    def _samples(
+        self,
+        asked: Sequence[tuple[Message, ...]],
+        responses: Sequence[str],
+        columns: Sequence[Mapping[str, Any]],
+    ) -> tuple[Sample, ...]:
+        """A prompt each; for a model that compares, equal prompts are one."""
+        texts = enumerate(zip(asked, responses, columns, strict=True))
+        if not self.model.compares:
+            return tuple(
+                Sample(f"prompt {i}", 0, one, text, columns=row) for i, (one, text, row) in texts
+            )
+        numbers = [asked.index(one) for one in asked]
+        return tuple(
+            Sample(f"prompt {numbers[i]}", i, one, text, columns=row)
+            for i, (one, text, row) in texts
+        )
 
     def margin(self, prompt: Conversation, chosen: str, rejected: str) -> float:
         """Reward of the chosen response minus that of the rejected one."""

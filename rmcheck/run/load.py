@@ -17,6 +17,7 @@ from rmcheck.errors import (
 )
 from rmcheck.metrics.ensemble import DISAGREEMENT
 from rmcheck.metrics.policy_steps import PolicySteps
+from rmcheck.metrics.position import CONSISTENT, FIRST, INCONSISTENT
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
 from rmcheck.pool.labels import judged_alone, labelled
@@ -140,7 +141,8 @@ def _unknown_column(suite: Suite, pool: Pool, column: str, kind: str, *keys: str
 def _expected(loaded: LoadedSuite) -> Rewards:
     """What checks may ask for before a model is opened; models bring columns of their own."""
     frame = loaded.frame
-    brought = dict.fromkeys((DISAGREEMENT, SERVING), np.zeros(frame.proxy.size))
+    names = (DISAGREEMENT, SERVING, CONSISTENT, INCONSISTENT, FIRST)
+    brought = dict.fromkeys(names, np.zeros(frame.proxy.size))
     return replace(frame, columns={**frame.columns, **brought})
 
 

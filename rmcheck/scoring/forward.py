@@ -234,9 +234,8 @@ def batch_order(model: RewardModel, encoded: Sequence[Encoded]) -> BatchOrder:
 
 def does_not_fit(model: RewardModel, encoded: Encoded, error: MemoryError) -> ScoringError:
     """The error for a sample that does not fit in memory even alone."""
-    sample = encoded.sample
     return ScoringError(
-        f"{model.spec}: prompt {sample.prompt_id!r}, response {sample.index} does not fit in "
-        f"memory even alone ({encoded.length} tokens; {error}). Use a device with more memory or a "
-        "smaller dtype, or limit the length of conversations."
+        f"{model.spec}: {encoded.sample.place} does not fit in memory even alone "
+        f"({encoded.length} tokens; {error}). Use a device with more memory or a smaller dtype, or "
+        "limit the length of conversations."
     )

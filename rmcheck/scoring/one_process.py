@@ -155,8 +155,8 @@ class BlockScorer:
 def _text(model: RewardModel, key: bytes, item: Encoded, too_long: TooLong) -> Text:
     if item.cut and too_long == "error":
         raise ScoringError(
-            f"{model.spec}: prompt {item.sample.prompt_id!r} response {item.sample.index} "
-            f"was truncated by {item.cut} tokens, and too_long is error"
+            f"{model.spec}: {item.sample.place} was truncated by {item.cut} tokens, and too_long "
+            "is error"
         )
     input_key = item.key
     if model.reads_golden:

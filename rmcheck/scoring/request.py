@@ -136,9 +136,10 @@ class Request:
 
     @cached_property
     def members(self) -> "tuple[Request, ...]":
-        """The same of each member of the model; of a model without members the request itself."""
+        """The same of each member of the model; else what the model itself must score for it."""
         if not self.model.is_ensemble:
-            return (self,)
+            asked = self.model.questions(self.needed)
+            return (self,) if asked is self.needed else (replace(self, samples=asked),)
         return tuple(replace(self, model=member) for member in self.model.members)
 
     def __repr__(self) -> str:

@@ -21,10 +21,10 @@ from rmcheck.pool.files import data_files
 from rmcheck.pool.reading import read_pool
 from rmcheck.scoring.bundle import write_bundle
 from rmcheck.scoring.engine import Engine
+from rmcheck.scoring.members import fill_members, read_combined
 from rmcheck.scoring.one_process import OneProcess
 from rmcheck.scoring.report import ScoringReport
-from rmcheck.scoring.request import PoolSamples, Request, read_scores
-from rmcheck.scoring.scorer import fill_requests
+from rmcheck.scoring.request import PoolSamples, Request
 from rmcheck.store.folder import unwritable
 from rmcheck.store.lock import Waiting, held_lock
 from rmcheck.store.parts import Provenance
@@ -139,8 +139,8 @@ class ShardScoring:
     def _bundled(self, shard: Shard, bundle: Path, source: str, store: ScoreStore) -> ScoringReport:
         pool = read_pool(shard.file, format=self._format)
         request = Request(self._model, PoolSamples(pool), self._too_long)
-        report = fill_requests([request], store, release=False, engine=self._engine)
-        found = read_scores(request, store).scores
+        (report,) = fill_members([request], lambda _: store, release=False, engine=self._engine)
+        found = read_combined(request, lambda _: store).rewards
         kept = store.open(self._model.fingerprint).provenance
         provenance = Provenance.of(self._model).or_stronger(kept)
         write_bundle(bundle, request.samples, found, provenance, facts={SOURCE: source})

@@ -283,6 +283,11 @@ def _check_members(members: Sequence[RewardModel]) -> None:
     nested = [m.spec for m in members if m.is_ensemble]
     if nested:
         raise UsageError(_nested(nested[0]))
+    if comparing := [m.spec for m in members if m.compares]:
+        raise UsageError(
+            f"{comparing[0]} compares the responses of a prompt; members of an ensemble score each "
+            "response by itself"
+        )
     first: dict[str, RewardModel] = {}
     for member in members:
         known = first.setdefault(member.fingerprint, member)

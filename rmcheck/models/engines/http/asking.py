@@ -62,10 +62,7 @@ class Replies(Generic[_T]):
         if self.faults:
             worst = sorted(self.faults.items())
             lines.append(f"{spec}: {len(worst)} of {len(batch)} texts have no reward")
-            each = [
-                f"  prompt {batch[i].sample.prompt_id!r}, response {batch[i].sample.index}: {what}"
-                for i, what in worst
-            ]
+            each = [f"  {batch[i].sample.place}: {what}" for i, what in worst]
             lines += first_lines(each, FAULTS_SHOWN)
         if self.stopped:
             at = named_prompts([batch[i].sample for i in self.stopped_at])

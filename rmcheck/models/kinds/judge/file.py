@@ -17,7 +17,7 @@ from rmcheck.config.section import (
 )
 from rmcheck.config.source import Source
 from rmcheck.models.kinds.judge.read import Read
-from rmcheck.models.kinds.judge.read_rule import read_rule
+from rmcheck.models.kinds.judge.read_rule import compares, read_rule
 from rmcheck.models.kinds.judge.template import JudgeTemplate
 from rmcheck.models.kinds.model_file import read_model_file
 from rmcheck.parsing import user_path
@@ -71,15 +71,16 @@ def read_judge_file(path: Path) -> JudgeFile:
     """
     source, top = read_model_file(path, "judge", BEGIN)
     found = read_section(top, JUDGE, ("engine", "read"), "the judge", source, "A judge")
-    question = _question(top, found, path, source)
     read = read_rule(top, source)
+    shows = "responses" if compares(top) else "response"
+    question = _question(top, found, path, source, shows)
     if question is None or read is None or source.problems:
         raise source.error()
     return JudgeFile(path, found["engine"], question, found.get("system", ""), read)
 
 
 def _question(
-    top: MapNode, found: Mapping[str, Any], path: Path, source: Source
+    top: MapNode, found: Mapping[str, Any], path: Path, source: Source, shows: str
 ) -> JudgeTemplate | None:
     """The template: of a file, or inline."""
     given = [name for name in ("template", "prompt") if name in top.entries]
@@ -96,14 +97,14 @@ def _question(
     _, node = top.entries[key]
     try:
         if key == "prompt":
-            return JudgeTemplate(found[key])
-        return _template(found[key], path)
+            return JudgeTemplate(found[key], shows)
+        return _template(found[key], path, shows)
     except ValueError as error:
         source.add(node.span, f"{key}: {error}")
         return None
 
 
-def _template(written: str, path: Path) -> JudgeTemplate:
+def _template(written: str, path: Path, shows: str) -> JudgeTemplate:
     """The template in a file.
 
     Raises:
@@ -118,7 +119,7 @@ def _template(written: str, path: Path) -> JudgeTemplate:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ValueError(f"{file} cannot be read ({reason})") from error
     try:
-        return JudgeTemplate(text)
+        return JudgeTemplate(text, shows)
     except ValueError as error:
         inside = file.resolve().is_relative_to(path.parent.resolve())
         raise ValueError(f"{file}: {error if inside else OUTSIDE}") from error

@@ -12,13 +12,14 @@ from rmcheck.errors import ModelError, UnknownModelError, UsageError, near_miss
 from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.engines.asked import Way
 from rmcheck.models.engines.http.asking import rewards_of
+from rmcheck.models.kinds.judge.comparing import Comparison, ListVerdicts
 from rmcheck.models.kinds.judge.engine import JudgeEngine, JudgeSession
 from rmcheck.models.kinds.judge.file import JudgeFile, read_judge_file
 from rmcheck.models.kinds.judge.folder import FolderJudge
 from rmcheck.models.kinds.judge.read import Grade, Read, Rubric, YesNo, redundant
+from rmcheck.models.kinds.judge.read_lists import Compares
 from rmcheck.models.kinds.judge.score import Known, ScoreVerdicts
 from rmcheck.models.kinds.judge.server import ServerJudge
-from rmcheck.models.kinds.judge.template import VARIABLES
 from rmcheck.models.kinds.judge.verdicts import Verdicts
 from rmcheck.models.kinds.judge.yes_no import YesNoVerdicts
 from rmcheck.models.model import (
@@ -105,13 +106,17 @@ class JudgeRewardModel(RewardModel):
         judge = read_judge_file(spec.path)
         if name := spec.settings.get("criterion"):
             judge = replace(judge, read=_criterion(spec, judge.read, name))
-        kind = RubricJudge if isinstance(judge.read, Rubric) else ReadingJudge
+        kind: type[RubricJudge | ReadingJudge] = ReadingJudge
+        if isinstance(judge.read, Rubric | Compares):
+            kind = RubricJudge if isinstance(judge.read, Rubric) else ComparingJudge
         return cast(Self, kind(judge, spec.text))
 
     @property
     def asked(self) -> AskedColumns:
         """The columns that the template reads."""
-        return AskedColumns(needed=self.judge.question.columns, variables=VARIABLES)
+        return AskedColumns(
+            needed=self.judge.question.columns, variables=self.judge.question.variables
+        )
 
     @property
     def name(self) -> str:
@@ -151,6 +156,8 @@ class ReadingJudge(JudgeRewardModel):
         self._verdicts: Verdicts[Any] = (
             YesNoVerdicts(spec, read)
             if isinstance(read, YesNo)
+            else ListVerdicts(Comparison(spec, read))
+            if isinstance(read, Compares)
             else ScoreVerdicts(spec, read, known)
         )
         self._session: JudgeSession | None = None
@@ -235,6 +242,48 @@ class ReadingJudge(JudgeRewardModel):
         if self._session is not None:
             self._session.close()
         self._session = None
+
+
+class ComparingJudge(ReadingJudge):
+    """A judge that is shown several responses to a prompt, in both orders.
+
+    A reward hangs on the other responses of its prompt in the pool. What is scored and kept is each
+    list of texts in its order, so that a run goes on where it stopped, and responses that are added
+    cost only what is new.
+
+    Args:
+        judge: The file, read.
+        spec: The model as the user named it.
+    """
+
+    compares = True
+
+    def __init__(self, judge: JudgeFile, spec: str) -> None:
+        super().__init__(judge, spec)
+        assert isinstance(judge.read, Compares)
+        self._comparison = Comparison(spec, judge.read)
+
+    def questions(self, samples: Sequence[Sample]) -> Sequence[Sample]:
+        """Lists of responses; see `Comparison.questions`."""
+        return self._comparison.questions(samples)
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """The question about each list.
+
+        Raises:
+            ScoringError: See `ReadingJudge.encode`.
+        """
+        assert isinstance(self._verdicts, ListVerdicts)
+        return self._verdicts.encoded(super().encode(samples, too_long))
+
+    def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
+        """Rewards from all lists; see `Comparison.combined`.
+
+        Raises:
+            UsageError: No prompt has two different responses.
+            ScoringError: More answers than `unparsed.at_most` allows have nothing to read.
+        """
+        return self._comparison.combined(scores[0], samples)
 
 
 class RubricJudge(JudgeRewardModel):

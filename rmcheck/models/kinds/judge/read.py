@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError
+from rmcheck.models.model import Sample
 from rmcheck.models.text.confined import ConfinedError, confined
 
 # Letters of the end of an answer that is shown in an error, and that a JSON object is sought in.
@@ -101,6 +102,14 @@ class Written(ABC):
         Raises:
             ScoringError: It cannot be looked for.
         """
+
+    def parsed_of(self, answer: str, sample: Sample) -> float | None:
+        """The number that an answer gives this sample.
+
+        Raises:
+            ScoringError: It cannot be looked for.
+        """
+        return self.parsed(answer)
 
     def kept(self, answer: str) -> str:
         """What of an answer is enough to parse it again."""
@@ -300,7 +309,7 @@ class Rubric:
         return {"grades": [grade.facts for grade in self.grades], "weights": weights}
 
 
-Read = YesNo | Score | Grade | Rubric
+Read = YesNo | Written | Rubric
 
 
 @dataclass(frozen=True, slots=True)

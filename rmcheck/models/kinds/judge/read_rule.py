@@ -2,12 +2,12 @@
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, describe
-from rmcheck.config.kinds import AsWritten, Boolean, Integer, Kind, Number, Words, refuse
+from rmcheck.config.kinds import AsWritten, Boolean, Integer, Kind, Number, Words, one_of, refuse
 from rmcheck.config.section import (
     misspelt,
     read_keys,
@@ -18,22 +18,34 @@ from rmcheck.config.section import (
 )
 from rmcheck.config.source import Source, did_you_mean
 from rmcheck.models.kinds.judge.read import Read, Rubric, RubricCriterion, Score, YesNo
+from rmcheck.models.kinds.judge.read_lists import UNPARSED, ListScores, Preferred
 
 READS = (
     "Write yes: and no: (words), or score: (a regular expression) and range:, or criteria: with a "
-    "range: each."
+    "range: each; to compare responses, choice: (a regular expression), or scores: and range:."
 )
 CRITERIA_ARE = "Write criteria: {NAME: {range: [1, 5]}}, with a weight: where they differ."
 UNPARSED_IS = "Write unparsed: error, or unparsed: {reward: X} with a reward outside of the range."
+TIE_IS = "Write unparsed: error, or unparsed: {verdict: tie, at_most: 0.05}."
+# Letters that responses are called by.
+MOST_SHOWN = 26
 
 
 @dataclass(frozen=True)
 class Pattern(Kind):
-    """A regular expression with one group."""
+    """A regular expression with one group.
+
+    Attributes:
+        example: What one looks like.
+        what: What the group is.
+    """
+
+    example: str = r"'Score:\s*(\d+)'"
+    what: str = "the number"
 
     def read(self, node: Node, what: str, source: Source) -> str:
         """The expression, which is compiled once to see that it is one."""
-        written = AsWritten(r"'Score:\s*(\d+)'").read(node, what, source)
+        written = AsWritten(self.example).read(node, what, source)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what a later Python may read otherwise
@@ -42,9 +54,9 @@ class Pattern(Kind):
             message = f"{what} is no regular expression: {error}"
             raise refuse(source, node, message) from error
         if groups != 1:
-            message = f"{what} must have one group, which is the number, and has {groups}"
-            example = r"Write 'Score:\s*(\d+)'; a group that is no number is written (?:…)."
-            raise refuse(source, node, message, example)
+            message = f"{what} must have one group, which is {self.what}, and has {groups}"
+            another = f"a group that is not {self.what} is written (?:…)."
+            raise refuse(source, node, message, f"Write {self.example}; {another}")
         return written
 
 
@@ -82,14 +94,41 @@ CRITERIA: Mapping[str, Kind | None] = {
     "criteria": None,
     **{name: SCORE[name] for name in ("samples", "temperature", "max_tokens")},
 }
+LISTS: Mapping[str, Kind] = {
+    "of": Integer(2),
+    "opponents": Integer(2),
+    **{name: SCORE[name] for name in ("samples", "temperature", "max_tokens", "last")},
+}
+CHOICE: Mapping[str, Kind] = {
+    "choice": Pattern(r"'\[\[([A-C])\]\]'", "what is chosen"),
+    "tie": Words(),
+    **LISTS,
+}
+SCORES: Mapping[str, Kind] = {
+    "scores": Pattern(r"'Scores: \[([^\]]*)\]'", "the list of numbers"),
+    "range": Range(),
+    **LISTS,
+}
 CRITERION: Mapping[str, Kind] = {"range": Range(), "weight": Number(0, open=True)}
 # What can be read, by the keys that say so, and all keys that it has.
 READINGS: Mapping[str, tuple[tuple[str, ...], Mapping[str, Kind | None]]] = {
     "words": (("yes", "no"), YES_NO),
     "a score": (("score",), SCORE),
     "criteria": (("criteria",), CRITERIA),
+    "a choice": (("choice",), CHOICE),
+    "scores": (("scores",), SCORES),
 }
-UNPARSED: Mapping[str, Kind] = {"reward": Number(), "at_most": Number(0, 1)}
+UNPARSED_SCORE: Mapping[str, Kind] = {"reward": Number(), "at_most": Number(0, 1)}
+UNPARSED_CHOICE: Mapping[str, Kind] = {
+    "verdict": one_of("tie"),
+    "at_most": Number(0, 1),
+}
+
+
+def compares(top: MapNode) -> bool:
+    """Whether what is read is about several responses, as far as the file can be read."""
+    node = top.entries["read"][1] if "read" in top.entries else None
+    return isinstance(node, MapNode) and not {"choice", "scores"}.isdisjoint(node.entries)
 
 
 def read_rule(top: MapNode, source: Source) -> Read | None:
@@ -105,17 +144,16 @@ def read_rule(top: MapNode, source: Source) -> Read | None:
     kinds = [k for k, (own, _) in READINGS.items() if not node.entries.keys().isdisjoint(own)]
     if len(kinds) != 1:
         if not misspelt(node, marks, known):
-            source.add(node.span, "'read' has either words, a score or criteria", READS)
+            what = "'read' has either words, a score, criteria, a choice or scores"
+            source.add(node.span, what, READS)
         return None
     (kind,) = kinds
     for name in [name for name in node.entries if name in known]:
         if name not in READINGS[kind][1]:
             others = [k for k, (_, table) in READINGS.items() if name in table]
-            what = " or ".join(others)
+            what = " or ".join(filter(None, [", ".join(others[:-1]), others[-1]]))
             source.add(node.entries[name][0], f"{name!r} is for reading {what}; remove it")
-    if kind == "words":
-        return _yes_no(node, top, source)
-    return _score(node, top, source) if kind == "a score" else _rubric(node, top, source)
+    return _RULES[kind](node, top, source)
 
 
 def _yes_no(node: MapNode, top: MapNode, source: Source) -> YesNo | None:
@@ -169,6 +207,54 @@ def _rubric(node: MapNode, top: MapNode, source: Source) -> Rubric | None:
     return Rubric.of(criteria, **drawn, **unparsed) if criteria else None
 
 
+def _choice(node: MapNode, top: MapNode, source: Source) -> Preferred | None:
+    """One of the responses that are shown."""
+    found = _of_lists(node, CHOICE, source)
+    unparsed = _unparsed_choice(top, source)
+    if "choice" not in found:
+        return None
+    return Preferred(found.pop("choice"), **found, **unparsed)
+
+
+def _scores(node: MapNode, top: MapNode, source: Source) -> ListScores | None:
+    """A number for each response that is shown."""
+    require_keys(node, ("scores", "range"), SCORES, "read", source)
+    found = _of_lists(node, SCORES, source)
+    unparsed = _unparsed(top, found.get("range"), source)
+    if not {"scores", "range"} <= found.keys():
+        return None
+    lowest, highest = found.pop("range")
+    return ListScores(found.pop("scores"), lowest=lowest, highest=highest, **found, **unparsed)
+
+
+def _of_lists(node: MapNode, table: Mapping[str, Kind], source: Source) -> dict[str, Any]:
+    """What is said of lists of responses, and of answers about them."""
+    found = _drawn(node, table, source)
+    if found.get("of", 2) > MOST_SHOWN:
+        source.add(
+            node.entries["of"][1].span, f"'of' is at most {MOST_SHOWN}: responses are letters"
+        )
+    if found.get("of", 2) > 2 and "opponents" in found:
+        source.add(
+            node.entries["opponents"][0],
+            f"'opponents' is for pairs, and {found['of']} responses are shown at a time; remove it",
+        )
+    return found
+
+
+def _unparsed_choice(top: MapNode, source: Source) -> dict[str, Any]:
+    """What a choice is that no answer makes, and the share of questions that may have none."""
+    refused = {"unparsed": None, "unparsed_at_most": 0.0}
+    node = value_of(top, "unparsed", "", source)
+    if node is None or (isinstance(node, ScalarNode) and node.text == "error"):
+        return refused
+    if not isinstance(node, MapNode):
+        source.add(node.span, f"'unparsed' is {describe(node)}", TIE_IS)
+        return refused
+    found = read_section(node, UNPARSED_CHOICE, ("verdict",), "unparsed", source)
+    return {"unparsed": UNPARSED, "unparsed_at_most": found.get("at_most", 0.05)}
+
+
 def _drawn(node: MapNode, table: Mapping[str, Kind | None], source: Source) -> dict[str, Any]:
     """What is said of answers; several at temperature 0 are one."""
     found = read_keys(node, table, " in read", source)
@@ -193,7 +279,7 @@ def _unparsed(top: MapNode, bounds: tuple[float, float] | None, source: Source) 
         near = did_you_mean(node.text, ("error",)) if isinstance(node, ScalarNode) else ""
         source.add(node.span, f"'unparsed' is {describe(node)}{near}", UNPARSED_IS)
         return refused
-    found = read_section(node, UNPARSED, ("reward",), "unparsed", source)
+    found = read_section(node, UNPARSED_SCORE, ("reward",), "unparsed", source)
     reward = found.get("reward")
     if reward is not None and bounds is not None and bounds[0] <= reward <= bounds[1]:
         source.add(
@@ -203,3 +289,12 @@ def _unparsed(top: MapNode, bounds: tuple[float, float] | None, source: Source) 
             "Take one outside, so that it can be told apart.",
         )
     return {"unparsed": reward, "unparsed_at_most": found.get("at_most", 0.05)}
+
+
+_RULES: Mapping[str, Callable[[MapNode, MapNode, Source], Read | None]] = {
+    "words": _yes_no,
+    "a score": _score,
+    "criteria": _rubric,
+    "a choice": _choice,
+    "scores": _scores,
+}

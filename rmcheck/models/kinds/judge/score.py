@@ -55,7 +55,7 @@ class ScoreVerdicts(Verdicts[AnswersSession]):
         faults, read = dict(replies.faults), self._read
         rewards: Replies[float] = Replies({}, faults, replies.stopped, replies.stopped_at)
         for place, answers in replies.found.items():
-            numbers = [read.parsed(answer.text) for answer in answers]
+            numbers = [read.parsed_of(answer.text, batch[place].sample) for answer in answers]
             if read.unparsed is None and None in numbers:
                 faults[place] = _unparsed(answers[numbers.index(None)], read)
             else:
@@ -139,14 +139,15 @@ class ScoreProof(JudgeProof[AnswersSession]):
         """Answers with a number, and one answer as it is."""
         read = self._score
         answers = [answer for text in self._answers for answer in text]
-        parsed = sum(read.parsed(answer.text) is not None for answer in answers)
+        numbers = self._numbers()
+        parsed = sum(number is not None for text in numbers for number in text)
         cut = sum(answer.cut for answer in answers)
         detail = (
             f"{parsed} of {len(answers)} answers have a number in range, {cut} reached max_tokens; "
             f"one ends {answers[0].text[-_BRIEF_END:]!r}"
         )
         if read.unparsed is not None:
-            texts = sum(all(read.parsed(a.text) is None for a in text) for text in self._answers)
+            texts = sum(not any(n is not None for n in text) for text in numbers)
             detail += (
                 f"; {texts} of {len(self._answers)} texts have none and the reward "
                 f"{read.unparsed:g} (at most {read.unparsed_at_most:.1%} of a pool)"
@@ -160,8 +161,7 @@ class ScoreProof(JudgeProof[AnswersSession]):
         """How often two answers disagree about which text is better."""
         if self._score.samples < 2:
             return None
-        parsed = [[self._score.parsed(a.text) for a in answers] for answers in self._answers]
-        share, pairs = flipped(np.array(parsed, dtype=float))
+        share, pairs = flipped(np.array(self._numbers(), dtype=float))
         if not pairs:
             return ConformanceItem("repeats", "note", "no two texts have two numbers each")
         detail = f"two answers order {share:.1%} of {pairs} pairs of these texts oppositely"
@@ -192,16 +192,27 @@ class ScoreProof(JudgeProof[AnswersSession]):
         self, samples: Sequence[Encoded], way: Way = "padded", **how: int
     ) -> Sequence[Floats]:
         replies = answers_of(self._session, samples, self._score)
-        return [self._mean(answers) for answers in replies.every(self._spec, samples)]
+        return self._means(samples, replies.every(self._spec, samples))
 
     def _read_alone(self) -> Sequence[Floats]:
         for sample in self._samples:
             reply = answers_of(self._session, [sample], self._score)
             self._answers += reply.every(self._spec, [sample])
-        return [self._mean(answers) for answers in self._answers]
+        return self._means(self._samples, self._answers)
 
-    def _mean(self, answers: Sequence[Answer]) -> Floats:
-        return np.array([self._score.mean([self._score.parsed(a.text) for a in answers])])
+    def _numbers(self) -> list[list[float | None]]:
+        """What each answer says of each sample alone."""
+        pairs = zip(self._samples, self._answers, strict=True)
+        return [[self._score.parsed_of(a.text, one.sample) for a in texts] for one, texts in pairs]
+
+    def _means(
+        self, samples: Sequence[Encoded], answers: Sequence[Sequence[Answer]]
+    ) -> list[Floats]:
+        read = self._score
+        return [
+            np.array([read.mean([read.parsed_of(a.text, one.sample) for a in texts])])
+            for one, texts in zip(samples, answers, strict=True)
+        ]
 
 
 def flipped(numbers: Floats) -> tuple[float, int]:
@@ -227,27 +238,29 @@ def answers_of(
     session: AnswersSession, batch: Sequence[Encoded], read: Written, known: Known | None = None
 ) -> Replies[tuple[Answer, ...]]:
     """As many answers to each question as are read; none where one of them is missing."""
-    n, kept = read.samples, {} if known is None else known
-    keys = [(one.key, number) for one in batch for number in range(n)]
-    places = [place for place, key in enumerate(keys) if key not in kept]
+    numbers, kept = range(read.samples), {} if known is None else known
+    wanted = {(one.key, number): one for one in batch for number in numbers}
+    found = {key: kept[key] for key in wanted if key in kept}
+    asked = [key for key in wanted if key not in found]  # a question that stands twice once
     each: Replies[Answer] = Replies()
-    if places:
-        each = session.answers([batch[p // n] for p in places], [p % n for p in places])
-    found = {place: each.found[i] for i, place in enumerate(places) if i in each.found}
+    if asked:
+        each = session.answers([wanted[key] for key in asked], [number for _, number in asked])
+    new = {asked[i]: answer for i, answer in each.found.items()}
     if known is not None:
-        for place, answer in found.items():
-            known[keys[place]] = Answer(read.kept(answer.text), answer.cut)
-    found |= {place: kept[key] for place, key in enumerate(keys) if key in kept}
-    parts = [range(i * n, (i + 1) * n) for i in range(len(batch))]
+        new = {key: Answer(read.kept(one.text), one.cut) for key, one in new.items()}
+        known |= new
+    found |= new
+    faults = {asked[i][0]: fault for i, fault in each.faults.items()}
+    stopped_at = {asked[i][0] for i in each.stopped_at}
     return Replies(
         {
-            i: tuple(found[place] for place in part)
-            for i, part in enumerate(parts)
-            if found.keys() >= set(part)
+            place: tuple(found[one.key, number] for number in numbers)
+            for place, one in enumerate(batch)
+            if all((one.key, number) in found for number in numbers)
         },
-        {places[i] // n: fault for i, fault in each.faults.items()},
+        {place: faults[one.key] for place, one in enumerate(batch) if one.key in faults},
         each.stopped,
-        tuple(places[i] // n for i in each.stopped_at),
+        tuple(place for place, one in enumerate(batch) if one.key in stopped_at),
     )
 
 

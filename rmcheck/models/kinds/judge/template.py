@@ -3,22 +3,30 @@
 from collections.abc import Sequence
 
 from rmcheck.errors import ScoringError
+from rmcheck.models.kinds.judge.lists import ListSample
 from rmcheck.models.model import Sample
 from rmcheck.models.text.confined import ConfinedError, confined
 
-VARIABLES = ("messages", "prompt", "response")
+# What a template must show of what it is about, and how.
+SHOWN = {
+    "response": "write {{ response }}",
+    "responses": "write {{ responses[0] }} and {{ responses[1] }}, or a loop over them",
+}
 
 
 class JudgeTemplate:
     """A template over `messages` (all turns), `prompt` (the last user turn) and `response`.
 
-    Any other name is a column of the pool. What stands in a prompt, a response or a column is text
-    and never a part of the template.
+    Where responses are compared it is over `responses`, a list of texts in the order shown. Any
+    other name is a column of the pool. What stands in a prompt, a response or a column is text and
+    never a part of the template.
 
     Args:
         source: Jinja source. A line that holds a block tag only leaves no empty line.
+        shows: `response` or `responses`: what it must show.
 
     Attributes:
+        variables: What it can read beside columns.
         columns: The columns that it reads.
 
     Raises:
@@ -26,7 +34,7 @@ class JudgeTemplate:
         MissingDependencyError: jinja2 is not installed, or too old.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, shows: str = "response") -> None:
         try:
             (found,) = confined("names", [None], source=source, chat=False)
         except ConfinedError as error:
@@ -34,16 +42,17 @@ class JudgeTemplate:
         if "message" in found:
             raise ValueError(f"line {found['line']} is no Jinja: {found['message']}")
         read = set(found["reads"])
+        self.variables = ("messages", "prompt", shows)
         problems = []
-        if "response" not in read:
-            problems.append("it does not show the response; write {{ response }}")
+        if shows not in read:
+            problems.append(f"it does not show the {shows}; {SHOWN[shows]}")
         if "random" in found["filters"]:
             problems.append("it draws at random, so that a text has no one reward")
         if problems:
             raise ValueError(" ".join(problems))
-        self.source = source
+        self.source, self._shows = source, shows
         self._reads_prompt = "prompt" in read
-        self.columns = tuple(sorted(read - set(VARIABLES)))
+        self.columns = tuple(sorted(read - set(self.variables)))
 
     def texts(self, samples: Sequence[Sample]) -> list[str]:
         """The user turn of each sample.
@@ -56,7 +65,7 @@ class JudgeTemplate:
             return confined("judge", known, source=self.source)
         except ConfinedError as error:
             raise ScoringError(
-                f"{_named(samples[error.place])}: the judge's template fails: {error}"
+                f"{samples[error.place].place}: the judge's template fails: {error}"
             ) from error
 
     def _known(self, sample: Sample) -> dict[str, object]:
@@ -64,18 +73,16 @@ class JudgeTemplate:
         asked = [turn["content"] for turn in turns if turn["role"] == "user"]
         if self._reads_prompt and not asked:
             raise ScoringError(
-                f"{_named(sample)}: the judge's template reads the last user turn; it has none"
+                f"{sample.place}: the judge's template reads the last user turn; it has none"
             )
         prompt = {"prompt": asked[-1]} if asked else {}
         missing = [name for name in self.columns if sample.columns.get(name) is None]
         if missing:
+            differs = ", or its responses differ in it" if isinstance(sample, ListSample) else ""
             raise ScoringError(
-                f"{_named(sample)}: the judge's template reads {missing[0]!r}; there is no such "
-                "column here"
+                f"{sample.place}: the judge's template reads {missing[0]!r}; there is no such "
+                f"column here{differs}"
             )
         columns = {name: sample.columns[name] for name in self.columns}
-        return {**columns, "messages": turns, "response": sample.response, **prompt}
-
-
-def _named(sample: Sample) -> str:
-    return f"prompt {sample.prompt_id!r}, response {sample.index}"
+        shown = list(sample.responses) if isinstance(sample, ListSample) else sample.response
+        return {**columns, "messages": turns, self._shows: shown, **prompt}
