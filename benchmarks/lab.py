@@ -140,7 +140,7 @@ def agreement_table(rows: Sequence[Row], only_golden: bool) -> str:
 
 def remedies_table(rows: Sequence[Row]) -> str:
     """What each remedy saves."""
-    head = ["optimizer", "remedy", "runs", "KL", "regret", "saved, 95 % bounds"]
+    head = ["optimizer", "remedy", "runs", "KL", "regret", "saved, 95 % bounds", "sd over seeds"]
     return table(
         head,
         [
@@ -151,6 +151,7 @@ def remedies_table(rows: Sequence[Row]) -> str:
                 f"{float(row['kl']):.1f}",
                 f"{float(row['regret_without']):.2f} → {float(row['regret']):.2f}",
                 f"{float(row['saved']):.2f} [{float(row['lower']):.2f}, {float(row['upper']):.2f}]",
+                f"{float(row['seed_sd']):.2f}" if row["seed_sd"] else "one seed",
             ]
             for row in rows
         ],
@@ -212,7 +213,7 @@ def main() -> None:
     print(agreement_table(outcomes, only_golden=False))
     print("\nThe same with the fixed golden alone:\n")
     print(agreement_table(outcomes, only_golden=True))
-    print("\nRemedies. Bounds are over prompts, not over seeds:\n")
+    print("\nRemedies. Bounds are over prompts:\n")
     print(remedies_table(read(chosen.folder / "mitigation.csv")))
     print("\nCourse of the runs:\n")
     print(course_table(read(chosen.folder / "curves.csv")))

@@ -33,7 +33,10 @@ AT_ONCE = 64
 UNFINISHED = 75
 SIZES = 3  # length in letters, in words and in lines
 
+PART = 40  # prompts or so between two files, so that little is done twice
+
 Text = tuple[str, str]
+Lesson = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class Encoder:
@@ -116,30 +119,38 @@ def encoded(encoder: Encoder, texts: Sequence[Text]) -> Iterator[tuple[list[int]
 
 
 def lessons(
-    encoder: Encoder, train: Sequence[dict[str, Any]], rng: np.random.Generator
-) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    encoder: Encoder, train: Sequence[dict[str, Any]], picks: Sequence[Any]
+) -> list[Lesson]:
     """For each prompt the states, mask and sizes of some responses, and their golden rewards."""
-    picks = [rng.choice(len(row["responses"]), RESPONSES, replace=False) for row in train]
-    texts = [
-        (row["prompt"], row["responses"][i])
-        for row, of in zip(train, picks, strict=True)
-        for i in of
-    ]
+    taught = list(zip(train, picks, strict=True))
+    texts = [(row["prompt"], row["responses"][i]) for row, of in taught for i in of]
     width = encoder.model.config.hidden_size
     states = torch.zeros(len(texts), encoder.tokens, width, dtype=torch.float16)
     mask = torch.zeros(len(texts), encoder.tokens, dtype=torch.bool)
     for chosen, found, counts in encoded(encoder, texts):
         states[chosen, : found.shape[1]], mask[chosen, : found.shape[1]] = found.half(), counts
     sizes = sizes_of([response for _, response in texts])
-    golden = [
-        torch.tensor(np.array(row["golden"], dtype=float)[of])
-        for row, of in zip(train, picks, strict=True)
-    ]
+    golden = [torch.tensor(np.array(row["golden"], dtype=float)[of]) for row, of in taught]
     parts = (part.split(RESPONSES) for part in (states, mask, sizes))
     return list(zip(*parts, golden, strict=True))
 
 
-def trained(layer: Any, taught: Sequence[Any], flip: float, seed: int) -> RewardHead:
+def all_lessons(
+    encoder: Encoder, train: Sequence[dict[str, Any]], rng: np.random.Generator, out: Path
+) -> list[Lesson]:
+    """Of every prompt, kept in parts."""
+    picks = [rng.choice(len(row["responses"]), RESPONSES, replace=False) for row in train]
+    found: list[Lesson] = []
+    for start in range(0, len(train), PART):
+        kept, part = out / f"lessons-{start}.pt", slice(start, start + PART)
+        if not kept.exists():
+            torch.save(lessons(encoder, train[part], picks[part]), kept.with_suffix(".unfinished"))
+            kept.with_suffix(".unfinished").replace(kept)
+        found += torch.load(kept, weights_only=True)
+    return found
+
+
+def trained(layer: Any, taught: Sequence[Lesson], flip: float, seed: int) -> RewardHead:
     """One reward model: Bradley-Terry on all pairs of a prompt, a share of them turned."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, round(100 * flip)])
@@ -211,15 +222,24 @@ def main() -> None:
         if row["prompt_id"] in done:
             continue
         if time.monotonic() > ends:
-            np.savez(kept, **done)
+            keep(kept, done)
             print(f"{len(done)} of {len(test)} prompts scored; run again", flush=True)
             sys.exit(UNFINISHED)
         done[row["prompt_id"]] = np.array(score(encoder, heads, row))
-    np.savez(kept, **done)
+        if len(done) % 5 == 0:
+            keep(kept, done)
+    keep(kept, done)
     for row in test:
         for share, rewards in zip(FLIPS, done[row["prompt_id"]], strict=True):
             row[column(share)] = rewards.tolist()
     write_study(chosen.out, test)
+
+
+def keep(path: Path, done: dict[str, Any]) -> None:
+    """Write the rewards so that a kill leaves the old file or the new one."""
+    fresh = path.with_suffix(".unfinished.npz")
+    np.savez(fresh, **done)
+    fresh.replace(path)
 
 
 def heads_of(
@@ -227,14 +247,12 @@ def heads_of(
 ) -> list[RewardHead]:
     """The ten reward models, each trained once."""
     chosen.out.mkdir(parents=True, exist_ok=True)
-    taught, lesson = None, chosen.out / "lessons.pt"
+    taught: list[Lesson] = []
     heads = []
     for share in FLIPS:
         kept = chosen.out / f"{column(share)}.pt"
         if not kept.exists():
-            if not lesson.exists():
-                torch.save(lessons(encoder, train, rng), lesson)
-            taught = taught or torch.load(lesson, weights_only=True)
+            taught = taught or all_lessons(encoder, train, rng, chosen.out)
             state = trained(encoder.layer, taught, share, chosen.seed).state_dict()
             torch.save(state, kept)
             print(f"{share:.2f} of the labels flipped: trained", flush=True)

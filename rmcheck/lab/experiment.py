@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -71,8 +72,8 @@ def run_laboratory(
         ran: Called with each RL run when it has ended.
 
     Raises:
-        UsageError: The file has no policies; golden is one of the reward models; a folder holds
-            what was made otherwise.
+        UsageError: The file has no policies; golden is one of the reward models; two models give
+            the same rewards; a folder holds what was made otherwise.
         ModelError, PoolError, ScoringError: See the steps.
     """
     optimization = laboratory.optimization
@@ -88,6 +89,7 @@ def run_laboratory(
     pool = _initial_pool(optimization, tested, out)
     (on_pool,) = panel.rewards([pool])
     scales = {name: Scale.of(rewards, name) for name, rewards in on_pool.items()}
+    _refuse_alike(on_pool, scales)
     rewards = _Rewards(optimization, models, scales)
     runs = planned_runs(optimization, rewards.names, out)
     for run in train_runs(
@@ -132,6 +134,23 @@ def _opened(
         if model.identity == golden.identity:
             raise UsageError(f"golden is the reward model {name!r}: its regret would be 0 by name")
     return {GOLDEN: golden, **models}
+
+
+def _refuse_alike(on_pool: Mapping[str, Floats], scales: Mapping[str, Scale]) -> None:
+    """Two models that are one, but for scale, would count twice, or judge themselves.
+
+    Raises:
+        UsageError: There are two.
+    """
+    standard = {
+        name: (rewards - scales[name].mean) / scales[name].sd for name, rewards in on_pool.items()
+    }
+    for (first, rewards), (second, others) in combinations(standard.items(), 2):
+        if np.allclose(rewards, others, rtol=0, atol=1e-5):
+            raise UsageError(
+                f"{first!r} and {second!r} give the same rewards, but for their scale: one of them "
+                "would count twice, or judge itself. Leave one out"
+            )
 
 
 def _opened_from(folder: Path, device: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rmcheck.errors import UsageError
+from rmcheck.errors import ModelError, UsageError
 from rmcheck.lab.family.recipe import Family, Recipe
 from rmcheck.lab.family.training import train_family
 
@@ -23,7 +23,7 @@ def lessons(tmp_path, world, monkeypatch):
     def noted(recipe, pairs, work, out, step):
         taught[recipe.name] = pairs
         out.mkdir()
-        (out / "model.safetensors").write_bytes(recipe.name.encode())
+        (out / "model.safetensors").write_bytes(recipe.name[:5].encode())
         return {}
 
     monkeypatch.setattr(trainer, "train_reward_model", noted)
@@ -77,3 +77,9 @@ def test_a_label_that_the_data_lack_is_named(lessons):
     """With the labels that there are."""
     with pytest.raises(UsageError, match="no label column 'polit'; columns: golden, polite, long"):
         lessons(replace(CLEAN, golden="polit"))
+
+
+def test_two_reward_models_that_came_out_the_same_are_refused(lessons):
+    """They would count twice."""
+    with pytest.raises(ModelError, match="'clean' have the same weights"):
+        lessons(CLEAN, replace(CLEAN, name="clean-again", seed=2))

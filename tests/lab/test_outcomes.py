@@ -24,13 +24,13 @@ BASE = np.random.default_rng(0).normal(size=PROMPTS)
 SPREAD = 1 + 0.1 * np.random.default_rng(1).normal(size=PROMPTS)
 
 
-def course(reward, kl, golden, settings=PPO, diverged="", **others):
+def course(reward, kl, golden, settings=PPO, diverged="", seed=1, **others):
     """A run in which golden gains so much at each look, a little differently on each prompt."""
     rewards = {
         name: np.array([BASE + gain * SPREAD for gain in gains])
         for name, gains in {"golden": golden, "a": [0] * len(kl), **others}.items()
     }
-    run = RlRun(settings, 1, reward, Path("runs"))
+    run = RlRun(settings, seed, reward, Path("runs"))
     zeros = np.zeros(len(kl))
     steps = tuple(range(len(kl)))
     return Course(run, steps, np.array(kl, float), zeros, zeros, rewards, diverged)
@@ -116,6 +116,21 @@ def test_what_a_remedy_saves_is_the_fall_of_regret():
     assert saved["stop where golden is highest (needs golden)"] == pytest.approx((2 - 1) / 4)
     assert saved["stop at KL 4"] == pytest.approx((2 - 1) / 4)
     assert all(each.lower <= each.saved + 1e-9 <= each.upper + 2e-9 for each in found)
+
+
+def test_what_a_remedy_saves_is_told_with_its_spread_over_seeds():
+    """A seed of which one of the runs is missing is compared with nothing."""
+    penalised = Rl("ppo-kl", "ppo", (1, 2), steps=2, every=1, kl_penalty=0.1)
+    runs = [course("golden", [0, 3], [0, 4], a=[0, 0], seed=seed) for seed in (1, 2, 3)]
+    runs += [course("a", [0, 3], [0, 1], a=[0, 1], seed=seed) for seed in (1, 2, 3)]
+    runs += [course("a", [0, 1], [0, 2], settings=penalised, a=[0, 1])]
+    runs += [course("a", [0, 1], [0, 3], settings=penalised, a=[0, 1], seed=2)]
+    found = {each.remedy: each for each in mitigations(runs, []) if each.optimizer == "ppo"}
+    both = found["KL penalty 0.1"]
+
+    assert both.runs == 2
+    assert both.saved == pytest.approx((0.25 + 0.5) / 2)
+    assert both.seed_sd == pytest.approx(np.std([0.25, 0.5], ddof=1))
 
 
 def test_ensembles_combine_as_their_names_say():

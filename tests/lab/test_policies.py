@@ -201,3 +201,43 @@ optimizers: [{{name: bon, kind: best_of_n, n: [4]}}]
 
     with pytest.raises(UsageError, match="golden is the reward model 'a'"):
         experiment.run_laboratory(read_laboratory(path), tmp_path / "out")
+
+
+def test_a_reward_model_that_is_golden_in_all_but_name_is_refused():
+    """A copy of golden in other units: its regret would be 0 by name."""
+    from rmcheck.lab.experiment import _refuse_alike
+
+    golden = np.random.default_rng(0).normal(size=(5, 4))
+    pools = {"golden": golden, "other": golden[::-1], "copy": 2 * golden + 1}
+    scales = {name: Scale.of(rewards, name) for name, rewards in pools.items()}
+
+    with pytest.raises(UsageError, match="'golden' and 'copy' give the same rewards"):
+        _refuse_alike(pools, scales)
+
+
+@pytest.mark.parametrize(("key", "code"), [("fail", 1), ("leave_out", 0)])
+def test_a_diverged_run_fails_the_command_unless_the_file_leaves_it_out(
+    key, code, town, tmp_path, policy_folder, monkeypatch, capsys
+):
+    """It is named either way."""
+    from rmcheck.cli import main
+    from rmcheck.lab import experiment
+    from rmcheck.lab.outcomes.course import Course
+
+    run = RlRun(PPO, 1, "a", tmp_path)
+    course = Course(run, (0,), *[np.zeros(1)] * 3, {}, "step 0: KL nan")
+    found = experiment.Findings((), (course,), ())
+    monkeypatch.setattr(experiment, "run_laboratory", lambda *_: found)
+    path = tmp_path / "lab.yaml"
+    path.write_text(f"""\
+lab: 1
+preferences: {{path: pairs.jsonl}}
+reward_models: [{{name: a, seed: 1, base: {policy_folder}}}]
+golden: {{model: "hf:a"}}
+policy: {{model: {policy_folder}, prompts: p, test_prompts: t}}
+optimizers: [{{name: bon, kind: best_of_n, n: [4]}}]
+diverged: {key}
+""")
+
+    assert main(["lab", "policies", str(path), "--out", str(tmp_path / "out")]) == code
+    assert "ppo, seed 1, against a diverged at step 0: KL nan" in capsys.readouterr().out

@@ -30,6 +30,7 @@ class Mitigation:
         saved: Their difference. Above 0 the remedy helps.
         lower: One-sided lower bound on `saved`, over prompts.
         upper: Upper bound on it.
+        seed_sd: Standard deviation of `saved` between seeds; NaN with one seed.
     """
 
     optimizer: str
@@ -41,10 +42,11 @@ class Mitigation:
     saved: float
     lower: float
     upper: float
+    seed_sd: float
 
 
-# (P,) golden gain without the remedy, with it, and of golden's own run; and KL with it.
-Compared = tuple[Floats, Floats, Floats, float]
+# (P,) golden gain without the remedy, with it, and of golden's own run; KL with it; and the seed.
+Compared = tuple[Floats, Floats, Floats, float, int]
 Key = tuple[str, int, str]
 
 
@@ -77,7 +79,7 @@ def _compared(
         yield (
             f"ensemble {ensemble.name} ({ensemble.combine} of {len(ensemble.members)})",
             [
-                (plain.gains(GOLDEN), c.gains(GOLDEN), best[seed], float(c.kl[-1]))
+                (plain.gains(GOLDEN), c.gains(GOLDEN), best[seed], float(c.kl[-1]), seed)
                 for (_, seed, reward), c in mine.items()
                 if reward == ensemble.name and seed in best
                 for member in ensemble.members
@@ -89,10 +91,10 @@ def _compared(
         yield (
             f"KL penalty {penalty:g}",
             [
-                (plain.gains(GOLDEN), c.gains(GOLDEN), best[plain.run.seed], float(c.kl[-1]))
+                (plain.gains(GOLDEN), c.gains(GOLDEN), best[seed], float(c.kl[-1]), seed)
                 for plain in single
-                if plain.run.seed in best
-                and (c := known.get((other, plain.run.seed, plain.run.reward)))
+                if (seed := plain.run.seed) in best
+                and (c := known.get((other, seed, plain.run.reward)))
             ],
         )
     for budget in BUDGETS:
@@ -122,6 +124,7 @@ def _stopped(
             course.gains(GOLDEN, at := look(course)),
             best[course.run.seed],
             float(course.kl[at]),
+            course.run.seed,
         )
         for course in single
         if course.run.seed in best
@@ -172,4 +175,16 @@ def _saved(name: str, remedy: str, compared: Sequence[Compared]) -> Mitigation |
         float(plain - treated),
         float(lower),
         float(upper),
+        _spread(compared),
     )
+
+
+def _spread(compared: Sequence[Compared]) -> float:
+    """Standard deviation between seeds of what is saved."""
+    seeds = sorted({each[4] for each in compared})
+    saved = []
+    for seed in seeds:
+        mine = [each for each in compared if each[4] == seed]
+        sums = np.array([[part.sum() for part in each[:3]] for each in mine]).sum(axis=0)
+        saved.append((sums[1] - sums[0]) / sums[2])
+    return float(np.std(saved, ddof=1)) if len(seeds) > 1 else float("nan")

@@ -1,5 +1,6 @@
 """All RL runs of a laboratory: each reward × optimiser × seed, each at most once."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -90,6 +91,7 @@ def train_runs(
             for run in same:
                 facts = {**run.settings.facts(), "seed": run.seed, "reward": identity[name]}
                 facts |= {"policy": str(source.model), "max_tokens": source.max_tokens}
+                facts |= {"prompts": _digest(prompts), "test_prompts": _digest(test_prompts)}
                 _refuse_other(run, facts)
                 if not run.status:
                     status = _trained(run, source, prompts, test_prompts, reward, initial)
@@ -141,16 +143,23 @@ def _loaded(source: PolicySource) -> tuple[Any, Any]:
     return load_tokenizer(source.model), load_policy(source.model, source.device)
 
 
+def _digest(prompts: Sequence[Prompt]) -> str:
+    """Of what is asked, in order."""
+    asked = [[(m.role, m.content) for m in prompt.messages] for prompt in prompts]
+    return hashlib.blake2b(json.dumps(asked).encode(), digest_size=8).hexdigest()
+
+
 def _refuse_other(run: RlRun, facts: Mapping[str, Any]) -> None:
     path = run.folder / "settings.json"
     text = json.dumps(facts)
     if path.is_file():
         known = json.loads(path.read_text("utf-8"))
-        different = [key for key, value in json.loads(text).items() if known.get(key) != value]
+        now = json.loads(text)
+        different = [key for key in known.keys() & now.keys() if known[key] != now[key]]
         if different:
             raise UsageError(
-                f"{run.folder} holds a run with another {', '.join(different)}. Choose another "
-                "--out, or remove that folder to run it again"
+                f"{run.folder} holds a run with another {', '.join(sorted(different))}. "
+                "Choose another --out, or remove that folder to run it again"
             )
     run.folder.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
