@@ -217,22 +217,22 @@ def fake_mlflow(monkeypatch):
     return _FakeClient.stores
 
 
-def exported(uri, capsys):
-    """The last line that an export to this URI prints."""
-    assert main(["history", "export", "history", f"--mlflow={uri}"]) == 0
+def exported(uri, capsys, to):
+    """The last line that an export to this URI or project prints."""
+    assert main(["history", "export", "history", f"--{to}={uri}"]) == 0
     return capsys.readouterr().out.splitlines()[-1]
 
 
-def exports_once(uri, capsys):
+def exports_once(uri, capsys, to="mlflow"):
     """Export twice, attach a regret, and export again."""
     main(["history", "add", "report.json", "--to=history"])
     run = Path(capsys.readouterr().out.strip()).stem
 
-    assert exported(uri, capsys) == f"1 runs and 0 regrets added to {uri}"
-    assert exported(uri, capsys) == f"0 runs and 0 regrets added to {uri}"
+    assert exported(uri, capsys, to) == f"1 runs and 0 regrets added to {uri}"
+    assert exported(uri, capsys, to) == f"0 runs and 0 regrets added to {uri}"
     main(["history", "add-regret", "history", run, "--regret=0.3", "--n=256"])
-    assert exported(uri, capsys) == f"0 runs and 1 regrets added to {uri}"
-    assert exported(uri, capsys) == f"0 runs and 0 regrets added to {uri}"
+    assert exported(uri, capsys, to) == f"0 runs and 1 regrets added to {uri}"
+    assert exported(uri, capsys, to) == f"0 runs and 0 regrets added to {uri}"
     return run
 
 
@@ -246,6 +246,63 @@ def test_an_export_adds_what_is_missing(folder, capsys, fake_mlflow):
     assert data.metrics["regret.golden_gain"] == 1.0
     assert data.metrics["rl_regret.n.256"] == 0.3
     assert data.tags["rmcheck.verdict.regret"] == "pass"
+
+
+class _FakeTracker(types.ModuleType):
+    """As much of wandb and trackio as an export needs; `kept` has name to what was logged."""
+
+    def __init__(self, name):
+        super().__init__(name)
+        self.kept = {}
+
+    def init(self, *, name, group, config, **others):
+        self.current = self.kept[name] = {"group": group, "config": config, **others}
+
+    def log(self, numbers):
+        self.current["numbers"] = numbers
+
+    def finish(self):
+        self.current = None
+
+    def Api(self):
+        runs = [types.SimpleNamespace(id=name, name=name) for name in self.kept]
+        return types.SimpleNamespace(runs=lambda project: runs)
+
+
+@pytest.mark.parametrize("name", ["wandb", "trackio"])
+def test_an_export_to_a_tracker_adds_what_is_missing(folder, capsys, monkeypatch, name):
+    """A run a record with its verdicts, and a run a regret in the same group, each once."""
+    tracker = _FakeTracker(name)
+    monkeypatch.setitem(sys.modules, name, tracker)
+
+    run = exports_once("demo", capsys, to=name)
+
+    first, later = tracker.kept.values()
+    assert [first["group"], later["group"]] == [run, run]
+    assert first["config"]["verdict.regret"] == "pass"
+    assert first["numbers"]["regret.value"] == pytest.approx(0.3)
+    assert later["numbers"] == {"rl_regret": 0.3}
+    assert later["config"]["target"] == "n=256"
+
+
+@pytest.mark.filterwarnings("ignore")  # those of trackio and its server are not ours
+def test_an_export_to_trackio_itself(folder, capsys, monkeypatch):
+    """The same with trackio and its database, where it is installed."""
+    monkeypatch.setenv("TRACKIO_DIR", str(folder / "trackio"))
+    pytest.importorskip("trackio")
+
+    exports_once("demo", capsys, to="trackio")
+
+
+def test_a_tracker_that_fails_is_named(folder, capsys, monkeypatch):
+    """With what it said."""
+    tracker = _FakeTracker("wandb")
+    tracker.init = lambda **given: (_ for _ in ()).throw(RuntimeError("no account"))
+    monkeypatch.setitem(sys.modules, "wandb", tracker)
+    main(["history", "add", "report.json", "--to=history"])
+
+    assert main(["history", "export", "history", "--wandb=demo"]) == 2
+    assert "wandb project demo: the export failed: no account" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore")  # those of MLflow and its database are not ours

@@ -20,7 +20,7 @@ EXTRAS = {
     "vllm": "vllm:",
     "report": "curves in report.html",
     "ray": "rmcheck score --engine=ray",
-    "mlflow": "rmcheck history export",
+    "mlflow": "rmcheck history export --mlflow",
     "lab": "rmcheck lab train and rmcheck lab policies",
 }
 # The same package under another name: vLLM's build for CPUs, and MLflow with its server.

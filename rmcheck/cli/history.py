@@ -263,20 +263,33 @@ def _print_calibration(table: "CalibrationTable", confidence: float) -> None:
 
 
 def _export(actions: Any) -> None:
-    action = _action(actions, "export", "one MLflow run a record", export)
+    action = _action(actions, "export", "one run of a tracker a record", export)
     _folder(action)
-    action.add_argument("--mlflow", required=True, metavar="URI", help="MLflow tracking URI")
-    action.add_argument("--experiment", default="rmcheck", metavar="NAME")
+    where = action.add_mutually_exclusive_group(required=True)
+    where.add_argument("--mlflow", metavar="URI", help="MLflow tracking URI")
+    where.add_argument("--wandb", metavar="PROJECT", help="project of Weights & Biases")
+    where.add_argument("--trackio", metavar="PROJECT", help="project of trackio")
+    action.add_argument(
+        "--experiment", default="rmcheck", metavar="NAME", help="with --mlflow: the experiment"
+    )
 
 
 def export(options: argparse.Namespace) -> int:
-    """Add to MLflow what it does not have yet."""
+    """Add to a tracker what it does not have yet."""
     from rmcheck.history.history import History
     from rmcheck.history.mlflow_export import export_to_mlflow
+    from rmcheck.history.tracker_export import export_to_tracker
 
     history = History(options.folder)
-    added = export_to_mlflow(history.runs(), history.regrets(), options.mlflow, options.experiment)
-    print(f"{added.runs} runs and {added.regrets} regrets added to {options.mlflow}")
+    runs, regrets = history.runs(), history.regrets()
+    if options.mlflow:
+        place = options.mlflow
+        added = export_to_mlflow(runs, regrets, place, options.experiment)
+    else:
+        place = options.wandb or options.trackio
+        tracker = "wandb" if options.wandb else "trackio"
+        added = export_to_tracker(tracker, runs, regrets, place)
+    print(f"{added.runs} runs and {added.regrets} regrets added to {place}")
     return 0
 
 

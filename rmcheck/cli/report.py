@@ -18,6 +18,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, metavar="FOLDER", help="where to write it (default: the last FOLDER)"
     )
+    command.add_argument(
+        "--badge", type=Path, metavar="FILE", help="also write an SVG badge: how many checks passed"
+    )
+    command.add_argument(
+        "--model-card",
+        type=Path,
+        metavar="FILE",
+        help="also write the verdicts as the block model-index of a model card, in YAML",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -26,12 +35,19 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UsageError: More than two folders, or one without a report of a version that is known.
     """
+    from rmcheck.reports.model_card import badge, model_index
     from rmcheck.reports.page import write_page
     from rmcheck.reports.reading import read_run
+    from rmcheck.store.folder import write_whole
 
     if len(options.folders) > 2:
         raise UsageError(f"at most two runs can be compared, not {len(options.folders)}")
     *earlier, data = [read_run(folder) for folder in options.folders]
     target = options.out or options.folders[-1]
     print(write_page(target, data, before=earlier[0] if earlier else None))
+    for path, text in ((options.badge, badge), (options.model_card, model_index)):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, text(data).encode())
+            print(path)
     return 0

@@ -82,9 +82,9 @@ def _add_run(client: Any, experiment_id: str, record: RunRecord) -> str:
     time = int(record.time.timestamp() * 1000)
     run = client.create_run(experiment_id, start_time=time, run_name=record.id)
     run_id = str(run.info.run_id)
-    for name, value in _parameters(record).items():
+    for name, value in parameters_of(record).items():
         client.log_param(run_id, name, value[:MAX_TEXT])
-    for name, number in _numbers(record).items():
+    for name, number in numbers_of(record).items():
         client.log_metric(run_id, name, number, timestamp=time)
     for check in record.checks:
         client.set_tag(run_id, f"rmcheck.verdict.{_key(check.name, check.slice)}", check.verdict)
@@ -108,7 +108,8 @@ def _regret_tag(regret: RegretRecord) -> str:
     return f"rmcheck.regret.{content_hash(regret.as_dict())}"
 
 
-def _parameters(record: RunRecord) -> dict[str, str]:
+def parameters_of(record: RunRecord) -> dict[str, str]:
+    """Which model was judged, by which suite, on which pool."""
     return {
         "rm": record.rm,
         "rm.spec": record.spec,
@@ -122,7 +123,7 @@ def _parameters(record: RunRecord) -> dict[str, str]:
     }
 
 
-def _numbers(record: RunRecord) -> dict[str, float]:
+def numbers_of(record: RunRecord) -> dict[str, float]:
     """Values, bounds and facts of every check, as far as they are finite."""
     found: dict[str, float] = {}
     for check in record.checks:
