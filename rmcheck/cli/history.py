@@ -278,7 +278,7 @@ def export(options: argparse.Namespace) -> int:
     """Add to a tracker what it does not have yet."""
     from rmcheck.history.history import History
     from rmcheck.history.mlflow_export import export_to_mlflow
-    from rmcheck.history.tracker_export import export_to_tracker
+    from rmcheck.history.tracker_export import Tracker, export_to_tracker
 
     history = History(options.folder)
     runs, regrets = history.runs(), history.regrets()
@@ -287,7 +287,7 @@ def export(options: argparse.Namespace) -> int:
         added = export_to_mlflow(runs, regrets, place, options.experiment)
     else:
         place = options.wandb or options.trackio
-        tracker = "wandb" if options.wandb else "trackio"
+        tracker: Tracker = "wandb" if options.wandb else "trackio"
         added = export_to_tracker(tracker, runs, regrets, place)
     print(f"{added.runs} runs and {added.regrets} regrets added to {place}")
     return 0
