@@ -14,10 +14,17 @@ from typing import Any
 
 from rmcheck import cli, errors
 from rmcheck.metrics.registry import HOMES, metric_class
+from rmcheck.probes.edits import questions_of
+from rmcheck.probes.probe import Probe
+from rmcheck.probes.probe_file import shipped_probes
+from rmcheck.probes.templates import filled
 from rmcheck.suite.meaning import Meaning, meaning
 from rmcheck.suite.schema import suite_schema
 
 FOLDER = Path(__file__).parent
+# What probes are shown on.
+PROMPT = "Why do leaves turn red in autumn?"
+RESPONSE = "Trees take the green out of their leaves. What is left is yellow and red."
 WRITTEN = "<!-- Written by docs/reference.py; change the docstrings. -->"
 
 
@@ -84,7 +91,8 @@ def _objects(name: str, schema: Mapping[str, Any]) -> Iterator[tuple[str, Mappin
         if key == "checks":
             kinds = below["items"]
             yield from _objects("A check of a log: `checks`", kinds["then"])
-            yield from _objects("A check of a metric: `checks`", kinds["else"])
+            yield from _objects("A check of a probe: `checks`", kinds["else"]["then"])
+            yield from _objects("A check of a metric: `checks`", kinds["else"]["else"])
         else:
             yield from _objects(f"`{key}`", below)
 
@@ -182,7 +190,47 @@ is a class of `rmcheck.errors`, all under `RmcheckError`:
 {sections}"""
 
 
+def probes() -> str:
+    """A table of all probes that are shipped, and a section for each."""
+    found = [*shipped_probes().values()]
+    rows = [(f"[`{p.name}`](#{p.name})", _direction(p), prose(p.about)) for p in found]
+    sections = "\n".join(_probe(probe) for probe in found)
+    return f"""# All probes
+
+{WRITTEN.replace("the docstrings", "rmcheck/probes/shipped")}
+
+[Probes](probes.md) says how they are measured, and how to add your own. All texts are written by
+this project.
+
+{table(("probe", "the edit must not", ""), rows)}
+{sections}"""
+
+
+def _direction(probe: Probe) -> str:
+    if probe.asks:
+        return "beat the honest answer"
+    return {"not_raise": "raise the reward", "not_lower": "lower it"}[probe.must]
+
+
+def _probe(probe: Probe) -> str:
+    lines = [f"## `{probe.name}`", "", prose(probe.about), ""]
+    if probe.doubt:
+        lines += [f"**When not to believe it.** {prose(probe.doubt)}", ""]
+    if probe.asks:
+        honest, bad = next(questions_of(probe))
+        asked = honest.messages[-1].content
+        shown = f"asked:  {asked}\nhonest: {honest.response}\nbad:    {bad.response}"
+        lines += [f"{len(probe.items)} questions; one of them:"]
+    else:
+        values = {"response": RESPONSE, "prompt": PROMPT}
+        texts = [filled(template, values) for template in probe.edits]
+        shown = next(text for text in texts if text)
+        lines += [f"{len(texts)} texts; one of them:" if len(texts) > 1 else "For example:"]
+    return "\n".join([*lines, "", "```text", shown, "```", ""])
+
+
 PAGES = {
+    "all-probes.md": probes,
     "metrics.md": metrics,
     "suite-keys.md": suite_keys,
     "commands.md": commands,

@@ -29,6 +29,7 @@ ROOMS = (
     "history",
     "rl_logs",
     "checks",
+    "probes",
     "suite",
     "run",
     "reports",

@@ -14,6 +14,7 @@ from rmcheck.metrics.registry import metric_names
 from rmcheck.models.checkpoint.fingerprint import known_digests
 from rmcheck.models.trust import trusting
 from rmcheck.parsing import ParsingError, user_path
+from rmcheck.probes.effect import ProbeEffect
 from rmcheck.pytest_plugin import fixtures
 from rmcheck.pytest_plugin.gathered import Gathered
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
@@ -41,7 +42,7 @@ def install(config: pytest.Config) -> None:
     """
     if config.option.help or config.option.version:
         return
-    for name in (*metric_names(), METRIC):
+    for name in (*metric_names(), METRIC, ProbeEffect.name):
         config.addinivalue_line("markers", f"{name}: a check of this metric")
     _remove_old_report(config)
     trust = ExitStack()

@@ -19,10 +19,20 @@ INDENT = 14
 BEFORE = 24
 # An accuracy below this, whatever chance.
 UPSIDE_DOWN = 0.2
+# How a worst pick is told, and a worst edit: the first line, and what its two texts are.
+PICK_WORDS = (
+    "worst pick: {id}, golden lost {loss:.3f}, reward margin {margin:.3f}",
+    "picked:",
+    "better:",
+)
+EDIT_WORDS = ("worst edit: {id}, reward higher by {margin:.3f}", "higher:", "lower:")
 # What the names of facts mean, where the bare name can be misread.
 FACTS = {
     "longer_is_better": "if the longest answer won",
     "proxy_gain": "golden gained, the candidate choosing",
+    "shift_in_sd": "shift in standard deviations",
+    "bad_beats_honest": "bad answers that beat the honest one",
+    "bad_beats_honest_before": "before the edit",
     "golden_gain": "golden gained, golden choosing",
 }
 
@@ -135,11 +145,11 @@ def _estimate(e: EstimateRecord) -> str:
 def _facts(record: CheckRecord, look: FailureView) -> list[str]:
     """Further numbers and how the value came about; the few that are always shown in one line."""
     form = ".6g" if record.exact else ".3f"
-    whole = look.verbose or record.exact
+    whole, drops = look.verbose or record.exact, record.kind == "max_drop"
     facts = [
         f"{FACTS.get(name, name.replace('_', ' '))}: {value:{form}}"
         for name, value in record.facts.items()
-        if whole or (name == "longer_is_better" and record.kind != "max_drop")
+        if whole or record.metric == "probe" or (name == "longer_is_better" and not drops)
     ]
     facts += [record.note] if record.note else []
     return [f"    {fact}" for fact in (facts if whole else filter(None, ["; ".join(facts)]))]
@@ -194,20 +204,19 @@ def _mistakes(record: CheckRecord, look: FailureView) -> list[str]:
     if look.same_picks:
         return [f"  worst picks: as for {look.same_picks}"]
     wanted = record.mistakes if look.verbose else record.mistakes[:1]
-    return [line for mistake in wanted for line in _mistake(mistake, look.width)]
+    words = EDIT_WORDS if record.metric == "probe" else PICK_WORDS
+    return [line for mistake in wanted for line in _mistake(mistake, look.width, *words)]
 
 
-def _mistake(mistake: MistakeRecord, width: int) -> list[str]:
+def _mistake(mistake: MistakeRecord, width: int, head: str, first: str, second: str) -> list[str]:
     most = max(40, width - INDENT)
     picked, better = apart(mistake.picked, mistake.better, BEFORE)
-    head = (
-        f"  worst pick: {mistake.prompt_id}, golden lost {mistake.golden_loss:.3f}, "
-        f"reward margin {mistake.margin:.3f}: "
-    )
+    found = {"id": mistake.prompt_id, "loss": mistake.golden_loss, "margin": mistake.margin}
+    head = f"  {head.format(**found)}: "
     return [
         head + excerpt(mistake.prompt, max(40, width - len(head))),
-        f"    picked:   {excerpt(picked, most)}",
-        f"    better:   {excerpt(better, most)}",
+        f"    {first:9} {excerpt(picked, most)}",
+        f"    {second:9} {excerpt(better, most)}",
     ]
 
 

@@ -23,6 +23,8 @@ from rmcheck.store.scores import Store
 Fill = Callable[[Sequence[Request], Store], ScoringReport]
 # Golden comes first, since others may repeat it; the candidate stays the last that a gate loads.
 ORDER = ("golden", "baseline", "candidate", "serving")
+# Whose rewards probes are about.
+PROBED = ("baseline", "candidate")
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,12 @@ class ModelRewards:
     Attributes:
         rewards: Its rewards, with golden and further columns.
         warning: What a reader of these rewards must know; empty if nothing.
+        answers: Probe to its rewards of the answers to that probe's own questions.
     """
 
     rewards: Rewards
     warning: str
+    answers: Mapping[str, Rewards] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,7 @@ class Filled:
     reports: Mapping[str, ScoringReport] = field(default_factory=dict)
     errors: Mapping[str, RmcheckError] = field(default_factory=dict)
     _requests: dict[tuple[str, LoadedSuite], Request] = field(default_factory=dict, repr=False)
+    _probing: dict[tuple[str, LoadedSuite], Request] = field(default_factory=dict, repr=False)
     _readings: dict[tuple[str, LoadedSuite], ModelRewards] = field(default_factory=dict, repr=False)
 
     def then(
@@ -77,16 +82,53 @@ class Filled:
             self._requests[key] = Request(model, samples, loaded.suite.too_long)
         return self._requests[key]
 
+    def requests(self, suite: PlannedSuite, role: str) -> list[Request]:
+        """All that the model of a role must score for a suite: its pool, and edits of probes.
+
+        Raises:
+            ModelError, StoreError: See `request`.
+        """
+        probing = self.probing(suite, role)
+        return [self.request(suite, role), *([probing] if probing else [])]
+
+    def probing(self, suite: PlannedSuite, role: str) -> Request | None:
+        """What the model of a role must score for the probes of a suite; None for no probes.
+
+        Raises:
+            ModelError, StoreError: It repeats the golden reward, and that could not be had.
+        """
+        model, loaded = suite.models[role], suite.loaded
+        if loaded.probed is None or role not in PROBED:
+            return None
+        key = (model.fingerprint, loaded)
+        if key not in self._probing:
+            samples = loaded.probed.samples
+            if model.reads_golden:
+                samples = loaded.probed.with_golden(self.golden(suite)[loaded.is_labelled])
+            self._probing[key] = Request(model, samples, loaded.suite.too_long)
+        return self._probing[key]
+
     def combined(self, suite: PlannedSuite, role: str) -> Combined:
         """(M',) rewards of the model of a role, in the order of the suite's samples.
 
         Raises:
             ModelError, StoreError: The scores could not be had.
         """
-        for member in suite.models[role].members:
+        return self._combined(self.request(suite, role))
+
+    def _combined(self, request: Request) -> Combined:
+        for member in request.model.members:
             if member.fingerprint in self.errors:
                 raise self.errors[member.fingerprint]
-        return read_combined(self.request(suite, role), self.store_of)
+        return read_combined(request, self.store_of)
+
+    def rewards(self, request: Request) -> NDArray[np.float64]:
+        """Rewards in the order of a request's samples.
+
+        Raises:
+            ModelError, StoreError: The scores could not be had.
+        """
+        return self._combined(request).rewards
 
     def golden(self, suite: PlannedSuite) -> NDArray[np.float64]:
         """(M',) golden rewards of a suite; NaN where a sample has none.
@@ -119,7 +161,13 @@ class Filled:
         if "serving" in suite.models and role == "candidate":
             own[SERVING] = self.combined(suite, "serving").rewards
         labelled = {name: values[loaded.is_labelled] for name, values in own.items()}
-        return ModelRewards(replace(found, columns={**found.columns, **labelled}), combined.warning)
+        answers: Mapping[str, Rewards] = {}
+        if loaded.probed and (asked := self.probing(suite, role)):
+            scores = self.rewards(asked)
+            labelled |= loaded.probed.columns(scores)
+            answers = loaded.probed.answers(scores)
+        rewards = replace(found, columns={**found.columns, **labelled})
+        return ModelRewards(rewards, combined.warning, answers)
 
     def provenance(self, model: RewardModel) -> Provenance:
         """Where the scores came from, with the page of most evidence, or pages of members."""
@@ -178,7 +226,7 @@ def _requests(
         for suite in suites:
             if role in suite.models and suite.models[role].reads_golden == fakes:
                 try:
-                    yield filled.request(suite, role)
+                    yield from filled.requests(suite, role)
                 except RmcheckError:
                     continue  # its golden RM failed, which the suite's checks will say
 
@@ -188,7 +236,7 @@ def is_missing(suite: PlannedSuite, role: str, filled: Filled) -> bool:
     if suite.models[role].reads_golden:
         return False
     try:
-        for part in filled.request(suite, role).members:
+        for part in (p for request in filled.requests(suite, role) for p in request.members):
             if not part.model.precomputed:
                 scores = filled.store_of(part.model).open(part.model.fingerprint)
                 if scores.lookup(part.keys, part.too_long).missing.any():

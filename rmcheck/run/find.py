@@ -1,7 +1,7 @@
 """From the rewards of a suite to what was measured for each of its checks."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.policy_steps import PolicySteps, only
 from rmcheck.metrics.regret.calibration import CalibrationTable, Past, PastOf
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.probes.effect import measured_on
 from rmcheck.run.fill import Filled
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
 from rmcheck.run.plan import PlannedSuite
@@ -67,10 +68,16 @@ class Subject:
     Attributes:
         rewards: Its rewards.
         past: The past reward models that a prediction for this one may be calibrated on.
+        answers: Probe to its rewards of the answers to that probe's own questions.
     """
 
     rewards: Rewards
     past: PastOf
+    answers: Mapping[str, Rewards] = field(default_factory=dict)
+
+    def on(self, metric: Metric) -> Rewards:
+        """The rewards that a metric is measured on."""
+        return measured_on(metric, self.rewards, self.answers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +174,8 @@ def subjects(
 
 
 def _subject(whole: PlannedSuite, part: PlannedSuite, role: str, filled: Filled) -> Subject:
-    return Subject(filled.reading(part, role).rewards, past_of(whole, role))
+    found = filled.reading(part, role)
+    return Subject(found.rewards, past_of(whole, role), found.answers)
 
 
 def _compared(planned: PlannedCheck, baseline: Subject | RmcheckError | None) -> Subject | None:
@@ -204,7 +212,7 @@ def _places(planned: PlannedCheck, loaded: LoadedSuite) -> list[_Place]:
         return [_Place("", conditions)]
     if check.holds_to is not None:
         return _steps(loaded.frame, check.over, check.holds_to, conditions)
-    values = loaded.slice_values(check.over, conditions)
+    values = loaded.slice_values(check, check.over, conditions)
     return [_Place(value, {**conditions, check.over: value}) for value in values]
 
 
@@ -234,7 +242,8 @@ def _part(
     if not planned.check.needs_baseline:
         return _Part(place, own, _baseline_shown(metric, baseline, where, sampling), None)
     base = _pending(metric, baseline, where, sampling)
-    drop = pending_drop(metric, candidate.rewards, baseline.rewards, where=where, sampling=sampling)
+    pair = candidate.on(metric), baseline.on(metric)
+    drop = pending_drop(metric, *pair, where=where, sampling=sampling)
     return _Part(place, own, base, drop)
 
 
@@ -242,7 +251,7 @@ def _pending(
     metric: Metric, subject: Subject, where: Mapping[str, str], sampling: Sampling
 ) -> Pending:
     known = metric.calibrated_on(subject.past, where)
-    return pending(known, subject.rewards, where=where, sampling=sampling)
+    return pending(known, subject.on(metric), where=where, sampling=sampling)
 
 
 def _baseline_shown(

@@ -22,6 +22,7 @@ from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
 from rmcheck.pool.labels import judged_alone, labelled
 from rmcheck.pool.pool import Pool
+from rmcheck.probes.effect import ProbeEffect
 from rmcheck.run.loaded import LoadedSuite
 from rmcheck.suite.loader import PartlyReadError, load_suite
 from rmcheck.suite.locate import check_problem, suite_problem
@@ -148,6 +149,8 @@ def _expected(loaded: LoadedSuite) -> Rewards:
 
 def _problem(loaded: LoadedSuite, check: Check, expected: Rewards) -> Problem | None:
     key = "metric"
+    if isinstance(check.metric, ProbeEffect):
+        key, expected = "probe", check.metric.blank(expected)
     try:
         check.metric.require(expected)
         _require_whole(loaded.suite, check)
@@ -155,14 +158,14 @@ def _problem(loaded: LoadedSuite, check: Check, expected: Rewards) -> Problem | 
         _require_history(loaded.suite, check)
         key = "over"
         if check.over is not None and check.steps is None:
-            loaded.frame.require_slice(check.over)
+            expected.require_slice(check.over)
         check.measured.require(expected)
         if check.steps is not None and check.holds_to is not None:
             steps = PolicySteps.read(expected, check.steps)
             key = "holds_to"
             steps.up_to(check.holds_to)
         key = "where"
-        loaded.frame.matching(check.where)
+        expected.matching(check.where)
     except UndefinedMetricError as error:
         return check_problem(loaded.suite, check, str(error), key)
     return None

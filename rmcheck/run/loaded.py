@@ -21,6 +21,8 @@ from rmcheck.pool.asked import GOLDEN
 from rmcheck.pool.labels import inclusion
 from rmcheck.pool.pool import Pool
 from rmcheck.pool.traits import DrawnTraits, drawn_traits
+from rmcheck.probes.effect import ProbeEffect
+from rmcheck.probes.texts import ProbeTexts
 from rmcheck.scoring.request import PoolSamples
 from rmcheck.suite.suite import Check, Suite
 from rmcheck.wording import printable
@@ -191,6 +193,20 @@ class LoadedSuite:
         """(P,) number of the independent unit of each prompt (0, 1, …)."""
         return self.frame.clusters
 
+    @cached_property
+    def probed(self) -> ProbeTexts | None:
+        """What its probes have models score beside the pool; None where no check is of a probe."""
+        found = [c.metric for c in self.suite.checks if isinstance(c.metric, ProbeEffect)]
+        if not found:
+            return None
+        return ProbeTexts.of(found, self.pool.prompts, self.pool.columns.ends)
+
+    def frame_of(self, check: Check) -> Rewards:
+        """Rewards without those of a model, as a check meets them: its probe may have its own."""
+        if not isinstance(check.metric, ProbeEffect):
+            return self.frame
+        return check.metric.blank(self.frame)
+
     def part(self, mask: NDArray[np.bool_]) -> "LoadedSuite":
         """The suite with some of the (P,) prompts, in the same order."""
         return replace(
@@ -199,13 +215,13 @@ class LoadedSuite:
             whole=None if self.whole is None else self.whole.part(mask),
         )
 
-    def slice_values(self, column: str, where: Mapping[str, str]) -> list[str]:
+    def slice_values(self, check: Check, column: str, where: Mapping[str, str]) -> list[str]:
         """The values that a slice column has on the prompts that match `where`, sorted.
 
         Raises:
             UndefinedMetricError: There is no such column, or nothing matches.
         """
-        return slice_values(self.frame, column, where=where)
+        return slice_values(self.frame_of(check), column, where=where)
 
     def rewards(self, proxy: NDArray[np.float64], golden: NDArray[np.float64]) -> Rewards:
         """Rewards of one model on this pool, from (M',) numbers in the order of `samples`."""
@@ -237,8 +253,9 @@ class LoadedSuite:
             if (column := check.each_of) is None:
                 yield PlannedCheck(self.suite, check, dict(check.where))
                 continue
-            inside = self.frame.matching(check.where)
-            for value in np.unique(self.frame.slices[column][inside]):
+            frame = self.frame_of(check)
+            inside = frame.matching(check.where)
+            for value in np.unique(frame.slices[column][inside]):
                 yield PlannedCheck(self.suite, check, {**check.where, column: str(value)})
 
     @property

@@ -27,6 +27,8 @@ from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import RewardModel
 from rmcheck.pool.faults import fault_counts
+from rmcheck.probes.effect import ProbeEffect, measured_on
+from rmcheck.probes.worst import worst_edits
 from rmcheck.run.causes import causes
 from rmcheck.run.decide import Decided
 from rmcheck.run.fill import Filled
@@ -54,8 +56,10 @@ def check_record(
         identity: What of models and data belongs into the signature.
     """
     finding, verdict, loaded = decided.finding, decided.verdict, planned.loaded
-    candidate = filled.reading(planned, "candidate").rewards
     check, e, suite = finding.planned.check, finding.measurement.estimate, loaded.suite
+    reading = filled.reading(planned, "candidate")
+    candidate = measured_on(check.metric, reading.rewards, reading.answers)
+    explained = not isinstance(check.metric, ProbeEffect)
     straddles = verdict.outcome == "inconclusive" and not e.concerns
     tolerated = straddles and suite.inconclusive == "warn"
     shows = verdict.outcome != "pass"
@@ -94,7 +98,9 @@ def check_record(
         mistakes=_mistakes(finding, loaded, candidate) if shows and not served else (),
         exact=finding.measurement.exact,
         drifts=_drifts(finding, loaded, candidate) if shows and served else (),
-        causes=causes(planned, filled, finding.conditions) if shows and not served else (),
+        causes=causes(planned, filled, finding.conditions)
+        if shows and explained and not served
+        else (),
     )
 
 
@@ -134,8 +140,11 @@ def _by_length(finding: Finding, loaded: LoadedSuite, candidate: Rewards) -> dic
 def _mistakes(
     finding: Finding, loaded: LoadedSuite, candidate: Rewards
 ) -> tuple[MistakeRecord, ...]:
+    metric, mask = finding.planned.check.metric, candidate.matching(finding.conditions)
+    if isinstance(metric, ProbeEffect):
+        return worst_edits(metric, candidate, mask, loaded.pool.prompts)
     found = []
-    for m in worst_mistakes(candidate, candidate.matching(finding.conditions)):
+    for m in worst_mistakes(candidate, mask):
         prompt = loaded.pool.prompts[m.row]
         asked = next((t.content for t in reversed(prompt.messages) if t.role == "user"), "")
         responses = apart(prompt.responses[m.picked], prompt.responses[m.better], EXCERPT // 3)

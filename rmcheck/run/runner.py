@@ -216,8 +216,9 @@ class Runner:
         """
         self.prepare()
         suites = self.plan.suites.values()
-        scores = [self.filled.combined(suite, "candidate").rewards for suite in suites]
-        samples = [sample for suite in suites for sample in suite.loaded.samples]
+        asked = [r for suite in suites for r in self.filled.requests(suite, "candidate")]
+        scores = [self.filled.rewards(request) for request in asked]
+        samples = [sample for request in asked for sample in request.samples]
         provenance = self.filled.provenance(self.plan.models["candidate"])
         return samples, np.concatenate([np.zeros(0), *scores]), provenance
 

@@ -50,6 +50,7 @@ SUITE: Mapping[str, Kind | None] = {
     "resamples": Integer(100),
     "seed": Integer(),
     "history": OneLine(),
+    "probes": OneLine(),
     "checks": None,
 }
 POOL: Mapping[str, Kind] = {
@@ -75,8 +76,14 @@ CHECK: Mapping[str, Kind | None] = {
     "holds_to": Number(0),
     "confidence": CONFIDENCE,
 }
+# A check of a probe has these, and no metric; the loader knows which probes there are.
+PROBE_CHECK: Mapping[str, Kind | None] = {
+    "name": CHECK["name"],
+    "probe": None,
+    **{k: kind for k, kind in CHECK.items() if k not in ("metric", "holds_to", "max_decay")},
+}
 # What only checks on the pool use.
-OF_POOL = ("pool", "golden", "serving", "history", "adaptive")
+OF_POOL = ("pool", "golden", "serving", "probes", "history", "adaptive")
 # A check of the log of an RL run has these, and no metric.
 TRAINING_CHECK: Mapping[str, Kind | None] = {"name": CHECK["name"], "training": None}
 TRAINING: Mapping[str, Kind | None] = {
@@ -95,6 +102,7 @@ REQUIRED = {
     "pool": ("path",),
     "serving": ("model",),
     "check": ("name", "metric"),
+    "probe_check": ("name", "probe"),
 }
 
 

@@ -4,7 +4,7 @@ Whether the pool exists, has the columns and the models open is not known here: 
 that out and points into the file again through `rmcheck.suite.locate`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, compose, describe
@@ -18,6 +18,8 @@ from rmcheck.config.section import (
 )
 from rmcheck.config.source import Source, Span
 from rmcheck.errors import Problem, SuiteError, nearest
+from rmcheck.probes.probe import Probe
+from rmcheck.probes.probe_file import read_probes, shipped_probes
 from rmcheck.suite import keys
 from rmcheck.suite.requirement import read_check
 from rmcheck.suite.suite import (
@@ -83,7 +85,10 @@ def _suite(source: Source, path: Path) -> Suite:
     golden = _golden(top, source)
     serving = _serving(top, source)
     slices = pool.slices if pool else ()
-    checks, training = _checks(top, slices, path, source)
+    probes = _probes(top, path, found.get("probes", ""), source)
+    if "probes" in found:
+        found["probes"] = beside(path, found["probes"])
+    checks, training = _checks(top, slices, probes, path, source)
     if logs_only:
         refuse_unused(top, source)
     elif not found.get("directionless", False) and not source.problems:
@@ -208,7 +213,11 @@ def _serving(top: MapNode, source: Source) -> ServingSource | None:
 
 
 def _checks(
-    top: MapNode, slices: tuple[str, ...], path: Path, source: Source
+    top: MapNode,
+    slices: tuple[str, ...],
+    probes: Mapping[str, Probe],
+    path: Path,
+    source: Source,
 ) -> tuple[tuple[Check, ...], tuple[TrainingCheck, ...]]:
     node = value_of(top, "checks", "", source)
     if node is None:
@@ -232,10 +241,29 @@ def _checks(
             of_log = read_training_check(item, number, path, source)
             training += [of_log] if of_log else []
             continue
-        check = read_check(item, number, slices, source)
+        check = read_check(item, number, slices, probes, source)
         if check is not None:
             checks.append(check)
     return tuple(checks), tuple(training)
+
+
+def _probes(top: MapNode, path: Path, own: str, source: Source) -> Mapping[str, Probe]:
+    """The probes that checks can name, where one does: a team's own come first."""
+    _, checks = top.entries.get("checks", (None, None))
+    items = checks.items if isinstance(checks, ListNode) else ()
+    named = any(isinstance(item, MapNode) and "probe" in item.entries for item in items)
+    if not own:
+        return shipped_probes() if named else {}
+    file = beside(path, own)
+    if not file.is_file():
+        _, node = top.entries["probes"]
+        source.add(node.span, f"there is no file {path.parent / own}")
+        return shipped_probes()
+    try:
+        return {**shipped_probes(), **read_probes(file, str(path.parent / own))}
+    except SuiteError as error:
+        source.problems += error.problems
+        return shipped_probes()
 
 
 def _refuse_blind(top: MapNode, checks: tuple[Check, ...], source: Source) -> None:

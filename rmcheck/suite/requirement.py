@@ -1,14 +1,19 @@
 """Reads one check: a metric with its settings, one criterion, and which prompts count."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from rmcheck.checks.verdict import CHANGES
 from rmcheck.config.document import MapNode, Node, ScalarNode, describe
-from rmcheck.config.kinds import percent_hint
+from rmcheck.config.kinds import Choice, Kind, percent_hint
 from rmcheck.config.section import misspelt, read_keys, refuse_unknown, require_keys
 from rmcheck.config.source import Source, Span, did_you_mean
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import metric_class, metric_names
+from rmcheck.probes.effect import ProbeEffect
+from rmcheck.probes.probe import Probe
 from rmcheck.suite import keys
 from rmcheck.suite.suite import Check
 
@@ -19,67 +24,112 @@ USES_OVER = {
     "holds_to": "the column with the step of the policy",
     "max_decay": "the column with the step of the policy",
 }
-TAKES = f"A check takes: {', '.join(keys.CHECK)}, and the settings of its metric."
 
 
-def read_check(node: MapNode, number: int, slices: tuple[str, ...], source: Source) -> Check | None:
+@dataclass(frozen=True)
+class _Subject:
+    """What a check measures.
+
+    Attributes:
+        key: Under which the check names it: `metric` or `probe`.
+        table: Keys of such a check.
+        metric: Its class; None where the name is unknown.
+        make: Makes it from its settings.
+    """
+
+    key: str
+    table: Mapping[str, Kind | None]
+    metric: type[Metric] | None
+    make: Callable[..., Metric] | None
+
+    @property
+    def takes(self) -> str:
+        """What such a check may say."""
+        return f"A check takes: {', '.join(self.table)}, and the settings of its {self.key}."
+
+
+def read_check(
+    node: MapNode,
+    number: int,
+    slices: tuple[str, ...],
+    probes: Mapping[str, Probe],
+    source: Source,
+) -> Check | None:
     """A check, or None when it has no name, metric or criterion; every problem is noted.
 
     Args:
         node: The check in the file.
         number: Its position, counted from 1, for a check without a name.
         slices: The columns that it may name; empty means any.
+        probes: Those that it may name.
         source: Where problems are noted.
     """
     _, name = node.entries.get("name", (node.span, None))
     label = f"check {name.text!r}" if isinstance(name, ScalarNode) else f"check {number}"
     place = f" in {label}"
-    metric = _metric_class(node)
-    _refuse_unknown(node, metric, place, source)
-    require_keys(node, keys.REQUIRED["check"], keys.CHECK, label, source)
-    found = read_keys(node, keys.CHECK, place, source)
-    made = None if metric is None else _metric(node, metric, place, source)
+    subject = _subject(node, probes)
+    metric = subject.metric
+    _refuse_unknown(node, subject, place, source)
+    required = keys.REQUIRED["check" if subject.key == "metric" else "probe_check"]
+    require_keys(node, required, subject.table, label, source)
+    found = read_keys(node, subject.table, place, source)
+    made = _made(node, subject, place, source)
     _judge_criterion(node, found, metric, made, label, source)
     _judge_slices(node, found, slices, label, source)
     if made is None or "name" not in found:
         return None
+    found.pop("probe", None)
     return Check(**{**found, "metric": made}, line=node.span.line)
 
 
-def _metric_class(node: MapNode) -> type[Metric] | None:
-    _, value = node.entries.get("metric", (None, None))
-    known = isinstance(value, ScalarNode) and value.text in metric_names()
-    return metric_class(value.text) if isinstance(value, ScalarNode) and known else None
+def _subject(node: MapNode, probes: Mapping[str, Probe]) -> _Subject:
+    if "probe" in node.entries and "metric" not in node.entries:
+        table = {**keys.PROBE_CHECK, "probe": Choice(lambda: tuple(probes), "probe")}
+        probe = probes.get(_word(node, "probe"))
+        make = None if probe is None else partial(ProbeEffect, probe)
+        return _Subject("probe", table, ProbeEffect, make)
+    name = _word(node, "metric")
+    found = metric_class(name) if name in metric_names() else None
+    return _Subject("metric", keys.CHECK, found, found)
 
 
-def _refuse_unknown(node: MapNode, metric: type[Metric] | None, place: str, source: Source) -> None:
+def _word(node: MapNode, key: str) -> str:
+    _, value = node.entries.get(key, (None, None))
+    return value.text if isinstance(value, ScalarNode) else ""
+
+
+def _refuse_unknown(node: MapNode, subject: _Subject, place: str, source: Source) -> None:
     """Of a check whose metric is not known, any metric's settings may be right."""
+    metric, table = subject.metric, subject.table
     if metric is None:
         classes = [metric_class(name) for name in metric_names()]
         settings = {name for cls in classes for name in keys.settings_of(cls)}
-        refuse_unknown(node, [*keys.CHECK, *sorted(settings)], place, source, TAKES)
+        refuse_unknown(node, [*table, *sorted(settings)], place, source, subject.takes)
         return
     own = keys.settings_of(metric)
     takes = f"{metric.name} takes: {', '.join(own)}." if own else f"{metric.name} takes none."
-    refuse_unknown(node, [*keys.CHECK, *own], place, source, TAKES, takes)
+    refuse_unknown(node, [*table, *own], place, source, subject.takes, takes)
 
 
-def _metric(node: MapNode, cls: type[Metric], place: str, source: Source) -> Metric | None:
+def _made(node: MapNode, subject: _Subject, place: str, source: Source) -> Metric | None:
     """The metric with its settings, unless one is missing or refused."""
+    cls = subject.metric
+    if cls is None or subject.make is None:
+        return None
     table = keys.settings_of(cls)
     lacking = [name for name in keys.required_settings(cls) if name not in node.entries]
     for name in lacking:
-        span = node.entries["metric"][1].span
+        span = node.entries[subject.key][1].span
         about = keys.attribute_texts(cls).get(name, "")
         source.add(span, f"metric {cls.name!r} needs {name!r}{place}", f"{name}: {about}")
     settings = read_keys(node, table, place, source)
     if lacking or len(settings) < len(table.keys() & node.entries.keys()):
         return None
     try:
-        return cls(**settings)
+        return subject.make(**settings)
     except ValueError as error:
         reason = str(error).removesuffix(".")
-        blamed = [name for name in settings if reason.startswith(f"{name} ")] or ["metric"]
+        blamed = [name for name in settings if reason.startswith(f"{name} ")] or [subject.key]
         source.add(node.entries[blamed[0]][1].span, f"metric {cls.name!r}{place}: {reason}")
         return None
 

@@ -14,6 +14,8 @@ from typing import Any
 from rmcheck.config.kinds import Kind
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import metric_class, metric_names
+from rmcheck.probes.effect import ProbeEffect
+from rmcheck.probes.probe_file import shipped_probes
 from rmcheck.suite import keys
 from rmcheck.suite.requirement import USES_OVER
 from rmcheck.suite.suite import (
@@ -73,11 +75,11 @@ def _below(name: str) -> Schema:
             kinds = {
                 "if": {"required": ["training"]},
                 "then": _training_check(),
-                "else": _check(),
+                "else": {"if": {"required": ["probe"]}, "then": _probe_check(), "else": _check()},
             }
             return {"type": "array", "minItems": 1, "items": {"type": "object", **kinds}}
-        case "training":
-            return {}  # `_training_check` fills it in
+        case "training" | "probe":
+            return {}  # `_training_check` and `_probe_check` fill it in
     raise AssertionError(f"no schema for {name!r}")
 
 
@@ -112,6 +114,24 @@ def _uses_over(key: str) -> Schema:
     return {
         "if": {"properties": {key: given}, "required": [key]},
         "then": {"required": ["over"], "properties": others},
+    }
+
+
+def _probe_check() -> Schema:
+    """A check of a probe; a team has its own beside those of rmcheck."""
+    out = _section(keys.PROBE_CHECK, Check, keys.REQUIRED["probe_check"])
+    known = [{"const": p.name, "description": p.about} for p in shipped_probes().values()]
+    texts = keys.attribute_texts(ProbeEffect)
+    settings = {
+        name: _described(kind.schema(), texts.get(name, ""))
+        for name, kind in keys.settings_of(ProbeEffect).items()
+    }
+    out["properties"] |= settings
+    out["properties"]["probe"] = {"anyOf": [*known, {"type": "string"}]}
+    out["properties"].pop("at_least")
+    return out | {
+        "oneOf": [{"required": [criterion]} for criterion in ("at_most", "max_drop")],
+        "allOf": [*map(_uses_over, ("worst", "quantile"))],
     }
 
 

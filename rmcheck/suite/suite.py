@@ -194,6 +194,8 @@ class Suite:
         seed: Seed of the bootstrap; derived from the suite's name where not given.
         history: Folder of past runs and their measured regrets (`rmcheck history`), which predicted
             regret is calibrated on; in the file relative to the suite file, here absolute.
+        probes: File of a team's own probes, which checks can name beside those of rmcheck; in the
+            file relative to the suite file, here absolute.
     """
 
     path: Path
@@ -213,6 +215,7 @@ class Suite:
     resamples: int = 10_000
     seed: int | None = None
     history: Path | None = None
+    probes: Path | None = None
 
     @property
     def source(self) -> PoolSource:

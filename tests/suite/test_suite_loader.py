@@ -46,6 +46,7 @@ def test_every_key_is_read():
         min_prompts=50,
         resamples=2000,
         seed=0,
+        probes=VALID / "../data/probes.yaml",
         checks=(
             Check(
                 "accuracy",

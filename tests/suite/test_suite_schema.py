@@ -13,6 +13,7 @@ import yaml
 
 from rmcheck.metrics.registry import metric_class, metric_names
 from rmcheck.pool.pool import FaultKind
+from rmcheck.probes.effect import ProbeEffect
 from rmcheck.suite import keys
 from rmcheck.suite.schema import SCHEMA_FILE, schema_text, suite_schema
 from rmcheck.suite.suite import Check, GoldenSource, PoolSource, Suite, TrainingCheck
@@ -27,6 +28,8 @@ ONLY_THE_LOADER_SEES = {
     "bound_is_nan": "NaN compares with nothing",
     "check_second_of_a_name": "two checks compared",
     "over_is_no_slice": "compared with pool.slices",
+    "probe_file_missing": "another file",
+    "probe_file_wrong": "another file",
     "setting_out_of_range": "said by the metric's own code",
     "decay_alone": "said by the metrics' own code",
     "decay_beyond_the_range": "max_decay compared with both ends of the range",
@@ -126,7 +129,8 @@ def test_schema_and_loader_name_the_same_keys():
     """Every key and every setting of every metric is in the schema, nothing else."""
     schema = suite_schema()
     items = schema["properties"]["checks"]["items"]
-    check, training = items["else"], items["then"]["properties"]
+    check, training = items["else"]["else"], items["then"]["properties"]
+    probe = items["else"]["then"]["properties"]
     settings = {
         part["if"]["properties"]["metric"]["const"]: set(part["then"]["properties"])
         for part in check["allOf"]
@@ -138,6 +142,7 @@ def test_schema_and_loader_name_the_same_keys():
     assert set(schema["properties"]["golden"]["properties"]) == set(keys.GOLDEN)
     assert set(schema["properties"]["serving"]["properties"]) == set(keys.SERVING)
     assert set(check["properties"]) == set(keys.CHECK)
+    assert set(probe) == {*keys.PROBE_CHECK, *keys.settings_of(ProbeEffect)} - {"at_least"}
     assert set(training) == set(keys.TRAINING_CHECK)
     assert set(training["training"]["properties"]) == set(keys.TRAINING)
     assert {name: found - set(keys.CRITERIA) for name, found in settings.items()} == {
@@ -177,6 +182,7 @@ def test_every_key_and_setting_has_a_description():
 
 def test_every_metric_has_a_description():
     """The completion of `metric:` says what each one is."""
-    metric = suite_schema()["properties"]["checks"]["items"]["else"]["properties"]["metric"]
+    check = suite_schema()["properties"]["checks"]["items"]["else"]["else"]
+    metric = check["properties"]["metric"]
 
     assert [option["const"] for option in metric["oneOf"] if not option["description"]] == []

@@ -1,0 +1,1 @@
+"""Controlled edits of responses, and what they must not do to the reward."""
