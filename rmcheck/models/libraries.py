@@ -25,6 +25,10 @@ def engine() -> tuple[Any, Any]:
     return torch, transformers
 
 
+class ForeignError(Exception):
+    """An error of another process: what `brief` said of it there."""
+
+
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """No progress bars and no tables on the terminal: what they would say is checked instead."""
@@ -45,5 +49,7 @@ def quiet_transformers() -> Iterator[None]:
 
 def brief(error: BaseException) -> str:
     """The first lines of a foreign error, which may run to pages."""
+    if isinstance(error, ForeignError):
+        return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {' '.join(lines[:3])}"[:600]

@@ -1,4 +1,4 @@
-"""Policies that vLLM runs in this process: `vllm:DIR`."""
+"""Policies that vLLM runs: `vllm:DIR`."""
 
 from collections.abc import Sequence
 from typing import ClassVar, cast
@@ -25,7 +25,7 @@ class VllmPolicy(CheckpointPolicy):
     all its responses. In float32 a response is the same in every batch; in bfloat16 and float16
     rounding differs between batches, so that a text may part from its twin.
 
-    vLLM is imported by `load`, which closes the vLLM engine that is loaded, if any.
+    `load` starts vLLM in a process of its own, which `close` ends.
     """
 
     scheme: ClassVar[str] = "vllm"
@@ -42,7 +42,7 @@ class VllmPolicy(CheckpointPolicy):
 
     @property
     def writer(self) -> Writer[ConversationTokenizer]:
-        """What is loaded, unless another vLLM model has closed it."""
+        """What is loaded, while its process lives."""
         running(self._engine, self.spec)
         return super().writer
 

@@ -114,14 +114,15 @@ def test_answers_hang_on_question_and_number_alone(opened, samples):
 
 
 @needs_vllm
-def test_loading_another_closes_the_first_and_it_loads_again(opened, samples):
-    """One vLLM at a time; rewards after loading again are the same."""
+def test_two_judges_stand_beside_each_other_and_load_again(opened, samples):
+    """Each in its own process; rewards after loading again are the same."""
     first, second = opened(WORDS), opened(WORDS + "system: be strict\n")
     first.load()
-    before = first.score(first.encode(samples))
     second.load()
+    before = first.score(first.encode(samples))
     other = second.score(second.encode(samples))
 
+    first.close()
     first.load()
 
     np.testing.assert_array_equal(first.score(first.encode(samples)), before)

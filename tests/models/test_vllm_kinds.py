@@ -1,5 +1,7 @@
 """Process and implicit rewards that vLLM runs: the numbers of transformers, and its own page."""
 
+import os
+import signal
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -8,7 +10,7 @@ import process_models
 import pytest
 import tiny_models
 
-from rmcheck.errors import UsageError
+from rmcheck.errors import ScoringError, UsageError
 from rmcheck.models.registry import open_model
 
 needs_vllm = pytest.mark.skipif(
@@ -131,14 +133,14 @@ def test_steps_are_those_of_transformers_with_and_without_the_cache(folder):
 
 
 @needs_vllm
-def test_a_failing_engine_is_closed_and_says_so(folder, monkeypatch):
-    """Its requests are still in it, so that it answers nothing more."""
+def test_a_failing_engine_is_closed_and_says_so(folder):
+    """Its process has ended, and it answers nothing more."""
     model = opened(folder, "&engine=vllm")
     model.load()
     encoded = model.encode(process_models.samples())
-    monkeypatch.setattr(model.scorer, "generate", lambda *_: 1 / 0)
+    os.kill(model.scorer.process.pid, signal.SIGKILL)
 
-    with pytest.raises(Exception, match=r"vLLM cannot answer\. ZeroDivisionError"):
+    with pytest.raises(ScoringError, match=r"vLLM cannot answer\. its process was ended by SIGK"):
         model.score(encoded)
     with pytest.raises(UsageError, match="is not loaded"):
         model.score(encoded)

@@ -153,7 +153,7 @@ class Writer(Generic[TokenizerT]):
 
     @property
     def loaded(self) -> bool:
-        """False once another vLLM model has closed it."""
+        """False once its process has died."""
         return not isinstance(self.sampler, VllmSampler) or self.sampler.loaded
 
     def answers(

@@ -1,1 +1,1 @@
-"""Checkpoints in vLLM, in this process: `vllm:DIR`."""
+"""Checkpoints in vLLM, each in a process of its own: `vllm:DIR`."""

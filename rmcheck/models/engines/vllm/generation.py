@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from rmcheck.errors import ScoringError
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.engines.asked import Asked, Floats, Way, split
 from rmcheck.models.engines.token_probabilities import TokenProbabilities
-from rmcheck.models.engines.vllm.engine import VllmEngine, memory_errors
+from rmcheck.models.engines.vllm.engine import VllmEngine
+from rmcheck.models.engines.vllm.served import Generated
 
 # A seeded request whose prompt is read in several steps stops vLLM on a CPU, so that a prompt is
 # read in one; this many tokens may then be read together, and no longer prompt can be.
@@ -22,14 +22,14 @@ MOST_TOKENS = 128
 
 
 class VllmGenerator(VllmEngine, TokenProbabilities):
-    """A loaded language model. Loading one closes the engine that is loaded, if any.
+    """A loaded language model.
 
     Args:
         checkpoint: The folder, already checked.
         dtype: Type of weights and activations: `float32`, `bfloat16`, `float16`.
         max_length: Most tokens of a row with what is sampled after it; None leaves it to vLLM.
-        memory: See `VllmEngine`, as for `beside`.
-        beside: An engine that stays loaded.
+        memory: See `VllmEngine`, as for `watched`.
+        watched: Whether logits that are no numbers are noted.
 
     Attributes:
         vocabulary_size: Tokens that have a probability.
@@ -51,7 +51,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
         dtype: str,
         max_length: int | None,
         memory: float | None,
-        beside: VllmEngine | None = None,
+        watched: bool = False,
     ) -> None:
         longest = max_length or checkpoint.model_length or _TOKENS_AT_ONCE
         super().__init__(
@@ -59,7 +59,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
             dtype=dtype,
             max_length=max_length,
             memory=memory,
-            beside=beside,
+            watched=watched,
             runner="generate",
             enable_chunked_prefill=False,
             max_num_batched_tokens=max(_TOKENS_AT_ONCE, longest),
@@ -68,35 +68,21 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
             logprobs_mode="raw_logprobs",
             generation_config="vllm",
         )
-        self.vocabulary_size = int(self._llm.llm_engine.vllm_config.model_config.get_vocab_size())
+        self.vocabulary_size = self.found.vocabulary_size
         self.reads_cache = True
         self.cached_tokens = 0
 
-    def generate(self, rows: Sequence[Sequence[int]], params: Sequence[Any]) -> list[Any]:
-        """What vLLM answers to each row, in the order of the rows.
-
-        Args:
-            rows: Token ids, none empty.
-            params: `vllm.SamplingParams` of each row.
-
-        Returns:
-            One `vllm.RequestOutput` a row; its `outputs` have `token_ids`, `finish_reason` and
-            `logprobs`.
+    def generate(
+        self, rows: Sequence[Sequence[int]], params: Sequence[Mapping[str, Any]]
+    ) -> list[Generated]:
+        """What vLLM answers to each row, in the order of the rows; see `ServedVllm.generate`.
 
         Raises:
             ScoringError: vLLM answered to other rows than these.
             MemoryError: The device's memory does not suffice.
         """
-        asked = [list(row) for row in rows]
-        with memory_errors():
-            outputs: list[Any] = self._llm.generate(
-                [{"prompt_token_ids": ids} for ids in asked],
-                sampling_params=list(params),
-                use_tqdm=False,
-            )
-        if [list(output.prompt_token_ids) for output in outputs] != asked:
-            raise ScoringError(f"vLLM was given {len(rows)} rows and answered to others")
-        self.cached_tokens += sum(output.num_cached_tokens or 0 for output in outputs)
+        outputs: list[Generated] = self.process.ask("generate", rows, params)
+        self.cached_tokens += sum(output.cached for output in outputs)
         return outputs
 
     @property
@@ -119,40 +105,29 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
             return self._of_prompts(rows)
         ends = [row.ids[: at + 1] for row in rows for at in row.at]
         shown = self._shown(ends, logprob_token_ids=columns)
-        found = [[one[token].logprob for token in columns] for one in shown]
+        found = [[one[token] for token in columns] for one in shown]
         # Rows of which nothing is read have numbers too: none.
         return split(np.array(found, dtype=float).reshape(-1, len(columns)), rows)
 
     def _of_prompts(self, rows: Sequence[Asked]) -> list[Floats]:
-        from vllm import SamplingParams
-
-        params = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False, prompt_logprobs=0)
+        params = {"max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}
         outputs = self.generate([row.ids for row in rows], [params] * len(rows))
-        return [
-            np.array(
-                [
-                    output.prompt_logprobs[at + 1][token].logprob
-                    for at, token in zip(row.at, row.chosen, strict=True)
-                ]
-            )
-            for row, output in zip(rows, outputs, strict=True)
-        ]
+        # The first token has none, so that each stands at the position that it follows.
+        return [one.prompt[list(row.at)] for one, row in zip(outputs, rows, strict=True)]
 
     def likeliest(self, rows: Sequence[Sequence[int]], count: int) -> list[list[tuple[int, float]]]:
         """The likeliest tokens after each row with their log-probabilities, likeliest first."""
         ranked = [
-            sorted(((token, one.logprob) for token, one in shown.items()), key=lambda p: -p[1])
+            sorted(shown.items(), key=lambda pair: -pair[1])
             for shown in self._shown(rows, logprobs=count)
         ]
         return [one[:count] for one in ranked]
 
-    def _shown(self, rows: Sequence[Sequence[int]], **shown: Any) -> list[dict[int, Any]]:
-        from vllm import SamplingParams
-
+    def _shown(self, rows: Sequence[Sequence[int]], **shown: Any) -> list[dict[int, float]]:
         shown |= {"skip_reading_prefix_cache": not self.reads_cache}
-        params = SamplingParams(max_tokens=1, temperature=0.0, detokenize=False, **shown)
+        params = {"max_tokens": 1, "temperature": 0.0, **shown}
         # Rows with a common beginning follow each other, while it is in the cache.
         order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
         outputs = self.generate([rows[i] for i in order], [params] * len(rows))
-        found = dict(zip(order, (o.outputs[0].logprobs[0] for o in outputs), strict=True))
+        found = dict(zip(order, (one.first for one in outputs), strict=True))
         return [found[i] for i in range(len(rows))]

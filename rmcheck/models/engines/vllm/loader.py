@@ -11,6 +11,7 @@ from rmcheck.errors import ConformanceError
 from rmcheck.wording import listed
 
 LOAD_FORMAT = "rmcheck-safetensors"
+# The same without the tensors of a head, for a model of which vLLM has none.
 BODY_FORMAT = "rmcheck-safetensors-body"
 # What tensors of a head begin with.
 HEADS = ("score.", "lm_head.")
@@ -18,15 +19,11 @@ NAMES_SHOWN = 6
 
 
 @cache
-def register(*, body: bool = False) -> str:
-    """Make the loader known to vLLM.
+def register() -> None:
+    """Make the loaders known to vLLM, as `LOAD_FORMAT` and `BODY_FORMAT`.
 
-    Args:
-        body: Whether the tensors of a head are left out, for a model of which vLLM has none.
-
-    Returns:
-        What to give vLLM as `load_format`. Loading raises `ConformanceError` where weights stay
-        unread, and whatever vLLM raises where there are no safetensors.
+    Loading raises `ConformanceError` where weights stay unread, and whatever vLLM raises where
+    there are no safetensors.
     """
     from vllm.model_executor.model_loader import register_model_loader
     from vllm.model_executor.model_loader.default_loader import DefaultModelLoader
@@ -49,9 +46,8 @@ def register(*, body: bool = False) -> str:
             weights = super().get_all_weights(*arguments)
             return ((name, one) for name, one in weights if not name.startswith(HEADS))
 
-    name = BODY_FORMAT if body else LOAD_FORMAT
-    register_model_loader(name)(BodyLoader if body else CheckedLoader)
-    return name
+    register_model_loader(LOAD_FORMAT)(CheckedLoader)
+    register_model_loader(BODY_FORMAT)(BodyLoader)
 
 
 def _empty(model: Any) -> None:

@@ -13,11 +13,11 @@ from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.checkpoint.head import Head
 from rmcheck.models.engines.asked import Asked, Floats, Way, split
 from rmcheck.models.engines.last_token import LastTokenReward, PositionRule
-from rmcheck.models.engines.vllm.engine import VllmEngine, memory_errors
+from rmcheck.models.engines.vllm.engine import VllmEngine
 
 
 class VllmPooling(VllmEngine, LastTokenReward):
-    """A loaded reward model. Loading one closes the engine that is loaded, if any.
+    """A loaded reward model.
 
     Args:
         checkpoint: The folder, already checked.
@@ -65,10 +65,9 @@ class VllmPooling(VllmEngine, LastTokenReward):
         )
         self.position = position
         self.head = head
-        config = self._llm.llm_engine.vllm_config.model_config
-        self.head_dtype = str(config.head_dtype).removeprefix("torch.")
-        self.pad_id = config.hf_text_config.pad_token_id
-        self.pooling = str(config.pooler_config.seq_pooling_type)
+        self.head_dtype = self.found.head_dtype
+        self.pad_id = self.found.pad_id
+        self.pooling = self.found.pooling
         self.reads_last_token = self.pooling == "LAST"
         self.reads_cache = False
         self.cached_tokens = 0
@@ -103,31 +102,20 @@ class VllmPooling(VllmEngine, LastTokenReward):
             ScoringError: Type ids that vLLM cannot take, or answers to other rows than these.
             MemoryError: The device's memory does not suffice.
         """
-        from vllm import PoolingParams
-
         # Rows with a common beginning follow each other, while it is in the cache.
         order = sorted(range(len(rows)), key=lambda i: tuple(rows[i]))
-        asked = [list(rows[i]) for i in order]
         params = [
-            PoolingParams(
-                use_activation=activated,
-                skip_reading_prefix_cache=not self.reads_cache,
-                extra_kwargs=_second_text(types[i]) if types and types[i] else None,
-            )
+            {
+                "use_activation": activated,
+                "skip_reading_prefix_cache": not self.reads_cache,
+                "extra_kwargs": _second_text(types[i]) if types and types[i] else None,
+            }
             for i in order
         ]
-        with memory_errors():
-            outputs = self._llm.encode(
-                [{"prompt_token_ids": ids} for ids in asked],
-                pooling_params=params,
-                pooling_task="classify",
-                use_tqdm=False,
-            )
-        if [list(output.prompt_token_ids) for output in outputs] != asked:
-            raise ScoringError(f"vLLM was given {len(rows)} rows and answered to others")
-        self.cached_tokens += sum(output.num_cached_tokens for output in outputs)
-        found = np.stack([output.outputs.data.double().numpy() for output in outputs])
-        return found[np.argsort(order)]
+        asked = [rows[i] for i in order]
+        found, cached = self.process.ask("encode", asked, "classify", params)
+        self.cached_tokens += cached
+        return np.stack(found).astype(np.float64)[np.argsort(order)]
 
 
 def _second_text(types: Sequence[int]) -> dict[str, int]:

@@ -1,6 +1,5 @@
 """vLLM as a language model that writes: token ids in, sampled token ids out."""
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -8,14 +7,13 @@ from rmcheck.errors import ScoringError
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.engines.vllm.engine import answering
 from rmcheck.models.engines.vllm.generation import VllmGenerator
-from rmcheck.models.engines.vllm.logits import LogitsWatch
 
 # vLLM raises a temperature between 0 and this one to it, with a warning that nobody reads.
 LEAST_TEMPERATURE = 0.01
 
 
 class VllmSampler(VllmGenerator):
-    """A loaded language model. Loading one closes the engine that is loaded, if any.
+    """A loaded language model.
 
     Args:
         checkpoint: The folder, already checked.
@@ -34,11 +32,10 @@ class VllmSampler(VllmGenerator):
         schema: Mapping[str, object] | None = None,
         **loading: Any,
     ) -> None:
-        super().__init__(checkpoint, **loading)
+        super().__init__(checkpoint, watched=True, **loading)
         self._spec = spec
         self._end_ids = sorted(end_ids)
         self._schema = dict(schema) if schema else None
-        self._watch = LogitsWatch(self)
 
     def sample(
         self,
@@ -58,34 +55,29 @@ class VllmSampler(VllmGenerator):
             UsageError: It was closed.
         """
         params = [self._params(seed, temperature, max_tokens) for seed in seeds]
-        with answering(self, self._spec), warnings.catch_warnings():
-            if self._schema:  # the grammar's library warns of its caller, in threads of its own
-                warnings.simplefilter("ignore")
+        with answering(self, self._spec):
             outputs = self.generate(rows, params)
-        if self._watch.not_finite():
+            not_finite = self.process.ask("not_finite")
+        if not_finite:
             raise ScoringError(f"{self._spec}: logits are NaN or infinite; try dtype=float32")
-        found = [list(output.outputs[0].token_ids) for output in outputs]
+        found = [output.ids for output in outputs]
         return [ids[:-1] if ids and ids[-1] in self._end_ids else ids for ids in found]
 
-    def _params(self, seed: int, temperature: float, max_tokens: int) -> Any:
+    def _params(self, seed: int, temperature: float, max_tokens: int) -> dict[str, Any]:
         """Everything that vLLM would else take from the folder or its own defaults is stated."""
-        from vllm import SamplingParams
-        from vllm.sampling_params import StructuredOutputsParams
-
-        return SamplingParams(
-            n=1,
-            seed=seed,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            top_p=1.0,
-            top_k=-1,
-            min_p=0.0,
-            presence_penalty=0.0,
-            frequency_penalty=0.0,
-            repetition_penalty=1.0,
+        return {
+            "n": 1,
+            "seed": seed,
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "top_p": 1.0,
+            "top_k": -1,
+            "min_p": 0.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "repetition_penalty": 1.0,
             # The end tokens are rmcheck's; vLLM has a list of its own.
-            ignore_eos=True,
-            stop_token_ids=self._end_ids,
-            detokenize=False,
-            structured_outputs=StructuredOutputsParams(json=self._schema) if self._schema else None,
-        )
+            "ignore_eos": True,
+            "stop_token_ids": self._end_ids,
+            "schema": self._schema,
+        }

@@ -4,14 +4,11 @@ For heads that vLLM has no class for: they are read from the folder and computed
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from rmcheck.errors import ScoringError
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.engines.asked import Asked
-from rmcheck.models.engines.vllm.engine import VllmEngine, answering, memory_errors
+from rmcheck.models.engines.vllm.engine import VllmEngine, answering
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,19 +67,10 @@ class VllmStates(VllmEngine):
             ScoringError: vLLM fails, which closes it, or answers to other rows than these.
             MemoryError: The device's memory does not suffice.
         """
-        from vllm import PoolingParams
+        import torch
 
-        asked = [list(row.ids) for row in rows]
-        with answering(self, str(self.checkpoint.path)), memory_errors():
-            outputs: list[Any] = self._llm.encode(
-                [{"prompt_token_ids": ids} for ids in asked],
-                pooling_params=PoolingParams(use_activation=False),
-                pooling_task="token_embed",
-                use_tqdm=False,
-            )
-        found = [output.outputs.data.float() for output in outputs]
-        if [list(output.prompt_token_ids) for output in outputs] != asked or any(
-            len(states) != len(ids) for states, ids in zip(found, asked, strict=True)
-        ):
-            raise ScoringError(f"vLLM was given {len(rows)} rows and answered to others")
-        return [states[np.asarray(row.at)] for states, row in zip(found, rows, strict=True)]
+        params = [{"use_activation": False, "at": list(row.at)} for row in rows]
+        asked = [row.ids for row in rows]
+        with answering(self, str(self.checkpoint.path)):
+            found, _ = self.process.ask("encode", asked, "token_embed", params)
+        return [torch.from_numpy(states) for states in found]

@@ -63,7 +63,7 @@ class ClassifierProof(CheckpointProof):
 
     def precision(self) -> ConformanceItem:
         """Type, device and quantisation."""
-        slow = self._model.dtype == "float16" and self._scorer.device.type == "cpu"
+        slow = self._model.dtype == "float16" and str(self._scorer.device) == "cpu"
         more = "; float16 on a CPU is slow and overflows at 65504" if slow else ""
         return self._precision(more)
 

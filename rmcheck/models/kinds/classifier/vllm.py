@@ -1,4 +1,4 @@
-"""Reward models that vLLM runs in this process: `vllm:DIR`."""
+"""Reward models that vLLM runs: `vllm:DIR`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
     """A folder in transformers' layout, decoder or encoder, that vLLM scores.
 
     Same checks, template, token ids and settings as `hf:`, another engine. Opening one reads
-    config.json and the safetensors headers and hashes the files; vLLM is imported by `load`.
-    Loading one closes the vLLM model that is loaded, if any; that one can be loaded again.
+    config.json and the safetensors headers and hashes the files; `load` starts vLLM in a process
+    of its own, which `close` ends.
 
     The engine and its version are part of the fingerprint. Its rewards differ from those of
     `hf:` by 1e-5 in float32 and by up to 0.2 in bfloat16, and two checkpoints must not be
@@ -109,7 +109,7 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
         return running(self._session.scorer if self._session else None, self.spec)
 
     def load(self) -> None:
-        """Also after another vLLM model has closed this one."""
+        """Also after its process has died."""
         if self._session is not None and not self._session.scorer.loaded:
             self._session = None
         super().load()
@@ -177,6 +177,8 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
         except (MemoryError, RmcheckError):
             raise
         except Exception as error:
+            if not self.scorer.loaded:
+                raise ScoringError(f"{self.spec}: vLLM cannot go on. {brief(error)}") from error
             return self._one_by_one(batch, error)
 
     def _logits(self, batch: Sequence[Encoded]) -> Floats:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from rmcheck.errors import ConformanceError, ModelError, UsageError
 from rmcheck.models.checkpoint import settings as known
@@ -157,7 +157,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         )
         policy = self._loaded(self.policy)
         try:
-            reference = self._loaded(self.reference, policy)
+            reference = self._loaded(self.reference)
         except BaseException:
             policy.close()
             raise
@@ -172,16 +172,13 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         """In units of beta nats."""
         return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], self.way)
 
-    def _loaded(
-        self, checkpoint: CausalCheckpoint, beside: CausalScorer | VllmCausal | None = None
-    ) -> CausalScorer | VllmCausal:
+    def _loaded(self, checkpoint: CausalCheckpoint) -> CausalScorer | VllmCausal:
         if self.on_vllm:
             return VllmCausal(
                 checkpoint,
                 dtype=self.dtype,
                 max_length=self._limit,
                 memory=self._half_of_memory(),
-                beside=cast(VllmCausal | None, beside),
             )
         return CausalScorer(
             checkpoint,

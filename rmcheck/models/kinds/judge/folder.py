@@ -30,8 +30,6 @@ SETTINGS: Mapping[str, tuple[Setting, ...]] = {
 class FolderJudge(JudgeEngine):
     """A checkpoint folder of a causal language model, with its own chat template.
 
-    Loading one on vLLM closes the vLLM model that is loaded.
-
     Attributes:
         judge: What is asked and how the answer is read.
         model: The folder, and what its spec says of it.

@@ -57,7 +57,7 @@ class FolderSession(JudgeSession):
 
     def described(self, shares_prefixes: bool) -> Mapping[str, str]:
         """See `JudgeSession.described`."""
-        if not self.facts.device:  # vLLM makes its own batches
+        if isinstance(self.weights, VllmEngine):  # which makes its own batches
             return {}
         prefix = "shared" if shares_prefixes else "off"
         return {"device": str(self.weights.device), "prefix": prefix}
