@@ -4,6 +4,7 @@ import importlib
 import os
 import warnings
 from contextlib import suppress
+from importlib.util import find_spec
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -31,6 +32,18 @@ def imported_for_good():
         with warnings.catch_warnings(), suppress(ImportError):  # it is not installed everywhere
             warnings.simplefilter("ignore")
             importlib.import_module(name)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _vllm_imported_once():
+    """Models in vLLM share its import, where it is installed."""
+    if find_spec("vllm") is None:
+        yield
+        return
+    from vllm_nursery import nursery
+
+    with nursery():
+        yield
 
 
 @pytest.fixture

@@ -323,13 +323,6 @@ def test_no_template_means_no_rewards(llama_copy):
     assert "template=pair" in message
 
 
-def test_an_adapter_is_no_model(llama_copy):
-    """An adapter's rewards hang on a model outside the folder."""
-    (llama_copy / "adapter_config.json").write_text("{}")
-
-    assert "PEFT adapter" in refusal(llama_copy, ModelError)
-
-
 def test_own_code_needs_leave(llama_copy):
     """A folder that brings its own classes is not run unasked, nor is anybody prompted."""
     change_config(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rmcheck.errors import ConformanceError
 from rmcheck.models.checkpoint.folder import Checkpoint
+from rmcheck.models.checkpoint.json_file import read_object
 
 GENERATION = "generation_config.json"
 # First part of the name of a tensor that turns hidden states into logits of the vocabulary.
@@ -28,14 +29,14 @@ class CausalCheckpoint(Checkpoint):
         """Tokens that end a turn: chat models name several, in generation_config.json."""
         named = [self.config.get("eos_token_id")]
         if self.generation_files:
-            named.append(self._json(GENERATION).get("eos_token_id"))
+            named.append(read_object(self.generation_files[0]).get("eos_token_id"))
         lists = [one if isinstance(one, list) else [one] for one in named]
         return frozenset(int(token) for ids in lists for token in ids if token is not None)
 
     @property
     def generation_files(self) -> tuple[Path, ...]:
         """generation_config.json, where there is one."""
-        path = self.path / GENERATION
+        path = self.base_path / GENERATION
         return (path,) if path.is_file() else ()
 
     def _check_architecture(self) -> None:

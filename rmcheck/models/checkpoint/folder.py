@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import ConformanceError, ModelError, UnknownModelError
-from rmcheck.models.checkpoint.config_fields import weight_names, wrong_fields
+from rmcheck.models.checkpoint.adapter import CONFIG as ADAPTER
+from rmcheck.models.checkpoint.adapter import WEIGHTS as ADAPTER_WEIGHTS
+from rmcheck.models.checkpoint.adapter import Adapter
+from rmcheck.models.checkpoint.config_fields import wrong_fields
 from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.checkpoint.head import Head, parse_head
+from rmcheck.models.checkpoint.json_file import read_object
 from rmcheck.models.checkpoint.safetensors_header import Tensor, read_header
-from rmcheck.parsing import ParsingError, parse_json
+from rmcheck.models.checkpoint.weight_files import found_weights
 from rmcheck.wording import hub_advice
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 # First part of a tensor's name in every sequence classification head of transformers.
 _HEADS = ("score", "classifier", "classification_head", "logits_proj", "sequence_summary")
 # The last layer of those heads; its first dimension is the number of logits.
@@ -57,7 +58,7 @@ _OFFSET_POSITIONS = ("roberta", "camembert", "longformer", "mpnet")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint folder.
+    """A checkpoint folder: of a whole model, or of a PEFT adapter that names its base.
 
     Attributes:
         path: The folder.
@@ -72,7 +73,7 @@ class Checkpoint:
 
         Raises:
             UnknownModelError: No folder, no config.json, or no weights in it.
-            ModelError: Weights that are damaged, pickled, or an adapter.
+            ModelError: Weights that are damaged or pickled.
             ConformanceError: No reward head, or one of another shape than the config says.
         """
         self.check_folder()
@@ -80,11 +81,12 @@ class Checkpoint:
         self._check_head()
 
     def check_folder(self) -> None:
-        """Refuse what is no checkpoint of a whole model, whatever kind of model it is.
+        """Refuse what is no checkpoint, whatever kind of model it is.
 
         Raises:
-            UnknownModelError: No folder, or no config.json in it.
-            ModelError: It holds an adapter.
+            UnknownModelError: No folder, no config.json in it, or an adapter without its base.
+            ModelError: An adapter that cannot be merged.
+            ConformanceError: An adapter of another base.
         """
         if not self.path.is_dir():
             kind = "is a file, not a folder" if self.path.exists() else "does not exist"
@@ -92,15 +94,12 @@ class Checkpoint:
                 f"checkpoint {self.path} {kind}; rmcheck reads folders on this machine only"
                 f"{hub_advice(self.path)}"
             )
-        if (self.path / "adapter_config.json").exists():
-            raise ModelError(
-                f"{self.path} holds a PEFT adapter, whose rewards also depend on a base model "
-                "outside this folder; merge it (merge_and_unload) and save the whole model"
-            )
-        if not (self.path / "config.json").is_file():
-            steps = sorted(p.parent.name for p in self.path.glob("*/config.json"))
+        if not (self.base_path / "config.json").is_file():
+            steps = sorted(p.parent.name for p in self.base_path.glob("*/config.json"))
             inside = f"; there are checkpoints inside it: {', '.join(steps)}" if steps else ""
-            raise UnknownModelError(f"{self.path} has no config.json{inside}")
+            raise UnknownModelError(f"{self.base_path} has no config.json{inside}")
+        if self.adapter:
+            self._check_adapter(self.adapter)
         inner = self.config.get("text_config")
         for config in (self.config, inner if isinstance(inner, dict) else {}):
             for name in _LAYERS:
@@ -108,8 +107,44 @@ class Checkpoint:
 
     def fingerprint(self, facts: Mapping[str, object], more_files: Iterable[Path] = ()) -> str:
         """64 hex digits of facts (JSON types), the weights, and all files read beside them."""
-        files = [*self.weight_files, *self.read_files, *more_files]
-        return fingerprint(facts, files, root=self.path)
+        if self.adapter is None:
+            files = [*self.weight_files, *self.read_files, *more_files]
+            return fingerprint(facts, files, root=self.path)
+        beside = fingerprint({}, [*self.text_files, *more_files])
+        return fingerprint({**facts, "model": self.model_fingerprint, "beside": beside})
+
+    @property
+    def model_fingerprint(self) -> str:
+        """64 hex digits of what names the model, without its tokenizer."""
+        base = self.base_path
+        code = base.glob("*.py") if self.remote_code else ()
+        files = [*self.weight_files, base / "config.json", *code]
+        if self.adapter is None:
+            return fingerprint({}, files, root=base)
+        facts = {"base": fingerprint({}, files, root=base), "adapter": self.adapter.facts}
+        return fingerprint(facts, [self.path / ADAPTER_WEIGHTS], root=self.path)
+
+    @cached_property
+    def adapter(self) -> Adapter | None:
+        """The PEFT adapter that the folder holds, if it does."""
+        return Adapter(self.path) if (self.path / ADAPTER).is_file() else None
+
+    @property
+    def base_path(self) -> Path:
+        """Folder of config.json and the weights: another one for an adapter."""
+        return self.adapter.base if self.adapter else self.path
+
+    @cached_property
+    def text_path(self) -> Path:
+        """Folder of the tokenizer: that of an adapter's base, where the adapter brings none."""
+        own = any((self.path / name).is_file() for name in _TOKENIZERS)
+        return self.path if own else self.base_path
+
+    @property
+    def described(self) -> dict[str, str]:
+        """Where it is, for a report."""
+        base = {"base": str(self.base_path)} if self.adapter else {}
+        return {"path": str(self.path), **base}
 
     @property
     def short_name(self) -> str:
@@ -123,16 +158,18 @@ class Checkpoint:
         Raises:
             ModelError: A field that is read here has another type.
         """
-        config = self._json("config.json")
+        config = read_object(self.base_path / "config.json")
         if problems := wrong_fields(config):
-            raise ModelError(f"{self.path / 'config.json'}: {'; '.join(problems)}")
-        return config
+            raise ModelError(f"{self.base_path / 'config.json'}: {'; '.join(problems)}")
+        if self.adapter is None:
+            return config
+        return {**config, **self.adapter.changes(config, _FINAL_LAYERS)}
 
     @cached_property
     def tokenizer_config(self) -> Mapping[str, Any]:
         """tokenizer_config.json, empty when there is none."""
-        has_it = (self.path / "tokenizer_config.json").is_file()
-        return self._json("tokenizer_config.json") if has_it else {}
+        file = self.text_path / "tokenizer_config.json"
+        return read_object(file) if file.is_file() else {}
 
     @cached_property
     def architecture(self) -> str:
@@ -151,38 +188,22 @@ class Checkpoint:
 
     @cached_property
     def weight_files(self) -> tuple[Path, ...]:
-        """The safetensors files that hold the model.
+        """The safetensors files that hold the model, or an adapter's base.
 
         Raises:
             UnknownModelError: There are no weights, or the index names files that are not there.
             ModelError: The only weights are pickled.
         """
-        if (self.path / SINGLE).is_file():
-            return (self.path / SINGLE,)
-        if (self.path / INDEX).is_file():
-            try:
-                named = weight_names(self._json(INDEX))
-            except ParsingError as error:
-                raise ModelError(f"{self.path / INDEX}: {error}") from error
-            missing = [name for name in named if not (self.path / name).is_file()]
-            if missing or not named:
-                raise UnknownModelError(
-                    f"{self.path / INDEX} names weights that are not there: "
-                    f"{', '.join(missing) or 'none at all'}"
-                )
-            return tuple(self.path / name for name in named)
-        pickled = sorted(p.name for pattern in _PICKLES for p in self.path.glob(pattern))
-        if pickled:
-            raise ModelError(
-                f"{self.path} has pickled weights only ({', '.join(pickled[:3])}). rmcheck reads "
-                "safetensors, because a pickle can run code. To convert: AutoModelForSequence"
-                "Classification.from_pretrained(DIR).save_pretrained(DIR) with transformers"
-            )
-        raise UnknownModelError(f"{self.path} has no weights ({SINGLE} or {INDEX})")
+        return found_weights(self.base_path)
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
         """All tensors of the weights by name, from the files' headers."""
+        saved = self.adapter.saved if self.adapter else {}
+        return {**self._base_tensors, **saved}
+
+    @cached_property
+    def _base_tensors(self) -> Mapping[str, Tensor]:
         found: dict[str, Tensor] = {}
         for path in self.weight_files:
             found |= read_header(path)
@@ -192,19 +213,25 @@ class Checkpoint:
     def read_files(self) -> tuple[Path, ...]:
         """Every file beside the weights that a reward depends on, sorted."""
         patterns = (*_READ_FILES, "*.py") if self.remote_code else _READ_FILES
-        found = {p for pattern in patterns for p in self.path.glob(pattern) if p.is_file()}
+        found = {p for pattern in patterns for p in self.text_path.glob(pattern) if p.is_file()}
         return tuple(sorted(found))
+
+    @property
+    def text_files(self) -> tuple[Path, ...]:
+        """Those of them that are the tokenizer's."""
+        return tuple(file for file in self.read_files if file.name != "config.json")
 
     @property
     def has_tokenizer(self) -> bool:
         """Whether the folder holds a tokenizer at all."""
-        return any((self.path / name).is_file() for name in _TOKENIZERS)
+        return any((self.text_path / name).is_file() for name in _TOKENIZERS)
 
     @property
     def has_chat_template(self) -> bool:
         """Whether the tokenizer brings a chat template."""
         return bool(self.tokenizer_config.get("chat_template")) or any(
-            (self.path / name).is_file() for name in ("chat_template.jinja", "chat_template.json")
+            (self.text_path / name).is_file()
+            for name in ("chat_template.jinja", "chat_template.json")
         )
 
     @cached_property
@@ -307,8 +334,8 @@ class Checkpoint:
             return default
         if type(value) is not int or not 0 <= value <= _MOST:
             raise ModelError(
-                f"{self.path / 'config.json'}: {name} is {value!r:.40}; it is a whole number up to "
-                f"{_MOST:,}"
+                f"{self.base_path / 'config.json'}: {name} is {value!r:.40}; it is a whole "
+                f"number up to {_MOST:,}"
             )
         return value
 
@@ -345,11 +372,10 @@ class Checkpoint:
                     f"names {len(self.labels)} logits ({', '.join(self.labels)})"
                 )
 
-    def _json(self, name: str) -> dict[str, Any]:
-        try:
-            value = parse_json((self.path / name).read_bytes())
-        except (ParsingError, OSError) as error:
-            raise ModelError(f"{self.path / name} cannot be read: {error}") from error
-        if not isinstance(value, dict):
-            raise ModelError(f"{self.path / name} holds no JSON object")
-        return value
+    def _check_adapter(self, adapter: Adapter) -> None:
+        if self.quantisation != "none":
+            raise ModelError(
+                f"{adapter.base} is quantised ({self.quantisation}), and merging the adapter "
+                f"{self.path} into it would round again; name the base as it was before"
+            )
+        adapter.check(self._base_tensors)

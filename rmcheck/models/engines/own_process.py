@@ -46,18 +46,8 @@ class OwnProcess:
     def __init__(self, made_by: str, environment: Mapping[str, str], **how: Any) -> None:
         ours, theirs = Pipe()
         log = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the child lives
-        path = os.pathsep.join(filter(None, sys.path))
         with theirs:
-            self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__, str(theirs.fileno()), made_by],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **environment, "PYTHONPATH": path},
-                # Ctrl-C is for this process, which then ends the child.
-                start_new_session=True,
-            )
+            self._child = started(theirs, log, made_by, environment)
         self._connection, self._log = ours, log
         self._end = weakref.finalize(self, _end, self._child, ours, log)
         self.ask(_MAKE, **how)
@@ -105,6 +95,23 @@ class OwnProcess:
         raise ForeignError(f"its process {_ended_with(code)}{': ' if said else ''}{said}")
 
 
+def started(
+    connection: Connection, log: IO[bytes], made_by: str, environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    """A child that answers at this end of a pipe."""
+    path = os.pathsep.join(filter(None, sys.path))
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__, str(connection.fileno()), made_by],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=[connection.fileno()],
+        env={**os.environ, **environment, "PYTHONPATH": path},
+        # Ctrl-C is for this process, which then ends the child.
+        start_new_session=True,
+    )
+
+
 def _end(child: "subprocess.Popen[bytes]", connection: Connection, log: IO[bytes]) -> None:
     connection.close()
     try:
@@ -130,8 +137,13 @@ def _last_lines(log: IO[bytes]) -> str:
     return " / ".join([line.strip() for line in lines if line.strip()][-_LINES:])
 
 
-class _Served:
-    """What the child does: makes the object, and answers until the other end is closed."""
+class Served:
+    """What the child does: makes the object, and answers.
+
+    Args:
+        connection: To who asks.
+        made_by: What makes the object, as `package.module:name`.
+    """
 
     def __init__(self, connection: Connection, made_by: str) -> None:
         self._connection = connection
@@ -141,6 +153,7 @@ class _Served:
         self._busy = False
 
     def answer_all(self) -> None:
+        """Until the other end is closed."""
         Thread(target=self._receive, daemon=True).start()
         while (question := self._asked.get()) is not None:
             answer = self._tried(*question)
@@ -175,4 +188,4 @@ class _Served:
 
 
 if __name__ == "__main__":
-    _Served(Connection(int(sys.argv[1])), sys.argv[2]).answer_all()
+    Served(Connection(int(sys.argv[1])), sys.argv[2]).answer_all()

@@ -110,7 +110,7 @@ def dated_template(
 
 def own_source(checkpoint: Checkpoint) -> str:
     """The template that transformers takes from a folder; empty where there is none."""
-    file = checkpoint.path / _FILE
+    file = checkpoint.text_path / _FILE
     if file.is_file():
         return file.read_text(encoding="utf-8", errors="replace")
     named = checkpoint.tokenizer_config.get("chat_template")

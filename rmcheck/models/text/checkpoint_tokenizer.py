@@ -109,7 +109,9 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     try:
         with quiet_transformers():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
-                checkpoint.path, local_files_only=True, trust_remote_code=checkpoint.remote_code
+                checkpoint.text_path,
+                local_files_only=True,
+                trust_remote_code=checkpoint.remote_code,
             )
     # transformers raises OSError, ValueError, RuntimeError, ImportError and the errors of what it
     # is built on; all of them mean the same here.

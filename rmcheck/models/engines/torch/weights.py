@@ -13,6 +13,7 @@ import numpy as np
 from rmcheck.errors import ConformanceError, ModelError
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.engines.torch.accelerator import free_memory, fuse_norms
+from rmcheck.models.engines.torch.adapter import label_count, merged
 from rmcheck.models.engines.torch.cpu import (
     apply_cpu_quota,
     fitting_tokens,
@@ -74,7 +75,7 @@ class TorchWeights:
         if self.device.type == "cpu":
             keep_freed_memory()
             apply_cpu_quota()
-        self._model, info = _load(checkpoint, loader, dtype, attention)
+        self._model, info = load(checkpoint, loader, dtype, attention)
         self._check_loading(checkpoint, info)
         self._model.eval()
         if checkpoint.quantisation == "none":
@@ -119,24 +120,7 @@ class TorchWeights:
         release_memory(self.device)
 
     def _check_loading(self, checkpoint: Checkpoint, info: Mapping[str, Any]) -> None:
-        missing = sorted(map(str, info.get("missing_keys", ())))
-        mismatched = sorted(map(str, info.get("mismatched_keys", ())))
-        unexpected = sorted(
-            str(key)
-            for key in info.get("unexpected_keys", ())
-            if not str(key).startswith(_UNREAD) and not str(key).endswith(_BUFFERS)
-        )
-        said = {
-            "not in the weights, so newly initialised at random": missing,
-            "of another shape than the config says": mismatched,
-            "in the weights, but nowhere in the model": unexpected,
-        }
-        lines = [f"  {', '.join(keys[:6])}: {what}" for what, keys in said.items() if keys]
-        if lines:
-            raise ConformanceError(
-                f"{checkpoint.path} does not fit {checkpoint.architecture}; its rewards would mean "
-                "nothing:\n" + "\n".join(lines)
-            )
+        check_loading(checkpoint, info)
 
     def _padded(
         self, rows: Rows, types: Rows = (), *, side: Literal["left", "right"] = "right"
@@ -161,7 +145,34 @@ class TorchWeights:
         return {name: torch.from_numpy(a).to(self.device) for name, a in arrays.items()}
 
 
-def _load(
+def check_loading(checkpoint: Checkpoint, info: Mapping[str, Any]) -> None:
+    """Whether all that the model needs came from the folder.
+
+    Raises:
+        ConformanceError: A tensor is missing, of another shape, or nowhere in the model.
+    """
+    saved = checkpoint.adapter.saved if checkpoint.adapter else {}
+    missing = sorted(set(map(str, info.get("missing_keys", ()))) - set(saved))
+    mismatched = sorted(map(str, info.get("mismatched_keys", ())))
+    unexpected = sorted(
+        str(key)
+        for key in info.get("unexpected_keys", ())
+        if not str(key).startswith(_UNREAD) and not str(key).endswith(_BUFFERS)
+    )
+    said = {
+        "not in the weights, so newly initialised at random": missing,
+        "of another shape than the config says": mismatched,
+        "in the weights, but nowhere in the model": unexpected,
+    }
+    lines = [f"  {', '.join(keys[:6])}: {what}" for what, keys in said.items() if keys]
+    if lines:
+        raise ConformanceError(
+            f"{checkpoint.path} does not fit {checkpoint.architecture}; its rewards would mean "
+            "nothing:\n" + "\n".join(lines)
+        )
+
+
+def load(
     checkpoint: Checkpoint, loader: str | type[Any], dtype: str, attention: str
 ) -> tuple[Any, dict[str, Any]]:
     """The model, on the CPU unless it is quantised, and what transformers says of its tensors."""
@@ -172,12 +183,13 @@ def _load(
     try:
         with quiet_transformers():
             model, info = source.from_pretrained(
-                checkpoint.path,
+                checkpoint.base_path,
                 dtype=getattr(torch, dtype),
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=checkpoint.remote_code,
                 output_loading_info=True,
+                **label_count(checkpoint),
                 **extra,
             )
     # transformers raises OSError, ValueError, RuntimeError, ImportError and the errors of what it
@@ -186,4 +198,4 @@ def _load(
         raise ModelError(
             f"{checkpoint.path}: transformers cannot load it. {brief(error)}"
         ) from error
-    return model, info
+    return merged(model, checkpoint.adapter) if checkpoint.adapter else model, info

@@ -18,6 +18,7 @@ from rmcheck.errors import (
 )
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.engines.own_process import OwnProcess
+from rmcheck.models.engines.torch.merged_folder import whole_folder
 from rmcheck.models.engines.vllm.served import VllmFacts
 from rmcheck.models.libraries import brief
 from rmcheck.models.model import EngineFacts
@@ -80,14 +81,15 @@ class VllmEngine:
         if memory is not None:
             options["gpu_memory_utilization"] = memory
         try:
-            self.process = OwnProcess(
-                "rmcheck.models.engines.vllm.served:ServedVllm",
-                {**_DEFAULTS, **os.environ, **_FORCED},
-                folder=str(checkpoint.path),
-                body=body,
-                watched=watched,
-                options=options,
-            )
+            with whole_folder(checkpoint, dtype) as folder:
+                self.process = OwnProcess(
+                    "rmcheck.models.engines.vllm.served:ServedVllm",
+                    {**_DEFAULTS, **os.environ, **_FORCED},
+                    folder=str(folder),
+                    body=body,
+                    watched=watched,
+                    options=options,
+                )
             self.found: VllmFacts = self.process.ask("facts")
         except RmcheckError:
             raise

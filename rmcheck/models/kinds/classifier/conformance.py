@@ -85,7 +85,7 @@ class ClassifierProof(CheckpointProof):
     def tokenizer_file(self) -> ConformanceItem:
         """Whether the tokenizer that transformers builds reads as tokenizer.json says."""
         differing = self._model.tokenizer.differing_from_file(
-            self._model.checkpoint.path / "tokenizer.json", [s.sample for s in self._samples]
+            self._model.checkpoint.text_path / "tokenizer.json", [s.sample for s in self._samples]
         )
         if differing is None:
             return ConformanceItem("tokenizer_file", "note", "not compared with tokenizer.json")

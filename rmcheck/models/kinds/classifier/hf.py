@@ -52,7 +52,7 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
         scorer = self._session.scorer if self._session else None
         return {
             "architecture": self.checkpoint.architecture,
-            "path": str(self.checkpoint.path),
+            **self.checkpoint.described,
             "dtype": self._set.dtype,
             **self._described(scorer),
             "quantisation": self.checkpoint.quantisation,

@@ -80,7 +80,7 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
         """
         return {
             "architecture": self.checkpoint.architecture,
-            "path": str(self.checkpoint.path),
+            **self.checkpoint.described,
             "dtype": self.dtype,
             "quantisation": self.checkpoint.quantisation,
             "head": str(self.head),

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from rmcheck.errors import ConformanceError, ModelError, UsageError
 from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
-from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.engines.asked import Floats
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.engines.vllm.causal import VllmCausal
@@ -113,7 +112,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
             ("dtype", "eos", "attention"),
             length_normalised="yes" if self.length_normalised else "no",
             beta=self.beta,
-            reference=_weights(self.reference),
+            reference=self.reference.model_fingerprint,
             **self._set.versions,
         )
 
@@ -204,7 +203,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
                 f"{self.reference.path} has no tokenizer, so nothing says that its token ids are "
                 "the policy's; save it beside the weights: tokenizer.save_pretrained(DIR)"
             )
-        if _weights(self.policy) == _weights(self.reference):
+        if self.policy.model_fingerprint == self.reference.model_fingerprint:
             raise UsageError(
                 f"{self.spec}: policy and reference are the same model, so every reward would be "
                 "0; write implicit:POLICY,REFERENCE"
@@ -231,13 +230,6 @@ def _checkpoints(spec: ModelSpec, remote_code: bool) -> tuple[CausalCheckpoint, 
     policy.check()
     reference.check()
     return policy, reference
-
-
-def _weights(checkpoint: CausalCheckpoint) -> str:
-    """What names the model in a folder, without its tokenizer."""
-    code = checkpoint.path.glob("*.py") if checkpoint.remote_code else ()
-    files = [*checkpoint.weight_files, checkpoint.path / "config.json", *code]
-    return fingerprint({}, files, root=checkpoint.path)
 
 
 def _positive(spec: ModelSpec, text: str) -> float:

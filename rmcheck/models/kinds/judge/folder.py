@@ -78,7 +78,7 @@ class FolderJudge(JudgeEngine):
         return {
             "engine": self._name,
             "architecture": checkpoint.architecture,
-            "path": str(checkpoint.path),
+            **checkpoint.described,
             "dtype": self.model.dtype,
             "quantisation": checkpoint.quantisation,
             "chat template": self.model.template_source,

@@ -144,7 +144,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
         scorer = self._session.scorer if self._session else None
         return {
             "architecture": self.checkpoint.architecture,
-            "path": str(self.checkpoint.path),
+            **self.checkpoint.described,
             "reward": self.formula,
             "steps": f"between {self._set.step!r}; tag {self.tag!r}; joined as {self.join}",
             "dtype": self.dtype,
