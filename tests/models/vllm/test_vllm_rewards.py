@@ -3,7 +3,9 @@
 import json
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -183,3 +185,19 @@ def test_the_gate_with_vllm(wide_llama, tmp_path):
     assert "1 passed" in done.stdout
     assert f"vllm:{wide_llama}: 160 scored in" in done.stdout
     assert "Warning" not in done.stdout + done.stderr
+
+
+@needs_vllm
+def test_an_adapter_gives_the_rewards_of_transformers(tmp_path, samples):
+    """VLLM is given base and adapter as one folder, which is gone once it is loaded."""
+    adapters = pytest.importorskip("adapters")
+    base = tiny_models.causal(tmp_path / "base", **WIDE)
+    folder = adapters.reward_adapter(base, tmp_path / "adapter")
+    tiny_models.tokenizer().save_pretrained(folder)
+    expected, _ = rewards_of(f"hf:{folder}", samples)
+
+    rewards, _ = rewards_of(f"vllm:{folder}", samples)
+
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(rewards, expected, rtol=0, atol=5e-5)
+    assert not list(Path(tempfile.gettempdir()).glob("rmcheck-merged-*"))

@@ -28,8 +28,14 @@ from rmcheck.models.workers import Workers
 
 # In one process: with further ones for the engine, loading takes half a minute.
 _FORCED = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
-# Nothing is reported to anybody, unless the user's environment says otherwise.
-_DEFAULTS = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1"}
+# Quiet, so that last words are of the cause, and nothing is reported to anybody, unless the user's
+# environment says otherwise.
+_DEFAULTS = {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+    "PYTHONWARNINGS": "ignore",
+}
 EngineT = TypeVar("EngineT", bound="VllmEngine")
 
 

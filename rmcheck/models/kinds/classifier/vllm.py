@@ -172,12 +172,13 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
         Raises:
             PartialScoringError: vLLM fails on some samples, which are named, even one by one.
         """
+        scorer = self.scorer
         try:
             return self._logits(batch)
         except (MemoryError, RmcheckError):
             raise
         except Exception as error:
-            if not self.scorer.loaded:
+            if not scorer.loaded:
                 raise ScoringError(f"{self.spec}: vLLM cannot go on. {brief(error)}") from error
             return self._one_by_one(batch, error)
 
