@@ -50,7 +50,11 @@ class OwnProcess:
             self._child = started(theirs, log, made_by, environment)
         self._connection, self._log = ours, log
         self._end = weakref.finalize(self, _end, self._child, ours, log)
-        self.ask(_MAKE, **how)
+        try:
+            self.ask(_MAKE, **how)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def alive(self) -> bool:
