@@ -240,6 +240,26 @@ def test_the_programs_on_the_page_of_models_run(program):
     exec(compile(program, "models.md", "exec"), {})
 
 
+def test_every_fixture_and_marker_is_on_the_page_of_plain_tests(pytester):
+    """Those that pytest lists."""
+    page = PAGES["docs/python-tests.md"]
+    listed = pytester.runpytest_inprocess("--rmcheck", "--rmcheck-model=fake:perfect", "--fixtures")
+    marked = pytester.runpytest_inprocess("--rmcheck", "--rmcheck-model=fake:perfect", "--markers")
+    fixtures = re.findall(
+        r"^(\w+)(?: \[session scope\])? -- .*rmcheck.pytest_plugin",
+        listed.stdout.str(),
+        re.MULTILINE,
+    )
+    markers = re.findall(r"^@pytest.mark.(\w+)\S*: .*", marked.stdout.str(), re.MULTILINE)
+    ours = {name for name in fixtures if name not in metric_names()} | (
+        {"rmcheck", "gpu"} & {*markers}
+    )
+
+    assert {"reward_model", "rewards", "policy", "gpu"} <= ours
+    assert [name for name in sorted(ours) if f"`{name}`" not in page] == []
+    assert {*metric_names()} <= {*markers}
+
+
 def test_every_fake_is_named_and_opens():
     """The kinds in the table are the kinds there are."""
     kinds = ["perfect", "constant", "random", "length_biased", "reversed", "nan"]
