@@ -34,6 +34,7 @@ SHIPPED = {
     "rmcheck.metrics.matched_kl": ("matched_kl_regret",),
     "rmcheck.metrics.ensemble": ("disagreement_ratio",),
     "rmcheck.metrics.position": ("position_consistency",),
+    "rmcheck.metrics.verifier_errors": ("false_positive_rate", "false_negative_rate"),
     "rmcheck.metrics.serving": ("rank_flips", "score_drift"),
     "rmcheck.metrics.regret.predicted_regret": ("predicted_regret",),
 }

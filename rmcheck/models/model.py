@@ -179,6 +179,7 @@ class RewardModel(ABC):
         prefix_block: Tokens that such a beginning is shared in whole multiples of.
         compares: Whether a reward hangs on the other responses of its prompt: `questions` are
             scored in the place of samples, and `combined` makes rewards of them.
+        components: Columns of `combined` that its rewards add up, and the weight of each.
         largest_batch: Most samples of one call of `score`; None for as many as their tokens allow.
         given: Whether the user named it; False where a file does, such as a suite.
         conformance: The conformance page, filled by `prove`.
@@ -196,6 +197,7 @@ class RewardModel(ABC):
     shares_prefixes: bool = False
     prefix_block: int = 1
     compares: bool = False
+    components: Mapping[str, float] = _NONE
     largest_batch: int | None = None
     given: bool = True
     conformance: tuple[ConformanceItem, ...] = ()

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from rmcheck.errors import UsageError
 from rmcheck.models.spec import ModelSpec
 
+# Schemes that name a module of the user's.
+FUNCTIONS = ("python", "trl", "verl", "openrlhf", "slime", "verifiers")
 _trusted = False
 
 
@@ -29,10 +31,10 @@ def require_trust(spec: ModelSpec) -> None:
     Raises:
         UsageError: It does, and files are not trusted.
     """
-    runs_code = spec.scheme == "python" or spec.settings.get("trust_remote_code") == "yes"
+    runs_code = spec.scheme in FUNCTIONS or spec.settings.get("trust_remote_code") == "yes"
     if spec.given or _trusted or not runs_code:
         return
-    what = "a module" if spec.scheme == "python" else "the checkpoint's own code"
+    what = "a module" if spec.scheme in FUNCTIONS else "the checkpoint's own code"
     raise UsageError(
         f"{spec.text}: a file names this model, which runs {what}. If you trust the files of this "
         "run, say so: pytest --rmcheck-trust-suites, or --trust-suites for a command"

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rmcheck.errors import near_miss
@@ -25,12 +25,14 @@ class AskedColumns:
         optional: Given where the pool has them; None in rows that have not.
         rest: Whether all other columns are given as well, in the same way.
         variables: What the reward can name beside columns, for near misses.
+        inside: Column to another one, whose object holds it where rows have no such column.
     """
 
     needed: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     rest: bool = False
     variables: tuple[str, ...] = ()
+    inside: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.needed or self.optional or self.rest)
@@ -48,18 +50,27 @@ class Given:
     def __init__(self, asked: AskedColumns, pool: Pool, hidden: frozenset[str] = GOLDEN) -> None:
         self._asked, self._pool, self._hidden = asked, pool, hidden
         there = dict.fromkeys(name for prompt in pool.prompts for name in _names(prompt))
-        self._there = [name for name in there if name not in hidden]
+        inside = [n for n, outer in asked.inside.items() if outer in there and outer not in hidden]
+        self._there = [name for name in dict.fromkeys([*there, *inside]) if name not in hidden]
         named = (*asked.needed, *(n for n in asked.optional if n in self._there))
         rest = self._sound() if asked.rest else ()
         self.names = tuple(dict.fromkeys([*named, *rest]))
 
     def of(self, prompt: Prompt) -> list[dict[str, Any]]:
         """Column to value, for each of N responses; None where a response has none."""
-        columns = {name: _values(prompt, name) for name in self.names}
+        columns = {name: self._values(prompt, name) for name in self.names}
         return [
             {name: values[i] for name, values in columns.items()}
             for i in range(len(prompt.responses))
         ]
+
+    def _values(self, prompt: Prompt, name: str) -> tuple[Any, ...]:
+        found, outer = _values(prompt, name), self._asked.inside.get(name)
+        if outer is None:
+            return found
+        objects = _values(prompt, outer)
+        held = (o.get(name) if isinstance(o, Mapping) else None for o in objects)
+        return tuple(other if own is None else own for own, other in zip(found, held, strict=True))
 
     def _sound(self) -> list[str]:
         """Columns that can be given though nobody named them."""
@@ -97,7 +108,7 @@ class Given:
                     f'prompt\'s own stands in an object: {{"{name}": {{"values": […]}}}}'
                 )
                 return
-            if any(value is None for value in _values(prompt, name)):
+            if any(value is None for value in self._values(prompt, name)):
                 lacking.append(prompt)
         if lacking and name in self._asked.needed:
             yield (

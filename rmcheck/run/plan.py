@@ -12,6 +12,7 @@ from rmcheck.errors import PoolError, Problem, RmcheckError, SuiteError, UsageEr
 from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import RewardModel
 from rmcheck.models.registry import open_model
+from rmcheck.models.trust import FUNCTIONS
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
 from rmcheck.scoring.request import Request
 from rmcheck.suite.locate import suite_problem
@@ -289,7 +290,7 @@ def open_named(loaded: LoadedSuite) -> None:
 
 
 def _in_files(spec: str) -> bool:
-    return not spec.startswith(("http:", "judge:", "python:"))
+    return spec.partition(":")[0] not in ("http", "judge", *FUNCTIONS)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from rmcheck.pool.faults import fault_counts
 from rmcheck.probes.effect import ProbeEffect, measured_on
 from rmcheck.probes.worst import worst_edits
 from rmcheck.run.causes import causes
+from rmcheck.run.components import component_records
 from rmcheck.run.decide import Decided
 from rmcheck.run.fill import Filled
 from rmcheck.run.find import Finding, measured_as
@@ -212,6 +213,8 @@ def _model_records(suite: PlannedSuite, role: str, filled: Filled) -> Iterator[M
     if reading := filled.known(suite, role):
         remarks = ensemble_remarks(reading.rewards, suite.loaded.sampling)
         remarks |= {"warning": reading.warning} if reading.warning else {}
+        parts = component_records(model.components, suite.loaded, reading.rewards)
+        remarks |= {part.name: str(part) for part in parts}
     yield replace(record, description={**record.description, **remarks})
     if model.is_ensemble:
         for member in model.members:

@@ -29,6 +29,8 @@ SETTINGS = {
     "disagreement_ratio": [{}, {"n": 3}],
     "harm_aware_accuracy": [{}, {"ties": "wrong"}, {"average": "pairs"}],
     "one_vs_many_accuracy": [{}, {"ties": "wrong"}, {"normalized": True}],
+    "false_positive_rate": [{}, {"threshold": 1.5, "golden_threshold": 1.5}],
+    "false_negative_rate": [{}, {"threshold": 1.5, "golden_threshold": 1.5}],
     "rank_bin_accuracy": [
         {"bins": 3, "chosen": 1, "rejected": 3},
         {"bins": 2, "chosen": 2, "rejected": 2, "ties": "wrong"},
@@ -53,8 +55,10 @@ SETTINGS = {
 # that is measured on one pool is pooled on another, and only the latter depends on the scale of
 # prompts; what small generated pools can pool is in tests/regret/test_pooled.py. A tolerance far
 # below one leaves the scale of the law's whole numbers without effect; the larger one is tried with
-# it.
+# it, and so are thresholds above the smallest of them.
 EXEMPT = {
+    "false_positive_rate|threshold:0.5": ("undeclared_invariances",),
+    "false_negative_rate|threshold:0.5": ("undeclared_invariances",),
     "rank_flips|tolerance:0.001": ("undeclared_invariances",),
     "tail_excess|n:None": ("undeclared_invariances",),
     "tail_excess": ("perfect_proxy",),

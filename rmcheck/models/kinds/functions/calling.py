@@ -12,7 +12,11 @@ from typing import Any
 from rmcheck.errors import ScoringError
 
 
-class TooSlowError(BaseException):
+class TimedOutError(ScoringError):
+    """A call of a user's function took longer than its limit."""
+
+
+class _AlarmError(BaseException):
     """The time of a call is over; no `except Exception` of the user's code catches it."""
 
 
@@ -29,7 +33,7 @@ def called(spec: str, seconds: float, function: Callable[[], Any]) -> Any:
         function: The call, arguments and all.
 
     Raises:
-        ScoringError: It takes longer.
+        TimedOutError: It takes longer.
         Exception: Whatever it raises.
     """
     alarm = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
@@ -38,8 +42,8 @@ def called(spec: str, seconds: float, function: Callable[[], Any]) -> Any:
             with _alarm(seconds):
                 return _finished(function())
         return _in_thread(lambda: _finished(function()), seconds)
-    except TooSlowError:
-        raise ScoringError(
+    except _AlarmError:
+        raise TimedOutError(
             f"{spec}: the function did not return within {seconds:g} s; allow more with timeout=, "
             "or give it less at once with batch="
         ) from None
@@ -65,10 +69,10 @@ def _in_event_loop() -> bool:
 
 @contextmanager
 def _alarm(seconds: float) -> Iterator[None]:
-    """Raise TooSlowError here when the time is over; an alarm of another's goes on afterwards."""
+    """Raise _AlarmError here when the time is over; an alarm of another's goes on afterwards."""
 
     def over(number: int, frame: FrameType | None) -> None:
-        raise TooSlowError
+        raise _AlarmError
 
     before = signal.signal(signal.SIGALRM, over)
     left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -95,7 +99,7 @@ def _in_thread(function: Callable[[], Any], seconds: float) -> Any:
     thread.start()
     thread.join(seconds)
     if not found:
-        raise TooSlowError
+        raise _AlarmError
     returned, value = found
     if returned:
         return value

@@ -1,7 +1,7 @@
 """Columns of the pool as parameters of a function."""
 
 import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from rmcheck.models.model import Sample
@@ -37,3 +37,15 @@ def by_column(samples: Sequence[Sample]) -> dict[str, list[Any]]:
 def conversation(sample: Sample) -> list[dict[str, str]]:
     """The prompt as messages."""
     return [{"role": m.role, "content": m.content} for m in sample.messages]
+
+
+def accepted(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a function takes by name of what its trainer gives."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return dict(given)
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        return dict(given)
+    names = {p.name for p in parameters}
+    return {name: value for name, value in given.items() if name in names}

@@ -130,6 +130,11 @@ class FunctionModel(RewardModel):
         """
         self._function = self._imported()
 
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function, once it is loaded."""
+        return loaded(self._function, self.spec)
+
     def _imported(self) -> Callable[..., Any]:
         with importable(self._base):
             return imported(self.spec, self._module, self._function_name)
@@ -164,7 +169,7 @@ class FunctionModel(RewardModel):
             ScoringError: It raises, or takes too long.
             MemoryError: It raises that.
         """
-        function = loaded(self._function, self.spec)
+        function = self.function
         with importable(self._base):
             try:
                 return called(self.spec, self._seconds, lambda: self.call(function, samples))

@@ -48,15 +48,28 @@ def _inside(
 
 
 def imported(spec: str, module: str, name: str) -> Callable[..., Any]:
-    """A function of a module.
+    """A function of a module, or anything else that can be called.
+
+    Raises:
+        UnknownModelError: The module cannot be imported, or has no such function.
+    """
+    function: Any = imported_name(spec, module, name)
+    if not callable(function):
+        raise _no_function(spec, module, name)
+    known: Callable[..., Any] = function
+    return known
+
+
+def imported_name(spec: str, module: str, name: str) -> Any:
+    """What a module has under a name.
 
     Args:
         spec: The model as the user named it, for messages.
         module: The module's name.
-        name: The function's name.
+        name: The name.
 
     Raises:
-        UnknownModelError: The module cannot be imported, or has no such function.
+        UnknownModelError: The module cannot be imported, or has no such name.
     """
     try:
         found = importlib.import_module(module)
@@ -65,15 +78,18 @@ def imported(spec: str, module: str, name: str) -> Callable[..., Any]:
         raise UnknownModelError(
             f"{spec}: module {module!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
-    function: Any = getattr(found, name, None)
-    if not callable(function):
-        public = sorted(n for n, v in vars(found).items() if callable(v) and n[0] != "_")
-        raise UnknownModelError(
-            f"{spec}: module {module!r} ({found.__file__}) has no function "
-            f"{name!r}.{near_miss(name, public)} It has: {', '.join(public) or 'none'}."
-        )
-    known: Callable[..., Any] = function
-    return known
+    if not hasattr(found, name):
+        raise _no_function(spec, module, name)
+    return getattr(found, name)
+
+
+def _no_function(spec: str, module: str, name: str) -> UnknownModelError:
+    found = sys.modules[module]
+    public = sorted(n for n, v in vars(found).items() if callable(v) and n[0] != "_")
+    return UnknownModelError(
+        f"{spec}: module {module!r} ({found.__file__}) has no function "
+        f"{name!r}.{near_miss(name, public)} It has: {', '.join(public) or 'none'}."
+    )
 
 
 def read_parameters(source: Path, name: str) -> list[inspect.Parameter] | None:

@@ -301,6 +301,9 @@ class RubricJudge(JudgeRewardModel):
         super().__init__(judge, spec)
         assert isinstance(judge.read, Rubric)
         self.rubric = judge.read
+        weights = np.array([one.weight for one in self.rubric.criteria])
+        shares = zip(self.rubric.names, (weights / weights.sum()).tolist(), strict=True)
+        self.components = {f"criterion {name}": share for name, share in shares}
         known: Known = {}
         self._members = tuple(
             ReadingJudge(replace(judge, read=grade), f"{spec}?criterion={name}", self.engine, known)

@@ -1,0 +1,99 @@
+"""Several rewards at once, as their weighted sum."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rmcheck.errors import UsageError
+from rmcheck.models.checkpoint.fingerprint import fingerprint
+from rmcheck.models.model import Combined, Encoded, RewardModel, Sample
+from rmcheck.models.spec import ModelSpec
+
+
+class WeightedRewards(RewardModel):
+    """Rewards that a trainer adds up; each is scored and kept as a model of its own.
+
+    Args:
+        spec: The model as the user named it.
+        members: The rewards.
+        names: What each is called.
+        weights: Of each.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        members: Sequence[RewardModel],
+        names: Sequence[str],
+        weights: Sequence[float],
+    ) -> None:
+        self.spec = spec
+        self._members, self._weights = tuple(members), np.array(weights, dtype=np.float64)
+        self.components = {
+            f"reward {name}": float(w) for name, w in zip(names, self._weights, strict=True)
+        }
+        self.kept = all(member.kept for member in members)
+        self.fingerprint = fingerprint(
+            {
+                "scheme": "weighted",
+                "members": [member.fingerprint for member in members],
+                "weights": [f"{weight:g}" for weight in weights],
+            }
+        )
+
+    @property
+    def members(self) -> tuple[RewardModel, ...]:
+        """The rewards, in the order in which they were named."""
+        return self._members
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Always: its rewards are made of others, be it of one."""
+        return True
+
+    @property
+    def name(self) -> str:
+        """The rewards with their weights."""
+        parts = (f"{w:g} × {name[7:]}" for name, w in self.components.items())
+        return " + ".join(parts)
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """The sum."""
+        return {"reward": self.name}
+
+    def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
+        """The weighted sum, and each reward as a column."""
+        pairs = zip(self._members, scores, strict=True)
+        own = [m.combined(row[None], samples).rewards for m, row in pairs]
+        columns = dict(zip(self.components, own, strict=True))
+        return Combined(self._weights @ np.stack(own), columns)
+
+    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        """Never called: rewards are scored one by one.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(f"{self.spec}: several rewards are scored one by one")
+
+
+def weights_of(spec: ModelSpec, stated: str, count: int) -> list[float]:
+    """The numbers of `reward_weights`; 1 for each reward where it is not given.
+
+    Raises:
+        UsageError: They are not so many finite numbers.
+    """
+    if not stated:
+        return [1.0] * count
+    try:
+        weights = [float(word) for word in stated.split(",")]
+    except ValueError:
+        weights = []
+    if len(weights) != count or not np.isfinite(weights).all():
+        raise UsageError(
+            f"{spec.text}: reward_weights is {stated!r}; it is {count} numbers with commas "
+            "between, one a reward"
+        )
+    return weights
