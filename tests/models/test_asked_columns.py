@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from rmcheck.errors import PoolError, ScoringError
+from rmcheck.errors import PoolError, ScoringError, UsageError
 from rmcheck.models.kinds.judge.file import read_judge_file
 from rmcheck.models.kinds.judge.model import ReadingJudge
 from rmcheck.models.kinds.judge.template import JudgeTemplate
@@ -224,3 +224,17 @@ def test_a_misspelt_variable_of_a_judge_is_a_column_that_is_not_there(folder):
 
     with pytest.raises(PoolError, match=r"no column 'promt'\. Did you mean 'prompt'\?"):
         PoolSamples(pool_of(folder, ROWS)).reading(asked)
+
+
+def test_a_template_elsewhere_reads_no_columns(folder):
+    """A message would name them, and whoever wrote the judge file may not see that file."""
+    (folder / "judges").mkdir()
+    (folder / "ask.jinja").write_text("{{ password_hunter2 }} {{ response }}")
+    (folder / "judges" / "judge.yaml").write_text(
+        "engine: hf:judge\ntemplate: ../ask.jinja\nread: {yes: [Yes], no: [No]}\n"
+    )
+
+    with pytest.raises(UsageError, match="only one inside of it may read columns") as caught:
+        read_judge_file(folder / "judges" / "judge.yaml")
+
+    assert "hunter2" not in str(caught.value)

@@ -118,8 +118,11 @@ def _template(written: str, path: Path, shows: str) -> JudgeTemplate:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise ValueError(f"{file} cannot be read ({reason})") from error
+    inside = file.resolve().is_relative_to(path.parent.resolve())
     try:
-        return JudgeTemplate(text, shows)
+        template = JudgeTemplate(text, shows)
     except ValueError as error:
-        inside = file.resolve().is_relative_to(path.parent.resolve())
         raise ValueError(f"{file}: {error if inside else OUTSIDE}") from error
+    if template.columns and not inside:  # a message would name those that the pool has not
+        raise ValueError(f"{file}: {OUTSIDE}, and only one inside of it may read columns")
+    return template

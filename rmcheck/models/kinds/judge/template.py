@@ -45,7 +45,8 @@ class JudgeTemplate:
         self.variables = ("messages", "prompt", shows)
         problems = []
         if shows not in read:
-            problems.append(f"it does not show the {shows}; {SHOWN[shows]}")
+            reads = f" (it reads {', '.join(sorted(read))})" if read else ""
+            problems.append(f"it does not show the {shows}; {SHOWN[shows]}{reads}")
         if "random" in found["filters"]:
             problems.append("it draws at random, so that a text has no one reward")
         if problems:
