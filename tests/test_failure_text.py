@@ -88,7 +88,7 @@ def test_what_is_suspected_is_one_line_more(kind):
 
     assert len(text.splitlines()) <= 10
     assert "suspected: length. 86% of the golden loss is where the pick has more of it" in text
-    assert "69% of the reward follows it alone (baseline: 1%)" in text
+    assert "69% of the reward's variance follows it alone (baseline: 1%)" in text
     assert "category=code" not in text
 
 

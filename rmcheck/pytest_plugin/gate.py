@@ -18,7 +18,7 @@ from rmcheck.probes.effect import ProbeEffect
 from rmcheck.pytest_plugin import fixtures
 from rmcheck.pytest_plugin.gathered import Gathered
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
-from rmcheck.pytest_plugin.opening import runner_of, tell
+from rmcheck.pytest_plugin.opening import run_of, runner_of, tell
 from rmcheck.pytest_plugin.representation import end_in_the_test
 from rmcheck.pytest_plugin.settings import ini_folder, setting
 from rmcheck.pytest_plugin.workers import announce_worker, is_worker, session_folder, stop_workers
@@ -95,6 +95,7 @@ class Gate:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.gathered = Gathered()
+        self.gathered.run = run_of(config, self.runner)
         self.session: pytest.Session | None = None
         self.terminated = False
         whole_run = ExitStack()

@@ -31,6 +31,7 @@ class Gathered:
         judged: Number of items that were judged.
         complaint: What went wrong outside of any item; empty if nothing.
         bug: Whether it is a bug of ours.
+        run: How to run it again, see `report_data`.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,7 @@ class Gathered:
         self.judged = 0
         self.complaint = ""
         self.bug = False
+        self.run: dict[str, Any] = {}
 
     def take(self, report: pytest.TestReport) -> None:
         """Take in the report of an item, wherever it was run."""
@@ -92,7 +94,7 @@ class Gathered:
     def data(self) -> dict[str, Any]:
         """What `report.json` says."""
         suites = list(self.suites.values())
-        return report_data(self.records, suites, self.errors, rmcheck.__version__)
+        return report_data(self.records, suites, self.errors, rmcheck.__version__, self.run)
 
 
 def _told(model: dict[str, Any]) -> tuple[int, int]:

@@ -1,9 +1,14 @@
 """The runner of a process, as the options and the ini file of the run describe it."""
 
+import platform
+import shlex
 import sys
 from contextlib import nullcontext
 from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +61,18 @@ def runner_of(config: pytest.Config) -> Runner:
         if not hides_bugs(config):
             raise
         raise pytest.UsageError(bug_text(error, BUG_SHOWN_BY)) from None
+
+
+def run_of(config: pytest.Config, runner: Runner) -> dict[str, Any]:
+    """How to run this again: the command, the options that name its models, and versions."""
+    arguments = ["pytest", *map(str, config.invocation_params.args)]
+    packages = ("pytest", "numpy", "scipy", "torch", "transformers", "vllm")
+    known = {name: version(name) for name in packages if find_spec(name)}
+    return {
+        "command": printable(shlex.join(arguments)),
+        "options": runner.options(),
+        "versions": {"Python": platform.python_version(), **known},
+    }
 
 
 def _waiting(config: pytest.Config) -> Waiting:

@@ -28,8 +28,8 @@ def suspicion(causes: Sequence[CauseRecord]) -> str:
         other = "" if first.baseline is None else f" (baseline: {percent(first.baseline)})"
         return (
             f"suspected: {name}. {percent(share)} of the golden loss is where the pick has {than} "
-            f"of it than the better answer; {percent(first.beyond)} of the reward follows it alone"
-            f"{other}"
+            f"of it than the better answer; {percent(first.beyond)} of the reward's variance "
+            f"follows it alone{other}"
         )
     bounds = f"{percent(first.share)} [{percent(first.lower)}, {percent(first.upper)}]"
     if name == "ties":

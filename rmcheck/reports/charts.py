@@ -6,10 +6,12 @@ chart can be read on light and on dark pages. Names are escaped by matplotlib.
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,9 @@ class Series:
         upper: (K,) its upper end.
         dots: Whether to draw points instead of a line.
         dashed: Whether the line is dashed.
+        dotted: Whether it is dotted, with its points marked: what is not measured but followed.
+        small: Whether points are small and pale, where there are hundreds.
+        colour: Number of its colour; None takes that of its place among the series.
     """
 
     name: str
@@ -63,6 +68,23 @@ class Series:
     upper: Floats | None = None
     dots: bool = False
     dashed: bool = False
+    dotted: bool = False
+    small: bool = False
+    colour: int | None = None
+
+    def drawn_on(self, axes: Any, place: int) -> None:
+        """Draw it, as the one at this place among others."""
+        colour = COLOURS[(place if self.colour is None else self.colour) % len(COLOURS)]
+        line = "" if self.dots else ":" if self.dotted else "--" if self.dashed else "-"
+        look: dict[str, Any] = {"marker": "o" if self.dots or self.dotted else ""}
+        if self.small:
+            look |= {"markersize": 3.5, "alpha": 0.5, "markeredgewidth": 0}
+        elif self.dotted:
+            look |= {"markersize": 4}
+        name = _short(self.name) or None
+        axes.plot(self.x, self.y, color=colour, label=name, linestyle=line, **look)
+        if self.lower is not None and self.upper is not None:
+            axes.fill_between(self.x, self.lower, self.upper, color=colour, alpha=0.15, lw=0)
 
 
 def can_draw() -> bool:
@@ -78,6 +100,8 @@ def chart(
     *,
     log_x: bool = False,
     diagonal: bool = False,
+    top: Mapping[float, str] = MappingProxyType({}),
+    top_label: str = "",
 ) -> str:
     """Points and lines over two axes.
 
@@ -88,23 +112,51 @@ def chart(
         series: What is drawn, in this order of colours.
         log_x: Whether the x axis is logarithmic.
         diagonal: Whether to draw the line on which y is x.
+        top: Words above some places of the x axis, such as another unit.
+        top_label: What they are.
     """
     with _axes(title, (6.4, 3.8)) as (figure, axes):
         if diagonal:
-            axes.axline((0, 0), slope=1, color=_INK, linewidth=0.8, linestyle=":")
+            first = np.nanmin(np.concatenate([one.x for one in series]))
+            axes.axline((first, first), slope=1, color=_INK, linewidth=0.8, linestyle=":")
         for i, one in enumerate(series):
-            colour = COLOURS[i % len(COLOURS)]
-            marker, line = ("o", "") if one.dots else ("", "--" if one.dashed else "-")
-            name = _short(one.name) or None
-            axes.plot(one.x, one.y, color=colour, label=name, marker=marker, linestyle=line)
-            if one.lower is not None and one.upper is not None:
-                axes.fill_between(one.x, one.lower, one.upper, color=colour, alpha=0.15, lw=0)
+            one.drawn_on(axes, i)
         if log_x:
             axes.set_xscale("log")
         axes.grid(color=_INK, alpha=0.12)
-        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.set(xlabel=printable(x_label), ylabel=printable(y_label))
         if any(one.name for one in series):
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+        if top:
+            above = axes.secondary_xaxis("top")
+            above.set_xticks(list(top), [_short(words) for words in top.values()])
+            above.set_xlabel(printable(top_label))
+            above.spines["top"].set_visible(False)
+            axes.set_title(printable(title), loc="left", fontsize=11, pad=14)
+        return _svg(figure, title)
+
+
+def forest(title: str, x_label: str, rows: Sequence[str], series: Sequence[Series]) -> str:
+    """A line a row with the value and the bounds of each series in it.
+
+    Args:
+        title: Above it.
+        x_label: Below it.
+        rows: (K,) names, from the top.
+        series: `x` are (K,) values, `lower` and `upper` their bounds; NaN leaves one out.
+    """
+    with _axes(title, (6.4, 1.2 + 0.3 * len(rows))) as (figure, axes):
+        for i, one in enumerate(series):
+            y = np.arange(len(rows)) + 0.22 * (i - (len(series) - 1) / 2)
+            ends = (one.x if end is None else end for end in (one.lower, one.upper))
+            reach = np.maximum([np.abs(one.x - end) for end in ends], 0)
+            look = {"fmt": "o", "markersize": 4, "color": COLOURS[i % len(COLOURS)]}
+            axes.errorbar(one.x, y, xerr=reach, label=_short(one.name), **look)
+        axes.set_yticks(np.arange(len(rows)), [_short(name) for name in rows])
+        axes.invert_yaxis()
+        axes.grid(color=_INK, alpha=0.12)
+        axes.set(xlabel=printable(x_label))
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         return _svg(figure, title)
 
 
@@ -149,7 +201,10 @@ def _axes(title: str, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context():
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # a name in letters that the font lacks is shown by the page's
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
         figure = Figure(figsize=size)

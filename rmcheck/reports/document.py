@@ -1,7 +1,7 @@
 """`report.json`: everything a run found, for programs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ def report_data(
     suites: Sequence[dict[str, Any]],
     errors: Sequence[dict[str, str]],
     version: str,
+    run: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The report as plain data.
 
@@ -26,6 +27,7 @@ def report_data(
         suites: `SuiteRecord.as_dict()` of each suite.
         errors: `node` and `message` of each check that could not be decided.
         version: Version of rmcheck.
+        run: How to run it again: `command`, `options` that name the models, `versions`.
     """
     return {
         "report": REPORT_VERSION,
@@ -34,6 +36,7 @@ def report_data(
         "checks": [check.as_dict() for check in checks],
         "errors": list(errors),
         "suites": list(suites),
+        "run": dict(run or {}),
     }
 
 

@@ -9,12 +9,14 @@ import hashlib
 import math
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmcheck.reports.drawings import figures
+from rmcheck.checks.record import CauseRecord
+from rmcheck.reports.causes import HEADINGS, cells, percent, suspicion
+from rmcheck.reports.drawings import figures, left_out
 from rmcheck.reports.markdown import title
 from rmcheck.store.folder import write_whole
 from rmcheck.wording import encodable, printable_lines
@@ -47,9 +49,14 @@ def page(
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     template = environment.from_string(room.joinpath("page.html.j2").read_text(encoding="utf-8"))
     shown = _shown(data)
+    checks = _checks(shown)
     return template.render(
         data=shown,
-        checks=[_check(check) for check in shown["checks"]],
+        checks=checks,
+        cause_headings=HEADINGS,
+        suspicions=_suspicions(checks),
+        parts=_parts(shown, checks),
+        left_out={suite["path"]: left_out(suite) for suite in shown["suites"]},
         changes=changes(shown, _shown(before)) if before else [],
         heading=f"rmcheck: {', '.join(suite['name'] for suite in shown['suites']) or 'no suite'}",
         tally=_tally(shown),
@@ -162,20 +169,60 @@ def _printable(data: Any) -> Any:
     return printable_lines(data) if isinstance(data, str) else data
 
 
-def _check(check: Mapping[str, Any]) -> dict[str, Any]:
-    """A check with what the page says of it."""
+def _checks(data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The checks with what the page says of them; what was shown before is named by its check."""
+    options = data.get("run", {}).get("options") or ["--rmcheck-model=…"]
+    found = [_check(check, options) for check in data["checks"]]
+    for name in ("mistakes", "causes"):
+        first: dict[str, int] = {}
+        for number, check in enumerate(found, 1):
+            earlier = first.setdefault(repr(check[name]), number) if check[name] else number
+            check[f"same_{name}"] = earlier if earlier != number else 0
+    return found
+
+
+def _check(check: Mapping[str, Any], options: Sequence[str]) -> dict[str, Any]:
     rows = [("decay" if check["kind"] == "max_decay" else "candidate", check["candidate"])]
     if check["baseline"]:
         rows.append(("baseline", check["baseline"]))
     if check["kind"] == "max_drop":
         rows.append(("drop", check))
+    causes = [CauseRecord(**cause) for cause in check.get("causes", ())]
     return {
         **check,
         "title": title(check),
         "rows": rows,
         "level": f"{100 * check['confidence']:g} %",
-        "command": shlex.join(["pytest", check["node"], "--rmcheck", "--rmcheck-model=…"]),
+        "command": shlex.join(["pytest", check["node"], "--rmcheck", *options]),
+        "suspicion": suspicion(causes),
+        "causes": [
+            {
+                "cells": cells(cause),
+                "suspected": cause.suspected,
+                "baseline_share": "" if cause.beyond is None else percent(cause.baseline),
+            }
+            for cause in causes
+        ],
     }
+
+
+def _suspicions(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """What is suspected of checks that keep the gate closed, each once, with the checks."""
+    found: dict[str, list[str]] = {}
+    for check in checks:
+        if check["gate"] != "passed" and any(cause["suspected"] for cause in check["causes"]):
+            said = check["suspicion"]
+            found.setdefault(said[0].upper() + said[1:], []).append(check["title"])
+    return list(found.items())
+
+
+def _parts(data: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Anchor and name of each part of the page."""
+    parts = [("errors", "Errors")] if data["errors"] else []
+    if checks:
+        parts += [("checks", "Checks"), ("details", "Each check")]
+    parts += [(f"suite-{i}", suite["name"]) for i, suite in enumerate(data["suites"], 1)]
+    return [*parts, ("again", "How to run it again")]
 
 
 def _remark(now: Mapping[str, Any], before: Mapping[str, Any], same_pool: bool) -> str:

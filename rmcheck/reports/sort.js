@@ -17,6 +17,7 @@ for (const [column, heading] of document.querySelectorAll("#verdicts thead th").
     body.append(...(down ? rows.reverse() : rows));
   });
 }
+for (const hint of document.querySelectorAll(".script")) hint.hidden = false;
 // A link into a closed part opens it.
 const opened = () => document.getElementById(location.hash.slice(1))?.querySelector("details")?.setAttribute("open", "");
 addEventListener("hashchange", opened);

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib", reason="needs the extra rmcheck[report]")
-from rmcheck.reports.charts import Series, chart, matrix
+from rmcheck.reports.charts import Series, chart, forest, matrix
 
 X = np.linspace(0, 2, 5)
-NAMES = ["plain", "<script>alert(1)</script>", "$x$ and $y$", "a & b", "\x1b[31m"]
+NAMES = ["plain", "<script>alert(1)</script>", "$x$ and $y$", "a & b", "\x1b[31m", "中文"]
 
 
 def drawn(name="golden"):
@@ -18,9 +18,16 @@ def drawn(name="golden"):
     series = [
         Series(name, X, X**2, X**2 - 0.1, X**2 + 0.1),
         Series("dashed", X, X, dashed=True),
-        Series("points", X, 2 - X, dots=True),
+        Series("points", X, 2 - X, dots=True, small=True),
+        Series("followed", X, X, dotted=True, colour=1),
     ]
-    return chart(name, "x", "y", series, diagonal=True)
+    return chart(name, "x", "y", series, diagonal=True, top={1.0: name}, top_label=name)
+
+
+def rows(name="golden"):
+    """A forest of two rows, of which one has no number."""
+    nan = np.array([0.5, np.nan])
+    return forest(name, name, [name, "b"], [Series(name, nan, nan, nan - 0.1, nan + 0.1)])
 
 
 def test_the_same_data_give_the_same_text():
@@ -31,7 +38,7 @@ def test_the_same_data_give_the_same_text():
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_text(name):
     """Whatever a model or a slice is called, it adds no tag and no formula."""
-    for text in (drawn(name), matrix(name, [name], [name], np.ones((1, 1)))):
+    for text in (drawn(name), rows(name), matrix(name, [name], [name], np.ones((1, 1)))):
         tags = {node.tag.rpartition("}")[2] for node in ElementTree.fromstring(text).iter()}
         assert "script" not in tags
         assert "\x1b" not in text

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import html
+import itertools
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from html.parser import HTMLParser
 import pytest
 
 from rmcheck.checks.record import (
+    CauseRecord,
     CheckRecord,
     EstimateRecord,
     MistakeRecord,
@@ -54,6 +56,11 @@ CHECK = CheckRecord(
     baseline=EstimateRecord(0.8, 0.75, 0.85),
     facts={"longer_is_better": 0.61},
     mistakes=(MistakeRecord("p1", 2.0, 1.0, HOSTILE, HOSTILE, "Because."),),
+)
+CAUSE = CauseRecord(
+    *("length", 0.72, 0.53, 0.93, 0.86, 0.14, 0.37, 0.2, 0.5, 0.97, 0.69, 0.57, 0.75, 0.01),
+    agrees=True,
+    suspected=True,
 )
 SUITE = SuiteRecord(
     name="demo",
@@ -110,7 +117,9 @@ def test_the_page_says_all_that_was_found():
         "3 left out: too few responses",
         "0.850",
         "golden lost 2.000",
-        "empty: 2 drop",
+        "empty",
+        "What was wrong with rows of the pool",
+        "How to run it again",
         "1 at the beginning",
         "pytest demo.yaml::accuracy --rmcheck",
     ):
@@ -158,6 +167,45 @@ def test_the_page_lets_nothing_load_and_only_its_own_script_run():
     assert f"script-src 'sha256-{digest}'" in policy
     assert "http://" not in text
     assert "https://" not in text
+
+
+def test_every_part_has_a_heading_a_caption_and_a_scope():
+    """For a screen reader: no level is left out, no table is without a caption, no cell alone."""
+    outline = Outline(page(data(CHECK, replace(CHECK, name="again", causes=(CAUSE,)))))
+    levels = [int(tag[1]) for tag, _ in outline.tags if re.fullmatch("h[1-6]", tag)]
+    tags = [tag for tag, _ in outline.tags]
+
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert tags.count("table") == tags.count("caption")
+    assert all("scope" in attrs for tag, attrs in outline.tags if tag == "th")
+    named = {attrs.get("id") for _, attrs in outline.tags}
+    links = {attrs["href"][1:] for tag, attrs in outline.tags if tag == "a"}
+    assert links <= named
+    for tag, attrs in outline.tags:
+        if tag == "section":
+            assert attrs["aria-labelledby"] in named
+
+
+def test_what_several_checks_share_is_shown_once():
+    """Picks and suspects of a later check point at the first."""
+    twice = [replace(CHECK, name=name, causes=(CAUSE,)) for name in ("first", "second")]
+    text = page(data(*twice))
+
+    assert text.count("All suspects, with bounds") == 1
+    assert text.count('as for <a href="#check-1">demo: first</a>') == 2
+    assert text.count("Suspected: length. ") == 2  # above all checks, and in the first
+    assert "In demo: first, demo: second." in text
+
+
+def test_a_report_of_an_earlier_version_is_still_drawn():
+    """Without suspects and without what was typed."""
+    old = data(CHECK)
+    del old["run"]
+    for check in old["checks"]:
+        del check["causes"]
+
+    assert "The gate is closed" in page(old)
 
 
 @pytest.mark.parametrize("bound", ["lower", "upper"])
