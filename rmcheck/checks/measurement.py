@@ -164,7 +164,7 @@ def pending(
 ) -> Pending:
     """`measure`, up to the resampling."""
     mask = rewards.matching(where or {})
-    fitted, sums, took_part = _sums(metric, rewards, mask)
+    fitted, sums, took_part = slice_sums(metric, rewards, mask)
     kept, left_out = taking_part(fitted, sums, took_part, mask)
     units = Units.of(sums[kept], rewards.clusters[kept], rewards.units)
     return pending_units(
@@ -294,7 +294,7 @@ def _by_units(values: Sequence[Pending], members: Sequence[int]) -> list[list[in
     return list(found.values())
 
 
-def _sums(
+def slice_sums(
     metric: Metric, rewards: Rewards, mask: NDArray[np.bool_]
 ) -> tuple[Metric, Floats, NDArray[np.bool_]]:
     """The metric fitted, (P, K) sums of all prompts, and those that took part.

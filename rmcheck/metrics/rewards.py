@@ -185,7 +185,7 @@ class Rewards:
         )
 
     @cached_property
-    def memo(self) -> dict[int, tuple[Any, Any, Any]]:
+    def memo(self) -> dict[object, Any]:
         """What was computed from all of these rewards and serves every slice of them."""
         return {}
 

@@ -4,7 +4,6 @@ A model is found by `scheme:location?setting=value` (see `rmcheck.models.registr
 is cheap: it reads the fingerprint and never the weights. Weights are read by `load`.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from rmcheck.errors import PartialScoringError, ScoringError, UsageError
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.workers import Workers
 from rmcheck.pool.asked import AskedColumns
+from rmcheck.pool.keys import NamedResponses
 from rmcheck.pool.pool import Message, Prompt, text_keys
 from rmcheck.wording import listed
 
@@ -66,22 +66,20 @@ class Sample:
         return samples
 
     @classmethod
-    def of_key(cls, prompt_id: str, index: int, key: bytes) -> "Sample":
-        """One whose texts nobody needs, such as a row of a file of scores."""
-        sample = cls(prompt_id, index, (), "")
-        object.__setattr__(sample, "_text_key", key)
-        return sample
+    def without_texts(cls, rows: NamedResponses) -> "list[Sample]":
+        """As far as they are known where nobody needs their texts."""
+        samples = []
+        places = zip(rows.prompt_ids, rows.indices.tolist(), rows.text_keys.tolist(), strict=True)
+        for prompt_id, index, key in places:
+            sample = cls(prompt_id, index, (), "")
+            object.__setattr__(sample, "_text_key", key)
+            samples.append(sample)
+        return samples
 
     @property
     def place(self) -> str:
         """Where it stands in its pool, for messages."""
         return f"prompt {self.prompt_id!r}, response {self.index}"
-
-    @property
-    def row_key(self) -> bytes:
-        """16 bytes that name the text and its place: two rows of equal texts have two."""
-        place = f"\x00{self.index}\x00{self.prompt_id}".encode("utf-8", "surrogatepass")
-        return hashlib.blake2b(self.text_key + place, digest_size=16).digest()
 
     @property
     def text_key(self) -> bytes:
@@ -171,8 +169,8 @@ class RewardModel(ABC):
         kept: Whether scores are worth keeping between sessions; False where the fingerprint cannot
             see everything that a reward depends on (`python:` without a version), or where
             scoring costs nothing.
-        precomputed: True where rewards were computed elsewhere and are looked up: each row of a
-            pool has its own, also where texts are equal, and no store keeps them a second time.
+        precomputed: True where rewards were computed elsewhere and `look_up` finds them: each row
+            of a pool has its own, also where texts are equal, and no store keeps them again.
         reads_golden: True for fakes that need the golden reward of a sample.
         shares_prefixes: Whether `score` computes tokens that samples of a batch begin with once,
             and pads nothing. Batches are then made of samples that begin alike.
@@ -296,6 +294,14 @@ class RewardModel(ABC):
         Raises:
             MemoryError: The batch does not fit; the caller halves it and goes on.
         """
+
+    def look_up(self, rows: NamedResponses) -> NDArray[np.float64]:
+        """(n,) raw rewards that were computed elsewhere, where the model is `precomputed`.
+
+        Raises:
+            ScoringError: A response has none; prompts are named.
+        """
+        return self.score(self.encode(Sample.without_texts(rows)))
 
     def workers(self) -> Workers:
         """The threads that call `score` once the model is proved: the caller's own, or several.

@@ -1,12 +1,17 @@
 """Keys of texts: 16 bytes each, one array for all responses of a pool."""
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 Keys = NDArray[np.void]
 _KIND = "V16"
+# Odd, so that no two positions below 2^64 give one product.
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
 
 
 def as_keys(keys: Sequence[bytes] | Keys) -> Keys:
@@ -21,6 +26,47 @@ def as_keys(keys: Sequence[bytes] | Keys) -> Keys:
     if wrong is not None:
         raise ValueError(f"a key is {wrong!r}; valid: 16 bytes")
     return np.frombuffer(b"".join(keys), _KIND)
+
+
+@dataclass(frozen=True, eq=False)
+class NamedResponses:
+    """Responses as rows of a table, without their texts: columns of one length.
+
+    Attributes:
+        prompt_ids: (n,) name of the prompt of each.
+        indices: (n,) position in its prompt, from 0.
+        text_keys: (n,) `rmcheck.pool.pool.text_keys`; zeros where only the place is known.
+    """
+
+    prompt_ids: Sequence[str]
+    indices: NDArray[np.int64]
+    text_keys: Keys
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @cached_property
+    def row_keys(self) -> Keys:
+        """(n,) names of text and place: two rows of equal texts have two."""
+        names = {
+            name: hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            for name in set(self.prompt_ids)
+        }
+        places = as_keys([names[name] for name in self.prompt_ids]).view(np.uint64).reshape(-1, 2)
+        mixed = places ^ self.text_keys.view(np.uint64).reshape(-1, 2)
+        mixed[:, 0] += self.indices.astype(np.uint64) * _SPREAD
+        return mixed.view(_KIND).ravel()
+
+    def by_place(self) -> "NamedResponses":
+        """The same with their texts forgotten."""
+        return NamedResponses(self.prompt_ids, self.indices, np.zeros(len(self), _KIND))
+
+    def part(self, chosen: NDArray[np.bool_]) -> "NamedResponses":
+        """Some of the (n,) responses."""
+        if chosen.all():
+            return self
+        ids = [self.prompt_ids[i] for i in np.flatnonzero(chosen).tolist()]
+        return NamedResponses(ids, self.indices[chosen], self.text_keys[chosen])
 
 
 class KeyRows:

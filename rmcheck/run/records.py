@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import rmcheck
-from rmcheck.checks.measurement import Sampling, measure
+from rmcheck.checks.measurement import Sampling, measure, slice_sums
 from rmcheck.checks.mistakes import worst_drifts, worst_mistakes
 from rmcheck.checks.record import (
     EXCERPT,
@@ -22,7 +22,6 @@ from rmcheck.checks.record import (
 )
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.ensemble import DISAGREEMENT, DisagreementRatio
-from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import RewardModel
@@ -39,6 +38,9 @@ from rmcheck.run.plan import PlannedSuite, golden_source
 from rmcheck.scoring.request import PoolSamples
 from rmcheck.stats.estimate import Estimate
 from rmcheck.wording import apart, excerpt, shown
+
+# Where rewards keep those of a model that likes the longer answer.
+_LONGEST = "longest"
 
 # -- checks ---------------------------------------------------------------------------------------
 
@@ -123,15 +125,15 @@ def _by_length(finding: Finding, loaded: LoadedSuite, candidate: Rewards) -> dic
     metric = finding.planned.check.measured
     if not metric.scale_free:
         return {}
-    longest = replace(
+    longest = candidate.memo.get(_LONGEST) or replace(
         candidate,
         proxy=loaded.lengths[loaded.is_labelled],
         scored=loaded.rewards(loaded.lengths, loaded.lengths).scored,
     )
+    candidate.memo[_LONGEST] = longest  # serves every check
     mask = longest.matching(finding.conditions)
     try:
-        fitted = metric.fitted(longest).localised(longest, mask)
-        sums, _ = per_prompt_sums(fitted, longest)
+        fitted, sums, _ = slice_sums(metric, longest, mask)
     except UndefinedMetricError:
         return {}
     value = float(fitted.value(sums[mask].sum(axis=0)))

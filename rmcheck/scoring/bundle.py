@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError, StoreError
-from rmcheck.models.kinds.scores_file import BUNDLE_DIGEST, bundle_digest
+from rmcheck.models.kinds.score_files import BUNDLE_DIGEST, bundle_digest
 from rmcheck.models.model import Sample
+from rmcheck.scoring.request import named_responses
 from rmcheck.store.folder import write_whole
 from rmcheck.store.parts import Provenance
 
@@ -64,15 +65,11 @@ def write_bundle(
             **provenance.metadata(),
         },
     )
-    columns = (
-        [sample.prompt_id for sample in samples],
-        [sample.index for sample in samples],
-        scores,
-        [sample.text_key for sample in samples],
-    )
+    named = named_responses(samples)
+    columns = (named.prompt_ids, named.indices, scores, named.text_keys.tolist())
     arrays = [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)]
     schema = schema.with_metadata(
-        {**schema.metadata, BUNDLE_DIGEST: bundle_digest(schema.metadata, *columns)}
+        {**schema.metadata, BUNDLE_DIGEST: bundle_digest(schema.metadata, named, scores)}
     )
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), sink, write_page_checksum=True)

@@ -1,37 +1,45 @@
 """Rewards that were computed elsewhere: read at once, with no batches and no parts on disk."""
 
-from typing import TextIO
+import time
+from collections.abc import Sequence
 
 import numpy as np
 
-from rmcheck.models.model import RewardModel
-from rmcheck.pool.keys import as_keys
-from rmcheck.scoring.engine import Missing
 from rmcheck.scoring.report import ScoringReport
+from rmcheck.scoring.request import Request
 from rmcheck.store.parts import Provenance, ScoreRows
 from rmcheck.store.scores import Store
 
 
-class Lookup:
-    """The engine of `precomputed` models."""
+def look_up(requests: Sequence[Request], store: Store, *, release: bool) -> ScoringReport:
+    """`fill_requests` for a `precomputed` model; nothing is cut, whatever `too_long` says.
 
-    def score(
-        self,
-        model: RewardModel,
-        missing: Missing,
-        store: Store,
-        *,
-        budget: int | None,
-        progress: TextIO | None,
-    ) -> ScoringReport:
-        """See `Engine`; nothing is cut, so that `too_long` makes no difference."""
-        model.load()
-        rows = {key: sample for wanted in missing.values() for key, sample in wanted.items()}
-        keys = as_keys(list(rows))
-        rewards = model.score(model.encode(list(rows.values())))
-        none = np.zeros(len(keys), dtype=np.int32)
-        store.open(model.fingerprint).append(
-            ScoreRows(keys, keys, rewards, none, none, [""] * len(keys)), Provenance.of(model)
-        )
-        duplicates = sum(map(len, missing.values())) - len(keys)
-        return ScoringReport(model.spec, duplicates=duplicates, looked_up=len(keys))
+    Raises:
+        ModelError, ScoringError: See `RewardModel.load` and `RewardModel.look_up`.
+    """
+    started, model = time.perf_counter(), requests[0].model
+    scores = store.open(model.fingerprint)
+    before, missing = len(scores), [scores.lookup(r.keys).missing for r in requests]
+    unknown = int(sum(mask.sum() for mask in missing))
+    try:
+        if unknown:
+            model.load()
+        for request, mask in zip(requests, missing, strict=True):
+            if not mask.any():
+                continue
+            keys, none = request.keys[mask], np.zeros(mask.sum(), dtype=np.int32)
+            rewards = model.look_up(request.named.part(mask))
+            rows = ScoreRows(keys, keys, rewards, none, none, [""] * len(keys))
+            scores.append(rows, Provenance.of(model))
+    finally:
+        if release:
+            model.close()
+    looked_up = len(scores) - before
+    return ScoringReport(
+        model.spec,
+        sum(map(len, missing)),
+        duplicates=unknown - looked_up,
+        from_store=sum(map(len, missing)) - unknown,
+        looked_up=looked_up,
+        seconds=time.perf_counter() - started,
+    )

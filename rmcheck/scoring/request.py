@@ -11,7 +11,7 @@ import numpy as np
 from rmcheck.errors import PoolError, Problem, ScoringError, StoreError
 from rmcheck.models.model import RewardModel, Sample, TooLong
 from rmcheck.pool.asked import GOLDEN, AskedColumns, Given, columns_key, lacking
-from rmcheck.pool.keys import Keys, as_keys
+from rmcheck.pool.keys import Keys, NamedResponses, as_keys
 from rmcheck.pool.pool import Pool, Prompt
 from rmcheck.store.scores import Store
 from rmcheck.store.table import Found
@@ -78,15 +78,26 @@ class PoolSamples(Sequence[Sample]):
         """(M,) `Sample.text_key` of each."""
         return self._pool.keys
 
-    def without_texts(self) -> list[Sample]:
+    @property
+    def named(self) -> NamedResponses:
         """The samples as far as they are known without reading a text."""
         columns = self._pool.columns
         ids = columns.per_response(columns.prompt_ids).tolist()
-        rows = zip(ids, columns.indices.tolist(), self.text_keys.tolist(), strict=True)
-        return [Sample.of_key(*row) for row in rows]
+        return NamedResponses(ids, columns.indices, self.text_keys)
 
     def __repr__(self) -> str:
         return f"<{len(self)} samples of {len(self._pool.prompts)} prompts>"
+
+
+def named_responses(samples: Sequence[Sample]) -> NamedResponses:
+    """Samples without their texts."""
+    if isinstance(samples, PoolSamples):
+        return samples.named
+    return NamedResponses(
+        [sample.prompt_id for sample in samples],
+        np.array([sample.index for sample in samples], np.int64),
+        as_keys([sample.text_key for sample in samples]),
+    )
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,7 @@ class Request:
     def keys(self) -> Keys:
         """(len(samples),) what each sample is stored under, computed once."""
         if self.model.precomputed:
-            return as_keys([sample.row_key for sample in self.needed])
+            return self.named.row_keys
         if self.model.reads_golden:
             return as_keys([golden_key(s.text_key, s.golden) for s in self.samples])
         if self.model.asked:
@@ -118,21 +129,26 @@ class Request:
 
     @cached_property
     def needed(self) -> Sequence[Sample]:
-        """The samples as the model needs them: no texts where it computes nothing itself.
+        """The samples as the model needs them: no texts where its members have read them.
 
         Raises:
             PoolError, ScoringError: The model asks for a column that there is not.
         """
         asked, samples = self.model.asked, self.samples
         if isinstance(samples, PoolSamples):
-            if self.model.precomputed or self.model.is_ensemble:
-                return samples.without_texts()
+            if self.model.is_ensemble:
+                return Sample.without_texts(samples.named)
             return samples.reading(asked) if asked else samples
         if column := lacking(asked, [sample.columns for sample in samples] if asked else []):
             raise ScoringError(
                 f"{self.model.spec} asks for the column {column!r}, and these texts come without it"
             )
         return samples
+
+    @cached_property
+    def named(self) -> NamedResponses:
+        """The samples without their texts."""
+        return named_responses(self.samples)
 
     @cached_property
     def members(self) -> "tuple[Request, ...]":

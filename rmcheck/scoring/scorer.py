@@ -12,7 +12,7 @@ from rmcheck.errors import UsageError
 from rmcheck.models.model import RewardModel, Sample, TooLong
 from rmcheck.pool.keys import KeyRows, Keys
 from rmcheck.scoring.engine import Engine, Missing
-from rmcheck.scoring.lookup import Lookup
+from rmcheck.scoring.lookup import look_up
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request
 from rmcheck.store.scores import ModelScores, Store
@@ -70,6 +70,8 @@ def fill_requests(
     """
     started = time.perf_counter()
     model = requests[0].model
+    if model.precomputed:
+        return look_up(requests, store, release=release)
     if store.durable and not model.kept:
         raise UsageError(
             f"{model.name}: its scores are not for keeping; use a store of the session"
@@ -90,7 +92,7 @@ def fill_requests(
                     if (samples := one.samples(known.missing))
                 }
                 if missing:
-                    done = (engine or engine_here(model)).score(
+                    done = (engine or _engine_here()).score(
                         model, missing, store, budget=budget, progress=progress
                     )
                     report = _with_scored(report, missing, done)
@@ -110,11 +112,10 @@ def fill_requests(
     )
 
 
-def engine_here(model: RewardModel) -> Engine:
-    """What scores a model in this process."""
+def _engine_here() -> Engine:
     from rmcheck.scoring.one_process import OneProcess  # not needed where all scores are known
 
-    return Lookup() if model.precomputed else OneProcess()
+    return OneProcess()
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rmcheck.errors import PoolError, Problem, UsageError
 from rmcheck.models.checkpoint.fingerprint import file_digest
-from rmcheck.models.kinds.scores_file import read_metadata
+from rmcheck.models.kinds.score_files import read_metadata
 from rmcheck.models.model import RewardModel, TooLong
 from rmcheck.pool.faults import capped
 from rmcheck.pool.files import data_files

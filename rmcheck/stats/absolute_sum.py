@@ -170,7 +170,9 @@ def absolute_sum(terms: Floats, draws: Floats, more: Floats, *, units: int) -> A
         return None
     each = max(2.0, units / terms.size)
     value = float(np.abs(terms).sum())
-    sums, above = _candidates(terms, (draws - terms[:, None]) * math.sqrt(units / max(1, units - 1)))
+    sums, above = _candidates(
+        terms, (draws - terms[:, None]) * math.sqrt(units / max(1, units - 1))
+    )
     noise, overall = apart * math.sqrt(each / (each - 1)), np.abs(more.sum(axis=0))
     return AbsoluteSum(
         value, sums, above, SortedDraws(np.sort(noise)), SortedDraws(np.sort(overall))
@@ -189,31 +191,53 @@ def _candidates(terms: Floats, noise: Floats) -> tuple[Floats, Floats]:
     direction = np.where(terms < 0, -errors, errors) / errors.sum()
     sums = np.linspace(0.0, value + float(np.abs(noise).sum(axis=0).max()), _GRID)
     # Counts of resamples hardly ever depend on more digits than float32 has.
-    noise, along = noise.astype(np.float32), direction.astype(np.float32)[:, None]
-    candidates, buffer = sums.astype(np.float32), np.empty_like(noise)
+    above = _shares_above(
+        noise.astype(np.float32),
+        direction.astype(np.float32)[:, None],
+        sums.astype(np.float32),
+        value,
+    )
+    return sums, np.maximum.accumulate(above)
+
+
+def _shares_above(
+    noise: NDArray[np.float32],
+    direction: NDArray[np.float32],
+    sums: NDArray[np.float32],
+    value: float,
+) -> Floats:
+    """(G,) share of (R,) resamples with an estimate above the value; one share for all below 1/2.
+
+    Args:
+        noise: (B, R) of the terms.
+        direction: (B, 1) terms whose sum is 1.
+        sums: (G,) ascending sums of terms along it.
+        value: Of the estimate.
+    """
+    resamples, settled, buffer = int(noise.shape[1]), 0, np.empty_like(noise)
 
     def estimates(i: int) -> NDArray[np.float32]:
-        moved = np.add(noise, candidates[i] * along, out=buffer[:, : noise.shape[1]])
+        moved = np.add(noise, sums[i] * direction, out=buffer[:, : noise.shape[1]])
         return np.asarray(np.abs(moved, out=moved).sum(axis=0))
 
-    resamples = noise.shape[1]
-    middle = bisect_right(range(_GRID), 0.5, key=lambda i: np.mean(estimates(i) > value))
-    first, settled, before = max(0, middle - 1), 0, np.zeros(resamples, np.float32)
-    above = np.ones(_GRID)
-    for i in range(first, _GRID):
+    def share(found: NDArray[np.float32]) -> float:
+        return (settled + int(np.count_nonzero(found > value))) / resamples
+
+    first = max(0, bisect_right(range(len(sums)), 0.5, key=lambda i: share(estimates(i))) - 1)
+    above, before = np.ones(len(sums)), np.zeros(resamples, np.float32)
+    for i in range(first, len(sums)):
         found = estimates(i)
-        over = found > value
-        above[i] = (settled + np.count_nonzero(over)) / resamples
-        # An estimate is convex in the candidate: once it grows above the value it stays there.
+        above[i] = share(found)
+        # An estimate is convex in the sum: once it grows above the value it stays there.
         if i > first and i % _THIN_OUT == 0:
-            still = ~(over & (found >= before))
-            settled += still.size - np.count_nonzero(still)
+            still = (found <= value) | (found < before)
+            settled += still.size - int(np.count_nonzero(still))
             noise, found = noise[:, still], found[still]
             if not found.size:
                 break
         before = found
     above[:first] = above[first]
-    return sums, np.maximum.accumulate(above)
+    return above
 
 
 def absolute_difference(

@@ -71,6 +71,36 @@ def test_every_format_gives_the_scores_back(tmp_path, samples, name, text_key):
     assert not model.kept
 
 
+@pytest.mark.parametrize(
+    "types",
+    [(pa.large_string(), pa.int8(), pa.float32()), (pa.string(), pa.uint64(), pa.int64())],
+    ids=["narrow", "wide"],
+)
+def test_columns_of_other_types_are_looked_at_row_by_row(tmp_path, samples, types):
+    """Whoever writes Parquet need not write it as we do: a number is a number."""
+    columns = pa.Table.from_pylist([row | {"score": i} for i, row in enumerate(rows_of(samples))])
+    schema = pa.schema(list(zip(columns.column_names, types, strict=True)))
+    pq.write_table(columns.cast(schema), tmp_path / "s.parquet")
+    model = loaded(tmp_path / "s.parquet")
+
+    assert model.score(model.encode(samples)).tolist() == list(range(8))
+
+
+@pytest.mark.parametrize("field", ["prompt_id", "response", "score", "text_key"])
+def test_a_row_of_parquet_without_a_field_is_named(tmp_path, samples, field):
+    """One empty cell among thousands is found, with its row."""
+    rows = rows_of(samples)
+    keys = pa.array([s.text_key for s in samples], pa.binary(16))
+    table = pa.Table.from_pylist(rows).append_column("text_key", keys)
+    cells = table[field].to_pylist()
+    at = table.column_names.index(field)
+    table = table.set_column(at, field, pa.array([*cells[:5], None, *cells[6:]], table[field].type))
+    pq.write_table(table, tmp_path / "s.parquet")
+
+    with pytest.raises(ModelError, match=r"s\.parquet:6: "):
+        loaded(tmp_path / "s.parquet")
+
+
 def test_with_text_keys_the_text_counts_and_not_the_place(tmp_path, samples):
     """A renamed prompt finds its scores; a changed text does not (trap 4.29)."""
     model = loaded(write(tmp_path / "s.jsonl", rows_of(samples, text_key=True)))
@@ -139,6 +169,10 @@ def test_missing_rows_name_the_first_prompts_and_their_number(tmp_path, samples)
         ({"prompt_id": "a", "response": "0", "score": 1.0}, "response is '0'; it is the"),
         ({"prompt_id": "a", "response": True, "score": 1.0}, "response is True; it is the"),
         ({"prompt_id": "a", "response": -1, "score": 1.0}, "response is -1; it is the"),
+        (
+            {"prompt_id": "a", "response": 2**63, "score": 1.0},
+            "response is 9223372036854775808; it",
+        ),
         ({"prompt_id": "a", "response": 0, "score": "1"}, "score is '1', not a number"),
         ({"prompt_id": "a", "response": 0, "score": None}, "score is None, not a number"),
         ({"prompt_id": "a", "response": 0, "score": True}, "score is True, not a number"),

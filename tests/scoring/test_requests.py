@@ -13,7 +13,7 @@ from rmcheck.models.registry import open_model
 from rmcheck.pool import Message, Pool, Prompt
 from rmcheck.scoring.bundle import write_bundle
 from rmcheck.scoring.members import choose_store, fill_members, read_combined
-from rmcheck.scoring.request import PoolSamples, Request, read_scores
+from rmcheck.scoring.request import PoolSamples, Request, named_responses, read_scores
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.parts import Provenance
 from rmcheck.store.scores import MemoryStore, ScoreStore
@@ -151,7 +151,8 @@ def test_samples_of_a_pool_are_made_when_they_are_asked_for():
     assert [samples[i] for i in (5, 0, 3, -1, 2)] == [listed[i] for i in (5, 0, 3, -1, 2)]
     assert samples[1:4] == listed[1:4]
     assert samples.text_keys.tolist() == [sample.text_key for sample in listed]
-    assert [sample.row_key for sample in samples.without_texts()] == [s.row_key for s in listed]
+    assert samples.named.row_keys.tolist() == named_responses(listed).row_keys.tolist()
+    assert len(set(samples.named.row_keys.tolist())) == 6
     assert len(PoolSamples(Pool(Path("p"), "native", ()))) == 0
     with pytest.raises(IndexError):
         samples[6]

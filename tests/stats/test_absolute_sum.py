@@ -71,6 +71,25 @@ def test_bounds_never_exclude_the_estimate_and_grow_with_the_level():
     assert bounds[2] <= found.value
 
 
+@pytest.mark.parametrize("far", [0.0, 0.5, 3.0])
+@pytest.mark.parametrize("size", [1, 3, 10])
+def test_shares_above_one_half_are_those_of_all_resamples_counted(size, far):
+    """Resamples that are left out on the way count as above: so they are for larger sums too."""
+    rng = np.random.default_rng(size)
+    terms = far * rng.standard_normal(size) + rng.standard_normal(size)
+    drawn = terms + rng.standard_normal((301, size))
+    found = absolute_sum(terms, drawn, drawn, units=10**9)
+
+    noise, errors = drawn - terms, drawn.std(axis=0)
+    along = np.where(terms < 0, -1, 1) * errors / errors.sum()
+    estimates = np.abs(noise[None] + found.sums[:, None, None] * along).sum(axis=-1)
+    above = np.maximum.accumulate((estimates > found.value).mean(axis=1))
+    upper = above > 0.5
+
+    assert found.above[upper].tolist() == above[upper].tolist()
+    assert (found.above[~upper] <= 0.5).all()
+
+
 def test_no_noise_has_no_distribution():
     """Where no resample differs from the terms there is nothing to quantify."""
     same = np.ones((50, 3))
