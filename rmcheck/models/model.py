@@ -179,6 +179,7 @@ class RewardModel(ABC):
             scored in the place of samples, and `combined` makes rewards of them.
         components: Columns of `combined` that its rewards add up, and the weight of each.
         largest_batch: Most samples of one call of `score`; None for as many as their tokens allow.
+        gpus: How many GPUs it takes at the same time, where it runs on GPUs.
         given: Whether the user named it; False where a file does, such as a suite.
         conformance: The conformance page, filled by `prove`.
         proved_on: Number of samples that the page rests on, set by whoever called `prove`.
@@ -197,6 +198,7 @@ class RewardModel(ABC):
     compares: bool = False
     components: Mapping[str, float] = _NONE
     largest_batch: int | None = None
+    gpus: int = 1
     given: bool = True
     conformance: tuple[ConformanceItem, ...] = ()
     proved_on: int = 0

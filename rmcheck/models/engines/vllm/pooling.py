@@ -14,6 +14,7 @@ from rmcheck.models.checkpoint.head import Head
 from rmcheck.models.engines.asked import Asked, Floats, Way, split
 from rmcheck.models.engines.last_token import LastTokenReward, PositionRule
 from rmcheck.models.engines.vllm.engine import VllmEngine
+from rmcheck.models.engines.vllm.placement import Placement
 
 
 class VllmPooling(VllmEngine, LastTokenReward):
@@ -25,7 +26,7 @@ class VllmPooling(VllmEngine, LastTokenReward):
         head: The logits that are the reward.
         position: Where a decoder's reward is read; see `LastTokenReward`.
         max_length: Most tokens of a row; None leaves it to vLLM.
-        memory: See `VllmEngine`.
+        place: See `VllmEngine`.
         prefix_cache: Whether rows may share the computation of a common beginning. Rewards are
             read from the cache only once `reads_cache` is set.
 
@@ -50,14 +51,14 @@ class VllmPooling(VllmEngine, LastTokenReward):
         head: Head,
         position: PositionRule,
         max_length: int | None,
-        memory: float | None,
+        place: Placement,
         prefix_cache: bool,
     ) -> None:
         super().__init__(
             checkpoint,
             dtype=dtype,
             max_length=max_length,
-            memory=memory,
+            place=place,
             runner="pooling",
             convert="classify",
             # Where vLLM may choose, it has no cache for encoders; asked for one, it fails.

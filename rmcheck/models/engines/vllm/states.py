@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.engines.asked import Asked
 from rmcheck.models.engines.vllm.engine import VllmEngine, answering
+from rmcheck.models.engines.vllm.placement import Placement
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,9 +24,8 @@ class VllmStates(VllmEngine):
     Args:
         checkpoint: The folder, already checked.
         decoder: The architecture of a language model with this body, as vLLM names it.
-        dtype: See `VllmEngine`, as for `memory`.
+        dtype: See `VllmEngine`, as for `place`.
         max_length: Most tokens of a row; None leaves it to vLLM.
-        memory: Share of the device's memory.
 
     Attributes:
         reads_cache: False: vLLM keeps no states of tokens that it takes from its cache.
@@ -42,14 +42,14 @@ class VllmStates(VllmEngine):
         decoder: str,
         dtype: str,
         max_length: int | None,
-        memory: float | None,
+        place: Placement,
     ) -> None:
         longest = max_length or checkpoint.model_length or _TOKENS_AT_ONCE
         super().__init__(
             checkpoint,
             dtype=dtype,
             max_length=max_length,
-            memory=memory,
+            place=place,
             body=True,
             runner="pooling",
             convert="embed",

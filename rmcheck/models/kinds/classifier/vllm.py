@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from rmcheck.errors import PartialScoringError, RmcheckError, ScoringError
+from rmcheck.errors import PartialScoringError, RmcheckError, ScoringError, UsageError
 from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.engines.asked import Floats
 from rmcheck.models.engines.vllm.engine import running, vllm_version
+from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
 from rmcheck.models.engines.vllm.pooling import VllmPooling
 from rmcheck.models.kinds.checkpoint_model import ClassifierModel, Session
 from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
@@ -31,6 +32,18 @@ class VllmSettings(CheckpointSettings):
 
     engine: Literal["vllm"] = "vllm"
     prefix_cache: CacheRule
+
+    @classmethod
+    def _values(cls, spec: ModelSpec, stated: Mapping[str, str]) -> dict[str, Any]:
+        """`max_model_len` is vLLM's word for `max_length`."""
+        values = super()._values(spec, stated)
+        if theirs := values.pop("max_model_len"):
+            if values["max_length"]:
+                raise UsageError(
+                    f"{spec.text}: max_model_len is vLLM's word for max_length; give one of them"
+                )
+            values["max_length"] = theirs
+        return values
 
 
 class VllmRewardModel(ClassifierModel[VllmPooling]):
@@ -54,12 +67,13 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
         known.DTYPE,
         known.HEAD,
         known.MAX_LENGTH,
+        Setting("max_model_len", ("N",)),
         known.TEMPLATE_OR_PAIR,
         known.DATE,
         known.EOS,
         known.POSITION,
         Setting("prefix_cache", ("auto", "on", "off"), "auto", closed=True),
-        known.GPU_MEMORY,
+        *PLACEMENT,
         known.TRUST_REMOTE_CODE,
     )
 
@@ -70,7 +84,9 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
             ("dtype", "eos", "position"),
             head=self.head.key,
             vllm=vllm_version(),
+            **self._set.place.facts,
         )
+        self.gpus = self._set.place.devices
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -89,6 +105,7 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
             "eos": self._set.eos,
             "position": self.position,
             "prefix_cache": self.prefix_cache,
+            **self._set.place.described,
             "vllm": vllm_version(),
             "transformers": installed_version("transformers"),
         } | self._warnings
@@ -121,7 +138,7 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
             head=self.head,
             position=self.position,
             max_length=self._limit,
-            memory=self._set.memory,
+            place=self._set.place,
             prefix_cache=self.prefix_cache != "off",
         )
         # What the engine takes is known now.

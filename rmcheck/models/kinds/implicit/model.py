@@ -11,6 +11,7 @@ from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.engines.asked import Floats
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.engines.vllm.causal import VllmCausal
+from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
 from rmcheck.models.kinds.checkpoint_model import CheckpointModel, Session
 from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.kinds.implicit.conformance import (
@@ -89,7 +90,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         known.EOS,
         known.ATTENTION,
         known.PREFIX,
-        known.GPU_MEMORY,
+        *PLACEMENT,
         known.TRUST_REMOTE_CODE,
     )
 
@@ -177,7 +178,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
                 checkpoint,
                 dtype=self.dtype,
                 max_length=self._limit,
-                memory=self._half_of_memory(),
+                place=self._set.place.halved(known.VLLM_SHARE if known.has_gpu() else None),
             )
         return CausalScorer(
             checkpoint,
@@ -185,11 +186,6 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
             device=self._set.device,
             attention=self._set.attention,
         )
-
-    def _half_of_memory(self) -> float | None:
-        """For each of both, of what is stated or else vLLM takes; None on a CPU."""
-        stated = self._set.memory or (known.VLLM_SHARE if known.has_gpu() else None)
-        return stated / 2 if stated else None
 
     def _check_pair(self) -> None:
         sizes = self.policy.vocabulary_size, self.reference.vocabulary_size

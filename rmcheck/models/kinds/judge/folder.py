@@ -9,6 +9,7 @@ from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.checkpoint.settings import PrefixRule
 from rmcheck.models.engines.vllm.generation import MOST_TOKENS
+from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
 from rmcheck.models.engines.vllm.sampler import LEAST_TEMPERATURE
 from rmcheck.models.kinds.judge.engine import JudgeEngine
 from rmcheck.models.kinds.judge.file import JudgeFile
@@ -22,7 +23,7 @@ from rmcheck.models.text.checkpoint_tokenizer import installed_version, load_tok
 _TEXT = (known.MAX_LENGTH, known.TEMPLATE, known.DATE)
 SETTINGS: Mapping[str, tuple[Setting, ...]] = {
     "hf": (known.DTYPE, known.DEVICE, *_TEXT, known.ATTENTION, known.PREFIX),
-    "vllm": (known.DTYPE, *_TEXT, known.GPU_MEMORY),
+    "vllm": (known.DTYPE, *_TEXT, *PLACEMENT),
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.engines.asked import Floats
+from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
 from rmcheck.models.kinds.checkpoint_model import CheckpointModel, Session
 from rmcheck.models.kinds.process.aggregation import AGGREGATES, aggregated
 from rmcheck.models.kinds.process.checkpoint import ProcessCheckpoint
@@ -98,7 +99,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
         known.DATE,
         known.ATTENTION,
         known.PREFIX,
-        known.GPU_MEMORY,
+        *PLACEMENT,
         known.TRUST_REMOTE_CODE,
     )
 
@@ -232,7 +233,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
                 self.checkpoint,
                 dtype=self.dtype,
                 max_length=self.max_length,
-                memory=self._set.memory,
+                place=self._set.place,
                 answers=(good, bad),
             )
             return Session(tokenizer, scorer)
