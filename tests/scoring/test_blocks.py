@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmcheck.errors import ScoringError, StoreError, UsageError
+from rmcheck.lab.cluster import ray_cluster
 from rmcheck.lab.cluster.blocks import cut_blocks
 from rmcheck.lab.cluster.ray_actor import Assignment, ScoringActor, SentError
 from rmcheck.lab.cluster.ray_cluster import Node
@@ -82,6 +83,18 @@ def test_equal_texts_make_blocks_of_equal_size():
     blocks = cut_blocks(pool_samples([[20]] * 160), actors=2)
 
     assert [block.size for block in blocks] == [10] * 16
+
+
+def test_an_actor_takes_the_gpus_of_its_model(monkeypatch):
+    """Of 8 GPUs two actors take 4 each; where no machine has 4, what there is is told."""
+    monkeypatch.setattr(ray_cluster, "_nodes", lambda: [Node("a", 16, 8), Node("b", 16, 2)])
+    four = ray_cluster.shape_of(None, 1.0, None, 4)
+    asked = ray_cluster.shape_of(None, 1.0, 1.0, 4)
+
+    assert (four.actors, four.gpus) == (2, 4.0)
+    assert asked.gpus == 1.0
+    with pytest.raises(UsageError, match="1 actor of 1 CPU and 16 GPU do not fit"):
+        ray_cluster.shape_of(None, 1.0, None, 16)
 
 
 @pytest.mark.parametrize(

@@ -121,21 +121,28 @@ def _require_listener(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_KNOCK_SECONDS).close()
 
 
-def shape_of(actors: int | None, cpus: float, gpus: float | None) -> Shape:
+def shape_of(actors: int | None, cpus: float, gpus: float | None, wanted: int = 1) -> Shape:
     """How many actors of what size, with the defaults of this cluster filled in.
 
-    Without a number of GPUs an actor has one where the cluster has GPUs. Without a number of
-    actors there is one a GPU or, without GPUs, one a CPU less one for the driver.
+    Without a number of GPUs an actor has as many as its model takes, where the cluster has GPUs.
+    Without a number of actors there are as many as have room or, without GPUs, one a CPU less one
+    for the driver.
+
+    Args:
+        actors: How many; None for the default.
+        cpus: Of each.
+        gpus: The same; None for the default.
+        wanted: GPUs that a model takes at the same time.
 
     Raises:
         UsageError: The cluster cannot place them: says what is asked and what there is.
     """
     nodes = _nodes()
     if gpus is None:
-        gpus = 1.0 if any(node.gpus >= 1 for node in nodes) else 0.0
+        gpus = float(wanted) if any(node.gpus >= 1 for node in nodes) else 0.0
     room = sum(node.holds(cpus, gpus) for node in nodes)
     if actors is None:
-        actors = room if gpus else max(1, int(room - 1 / cpus))
+        actors = max(1, room if gpus else int(room - 1 / cpus))
     shape = Shape(actors, cpus, gpus)
     if room < actors:
         raise UsageError(

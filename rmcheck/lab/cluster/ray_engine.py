@@ -110,7 +110,7 @@ class RayEngine:
                 + ("; or state a version: python:…?version=1" if model.scheme == "python" else "")
             )
         self._joined = connect(self._address) or self._joined
-        shape = shape_of(*self._asked)
+        shape = shape_of(*self._asked, model.gpus)
         scores = store.open(model.fingerprint)
         report = ScoringReport(model.spec)
         total = sum(about_tokens(texts.values()) for texts in missing.values())

@@ -212,6 +212,7 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
         found = cast("TorchModel | None", engine)
         return {
             "device": str(found.device) if found else self._set.device,
+            **(found.devices if found else {}),
             "attention": found.attention if found else self._set.attention,
             "prefix": self.prefix_in_use,
         }

@@ -12,6 +12,7 @@ from rmcheck.models.checkpoint.settings import (
     chosen_dtype,
 )
 from rmcheck.models.engines.last_token import PositionRule
+from rmcheck.models.engines.torch.spread import Spread
 from rmcheck.models.engines.vllm.engine import vllm_version
 from rmcheck.models.engines.vllm.placement import NAMES, Placement
 from rmcheck.models.spec import ModelSpec, Setting, check_device, stated_settings
@@ -31,6 +32,7 @@ class CheckpointSettings:
         place: The devices that vLLM runs it on.
         engine: What runs the model.
         device: What torch runs it on: `auto`, `cpu`, `cuda` or `cuda:N`.
+        spread: How torch lays it over several devices; None for one.
         attention: Which attention torch runs.
         prefix: Whether prompts are computed once for all of their responses.
         eos: Whether an EOS is kept, appended or stripped.
@@ -46,6 +48,7 @@ class CheckpointSettings:
     place: Placement
     engine: Literal["hf", "vllm"] = "hf"
     device: str = "auto"
+    spread: Spread | None = None
     attention: str = "auto"
     prefix: PrefixRule = "off"
     eos: EosRule = "keep"
@@ -68,8 +71,11 @@ class CheckpointSettings:
             check_engine(spec, stated["engine"])
         check_device(spec.text, stated.get("device", "auto"))
         values["remote_code"] = values.pop("trust_remote_code") == "yes"
+        values["spread"] = Spread.read(spec, stated)
+        if values["spread"]:
+            values["prefix"] = "off"
         values["place"] = Placement.read(spec, stated)
-        for name in NAMES:
+        for name in (*NAMES, "device_map", "max_memory"):
             values.pop(name, None)
         return values
 

@@ -16,6 +16,7 @@ from rmcheck.models.checkpoint.head import Head
 from rmcheck.models.engines.asked import Asked, Floats
 from rmcheck.models.engines.last_token import LastTokenReward, PositionRule
 from rmcheck.models.engines.torch.model import TorchModel, float64
+from rmcheck.models.engines.torch.spread import Spread, bring_back
 from rmcheck.models.engines.torch.weights import Rows
 from rmcheck.models.libraries import engine
 
@@ -33,6 +34,7 @@ class TorchScorer(TorchModel, LastTokenReward):
         attention: Which attention runs.
         head: The logits that are the reward.
         position: Where a decoder's reward is read; see `LastTokenReward`.
+        spread: See `TorchWeights`.
     """
 
     def __init__(
@@ -44,9 +46,12 @@ class TorchScorer(TorchModel, LastTokenReward):
         attention: str,
         head: Head,
         position: PositionRule,
+        spread: Spread | None = None,
     ) -> None:
         loader = "AutoModelForSequenceClassification"
-        super().__init__(checkpoint, loader, dtype=dtype, device=device, attention=attention)
+        super().__init__(
+            checkpoint, loader, dtype=dtype, device=device, attention=attention, spread=spread
+        )
         self.head = head
         self.position = position
         name = _last_layer(self._model, self._body)
@@ -54,6 +59,8 @@ class TorchScorer(TorchModel, LastTokenReward):
         self._last_layer: Any = None
         if name:
             self._last_layer = self._model.get_submodule(name)
+            if spread:
+                bring_back(self._last_layer, self.device)
             _run_in_float32(self._last_layer, name, checkpoint)
         # transformers calls the head of its last-token models `score`; others pool by a CLS token
         # or by layers of their own, and are run whole.
@@ -151,4 +158,5 @@ def _run_in_float32(layer: Any, name: str, checkpoint: Checkpoint) -> None:
             continue
         with safe_open(stored.file, framework="pt") as file, torch.no_grad():
             parameter.copy_(file.get_tensor(stored.name))
-    layer.register_forward_pre_hook(lambda _, inputs: tuple(x.float() for x in inputs))
+    home = {"device": layer.weight.device, "dtype": torch.float32}
+    layer.register_forward_pre_hook(lambda _, inputs: tuple(x.to(**home) for x in inputs))

@@ -17,6 +17,7 @@ from rmcheck.models.engines.torch.cpu import usable_cores, worker_count
 from rmcheck.models.engines.torch.packing import LEAST_PREFIX, packed_reads
 from rmcheck.models.engines.torch.rope import rows_apart
 from rmcheck.models.engines.torch.shared_prefix import PackedBody
+from rmcheck.models.engines.torch.spread import Spread
 from rmcheck.models.engines.torch.weights import TorchWeights
 from rmcheck.models.libraries import engine
 from rmcheck.models.workers import CpuWorkers, Threads, Workers
@@ -44,8 +45,11 @@ class TorchModel(TorchWeights, ABC):
         dtype: str,
         device: str,
         attention: str,
+        spread: Spread | None = None,
     ) -> None:
-        super().__init__(checkpoint, loader, dtype=dtype, device=device, attention=attention)
+        super().__init__(
+            checkpoint, loader, dtype=dtype, device=device, attention=attention, spread=spread
+        )
         self.window: int = getattr(self._config, "sliding_window", None) or 0
         self._packed_body: Any = PackedBody(self._body, self._config, self.device)
         # Frequencies that change are kept in the model; code of the checkpoint's own may keep more.

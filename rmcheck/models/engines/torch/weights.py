@@ -3,6 +3,8 @@
 Loading refuses a folder of which tensors are missing, and sets the process up for its device.
 """
 
+import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from threading import Lock
@@ -22,6 +24,7 @@ from rmcheck.models.engines.torch.cpu import (
 )
 from rmcheck.models.engines.torch.device import chosen_device, memory_errors, release_memory
 from rmcheck.models.engines.torch.rope import Rope
+from rmcheck.models.engines.torch.spread import Spread
 from rmcheck.models.libraries import brief, engine, quiet_transformers
 from rmcheck.models.model import EngineFacts
 
@@ -43,6 +46,7 @@ class TorchWeights:
         dtype: Name of the type of weights and activations: `float32`, `bfloat16`, `float16`.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         attention: `auto`, `sdpa` or `eager`; `auto` is eager where attention is soft-capped.
+        spread: How it is laid over several devices; None for one.
 
     Attributes:
         checkpoint: The folder that it was read from.
@@ -69,16 +73,19 @@ class TorchWeights:
         dtype: str,
         device: str,
         attention: str = "auto",
+        spread: Spread | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.device = chosen_device(device)
+        self._on_disk = tempfile.TemporaryDirectory(prefix="rmcheck-offload-") if spread else None
+        options = spread.options(self._on_disk.name) if spread and self._on_disk else {}
         if self.device.type == "cpu":
             keep_freed_memory()
             apply_cpu_quota()
-        self._model, info = load(checkpoint, loader, dtype, attention)
+        self._model, info = load(checkpoint, loader, dtype, attention, **options)
         self._check_loading(checkpoint, info)
         self._model.eval()
-        if checkpoint.quantisation == "none":
+        if checkpoint.quantisation == "none" and not spread:
             self._model.to(self.device)
         self._config: Any = self._model.config.get_text_config()
         self.attention = str(getattr(self._config, "_attn_implementation", "unknown"))
@@ -86,14 +93,15 @@ class TorchWeights:
         # RoBERTa counts positions by the padding id, so the filler must be that one.
         self._filler = self.pad_id or 0
         self._body: Any = getattr(self._model, self._model.base_model_prefix, None)
-        self._on_cpu = self.device.type == "cpu" and checkpoint.quantisation == "none"
+        whole = checkpoint.quantisation == "none" and not spread
+        self._on_cpu = self.device.type == "cpu" and whole
         # The body alone: a head may get other weights than it was loaded with.
         if self._on_cpu and self._body is not None:
             lay_out_linears(self._body)
-        elif self.device.type == "cuda" and self._body is not None:
+        elif self.device.type == "cuda" and self._body is not None and not spread:
             fuse_norms(self._body)
         self.rope = Rope(self._body)
-        self._turn = Lock() if self.device.type == "cuda" else nullcontext()
+        self._turn = Lock() if self.device.type == "cuda" or spread else nullcontext()
 
     @property
     def facts(self) -> EngineFacts:
@@ -102,6 +110,14 @@ class TorchWeights:
             return EngineFacts(self.device.type)
         room = free_memory(self.device) - self.scratch
         return EngineFacts("cuda", fitting_tokens(self._config, room, self._model.dtype.itemsize))
+
+    @property
+    def devices(self) -> dict[str, str]:
+        """Where its layers are, for a report; empty where nobody laid them out."""
+        laid = getattr(self._model, "hf_device_map", None) or {}
+        counts = Counter(map(str, laid.values()))
+        said = ", ".join(f"{count} on {place}" for place, count in sorted(counts.items()))
+        return {"devices": said} if laid else {}
 
     @contextmanager
     def _inferring(self) -> Iterator[None]:
@@ -118,6 +134,8 @@ class TorchWeights:
         """Give the memory back."""
         self._model = self._body = None
         release_memory(self.device)
+        if self._on_disk:
+            self._on_disk.cleanup()
 
     def _check_loading(self, checkpoint: Checkpoint, info: Mapping[str, Any]) -> None:
         check_loading(checkpoint, info)
@@ -173,12 +191,21 @@ def check_loading(checkpoint: Checkpoint, info: Mapping[str, Any]) -> None:
 
 
 def load(
-    checkpoint: Checkpoint, loader: str | type[Any], dtype: str, attention: str
+    checkpoint: Checkpoint, loader: str | type[Any], dtype: str, attention: str, **extra: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """The model, on the CPU unless it is quantised, and what transformers says of its tensors."""
+    """The model, on the CPU unless it is quantised, and what transformers says of its tensors.
+
+    Args:
+        checkpoint: Already checked.
+        loader: See `TorchWeights`.
+        dtype: The same.
+        attention: The same.
+        extra: What transformers is told beside.
+    """
     torch, transformers = engine()
     chosen = "eager" if attention == "auto" and checkpoint.soft_caps_attention else attention
-    extra = {} if chosen == "auto" else {"attn_implementation": chosen}
+    if chosen != "auto":
+        extra["attn_implementation"] = chosen
     source: Any = getattr(transformers, loader) if isinstance(loader, str) else loader
     try:
         with quiet_transformers():

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from rmcheck.errors import ConformanceError
+from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.engines.asked import Floats
 from rmcheck.models.engines.torch.classifier import TorchScorer
+from rmcheck.models.engines.torch.spread import SETTINGS as SPREAD
 from rmcheck.models.kinds.checkpoint_model import ClassifierModel, Session
 from rmcheck.models.kinds.classifier.hf_conformance import TransformersProof
 from rmcheck.models.model import Encoded
@@ -27,6 +28,7 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
     settings: ClassVar[tuple[Setting, ...]] = (
         known.DTYPE,
         known.DEVICE,
+        *SPREAD,
         known.HEAD,
         known.MAX_LENGTH,
         known.TEMPLATE_OR_PAIR,
@@ -40,6 +42,11 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
+        if self._set.spread and self.checkpoint.adapter:
+            raise UsageError(
+                f"{self.spec}: an adapter is merged on one device; remove device_map, or merge it "
+                "(merge_and_unload) and save the whole model"
+            )
         self.fingerprint = self._fingerprint(
             self.checkpoint,
             ("dtype", "eos", "position", "attention"),
@@ -73,6 +80,7 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
             attention=self._set.attention,
             head=self.head,
             position=self.position,
+            spread=self._set.spread,
         )
         if self.prefix == "shared" and not scorer.reads_last_token:
             scorer.close()
