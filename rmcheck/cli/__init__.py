@@ -34,6 +34,7 @@ COMMANDS = {
     "init": "write a first suite for a file of data",
     "score": "score the pools of suites, without pytest",
     "validate": "check suite files and their pools",
+    "probe": "which edits of responses a reward model falls for",
     "parity": "whether two engines give the same rewards",
     "explain": "what a metric measures, or what a check found and what would open the gate",
     "diff": "what became of each check between two runs",

@@ -55,7 +55,7 @@ def load(path: Path, read: ReadPool = read_anew) -> LoadedSuite:
         FileError: The history is wrong.
     """
     try:
-        return _with_pool(load_suite(path), read)
+        return with_pool(load_suite(path), read)
     except PartlyReadError as error:
         raise SuiteError(_with_those_of_the_pool(error, read)) from error
 
@@ -64,14 +64,19 @@ def _with_those_of_the_pool(error: PartlyReadError, read: ReadPool) -> list[Prob
     """The problems of a suite file, and what its pool has to say to the rest of it."""
     places = {(problem.line, problem.column) for problem in error.problems}
     try:
-        _with_pool(error.suite, read)
+        with_pool(error.suite, read)
     except FileError as further:
         new = [p for p in further.problems if (p.line, p.column) not in places]
         return [*error.problems, *new]
     return list(error.problems)
 
 
-def _with_pool(suite: Suite, read: ReadPool) -> LoadedSuite:
+def with_pool(suite: Suite, read: ReadPool = read_anew) -> LoadedSuite:
+    """A suite with its pool and its history, checked against each other.
+
+    Raises:
+        SuiteError, PoolError, FileError: See `load`.
+    """
     pool = whole = _pool_of(suite, read)
     column = suite.golden.column
     named = {"column": column, "repeat": suite.golden.repeat}
