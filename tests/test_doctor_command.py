@@ -42,7 +42,7 @@ def test_what_is_too_old_is_wrong_and_what_an_extra_lacks_is_a_note(tmp_path, ca
     assert found["numpy"][0] == "wrong"
     assert ">=9999 is wanted" in found["numpy"][1]
     assert found["ray"][0] == "note"
-    assert 'absent-package is missing: pip install "rmcheck[ray]"' in found["ray"][1]
+    assert 'without absent-package: pip install "rmcheck[ray]"' in found["ray"][1]
 
 
 def test_an_extension_that_does_not_import_is_wrong(tmp_path, capsys, monkeypatch):

@@ -83,11 +83,12 @@ def _versions() -> Iterator[Looked]:
 def _extras() -> Iterator[Looked]:
     for extra, use in EXTRAS.items():
         wanted = {one: _installed(one) for one in _requirements(extra)}
+        missing = [one.name for one, have in wanted.items() if have is None]
         unfit = [
-            f"{one.name} {have or 'is missing'}{f' ({one.specifier} is wanted)' if have else ''}"
+            f"{one.name} {have} where {one.specifier} is wanted"
             for one, have in wanted.items()
-            if have is None or have not in one.specifier
-        ]
+            if have is not None and have not in one.specifier
+        ] + [f"without {', '.join(missing)}"] * bool(missing)
         if unfit:
             command = f'pip install "rmcheck[{extra}]"'
             yield Looked("note", extra, f"{', '.join(unfit)}: {command} (for {use})")
