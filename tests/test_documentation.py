@@ -3,6 +3,7 @@
 import re
 import runpy
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,48 @@ def test_every_suite_on_the_pages_is_valid(text):
     suite = parse_suite(text, ROOT / "suites" / "page.yaml")
 
     assert suite.checks or suite.training
+
+
+def test_the_laboratory_on_its_page_is_read(tmp_path):
+    """Its two parts in one file, beside the folders of the example."""
+    from rmcheck.lab.file import read_laboratory
+
+    shutil.copytree(ROOT / "suites" / "lab", tmp_path, dirs_exist_ok=True)
+    parts = [text for language, text in blocks(PAGES["docs/lab.md"]) if language == "yaml"]
+    (tmp_path / "page.yaml").write_text("".join(parts), encoding="utf-8")
+
+    found = read_laboratory(tmp_path / "page.yaml")
+
+    assert len(found.family.recipes) >= 3
+
+
+def test_the_study_on_its_page_is_read(tmp_path):
+    """All its keys are known."""
+    from rmcheck.lab.study.study_file import load_study
+
+    (text,) = (text for language, text in blocks(PAGES["docs/study.md"]) if language == "yaml")
+    (tmp_path / "page.yaml").write_text(text, encoding="utf-8")
+
+    assert len(load_study(tmp_path / "page.yaml").models) == 3
+
+
+def test_the_judge_of_the_page_on_judges_is_read(tmp_path):
+    """As it stands."""
+    (text,) = (text for language, text in blocks(PAGES["docs/judges.md"]) if language == "yaml")
+    (tmp_path / "judge.yaml").write_text(text, encoding="utf-8")
+
+    assert read_judge_file(tmp_path / "judge.yaml").engine
+
+
+def test_the_probes_of_the_page_on_probes_are_read(tmp_path):
+    """One of its own."""
+    from rmcheck.probes.probe_file import read_probes
+
+    texts = [text for language, text in blocks(PAGES["docs/probes.md"]) if language == "yaml"]
+    (text,) = (text for text in texts if text.startswith("probes:"))
+    (tmp_path / "probes.yaml").write_text(text, encoding="utf-8")
+
+    assert list(read_probes(tmp_path / "probes.yaml")) == ["sales-talk"]
 
 
 def test_the_readme_is_a_first_screen_and_no_handbook():
