@@ -8,6 +8,7 @@ import pytest
 from rmcheck.lab.outcomes.course import Course
 from rmcheck.lab.outcomes.mitigation import mitigations
 from rmcheck.lab.outcomes.table import (
+    MATCHED,
     STUDIED,
     pool_outcomes,
     rl_outcomes,
@@ -155,7 +156,7 @@ def test_a_diverged_run_is_named_to_a_study_once_a_pair():
 
     assert sorted(pairs) == sorted((p, g) for p in models for g in models if p != g)
     assert all(np.isnan(row["ndr"]) and row["note"].startswith("diverged at step") for row in rows)
-    assert all(tuple(row) == STUDIED for row in rows)
+    assert all(tuple(row) == (*STUDIED, *MATCHED) for row in rows)
 
 
 def test_what_a_study_takes_of_a_laboratory_is_a_study(tmp_path):

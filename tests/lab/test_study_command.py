@@ -403,3 +403,16 @@ def test_the_study_shows_that_a_model_of_length_picks_long_texts(tmp_path):
     assert longer["long"]["change by proxy lower"] > 0
     assert longer["long"]["beyond golden lower"] > 0
     assert longer["one"]["beyond golden lower"] < 0 < longer["one"]["beyond golden upper"]
+
+
+def test_runs_at_equal_kl_are_an_outcome_of_their_own(tmp_path):
+    """A pair without such a number has none there, and its end all the same."""
+    rows = [row + (",0.5" if "two" not in row else ",") for row in rows_of()]
+    path = tmp_path / "rl.csv"
+    path.write_text("\n".join([f"{RL},ndr_matched", *rows]) + "\n", encoding="utf-8")
+
+    end, equal = rl_outcomes(path, five(tmp_path), ())[0]
+
+    assert (end.name, equal.name) == ("ppo", "ppo at matched KL")
+    assert np.isfinite(end.kept).sum() == 4
+    assert equal.kept[np.isfinite(equal.kept)] == pytest.approx([0.5] * 3)

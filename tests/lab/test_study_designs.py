@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rmcheck.lab.study.agreement import MEASURES, agreement
 from rmcheck.lab.study.annotator import annotated_ranks, comparisons
-from rmcheck.lab.study.designs import budgets, overoptimisation, pairs, prompts
+from rmcheck.lab.study.designs import budgets, foretelling, overoptimisation, pairs, prompts
 from rmcheck.lab.study.designs.metrics_compared import default_metrics, metrics_compared
 from rmcheck.lab.study.designs.rank_bins import rank_bins
 from rmcheck.lab.study.draws import drawn
@@ -266,3 +266,49 @@ def test_a_second_run_of_the_optimiser_is_on_other_responses():
     outcome = best_of_n(family_of(prompts=200).halves(0), 4)
 
     assert 0.9 < np.corrcoef(outcome.kept, outcome.again)[0, 1] < 1
+
+
+def test_a_line_foretells_models_that_it_has_not_met():
+    """Where NDR is a line in a number, exactly; where the left-out group is another line, not."""
+    family = family_of(prompts=20, groups=["a"] * 5 + ["b"] * 5)
+    x = np.random.default_rng(0).normal(size=(len(family.pairs), 1))
+    kept, known = 2 - 3 * x[:, 0], np.ones(len(x), dtype=bool)
+    each = [np.arange(10) == m for m in range(10)]
+
+    assert foretelling.left_out(x, kept, known, family, each) == pytest.approx(kept)
+
+    first = family.pairs[:, 1] < 5
+    kept[first] += 5
+    halves = [np.arange(10) < 5, np.arange(10) >= 5]
+    told = foretelling.left_out(x, kept, known, family, halves)
+    assert told[first] == pytest.approx(kept[first] - 5)
+
+
+def test_no_pair_of_a_left_out_model_is_in_its_line():
+    """What was measured of a model as golden or proxy does not change what is foretold of it."""
+    family = family_of(prompts=20)
+    rng = np.random.default_rng(0)
+    x, kept = rng.normal(size=(90, 1)), rng.normal(size=90)
+    known, each = np.ones(90, dtype=bool), [np.arange(10) == m for m in range(10)]
+    before = foretelling.left_out(x, kept, known, family, each)
+    met = (family.pairs == 3).any(axis=1)
+    after = foretelling.left_out(x, np.where(met, 100.0, kept), known, family, each)
+
+    asked = family.pairs[:, 1] == 3
+    assert np.array_equal(before[asked], after[asked])
+    assert not np.allclose(before[~asked], after[~asked])
+
+
+def test_the_best_number_for_left_out_models_stands_first():
+    """With the ceiling of two runs, and the kind left out where there are kinds."""
+    family = family_of(prompts=40, groups=["a"] * 5 + ["b"] * 5)
+    names = ("accuracy", "ece", "xi")
+    metrics = {name: m for name, m in default_metrics().items() if name in names}
+    found = foretelling.foretelling(experiment_of(family), metrics)
+    out = [row["model left out"].value for row in found.rows]
+
+    assert out == sorted(out, reverse=True)
+    assert {row["number"] for row in found.rows} >= {*names, "gamma", "all together"}
+    assert all(row["kind left out"] is not None for row in found.rows)
+    assert found.rows[0]["two runs (ceiling)"] > 0.8
+    assert found.rows[0]["number"] in found.notes[0]

@@ -22,6 +22,7 @@ from rmcheck.stats.weights import draw_weights
 RESAMPLES, CONFIDENCE = 2000, 0.95
 # Columns of what a study reads.
 STUDIED = ("rm", "golden", "optimizer", "seed", "ndr", "regret", "kl", "golden_gain", "note")
+MATCHED = ("matched_kl", "ndr_matched")
 
 
 @dataclass(frozen=True)
@@ -195,12 +196,18 @@ def study_rows(
     A run that diverged has a row without numbers, whose note says why: a study names it, and
     leaves it out where it is told to.
     """
+    matched = {_run_of(each): each for each in outcomes if each.at == "kl"}
     found = [
-        {"rm": each.proxy, **{name: getattr(each, name) for name in STUDIED[1:]}}
+        {
+            "rm": each.proxy,
+            **{name: getattr(each, name) for name in STUDIED[1:]},
+            "matched_kl": matched[_run_of(each)].kl,
+            "ndr_matched": matched[_run_of(each)].ndr,
+        }
         for each in outcomes
         if each.at == "step" and each.proxy in models
     ]
-    empty = dict.fromkeys(STUDIED, math.nan)
+    empty = dict.fromkeys((*STUDIED, *MATCHED), math.nan)
     lost = {
         (pair, course.run.settings.name, course.run.seed): f"diverged at {course.diverged}"
         for course in courses
@@ -211,6 +218,10 @@ def study_rows(
         {**empty, "rm": rm, "golden": golden, "optimizer": name, "seed": seed, "note": why}
         for ((rm, golden), name, seed), why in lost.items()
     ]
+
+
+def _run_of(outcome: Outcome) -> tuple[str, int, str, str]:
+    return outcome.optimizer, outcome.seed, outcome.proxy, outcome.golden
 
 
 def _pairs_of(model: str, models: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,8 @@
 
 Columns: `rm` and `golden` (names of models of the study), `optimizer`, `seed`, and `ndr`, the share
 that optimising the RM kept of the golden gain that optimising golden had with the same settings.
-Others, such as `kl` and `regret`, may stand beside; a `note` says why a run failed.
+`ndr_matched` may stand beside: the same at the largest KL that both runs reach. So may others, such
+as `kl` and `regret`; a `note` says why a run failed.
 """
 
 import csv
@@ -19,6 +20,7 @@ from rmcheck.lab.study.outcomes import KeptGain
 from rmcheck.wording import excerpt, listed
 
 NEEDED = ("rm", "golden", "optimizer", "seed", "ndr")
+MATCHED, AT_MATCHED = "ndr_matched", " at matched KL"
 # NDR by optimizer, then by (golden, rm), then by seed.
 Runs = Mapping[str, Mapping[tuple[str, str], Mapping[str, float]]]
 
@@ -54,7 +56,8 @@ def rl_outcomes(
             f"{', '.join(family.names)}"
         )
     for optimizer, pairs in runs.items():
-        problems += [f"{optimizer}: {said}" for said in _uneven(pairs)]
+        if not optimizer.endswith(AT_MATCHED):
+            problems += [f"{optimizer}: {said}" for said in _uneven(pairs)]
     if problems and "failed_runs" not in leave_out:
         raise UsageError(
             f"{path}:\n  "
@@ -112,7 +115,10 @@ def _read(path: Path) -> tuple[Runs, list[str]]:
         if blank:
             problems.append(f"row {line} has no {' and no '.join(blank)}")
             continue
-        runs = found[cells["optimizer"]][cells["golden"], cells["rm"]]
+        pair = cells["golden"], cells["rm"]
+        runs = found[cells["optimizer"]][pair]
+        if (matched := _number(row.get(MATCHED) or "")) is not None:
+            found[cells["optimizer"] + AT_MATCHED][pair].setdefault(cells["seed"], matched)
         if cells["seed"] in runs:
             problems.append(f"row {line} repeats the run of an earlier row")
         elif value is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rmcheck.errors import UsageError
 from rmcheck.lab.study.designs import budgets, metrics_compared, overoptimisation, pairs, prompts
+from rmcheck.lab.study.designs.foretelling import foretelling
 from rmcheck.lab.study.designs.other_pools import other_policies, prompt_shift, response_sources
 from rmcheck.lab.study.designs.picked import traits_along_the_path
 from rmcheck.lab.study.designs.rank_bins import rank_bins
@@ -84,6 +85,7 @@ class Study:
         yield from _there(pairs.groups(experiment))
         yield from _there(pairs.against_a_judge(experiment))
         yield from _there(other_policies(experiment, self.others))
+        yield from _there(foretelling(experiment, metrics))
         whole = self.whole
         yield from _there(traits_along_the_path(whole.family, whole.prompts, experiment.n))
 
