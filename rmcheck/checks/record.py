@@ -232,6 +232,7 @@ class SuiteRecord:
         models: Candidate, baseline and golden RM, as far as there are any.
         resamples: Bootstrap resamples.
         seed: Seed of the bootstrap.
+        lineage: Whose responses the models learned from, where the suite says it; else empty.
     """
 
     name: str
@@ -241,6 +242,7 @@ class SuiteRecord:
     models: tuple[ModelRecord, ...]
     resamples: int
     seed: int
+    lineage: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: what goes through a worker's pipe and into report.json."""

@@ -43,12 +43,20 @@ def _targets(action: argparse.ArgumentParser, text: str) -> None:
     target = action.add_mutually_exclusive_group(required=True)
     target.add_argument("--n", type=int, metavar="N", help=f"{text}: n of best-of-n")
     target.add_argument("--kl", type=float, metavar="NATS", help=f"{text}: KL in nats")
+    action.add_argument(
+        "--optimizer",
+        choices=("best_of_n", "rl"),
+        default="best_of_n",
+        help="what optimised it: best-of-n or tilting (the default), or RL, which needs --kl",
+    )
 
 
 def _target(options: argparse.Namespace) -> "Target":
     from rmcheck.history.records import Target
 
-    return Target("n", options.n) if options.n is not None else Target("kl", options.kl)
+    if options.n is not None:
+        return Target("n", options.n, options.optimizer)
+    return Target("kl", options.kl, options.optimizer)
 
 
 def _add(actions: Any) -> None:
@@ -125,7 +133,7 @@ def show(options: argparse.Namespace) -> int:
 
 
 def _add_regret(actions: Any) -> None:
-    action = _action(actions, "add-regret", "attach what RL really gave", add_regret)
+    action = _action(actions, "add-regret", "attach what optimising it really gave", add_regret)
     _folder(action)
     action.add_argument("name", metavar="RUN", help="id of a run, or how it begins")
     text = "share of the golden gain that was lost: 0 lost nothing, 1 gained nothing"

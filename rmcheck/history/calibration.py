@@ -19,11 +19,12 @@ OWN = "the reward model itself"
 NO_RUN = "regret without a run"
 OTHER_POOL = "another pool"
 OTHER_GOLDEN = "another golden"
+OTHER_LINEAGE = "another lineage"
 NO_METRIC = "metric not measured"
 OTHER_VERSION = "another version or settings of the metric"
 NO_FEATURE = "a feature is missing"
 NO_REGRET = "no regret yet"
-OTHER_TARGET = "regret at another n or KL"
+OTHER_TARGET = "regret at another n or KL, or of another optimizer"
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,20 @@ class Basis:
         golden: Fingerprint of the golden RM, or where a golden column came from.
         metric: Name of the metric whose facts are the features.
         signature: Its comparable signature (see `comparable`).
+        lineage: Of the reward models, which counts where RL is foretold.
     """
 
     pool_fingerprint: str
     golden: str
     metric: str
     signature: str
+    lineage: str = ""
 
     @classmethod
     def of_check(cls, run: RunRecord, check: CheckEntry, *, ignored: Collection[str] = ()) -> Self:
         """What a check of the history was measured on."""
         signature = comparable(check.signature, ignored)
-        return cls(run.pool_fingerprint, golden_of(run), check.metric, signature)
+        return cls(run.pool_fingerprint, golden_of(run), check.metric, signature, run.lineage)
 
 
 def check_at(run: RunRecord, metric: str, target: Target) -> CheckEntry:
@@ -152,6 +155,9 @@ def _row(
         return OTHER_POOL
     if not (runs := [run for run in runs if golden_of(run) == basis.golden]):
         return OTHER_GOLDEN
+    any_lineage = target.optimizer != "rl"
+    if not (runs := [run for run in runs if any_lineage or run.lineage == basis.lineage]):
+        return OTHER_LINEAGE
     checks = [(r, c) for r in runs for c in r.checks if c.metric == basis.metric]
     if not checks:
         return NO_METRIC

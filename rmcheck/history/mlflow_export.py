@@ -97,6 +97,7 @@ def _add_run(client: Any, experiment_id: str, record: RunRecord) -> str:
 def _add_regret(client: Any, run_id: str, regret: RegretRecord) -> None:
     time = int(regret.time.timestamp() * 1000)
     name = f"rl_regret.{regret.target.kind}.{regret.target.value:g}"
+    name += ".rl" if regret.target.optimizer == "rl" else ""
     bounds = {"": regret.value, ".lower": regret.lower, ".upper": regret.upper}
     for suffix, number in bounds.items():
         if number is not None:

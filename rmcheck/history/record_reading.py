@@ -4,11 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from rmcheck.errors import FileError, Problem, UsageError
 from rmcheck.history.record_text import Fields, parsed
 from rmcheck.history.records import CheckEntry, RegretRecord, RunRecord, Target
+from rmcheck.metrics.regret.optimizer import Optimizer
 
 
 def run_records(
@@ -77,6 +78,7 @@ def run_from(fields: Fields) -> RunRecord | None:
         golden=golden.words("source"),
         golden_fingerprint=golden.string("fingerprint"),
         checks=tuple(_check(row) for row in rows),
+        lineage=fields.words("lineage") if "lineage" in fields.data else "",
     )
     for each in (fields, rm, suite, pool, golden, *rows):
         each.close()
@@ -89,6 +91,7 @@ def regret_from(fields: Fields) -> RegretRecord | None:
     rm, target = fields.section("rm"), fields.section("target")
     kind: Literal["n", "kl"] = "n" if "n" in target.data else "kl"
     reached = target.number(kind)
+    optimizer = target.words("optimizer") if "optimizer" in target.data else "best_of_n"
     run, fingerprint = fields.words("run"), rm.words("fingerprint")
     value, time, note = fields.number("regret"), fields.time("time"), fields.string("note")
     lower = fields.number("lower") if "lower" in fields.data else None
@@ -99,7 +102,7 @@ def regret_from(fields: Fields) -> RegretRecord | None:
     if len(fields.problems) > before:
         return None
     try:
-        target_reached = Target(kind, reached)
+        target_reached = Target(kind, reached, cast(Optimizer, optimizer))  # it checks the word
         return RegretRecord(run, fingerprint, value, target_reached, time, lower, upper, seed, note)
     except UsageError as error:
         fields.say(str(error), "regret")
@@ -145,4 +148,5 @@ def _of_suite(
         golden=suite.words("golden"),
         golden_fingerprint=golden.words("fingerprint") if golden else "",
         checks=tuple(by_suite.get(path, ())),
+        lineage=suite.string("lineage") if "lineage" in suite.data else "",
     )

@@ -5,10 +5,12 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rmcheck.errors import UsageError
 from rmcheck.history.record_text import content_hash, time_text
+from rmcheck.metrics.regret.optimizer import Optimizer
+from rmcheck.metrics.settings import require_choice
 
 RECORD_VERSION = 1
 # A regret beyond this is a percentage, or not a regret.
@@ -17,31 +19,39 @@ MAX_REGRET = 10.0
 
 @dataclass(frozen=True)
 class Target:
-    """How far a policy was optimised.
+    """How far a policy was optimised, and how.
 
     Attributes:
         kind: `n` of best-of-n, or `kl` in nats from the initial policy.
         value: 2 or more for n, above 0 for KL.
+        optimizer: `best_of_n` is best-of-n, tilting, or what nobody has said; `rl` a policy that
+            was trained.
 
     Raises:
-        UsageError: The value is not valid for its kind.
+        UsageError: The value is not valid for its kind, or RL has an n.
     """
 
     kind: Literal["n", "kl"]
     value: float
+    optimizer: Optimizer = "best_of_n"
 
     def __post_init__(self) -> None:
+        require_choice("optimizer", self.optimizer, get_args(Optimizer))
+        if self.optimizer == "rl" and self.kind == "n":
+            raise UsageError("RL draws no n responses; say how many nats it went: kl.")
         if self.kind == "n" and not (2 <= self.value < math.inf and self.value % 1 == 0):
             raise UsageError(f"n is {self.value:g}; valid: a whole number, 2 or more.")
         if self.kind == "kl" and not 0 < self.value < math.inf:
             raise UsageError(f"kl is {self.value:g}; valid: a finite number of nats above 0.")
 
     def __str__(self) -> str:
-        return f"{self.kind}={self.value:g}"
+        return f"{self.kind}={self.value:g}{' of RL' if self.optimizer == 'rl' else ''}"
 
-    def as_dict(self) -> dict[str, float]:
-        """`{"n": 256}` or `{"kl": 4.0}`."""
-        return {self.kind: int(self.value) if self.kind == "n" else float(self.value)}
+    def as_dict(self) -> dict[str, Any]:
+        """`{"n": 256}`, `{"kl": 4.0}` or `{"kl": 4.0, "optimizer": "rl"}`."""
+        value = int(self.value) if self.kind == "n" else float(self.value)
+        far: dict[str, Any] = {self.kind: value}
+        return far if self.optimizer == "best_of_n" else {**far, "optimizer": self.optimizer}
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,8 @@ class RunRecord:
         golden: Where the golden reward came from: a column, or the spec of a golden RM.
         golden_fingerprint: What that golden RM was; empty for a column.
         checks: Every check that was decided.
+        lineage: Whether the RM learned from the policy's own responses (`on_policy`) or from
+            another's (`off_policy`); empty where nobody has said.
     """
 
     rmcheck: str
@@ -96,6 +108,7 @@ class RunRecord:
     golden: str
     golden_fingerprint: str
     checks: tuple[CheckEntry, ...] = field(repr=False)
+    lineage: str = ""
 
     @cached_property
     def id(self) -> str:
@@ -103,8 +116,9 @@ class RunRecord:
         return f"{self.time:%Y-%m-%d}-{slug(self.rm)}-{content_hash(self.as_dict())}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """Plain data, for JSON; a lineage that nobody has said is left out."""
         return {
+            **({"lineage": self.lineage} if self.lineage else {}),
             "record": RECORD_VERSION,
             "kind": "run",
             "rmcheck": self.rmcheck,

@@ -284,9 +284,9 @@ def _finding(planned: PlannedCheck, parts: Sequence[_Part[Measurement]]) -> Find
 # -- past reward models --------------------------------------------------------------------------
 
 # Parts of a signature that do not change a prediction before calibration: which methods were
-# allowed (the feature names the one that was used), at how many looks the checks were decided, and
-# the version of rmcheck (the metric counts its own).
-FREE = ("predictor", "looks", "v")
+# allowed (the feature names the one that was used), for which optimiser, at how many looks the
+# checks were decided, and the version of rmcheck (the metric counts its own).
+FREE = ("predictor", "optimizer", "looks", "v")
 
 
 def past_of(suite: PlannedSuite, role: str) -> PastOf:
@@ -299,7 +299,8 @@ def past_of(suite: PlannedSuite, role: str) -> PastOf:
     history, candidate = suite.loaded.history, suite.models[role].fingerprint
 
     def past(metric: "PredictedRegret", conditions: Mapping[str, str]) -> Past | None:
-        if history is None:
+        lineage = suite.loaded.suite.lineage or ""
+        if history is None or (metric.optimizer == "rl" and not lineage):
             return None
         from rmcheck.history.calibration import Basis, calibration_table, comparable
 
@@ -309,7 +310,9 @@ def past_of(suite: PlannedSuite, role: str) -> PastOf:
             return calibration_table(
                 history.runs,
                 history.regrets,
-                basis=Basis(suite.loaded.fingerprint, suite.golden, metric.name, signature),
+                basis=Basis(
+                    suite.loaded.fingerprint, suite.golden, metric.name, signature, lineage
+                ),
                 target=_target(metric),
                 features=(method,),
                 candidate=candidate,
@@ -329,4 +332,6 @@ def measured_as(metric: Metric, conditions: Mapping[str, str]) -> str:
 def _target(metric: "PredictedRegret") -> "Target":
     from rmcheck.history.records import Target
 
-    return Target("n", metric.n) if metric.n is not None else Target("kl", metric.kl or 0.0)
+    if metric.n is not None:
+        return Target("n", metric.n)
+    return Target("kl", metric.kl or 0.0, metric.optimizer)

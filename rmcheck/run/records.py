@@ -188,6 +188,7 @@ def suite_record(suite: PlannedSuite, seen: LoadedSuite, filled: Filled, root: P
         ),
         resamples=loaded.sampling.resamples,
         seed=loaded.sampling.seed,
+        lineage=loaded.suite.lineage or "",
     )
 
 

@@ -26,6 +26,7 @@ from rmcheck.models.model import TooLong
 from rmcheck.suite.columns import Columns, ColumnValues
 from rmcheck.suite.faults import FaultActions
 from rmcheck.suite.model_name import ModelName
+from rmcheck.suite.suite import Lineage
 
 VERSION = 1  # of the file format
 # Commands that list what a suite can name.
@@ -51,6 +52,7 @@ SUITE: Mapping[str, Kind | None] = {
     "seed": Integer(),
     "history": OneLine(),
     "probes": OneLine(),
+    "lineage": one_of(*get_args(Lineage)),
     "checks": None,
 }
 POOL: Mapping[str, Kind] = {
@@ -84,6 +86,7 @@ PROBE_CHECK: Mapping[str, Kind | None] = {
 }
 # What only checks on the pool use.
 OF_POOL = ("pool", "golden", "serving", "probes", "history", "adaptive")
+OF_POOL = ("pool", "golden", "serving", "history", "lineage", "adaptive")
 # A check of the log of an RL run has these, and no metric.
 TRAINING_CHECK: Mapping[str, Kind | None] = {"name": CHECK["name"], "training": None}
 TRAINING: Mapping[str, Kind | None] = {

@@ -13,6 +13,9 @@ from rmcheck.models.model import TooLong
 from rmcheck.pool.pool import FaultAction, FaultKind
 from rmcheck.stats.units import MIN_UNITS
 
+# Whose responses a reward model learned from: the policy's that it trains, or another's.
+Lineage = Literal["on_policy", "off_policy"]
+
 
 @dataclass(frozen=True)
 class PoolSource:
@@ -196,6 +199,9 @@ class Suite:
             regret is calibrated on; in the file relative to the suite file, here absolute.
         probes: File of a team's own probes, which checks can name beside those of rmcheck; in the
             file relative to the suite file, here absolute.
+        lineage: Whether the reward models that are judged learned from the responses of the policy
+            that they train (`on_policy`) or from another's (`off_policy`). RL is foretold from past
+            reward models of the same lineage.
     """
 
     path: Path
@@ -216,6 +222,7 @@ class Suite:
     seed: int | None = None
     history: Path | None = None
     probes: Path | None = None
+    lineage: Lineage | None = None
 
     @property
     def source(self) -> PoolSource:

@@ -328,7 +328,7 @@ def test_every_reward_model_left_out_is_counted_under_its_reason():
         "another version or settings of the metric": 1,
         "a feature is missing": 1,
         "no regret yet": 1,
-        "regret at another n or KL": 1,
+        "regret at another n or KL, or of another optimizer": 1,
         "regret without a run": 1,
     }
     assert "another pool: 1" in found.left_out_text()

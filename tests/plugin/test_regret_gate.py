@@ -4,11 +4,17 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from rmcheck.cli import main
+from rmcheck.errors import SuiteError
+from rmcheck.history.history import History
+from rmcheck.history.record_reading import run_records
+from rmcheck.history.records import RegretRecord, Target
+from rmcheck.suite.loader import parse_suite
 
 SUITE = """\
 rmcheck: 1
@@ -251,3 +257,70 @@ def test_rows_are_not_written_over(tmp_path, monkeypatch, capsys):
     assert code == 2
     assert "label.jsonl exists, maybe with labels in it" in capsys.readouterr().err
     assert tmp_path.joinpath("label.jsonl").read_text() == "labels\n"
+
+
+RL_SUITE = """\
+rmcheck: 1
+name: demo
+resamples: 500
+confidence: 0.9
+pool: {path: pool.jsonl}
+history: history
+lineage: on_policy
+checks:
+  - {name: rl, metric: predicted_regret, kl: 0.5, optimizer: rl, at_most: 0.9}
+"""
+
+
+def rl_history(bench, lineages):
+    """Past models with RL runs: what the gate saw of one, with other numbers for each."""
+    (run,) = run_records(json.loads(bench.path.joinpath("out/report.json").read_text()))
+    (check,) = run.checks
+    history = History(bench.path / "history")
+    for k, lineage in enumerate(lineages):
+        facts = {name: value + 0.02 * k for name, value in check.facts.items()}
+        past = replace(
+            run, fingerprint=f"past {k}", lineage=lineage, checks=(replace(check, facts=facts),)
+        )
+        history.add_run(past)
+        target = Target("kl", 0.5, "rl")
+        regret = RegretRecord(past.id, past.fingerprint, 0.3 + 0.02 * k, target, past.time)
+        history.add_regret(regret)
+
+
+def test_rl_is_foretold_from_rl_runs_of_the_same_lineage_alone(bench):
+    """Without them nothing is decided, and it is said why; with nine at 90 % they decide."""
+    bench.path.joinpath("demo.yaml").write_text(RL_SUITE)
+
+    result, report = gate(bench, "fake:perfect?noise=0.3")
+    assert [check["verdict"] for check in report["checks"]] == ["inconclusive"]
+    result.stdout.fnmatch_lines(["*what RL makes of a reward model does not follow from*"])
+
+    rl_history(bench, ["on_policy"] * 10 + ["off_policy"] * 3)
+    result, report = gate(bench, "fake:perfect?noise=0.3")
+    (check,) = report["checks"]
+    assert check["verdict"] == "pass"
+    assert "calibrated on 10 past RMs with a measured regret" in check["note"]
+    assert "another lineage: 3" in check["note"]
+    assert report["suites"][0]["lineage"] == "on_policy"
+
+    bench.path.joinpath("demo.yaml").write_text(RL_SUITE.replace("lineage: on_policy\n", ""))
+    _, report = gate(bench, "fake:perfect?noise=0.3")
+    assert [check["verdict"] for check in report["checks"]] == ["inconclusive"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("kl: 0.5", "n: 16", "optimizer rl needs kl"),
+        ("optimizer: rl", "optimizer: rl, predictor: pooled", "past RL runs alone decide"),
+        ("optimizer: rl", "optimizer: ppo", "'ppo'"),
+        ("on_policy", "mine", "'mine'"),
+    ],
+)
+def test_what_cannot_be_asked_of_rl_is_refused_in_the_suite(old, new, said):
+    """With the place and what is valid."""
+    with pytest.raises(SuiteError) as caught:
+        parse_suite(RL_SUITE.replace(old, new), "demo.yaml")
+
+    assert said in str(caught.value)

@@ -18,6 +18,7 @@ from rmcheck.metrics.registration import register
 from rmcheck.metrics.regret.calibration import Past, PastOf, RegretTable
 from rmcheck.metrics.regret.disattenuated import Disattenuated
 from rmcheck.metrics.regret.method import MAX_KL, NAME, Predictor, Wanted, choose_method, guess
+from rmcheck.metrics.regret.optimizer import UNKNOWN_RL, Optimizer
 from rmcheck.metrics.regret.ordinal import OrdinalDrop
 from rmcheck.metrics.regret.pooled import PooledDrop
 from rmcheck.metrics.regret.weighted import WeightedDrop
@@ -29,6 +30,8 @@ from rmcheck.stats.unseen import Seen, Unseen
 
 # Counts up when a change makes predictions incomparable with those in histories.
 DEFINITION = 2
+# Predictors that past reward models correct.
+CALIBRATING = ("auto", "calibrated")
 
 
 @register
@@ -57,6 +60,9 @@ class PredictedRegret(Metric):
 
     A guess depends on responses that nobody has scored. It decides nothing unless calibrated.
 
+    With `optimizer: rl` nothing is decided but by past reward models of the same `lineage` whose RL
+    runs were measured: no number of a pool is known to rank what RL makes of reward models.
+
     A KL beyond what the pool allows is predicted at the n of best-of-n that has it. With a second
     golden read (`golden.repeat`) the noise of golden is taken out. The choice is made on a whole
     pool by `fitted`, so that every slice is treated alike. Undefined where golden gains nothing,
@@ -68,10 +74,11 @@ class PredictedRegret(Metric):
         kl: KL divergence in nats of the policy from the initial one; or give n.
         predictor: How it is found.
         min_golden_gain: Mean golden gain, in golden units, below which nothing is decided.
+        optimizer: `best_of_n`, which stands for KL-tilting too, or `rl`, at a kl.
 
     Caution:
-        It foretells best-of-n and KL-tilting. What PPO makes of a reward model is known from past
-        RL runs alone: give them to the history.
+        Best-of-n and KL-tilting do not rank what PPO makes of reward models. For RL ask with
+        `optimizer: rl`, and give past RL runs to the history.
 
     Reference:
         Wen et al. 2024, arXiv 2410.05584, eqs. 2, 3 and 22; Barber et al. 2021 (jackknife+).
@@ -86,6 +93,7 @@ class PredictedRegret(Metric):
     kl: float | None = None
     predictor: Predictor = "auto"
     min_golden_gain: float = field(default=0.0, kw_only=True)
+    optimizer: Optimizer = field(default="best_of_n", kw_only=True)
     method: Metric | None = field(default=None, init=False)
     reason: str = field(default="", init=False)
     past: Past | None = field(default=None, init=False, repr=False, compare=False)
@@ -102,6 +110,19 @@ class PredictedRegret(Metric):
             require_number("kl", self.kl, 0)
             if not 0 < self.kl <= MAX_KL:
                 raise UsageError(f"kl is {self.kl!r}; valid: nats above 0, {MAX_KL:g} at most.")
+        self._require_of_rl()
+
+    def _require_of_rl(self) -> None:
+        require_choice("optimizer", self.optimizer, get_args(Optimizer))
+        if self.optimizer == "best_of_n":
+            return
+        if self.kl is None:
+            raise UsageError("optimizer rl needs kl: how many nats the policy is trained away.")
+        if self.predictor not in CALIBRATING:
+            raise UsageError(
+                f"predictor is {self.predictor!r}; with optimizer rl valid: "
+                f"{', '.join(CALIBRATING)}, as past RL runs alone decide."
+            )
 
     # -- which way ------------------------------------------------------------------------
 
@@ -149,7 +170,7 @@ class PredictedRegret(Metric):
     @property
     def calibration(self) -> RegretTable | None:
         """Past reward models predicted by the same method, where the predictor asks for them."""
-        if self.predictor not in ("auto", "calibrated") or self.past is None:
+        if self.predictor not in CALIBRATING or self.past is None:
             return None
         return RegretTable(self.past(self._fitted.name), required=self.needs_history)
 
@@ -188,8 +209,12 @@ class PredictedRegret(Metric):
 
     @property
     def signature(self) -> str:
-        """The settings, and the version of the definition that histories go by."""
-        return f"{super().signature}|definition:{DEFINITION}"
+        """The settings, and the version of the definition that histories go by.
+
+        Best-of-n is not named, so that what older versions measured stays comparable.
+        """
+        own = super().signature.replace("|optimizer:best_of_n", "")
+        return f"{own}|definition:{DEFINITION}"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -270,7 +295,7 @@ class PredictedRegret(Metric):
 
         Past reward models that were measured answer for it; see `calibration`.
         """
-        return guess(self._fitted, self._wanted)
+        return (UNKNOWN_RL,) if self.optimizer == "rl" else guess(self._fitted, self._wanted)
 
     @property
     def _wanted(self) -> Wanted:
