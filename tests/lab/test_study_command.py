@@ -16,6 +16,7 @@ from rmcheck.lab.study.scored_family import left
 from rmcheck.lab.study.study import scored_study
 from rmcheck.lab.study.study_file import load_study
 from rmcheck.pool.pool import Message, Prompt
+from rmcheck.pool.traits import TRAITS
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = """
@@ -398,7 +399,7 @@ def test_the_study_shows_that_a_model_of_length_picks_long_texts(tmp_path):
     rows = data["findings"]["picked-texts"]["rows"]
 
     assert {row["proxy"] for row in rows} == {"one", "two", "four", "long"}
-    assert len({row["trait"] for row in rows}) == 8
+    assert {row["trait"] for row in rows} == {*TRAITS, "rare words"}
     longer = {row["proxy"]: row for row in rows if row["trait"] == "words"}
     assert longer["long"]["change by proxy lower"] > 0
     assert longer["long"]["beyond golden lower"] > 0

@@ -24,7 +24,7 @@ from rmcheck.metrics.rewards import Floats, Rewards
 # models than metrics.
 TOGETHER, PENALTY = "all together", 1.0
 # Fewer pairs fit no line.
-FEWEST_PAIRS = 4
+FEWEST_PAIRS = 3
 # Nats at which policies on the pool are compared, and the n that is predicted.
 MATCHED_KL, FAR = 1.0, 256
 
@@ -147,7 +147,9 @@ def _of_outcome(
             return agreement("Spearman", values[None], outcome, family)
 
         out = left_out(x, outcome.kept, known, family, models)
-        error = float(np.sqrt(np.nanmean((out - outcome.kept)[known] ** 2)))
+        if not np.isfinite(out[known]).all():
+            return []
+        error = float(np.sqrt(np.mean((out - outcome.kept)[known] ** 2)))
         fitted = _fitted(x, outcome.kept, known)(x) if name == TOGETHER else x[:, 0]
         kind = left_out(x, outcome.kept, known, family, kinds) if with_kinds else None
         kind_out = agreed(kind) if kind is not None and np.isfinite(kind[known]).all() else None
