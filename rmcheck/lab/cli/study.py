@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rmcheck.cli.arguments import add_lock_timeout, add_store
+from rmcheck.lab.schemas import PrintSchema
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -15,6 +16,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "figures of arXiv 2410.05584. A study that was killed goes on with the scores it has. With "
         "--table: read a table with a reward model a row and say which of its numbers rank an "
         "outcome, such as what RL made of them."
+    )
+    command.add_argument(
+        "--schema",
+        action=PrintSchema,
+        schema="study",
+        help="print the JSON Schema of FILE for an editor, and end",
     )
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("file", nargs="?", type=Path, metavar="FILE", help="YAML with `study: 1`")

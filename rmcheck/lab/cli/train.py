@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rmcheck.lab.schemas import PrintSchema
+
 if TYPE_CHECKING:
     from rmcheck.lab.family.training import Trained
 
@@ -20,6 +22,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def add_laboratory(command: argparse.ArgumentParser) -> None:
     """The file of a laboratory, and the folder that it fills."""
+    command.add_argument(
+        "--schema",
+        action=PrintSchema,
+        schema="laboratory",
+        help="print the JSON Schema of FILE for an editor, and end",
+    )
     command.add_argument("file", type=Path, metavar="FILE", help="the laboratory, in YAML")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill")
     command.add_argument(
