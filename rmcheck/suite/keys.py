@@ -85,8 +85,7 @@ PROBE_CHECK: Mapping[str, Kind | None] = {
     **{k: kind for k, kind in CHECK.items() if k not in ("metric", "holds_to", "max_decay")},
 }
 # What only checks on the pool use.
-OF_POOL = ("pool", "golden", "serving", "probes", "history", "adaptive")
-OF_POOL = ("pool", "golden", "serving", "history", "lineage", "adaptive")
+OF_POOL = ("pool", "golden", "serving", "probes", "history", "lineage", "adaptive")
 # A check of the log of an RL run has these, and no metric.
 TRAINING_CHECK: Mapping[str, Kind | None] = {"name": CHECK["name"], "training": None}
 TRAINING: Mapping[str, Kind | None] = {
