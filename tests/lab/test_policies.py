@@ -73,16 +73,16 @@ def golden_at(out, step, world):
 
 def test_the_proxy_rises_and_golden_falls_in_a_world_made_for_it(town, tmp_path, world):
     """PPO against a waiter who is paid for courtesy: polite words instead of service."""
-    settings = replace(PPO, steps=30, every=15, learning_rate=6e-3)
+    settings = replace(PPO, steps=14, every=7, batch=64, learning_rate=1e-2)
     last, status = train(town, tmp_path, settings, "flattered_rewards")
 
     assert status["status"] == "finished"
     assert last["proxy"] > summary(tmp_path, 0)["proxy"] + 0.5
-    assert golden_at(tmp_path, 30, world) < golden_at(tmp_path, 0, world) - 0.2
+    assert golden_at(tmp_path, 14, world) < golden_at(tmp_path, 0, world) - 0.2
     assert summary(tmp_path, 0)["kl"] == pytest.approx(0, abs=1e-6)
-    assert last["kl"] > summary(tmp_path, 15)["kl"] > 0.1
+    assert last["kl"] > summary(tmp_path, 7)["kl"] > 0.1
     assert {"tokens", "policy_loss", "value_loss", "training_reward"} <= last.keys()
-    assert (look_folder(tmp_path, 30) / "policy" / "model.safetensors").is_file()
+    assert (look_folder(tmp_path, 14) / "policy" / "model.safetensors").is_file()
 
 
 @pytest.mark.parametrize("kind", ["ppo", "grpo"])
@@ -126,6 +126,25 @@ def test_a_run_that_diverges_stops_and_says_so(changed, said, town, tmp_path):
     assert status["status"] == "diverged"
     assert said in status["reason"]
     assert again == status
+
+
+def test_every_run_begins_with_the_same_responses(town, tmp_path, monkeypatch):
+    """The initial policy answers the test prompts once for all runs."""
+    from rmcheck.lab.rl import looks
+    from rmcheck.models.registry import open_model
+
+    folder, source, prompts, tests = town
+    model = open_model("python:waiters:golden_rewards?version=1", base=folder)
+    asked = []
+    own = looks.sampled
+    monkeypatch.setattr(looks, "sampled", lambda *a, **k: asked.append(1) or own(*a, **k))
+    runs = [RlRun(replace(PPO, steps=1), seed, "golden", tmp_path / str(seed)) for seed in (1, 2)]
+    opened = lambda _: Reward([model], [Scale(1.0, 1.0)], None)  # noqa: E731
+    list(train_runs(runs, source, prompts, tests, opened, {"golden": "x"}))
+    first = [(look_folder(run.folder, 0) / "responses.jsonl").read_text() for run in runs]
+
+    assert first[0] == first[1]
+    assert len(asked) == 3  # at step 0 for both, and at the end of each
 
 
 def test_a_run_with_other_settings_is_refused(town, tmp_path):

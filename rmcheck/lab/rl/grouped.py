@@ -55,7 +55,7 @@ def train_grouped(
         reward_funcs=[rewards],
         args=_config(getattr(trl, f"{name}Config"), folder, settings, source, seed),
         train_dataset=Dataset.from_list([{"prompt": conversation_of(p)} for p in prompts]),
-        processing_class=looker.tokenizer,
+        processing_class=looker.initial.tokenizer,
         callbacks=[_looking(looker, settings, stepped)],
     )
     trainer.remove_callback(PrinterCallback)

@@ -26,6 +26,25 @@ class Diverged(RmcheckError):
     """A run went where no number of it means anything."""
 
 
+# Texts, nats and tokens of the responses to the test prompts, in order.
+Said = tuple[list[str], list[float], list[int]]
+
+
+@dataclass
+class InitialPolicy:
+    """The policy before training; every run begins with it.
+
+    Attributes:
+        tokenizer: Of the policy.
+        model: The policy.
+        said: Its responses to the test prompts, once a run has looked.
+    """
+
+    tokenizer: Any
+    model: Any
+    said: Said | None = None
+
+
 @dataclass(frozen=True)
 class Looker:
     """Looks at a policy every so many steps.
@@ -34,8 +53,7 @@ class Looker:
         folder: Of the run.
         source: What is optimised.
         prompts: Test prompts.
-        tokenizer: Of the policy.
-        reference: The initial policy.
+        initial: The policy before training.
         reward: What the policy is trained on.
         max_kl: Nats above which the run has diverged.
     """
@@ -43,8 +61,7 @@ class Looker:
     folder: Path
     source: PolicySource
     prompts: Sequence[Prompt]
-    tokenizer: Any
-    reference: Any
+    initial: InitialPolicy
     reward: Reward
     max_kl: float
 
@@ -59,7 +76,10 @@ class Looker:
         Raises:
             Diverged: A number is not finite, or KL is above `max_kl`. The look is written first.
         """
-        rows = self._rows(model)
+        said = (self.initial.said if step == 0 else None) or self._said(model)
+        if step == 0:
+            self.initial.said = said
+        rows = self._rows(said)
         kls = np.array([row["kl"] for row in rows])
         summary = {
             "step": step,
@@ -73,11 +93,14 @@ class Looker:
         if summary["kl"] > self.max_kl:
             raise Diverged(f"step {step}: KL {summary['kl']:.1f} nats, above {self.max_kl:g}")
 
-    def _rows(self, model: Any) -> list[dict[str, Any]]:
-        """One row of a native pool for each test prompt."""
+    def _asked(self) -> list[Prompt]:
+        return [prompt for prompt in self.prompts for _ in range(self.source.evaluations)]
+
+    def _said(self, model: Any) -> Said:
+        """What a policy answers."""
         import torch
 
-        asked = [prompt for prompt in self.prompts for _ in range(self.source.evaluations)]
+        asked = self._asked()
         texts: list[str] = []
         kls: list[float] = []
         tokens: list[int] = []
@@ -87,7 +110,7 @@ class Looker:
             for at in range(0, len(asked), _AT_ONCE):
                 found = sampled(
                     model,
-                    self.tokenizer,
+                    self.initial.tokenizer,
                     asked[at : at + _AT_ONCE],
                     max_tokens=self.source.max_tokens,
                     temperature=self.source.temperature,
@@ -101,13 +124,18 @@ class Looker:
                         found.action.shape[1],
                         self.source.temperature,
                     )
-                    for each in (model, self.reference)
+                    for each in (model, self.initial.model)
                 )
                 texts += found.texts
                 kls += sequence_kl(own, initial, found.mask).tolist()
                 tokens += found.mask.sum(1).tolist()
         model.train(training)
-        proxy = self.reward(asked, texts).tolist()
+        return texts, kls, tokens
+
+    def _rows(self, said: Said) -> list[dict[str, Any]]:
+        """One row of a native pool for each test prompt."""
+        texts, kls, tokens = said
+        proxy = self.reward(self._asked(), texts).tolist()
         n = self.source.evaluations
         return [
             {
@@ -132,7 +160,7 @@ class Looker:
         (fresh / RESPONSES).write_text(text, encoding="utf-8")
         (fresh / SUMMARY).write_text(json.dumps(summary), encoding="utf-8")
         model.save_pretrained(fresh / POLICY, safe_serialization=True)
-        self.tokenizer.save_pretrained(fresh / POLICY)
+        self.initial.tokenizer.save_pretrained(fresh / POLICY)
         shutil.rmtree(final, ignore_errors=True)
         fresh.replace(final)
 

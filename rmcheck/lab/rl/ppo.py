@@ -92,7 +92,7 @@ class PpoRun:
         asked = [self.prompts[i] for i in chosen]
         found = sampled(
             self.policy,
-            self.looker.tokenizer,
+            self.looker.initial.tokenizer,
             asked,
             max_tokens=self.source.max_tokens,
             temperature=self.source.temperature,
@@ -120,7 +120,7 @@ class PpoRun:
 
             own, penalty = log_probs(self.policy), self.settings.kl_penalty
             # Without a penalty nothing asks for the initial policy.
-            moved = own - log_probs(self.looker.reference) if penalty else torch.zeros_like(own)
+            moved = own - log_probs(self.looker.initial.model) if penalty else torch.zeros_like(own)
             values = self.value(found.ids, found.attention, found.mask)[..., 0]
             scores = torch.tensor(
                 self.reward(asked, found.texts), dtype=values.dtype, device=values.device

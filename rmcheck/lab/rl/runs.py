@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import UsageError
-from rmcheck.lab.rl.looks import Diverged, Looker, look_steps
+from rmcheck.lab.rl.looks import Diverged, InitialPolicy, Looker, look_steps
 from rmcheck.lab.rl.reward import Reward
 from rmcheck.lab.rl.settings import Optimization, PolicySource, Rl
 from rmcheck.lab.sharing import shared
@@ -84,13 +84,14 @@ def train_runs(
     Raises:
         UsageError: A folder holds a run that was made with other settings.
     """
+    sampling = {key: getattr(source, key) for key in ("max_tokens", "temperature", "evaluations")}
     initial = cache(lambda: _loaded(source))
     turns = shared(runs, lambda run: run.folder / "run.lock")
     for name, same in groupby(turns, key=lambda run: run.reward):
         with closing(opened(name)) as reward:
             for run in same:
                 facts = {**run.settings.facts(), "seed": run.seed, "reward": identity[name]}
-                facts |= {"policy": str(source.model), "max_tokens": source.max_tokens}
+                facts |= {**sampling, "policy": str(source.model)}
                 facts |= {"prompts": _digest(prompts), "test_prompts": _digest(test_prompts)}
                 _refuse_other(run, facts)
                 if not run.status:
@@ -106,7 +107,7 @@ def _trained(
     prompts: Sequence[Prompt],
     test_prompts: Sequence[Prompt],
     reward: Reward,
-    initial: Callable[[], tuple[Any, Any]],
+    initial: Callable[[], InitialPolicy],
 ) -> dict[str, str]:
     from rmcheck.lab.quiet import quiet_libraries
 
@@ -114,10 +115,7 @@ def _trained(
         quiet_libraries(),
         progress_in(f"training {run}", "", run.settings.steps, "steps") as bar,
     ):
-        tokenizer, reference = initial()
-        looker = Looker(
-            run.folder, source, test_prompts, tokenizer, reference, reward, run.settings.max_kl
-        )
+        looker = Looker(run.folder, source, test_prompts, initial(), reward, run.settings.max_kl)
         try:
             if run.settings.kind == "ppo":
                 from rmcheck.lab.rl.ppo import PpoRun
@@ -136,11 +134,11 @@ def _trained(
     return {"status": "finished", "reason": ""}
 
 
-def _loaded(source: PolicySource) -> tuple[Any, Any]:
-    """The tokenizer of the policy, and the policy as it is at first."""
+def _loaded(source: PolicySource) -> InitialPolicy:
     from rmcheck.lab.rl.language_model import load_policy, load_tokenizer
 
-    return load_tokenizer(source.model), load_policy(source.model, source.device)
+    tokenizer = load_tokenizer(source.model)
+    return InitialPolicy(tokenizer, load_policy(source.model, source.device))
 
 
 def _digest(prompts: Sequence[Prompt]) -> str:
