@@ -4,6 +4,7 @@ Words and phrases are English; a trait that a language has other words for is 0 
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -66,6 +67,8 @@ def _repeated(text: ResponseText) -> float:
     return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
+# A word that fewer of the pool's responses have is rare; one that only one has, always.
+RARE, RARE_SHARE = "rare words", 0.001
 TRAITS: Mapping[str, Callable[[ResponseText], float]] = {
     "words": lambda text: float(len(text.words)),
     "stock opening": lambda text: float(_OPENING.match(text.lower) is not None),
@@ -84,6 +87,15 @@ def traits_of(texts: Sequence[ResponseText]) -> dict[str, Floats]:
         name: np.fromiter(map(count, texts), dtype=np.float64, count=len(texts))
         for name, count in TRAITS.items()
     }
+
+
+def traits_with_rare(responses: Sequence[str]) -> dict[str, Floats]:
+    """`traits_of` M responses, and the share of words that hardly any other of them has."""
+    texts = [ResponseText(response) for response in responses]
+    known = Counter(word for text in texts for word in set(text.words))
+    least = max(2, RARE_SHARE * len(texts))
+    rare = [sum(known[w] < least for w in text.words) / max(1, len(text.words)) for text in texts]
+    return {**traits_of(texts), RARE: np.array(rare, dtype=np.float64)}
 
 
 @dataclass(frozen=True, eq=False)

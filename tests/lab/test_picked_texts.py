@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from rmcheck.lab.curves.picked_texts import RARE, picked_texts, traits_with_rare
+from rmcheck.metrics.picked_texts import picked_texts, tilted_texts
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.pool.traits import RARE, traits_with_rare
 
 
 def test_words_that_no_other_response_has_are_rare():
@@ -78,3 +79,16 @@ def test_one_prompt_tells_nothing():
     rewards = Rewards.from_arrays([[1.0, 2]], [[1.0, 2]])
 
     assert picked_texts(rewards, {"x": np.array([1.0, 2])}, [2]) == []
+
+
+def test_a_policy_at_a_kl_moves_as_far_as_its_softmax_does():
+    """Two responses a prompt, one longer: the weight at which the KL is what was asked for."""
+    length = np.tile([0.0, 1.0], (50, 1))
+    rewards = Rewards.from_arrays(length, length[:, ::-1])
+    (found,) = tilted_texts(rewards, {"x": length.ravel()}, [0.2])
+    weight = 0.5 + found.proxy.value
+    kl = weight * np.log(2 * weight) + (1 - weight) * np.log(2 * (1 - weight))
+
+    assert (found.n, found.kl) == (None, 0.2)
+    assert kl == pytest.approx(0.2)
+    assert found.golden.value == pytest.approx(-found.proxy.value)

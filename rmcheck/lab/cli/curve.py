@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rmcheck.lab.curves.curve import Curve, CurveInterval
     from rmcheck.lab.curves.decay import DecayCurve
     from rmcheck.lab.curves.goodhart import ExpectedAndObserved
-    from rmcheck.lab.curves.picked_texts import PickedTexts
     from rmcheck.lab.curves.tilted_curve import TiltedCurve
+    from rmcheck.metrics.picked_texts import PickedTexts
     from rmcheck.metrics.rewards import Rewards
     from rmcheck.metrics.tails import TailDiagnostics
     from rmcheck.run.loaded import LoadedSuite
@@ -89,8 +89,9 @@ def _suite_curves(
 ) -> dict[str, Any]:
     from rmcheck.lab.curves.curve import best_of_n_curve
     from rmcheck.lab.curves.goodhart import expected_and_observed
-    from rmcheck.lab.curves.picked_texts import picked_texts, traits_with_rare
     from rmcheck.lab.curves.tilted_curve import tilted_curve
+    from rmcheck.metrics.picked_texts import picked_texts, tilted_texts
+    from rmcheck.pool.traits import traits_with_rare
 
     rewards = runner.rewards(loaded, "candidate")
     sampling = loaded.sampling
@@ -109,11 +110,16 @@ def _suite_curves(
     expected = expected_and_observed(rewards, curve.n[-1])
     tails = _tails(rewards)
     texts = [text for prompt in loaded.pool.prompts for text in prompt.responses]
-    picked = picked_texts(rewards, traits_with_rare(texts), [n for n in curve.n if n > 1])
+    traits = traits_with_rare(texts)
+    picked = picked_texts(rewards, traits, [n for n in curve.n if n > 1])
+    tilted_to = tilted_texts(rewards, traits, [point.kl for point in tilted.points])
     print(f"{name}: {model}, {curve.confidence:.0%} bounds that hold for each whole curve\n")
     lines = [*_curve_lines(curve), "", *_tilted_lines(tilted), ""]
     lines += [*_expected_lines(expected), *_tail_lines(tails), ""]
     lines += [*_picked_lines([one for one in picked if one.n == curve.n[-1]]), ""]
+    if tilted.points:
+        farthest = [one for one in tilted_to if one.kl == tilted.points[-1].kl]
+        lines += [*_picked_lines(farthest), ""]
     for line in lines:
         print(f"  {line}" if line else "")
     return {
@@ -125,6 +131,7 @@ def _suite_curves(
         "expected_and_observed": asdict(expected),
         "tails": tails if isinstance(tails, str) else asdict(tails),
         "picked_texts": [asdict(one) for one in picked],
+        "tilted_texts": [asdict(one) for one in tilted_to],
     }
 
 
@@ -293,7 +300,8 @@ def _picked_lines(picked: "Sequence[PickedTexts]") -> list[str]:
         ]
         for one in picked
     ]
-    told = f"what the texts picked by best of {picked[0].n} have more or less of than all:"
+    by = f"best of {picked[0].n}" if picked[0].n else f"a policy at {picked[0].kl:g} nats"
+    told = f"what the texts picked by {by} have more or less of than all:"
     return [told, *aligned([head, *rows], range(1, len(head)))]
 
 

@@ -1,21 +1,20 @@
-"""What the texts look like that best-of-n picks, by the proxy and by golden itself.
+"""What the texts look like that an optimised policy picks, by the proxy and by golden itself.
 
 A proxy that rewards something golden does not care for shows it along the path: the longer one
 chooses by it, the more of it the picked responses have.
 """
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rmcheck.metrics.best_of_n import bon_kl, tied_bon_weights
-from rmcheck.metrics.rewards import Floats, Rewards
-from rmcheck.pool.traits import ResponseText, traits_of
+from rmcheck.metrics.rewards import Block, Floats, Rewards
+from rmcheck.metrics.tilting import Tilt, tilted_weights
 
-# A word that fewer of the pool's responses have is rare; one that only one has, always.
-RARE_SHARE = 0.001
+# Gives (p, N) weights of the responses of a block, as the proxy and as golden would have them.
+Weigh = Callable[[Block], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ class PickedTexts:
 
     Attributes:
         trait: What was counted; see `rmcheck.pool.traits`.
-        n: Of best-of-n.
-        kl: Nats from the policy, where no rewards tie.
+        n: Of best-of-n; None of a KL-regularised policy.
+        kl: Nats from the policy; of best-of-n, where no rewards tie.
         pool: Mean of the trait over all responses.
         sd: Its standard deviation within prompts, for a common scale.
         proxy: Change by the proxy's choice.
@@ -49,25 +48,13 @@ class PickedTexts:
     """
 
     trait: str
-    n: int
+    n: int | None
     kl: float
     pool: float
     sd: float
     proxy: Shift
     golden: Shift
     beyond: Shift
-
-
-RARE = "rare words"
-
-
-def traits_with_rare(responses: Sequence[str]) -> dict[str, Floats]:
-    """`traits_of` M responses, and the share of words that hardly any other of them has."""
-    texts = [ResponseText(response) for response in responses]
-    known = Counter(word for text in texts for word in set(text.words))
-    least = max(2, RARE_SHARE * len(texts))
-    rare = [sum(known[w] < least for w in text.words) / max(1, len(text.words)) for text in texts]
-    return {**traits_of(texts), RARE: np.array(rare, dtype=np.float64)}
 
 
 def picked_texts(
@@ -86,21 +73,55 @@ def picked_texts(
     Returns:
         Trait by trait, n ascending; none where fewer than two units have so many responses.
     """
+    return _changes(rewards, traits, [(n, bon_kl(n), _best_of(n)) for n in grid], max(grid))
+
+
+def tilted_texts(
+    rewards: Rewards, traits: Mapping[str, Floats], kls: Sequence[float]
+) -> list[PickedTexts]:
+    """How the traits change with the KL of policies that are tilted towards proxy or golden.
+
+    Both are at the same mean KL over the pool, with one β for all prompts. See `picked_texts`.
+
+    Args:
+        rewards: Of the pool.
+        traits: Name to (M,) numbers in the order of the rewards.
+        kls: In nats, above 0.
+
+    Raises:
+        UndefinedMetricError: The pool cannot reach a KL, or its rewards are constant.
+    """
+    blocks = list(rewards.blocks(2))
+    proxy = Tilt.of([block.proxy for block in blocks], "proxy")
+    golden = Tilt.of([block.golden for block in blocks], "golden")
+    return _changes(rewards, traits, [(None, kl, _tilted(proxy, golden, kl)) for kl in kls], 2)
+
+
+def _best_of(n: int) -> Weigh:
+    return lambda block: (tied_bon_weights(block.proxy, n), tied_bon_weights(block.golden, n))
+
+
+def _tilted(proxy: Tilt, golden: Tilt, kl: float) -> Weigh:
+    first, second = (tilt.beta_at_kl(kl) * tilt.sd for tilt in (proxy, golden))
+    return lambda block: (tilted_weights(block.proxy, first), tilted_weights(block.golden, second))
+
+
+def _changes(
+    rewards: Rewards,
+    traits: Mapping[str, Floats],
+    policies: Sequence[tuple[int | None, float, Weigh]],
+    least: int,
+) -> list[PickedTexts]:
+    """Trait by trait the change under each policy, on prompts with `least` responses."""
     numbers = replace(rewards, columns=dict(traits))
     parts: dict[str, list[Floats]] = {name: [] for name in traits}
     units = []
-    for block in numbers.blocks(max(grid)):
-        weights = [
-            (tied_bon_weights(block.proxy, n), tied_bon_weights(block.golden, n)) for n in grid
-        ]
+    for block in numbers.blocks(least):
+        weights = [weight for _, _, weigh in policies for weight in weigh(block)]
         units.append(rewards.clusters[block.rows])
         for name, values in block.columns.items():
             center = values.mean(axis=1)
-            moved = [
-                np.einsum("ij,ij->i", weight, values) - center
-                for pair in weights
-                for weight in pair
-            ]
+            moved = [np.einsum("ij,ij->i", weight, values) - center for weight in weights]
             parts[name].append(np.stack([center, values.var(axis=1), *moved], axis=1))
     if not units:
         return []
@@ -110,11 +131,11 @@ def picked_texts(
     found = []
     for trait, rows in parts.items():
         table = np.concatenate(rows)
-        for i, n in enumerate(grid):
+        for i, (n, kl, _) in enumerate(policies):
             proxy, golden = table[:, 2 + 2 * i], table[:, 3 + 2 * i]
             shifts = [_shift(change, names) for change in (proxy, golden, proxy - golden)]
             pool, spread = table[:, 0].mean(), np.sqrt(table[:, 1].mean())
-            found.append(PickedTexts(trait, n, bon_kl(n), float(pool), float(spread), *shifts))
+            found.append(PickedTexts(trait, n, kl, float(pool), float(spread), *shifts))
     return found
 
 
