@@ -58,7 +58,8 @@ def foretelling(experiment: Experiment, metrics: Mapping[str, Metric]) -> Design
         f"all models of its group (kind). `{TOGETHER}` is ridge regression on all of them. "
         "A number that says nothing has a Spearman below 0 there, as the others' mean is high "
         "where a model is low. Intervals are those of other families of models; the error is in "
-        "units of NDR.",
+        "units of NDR. The highest of many numbers, chosen on the same pairs, looks better than it "
+        "is.",
         rows,
         notes=[*said, *filter(None, [left_out])],
     )
@@ -122,7 +123,7 @@ class _Told:
         }
 
     def sentence(self, optimiser: str) -> str:
-        told = f"{optimiser}: {self.number} foretells left-out models best, Spearman "
+        told = f"{optimiser}: {self.number} is the highest of them for left-out models, Spearman "
         told += str(Measured.over_models(self.model_out))
         if self.seen.ceiling is not None:
             told += f"; two runs agree to {self.seen.ceiling:.3f}"
