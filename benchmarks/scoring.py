@@ -10,16 +10,14 @@ A random Llama and made-up texts, lengths spread as people's are: prompts of abo
 both with 8 responses a prompt. Or the texts of pools, as many prompts as said, evenly spaced
 among all by length, and a byte-level BPE made from the pools themselves.
 
-1. scoring: rmcheck with shared prompts and without, by the step with which a gate fills its store,
-   the store included, and with its proof at load; against one text at a time in transformers, its
-   text-classification pipeline, and what rewardbench does
-   (batches of 8 in the order of the data, padded on the left to the longest); and against vLLM
-   with its prefix cache and without, where vLLM is installed. Same weights, same
-   texts, interleaved rounds, one thread; medians, and the median of the rounds' ratios. Of CPU
-   seconds on a CPU, of wall seconds elsewhere and with several `--threads`. Encoding counts for
-   all. On a CPU all of them run with rmcheck's setting that keeps freed memory, which makes the
-   others faster too. With `--ablations` also rmcheck with each of its tricks on a CPU left out.
-2. budgets: the same with other token budgets, which is where the CPU's defaults are from.
+Compared are rmcheck with shared prompts and without, by the step with which a gate fills its
+store, the store included, and with its proof at load; one text at a time in transformers, its
+text-classification pipeline, and what rewardbench does (batches of 8 in the order of the data,
+padded on the left to the longest); and vLLM with its prefix cache and without, where vLLM is
+installed. Same weights, same texts, interleaved rounds, one thread; medians, and the median of
+the rounds' ratios. Of CPU seconds on a CPU, those of vLLM's process included, of wall seconds
+elsewhere and with several `--threads`. Encoding counts for all. With `--ablations` also rmcheck
+with each of its tricks on a CPU left out.
 """
 
 import argparse
@@ -31,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -43,163 +41,28 @@ from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
+from scoring_worlds import (
+    SETS,
+    SHAPES,
+    made_up_samples,
+    pool_samples,
+    pool_tokenizer,
+    saved_model,
+    word_tokenizer,
+)
 
 from rmcheck.models.engines.torch.cpu import keep_freed_memory, release_freed_memory
 from rmcheck.models.model import Encoded, RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.models.workers import Workers
 from rmcheck.pool import read_pool
-from rmcheck.pool.pool import Message, Pool, Prompt
 from rmcheck.scoring.request import Request, scores_of
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.scores import ScoreStore
 
 RESULTS = Path(__file__).parent / "results" / "scoring.json"
-PADDED_BUDGETS = {"cpu": (256, 512, 1024, 2048), "cuda": (4096, 16_384, 65_536)}
-PACKED_BUDGETS = {"cpu": (2048, 4096, 8192, 16_384), "cuda": (4096, 8192, 16_384, 32_768, 65_536)}
-# Prompts at --scale 1, responses to each, median words of a prompt and of a response.
-SETS = {
-    "2 responses": (8, 2, 195, 90),
-    "8 responses": (3, 8, 195, 90),
-    "64 responses": (1, 64, 195, 90),
-    "answers": (3, 8, 45, 270),
-    "long prompts": (1, 8, 960, 380),
-}
-BUDGETS_SET = "8 responses"
-# hidden, layers, heads, key heads, intermediate: as Qwen2.5 0.5B and 1.5B, and Llama 3 8B.
-SHAPES = {
-    "13m": (384, 8, 6, 2, 1024),
-    "36m": (512, 12, 8, 2, 1536),
-    "0.5b": (896, 24, 14, 2, 4864),
-    "1.5b": (1536, 28, 12, 2, 8960),
-    "8b": (4096, 32, 32, 8, 14336),
-}
-WORDS = (
-    *("a", "be", "can", "dog", "even", "from", "give", "have"),
-    *("into", "just", "know", "long", "more", "never", "only", "people"),
-)
-SPECIAL = ["<unk>", "<s>", "</s>", "<pad>", "<|user|>", "<|assistant|>"]
 Rewards = NDArray[np.float64]
 Contender = Callable[[], Rewards]
-
-
-def made_up_samples(prompts: int, responses: int, asked: int, answered: int) -> list[Sample]:
-    """Lognormal word counts with these medians, of prompts and of responses."""
-    rng = np.random.default_rng(responses)
-
-    def text(median: int, spread: float) -> str:
-        return " ".join(rng.choice(WORDS, int(rng.lognormal(np.log(median), spread)) + 1))
-
-    samples = []
-    for prompt in range(prompts):
-        question = (Message("user", text(asked, 0.2)),)
-        samples += [
-            Sample(f"p{prompt}", i, question, text(answered, 0.5)) for i in range(responses)
-        ]
-    return samples
-
-
-def pool_samples(pool: Pool, prompts: int) -> list[Sample]:
-    """All responses of some prompts, evenly spaced among all by the characters of both."""
-
-    def characters(prompt: Prompt) -> int:
-        return sum(len(m.content) for m in prompt.messages) + sum(map(len, prompt.responses))
-
-    ranked = sorted(pool.prompts, key=characters)
-    chosen = {int((i + 0.5) * len(ranked) / prompts) for i in range(prompts)}
-    return [
-        Sample(ranked[at].prompt_id, i, ranked[at].messages, response)
-        for at in sorted(chosen)
-        for i, response in enumerate(ranked[at].responses)
-    ]
-
-
-def word_tokenizer() -> Any:
-    """Knows the words above."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-
-    vocabulary = {word: i for i, word in enumerate([*SPECIAL, *WORDS])}
-    core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return core
-
-
-def pool_tokenizer(pools: Iterable[Pool]) -> Any:
-    """Byte-level BPE of 32,000 tokens."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=32_000,
-        special_tokens=SPECIAL,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    texts = (response for pool in pools for prompt in pool.prompts for response in prompt.responses)
-    core.train_from_iterator(texts, trainer)
-    return core
-
-
-def save_tokenizer(folder: Path, core: Any) -> int:
-    """The size of its vocabulary."""
-    import transformers
-
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        unk_token="<unk>",
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        additional_special_tokens=SPECIAL[4:],
-    )
-    tokenizer.chat_template = (
-        "{{ bos_token }} {% for m in messages %}<|{{ m.role }}|> {{ m.content }} {% endfor %}"
-        "{{ eos_token }}"
-    )
-    tokenizer.save_pretrained(folder)
-    return int(core.get_vocab_size())
-
-
-def random_llama(shape: str, vocabulary: int) -> Any:
-    """A Llama with one logit, on torch's default device and in its default type."""
-    import torch
-    import transformers
-
-    hidden, layers, heads, key_heads, intermediate = SHAPES[shape]
-    torch.manual_seed(0)
-    model = transformers.LlamaForSequenceClassification(
-        transformers.LlamaConfig(
-            vocab_size=vocabulary,
-            hidden_size=hidden,
-            intermediate_size=intermediate,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            num_key_value_heads=key_heads,
-            max_position_embeddings=4096,
-            num_labels=1,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=3,
-        )
-    )
-    # Rewards of a standard deviation near one, so that differences can be read as such.
-    torch.nn.init.normal_(model.score.weight, std=hidden**-0.5)
-    return model.eval()
-
-
-def saved_model(folder: Path, tokenizer: Any, shape: str, device: str, dtype: str) -> None:
-    """Write the checkpoint that all contenders read."""
-    import torch
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    vocabulary = save_tokenizer(folder, tokenizer)
-    torch.set_default_dtype(getattr(torch, dtype))
-    with torch.device(device):
-        random_llama(shape, vocabulary).save_pretrained(folder)
-    torch.set_default_dtype(torch.float32)
 
 
 def opened(spec: str, *, proof: bool = False) -> RewardModel:
@@ -336,7 +199,7 @@ class Race:
 
     def vllm(self, engine: Any, cached: bool) -> Rewards:
         """All samples at once, their common beginnings from the cache or computed each time."""
-        engine.scorer._llm.reset_prefix_cache()
+        engine.scorer.forget()
         engine.scorer.reads_cache = cached
         return engine.score(engine.encode(self.samples))
 
@@ -345,10 +208,14 @@ def vllm_model(race: Race) -> Any:
     """The same checkpoint in vLLM; None where it is not installed."""
     if find_spec("vllm") is None:
         return None
-    cores = os.sched_getaffinity(0)
-    model = opened(f"vllm:{race.folder}?dtype={race.dtype}")
-    os.sched_setaffinity(0, cores)  # vLLM binds this thread to one of them
-    return model
+    return opened(f"vllm:{race.folder}?dtype={race.dtype}")
+
+
+def cpu_seconds(engine: Any) -> float:
+    """Of this process, and of the one that vLLM runs in."""
+    child = Path(f"/proc/{engine.scorer.process.pid}/stat") if engine else None
+    ticks = child.read_text().rpartition(")")[2].split()[11:13] if child else ()
+    return time.process_time() + sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -368,7 +235,6 @@ ABLATIONS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "rmcheck, last layer whole": lambda: patch(
         f"{TORCH}.shared_prefix.last_layer", lambda body: None
     ),
-    "rmcheck, heads one by one": lambda: patch(f"{TORCH}.shared_prefix._SMALL", 0),
 }
 
 
@@ -391,7 +257,9 @@ def by_cpu_seconds(device: str) -> bool:
     return device == "cpu" and torch.get_num_threads() == 1
 
 
-def raced(contenders: dict[str, Contender], rounds: int, device: str) -> dict[str, dict[str, Any]]:
+def raced(
+    contenders: dict[str, Contender], rounds: int, device: str, engine: Any
+) -> dict[str, dict[str, Any]]:
     """Each contender in interleaved rounds; ratios to the first, differences to `one by one`."""
     cpu: dict[str, list[float]] = {name: [] for name in contenders}
     wall: dict[str, list[float]] = {name: [] for name in contenders}
@@ -400,9 +268,9 @@ def raced(contenders: dict[str, Contender], rounds: int, device: str) -> dict[st
     for _ in range(rounds):
         for name, contender in contenders.items():
             reset_peak(device)
-            started, started_cpu = time.perf_counter(), time.process_time()
+            started, started_cpu = time.perf_counter(), cpu_seconds(engine)
             rewards[name] = contender()
-            cpu[name].append(time.process_time() - started_cpu)
+            cpu[name].append(cpu_seconds(engine) - started_cpu)
             wall[name].append(time.perf_counter() - started)
             memory[name].append(peak_mib(device))
     first = next(iter(contenders))
@@ -448,7 +316,7 @@ def peak_mib(device: str) -> float:
 def scoring(
     race: Race, rounds: int, without: Sequence[str], ablations: bool, engine: Any
 ) -> dict[str, Any]:
-    """Part 1 for one set of samples."""
+    """All contenders on one set of samples."""
     import torch
 
     lengths = [e.length for e in race.encoded]
@@ -469,7 +337,7 @@ def scoring(
         contenders["vLLM, prefix cache"] = lambda: race.vllm(engine, cached=True)
     contenders = {name: run for name, run in contenders.items() if name not in without}
     race.rmcheck(race.shared)
-    found = raced(contenders, rounds, race.device)
+    found = raced(contenders, rounds, race.device, engine)
     for result in found.values():
         seconds = result.pop("seconds")
         result["samples_per_second"] = len(lengths) / seconds
@@ -482,17 +350,6 @@ def scoring(
         "reward_std": spread,
         "contenders": found,
     }
-
-
-def budgets(race: Race, rounds: int) -> dict[str, Any]:
-    """Part 2: speed-ups over one by one."""
-    contenders: dict[str, Contender] = {"one by one": race.one_by_one}
-    for budget in PADDED_BUDGETS[race.device]:
-        contenders[f"prefix=off, budget {budget}"] = partial(race.rmcheck, race.padded, budget)
-    for budget in PACKED_BUDGETS[race.device]:
-        contenders[f"prefix=shared, budget {budget}"] = partial(race.rmcheck, race.shared, budget)
-    found = raced(contenders, rounds, race.device)
-    return {name: result["speed_up"] for name, result in found.items()}
 
 
 def machine() -> dict[str, str]:
@@ -536,9 +393,6 @@ def report(results: dict[str, Any]) -> str:
             f"{r['peak_mib']:8.0f}{r['max_abs_difference']:10.1e}"
             for name, r in scoring["contenders"].items()
         ]
-    if "budgets" in results:
-        lines += ["", f"budgets, {BUDGETS_SET}, times one by one:"]
-        lines += [f"  {name:32}{speed_up:6.2f}" for name, speed_up in results["budgets"].items()]
     return "\n".join(lines)
 
 
@@ -555,7 +409,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scale", type=float, default=1.0, help="times as many prompts")
     parser.add_argument("--without", nargs="+", default=[], help="contenders that are left out")
     parser.add_argument("--ablations", action="store_true", help="also with each trick left out")
-    parser.add_argument("--budgets", action="store_true", help="also part 2")
     parser.add_argument("--pools", nargs="+", type=Path, default=[], help="instead of the sets")
     parser.add_argument("--prompts", type=int, default=6, help="of each pool")
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -597,8 +450,6 @@ def main() -> None:
                     race, chosen.rounds, chosen.without, chosen.ablations, engine
                 )
             print(f"{name}: measured", file=sys.stderr)
-            if name == BUDGETS_SET and chosen.budgets:
-                results["budgets"] = budgets(race, max(1, chosen.rounds - 1))
     chosen.output.parent.mkdir(parents=True, exist_ok=True)
     chosen.output.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     print(report(results))

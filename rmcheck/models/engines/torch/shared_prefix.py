@@ -33,8 +33,6 @@ _TILE = 256
 _CACHED = 1 << 20
 _FEWEST = 16
 _SHORT = 128
-# Weights of all heads together that one product makes: there calls cost more than the cache spares.
-_SMALL = 1 << 18
 
 
 class Masks:
@@ -211,8 +209,7 @@ def _products(
 ) -> None:
     """The same on a CPU, into `out`: heads that share a key are rows of one product.
 
-    One key head at a time, unless all are small, and so few queries that the weights stay in the
-    cache.
+    One key head at a time, and so few queries that the weights stay in the cache.
     """
     import torch
 
@@ -221,21 +218,19 @@ def _products(
     before = key.shape[2] - query.shape[2]
     tile = min(_TILE, max(_FEWEST, _CACHED // (sharing * key.shape[2])))
     tile = min(tile, query.shape[2])
-    is_small = query.shape[1] * tile * key.shape[2] <= _SMALL
-    step = key_heads if is_small else 1
-    room = query.new_empty(step * sharing * tile * key.shape[2])
+    room = query.new_empty(sharing * tile * key.shape[2])
     for start in range(0, query.shape[2], tile):
         stop = min(start + tile, query.shape[2])
         rows, keys = sharing * (stop - start), before + stop
-        weights = room[: step * rows * keys].view(step, rows, keys)
+        weights = room[: rows * keys].view(1, rows, keys)
         hidden = weights.view(-1, stop - start, keys)
         mask = masks.slice(stop - start, before + start, window, query)
         if window is None:  # all before the tile is seen
             hidden, mask = hidden[..., before + start :], mask[:, before + start :]
-        for first in range(0, key_heads, step):
-            heads = slice(first * sharing, (first + step) * sharing)
-            asked = query[0, heads, start:stop].reshape(step, rows, -1)
-            seen = (states[0, first : first + step, :keys] for states in (key, value))
+        for head in range(key_heads):
+            heads = slice(head * sharing, (head + 1) * sharing)
+            asked = query[0, heads, start:stop].reshape(1, rows, -1)
+            seen = (states[0, head : head + 1, :keys] for states in (key, value))
             torch.baddbmm(
                 weights, asked, next(seen).transpose(1, 2), beta=0, alpha=scale, out=weights
             )
@@ -244,7 +239,7 @@ def _products(
             hidden.add_(mask)
             torch.softmax(weights, -1, out=weights)
             out[0, heads, start:stop] = torch.bmm(weights, next(seen)).view(
-                step * sharing, stop - start, -1
+                sharing, stop - start, -1
             )
 
 
