@@ -1,27 +1,21 @@
 """What reward models in checkpoint folders have in common, whichever engine runs them."""
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
-import numpy as np
-
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.checkpoint.settings import Dtype, PrefixRule
-from rmcheck.models.engines.asked import Floats, Way
+from rmcheck.models.engines.asked import Way
 from rmcheck.models.engines.last_token import PositionRule
 from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
+from rmcheck.models.kinds.session_model import SessionModel
 from rmcheck.models.model import (
     Encoded,
     EngineFacts,
-    RewardModel,
     Sample,
     TooLong,
-    checked_rewards,
-    loaded,
 )
-from rmcheck.models.proof.conformance import Proof
 from rmcheck.models.spec import ModelSpec
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.checkpoint_tokenizer import (
@@ -44,6 +38,11 @@ class Weights(Protocol):
     """Weights in memory, whatever is read from them."""
 
     @property
+    def loaded(self) -> bool:
+        """False once their engine has died."""
+        ...
+
+    @property
     def facts(self) -> EngineFacts:
         """See `RewardModel.facts`."""
         ...
@@ -59,18 +58,39 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class Session(Generic[TokenizerT, ScorerT]):
-    """What loading a model gives."""
+    """What loading a model gives: a tokenizer, and what scores its token ids."""
 
     tokenizer: TokenizerT
     scorer: ScorerT
 
+    @property
+    def loaded(self) -> bool:
+        """See `ModelSession`."""
+        return self.scorer.loaded
 
-class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
+    @property
+    def facts(self) -> EngineFacts:
+        """See `ModelSession`."""
+        return self.scorer.facts
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:
+        """See `encode` of the tokenizer."""
+        return self.tokenizer.encode(samples, too_long)
+
+    def workers(self) -> Workers:
+        """See `ModelSession`."""
+        return self.scorer.workers()
+
+    def close(self) -> None:
+        """See `ModelSession`."""
+        self.scorer.close()
+
+
+class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[TokenizerT, ScorerT]):
     """A reward model whose weights and tokenizer are folders on this machine.
 
     Subclasses set `_limit`, `_template` and `fingerprint`, have the settings `dtype`, `template`
-    and `date` among their own, and call `_settle` before using them. What loading gives, what is
-    proved and what a reward is are `_opened`, `_proof` and `_rewards`.
+    and `date` among their own, and call `_settle` before using them.
 
     Args:
         spec: Where the folder is, and settings that differ from the defaults.
@@ -94,8 +114,6 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
         self.on_vllm = self._set.engine == "vllm"
         self.spec = self.spec_anywhere = spec.text
         self.shares_prefixes = self.prefix == "shared"
-        self._warning = ""
-        self._session: Session[TokenizerT, ScorerT] | None = None
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -137,73 +155,17 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
     @property
     def tokenizer(self) -> TokenizerT:
         """The loaded tokenizer."""
-        return loaded(self._session, self.spec).tokenizer
+        return self.session.tokenizer
 
     @property
     def scorer(self) -> ScorerT:
         """The loaded weights."""
-        return loaded(self._session, self.spec).scorer
+        return self.session.scorer
 
-    @property
-    def facts(self) -> EngineFacts:
-        """The facts of the engine."""
-        return self.scorer.facts
-
-    def load(self) -> None:
-        """Read tokenizer and weights. Does nothing when they are loaded.
-
-        Raises:
-            MissingDependencyError: The engine's package is not installed.
-            ModelError: They cannot be loaded.
-            ConformanceError: A tensor that the model needs is not among the weights, or what the
-                model is asked for cannot be read from it.
-        """
-        if self._session is None:
-            self._session = self._opened()
-
-    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
-        """Token ids of each sample; see `encode` of the tokenizer."""
-        return self.tokenizer.encode(samples, too_long)
-
-    def prove(self, encoded: Sequence[Encoded]) -> None:
-        """Fill the conformance page; with `prefix=auto` it decides whether prompts are shared."""
-        proven = self._proof(encoded).proven()
-        self.conformance, self._warning = proven.items, proven.warning
+    def _decide(self, shares_prefixes: bool) -> None:
+        """With `prefix=auto` the proof decides; otherwise the user has."""
         if self.prefix == "auto":
-            self.shares_prefixes = proven.shares_prefixes
-
-    def score(self, batch: Sequence[Encoded]) -> Floats:
-        """(len(batch),) raw rewards.
-
-        Raises:
-            ScoringError: A reward is NaN or infinite.
-            MemoryError: The batch does not fit.
-        """
-        if not batch:
-            return np.zeros(0)
-        return checked_rewards(self._rewards(batch), batch, self.spec)
-
-    def workers(self) -> Workers:
-        """The threads of the engine: on a CPU a thread for each core, while memory allows."""
-        return self.scorer.workers()
-
-    def close(self) -> None:
-        """Release weights and tokenizer; the model can be loaded again."""
-        if self._session is not None:
-            self._session.scorer.close()
-        self._session = None
-
-    @abstractmethod
-    def _opened(self) -> Session[TokenizerT, ScorerT]:
-        """Tokenizer and weights, read."""
-
-    @abstractmethod
-    def _proof(self, encoded: Sequence[Encoded]) -> Proof:
-        """What it has to prove, on samples of the run."""
-
-    @abstractmethod
-    def _rewards(self, batch: Sequence[Encoded]) -> Floats:
-        """(len(batch),) rewards of one sample or more, finite or not."""
+            self.shares_prefixes = shares_prefixes
 
     def _described(self, engine: object) -> dict[str, str]:
         """Where and how it is run, for a description; the settings until it is loaded."""
@@ -216,11 +178,6 @@ class CheckpointModel(RewardModel, Generic[TokenizerT, ScorerT]):
             "attention": found.attention if found else self._set.attention,
             "prefix": self.prefix_in_use,
         }
-
-    @property
-    def _warnings(self) -> dict[str, str]:
-        """For the end of a description."""
-        return {"warning": self._warning} if self._warning else {}
 
     def _settle(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
         """Decide what only this machine and the folder's weights decide."""

@@ -41,6 +41,11 @@ class ServerScorer:
     batch: int
     concurrency: int
 
+    @property
+    def loaded(self) -> bool:
+        """True: a server that is gone is found when it is asked."""
+        return True
+
     def asked(
         self,
         batch: Sequence[Encoded],

@@ -104,6 +104,11 @@ class TorchWeights:
         self._turn = Lock() if self.device.type == "cuda" or spread else nullcontext()
 
     @property
+    def loaded(self) -> bool:
+        """True: they die with this process only."""
+        return True
+
+    @property
     def facts(self) -> EngineFacts:
         """Its device, and on a GPU the tokens whose activations fit in what is free."""
         if self.device.type != "cuda":

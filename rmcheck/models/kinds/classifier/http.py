@@ -22,13 +22,11 @@ from rmcheck.models.engines.http.server import Server
 from rmcheck.models.engines.http.wording import Wording
 from rmcheck.models.kinds.checkpoint_model import Session
 from rmcheck.models.kinds.classifier.http_conformance import ServerProof
+from rmcheck.models.kinds.session_model import SessionModel
 from rmcheck.models.model import (
     Encoded,
-    EngineFacts,
-    RewardModel,
     Sample,
     TooLong,
-    loaded,
     named_prompts,
 )
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings, whole_number
@@ -88,7 +86,7 @@ class HttpSettings:
         )
 
 
-class HttpRewardModel(RewardModel):
+class HttpRewardModel(SessionModel[Session[ConversationTokenizer, ServerScorer]]):
     """A reward model that a server scores with.
 
     Opening one asks the server who it is; nothing is scored. The conversation is tokenised here,
@@ -143,7 +141,6 @@ class HttpRewardModel(RewardModel):
         self.max_length = self._max_length()
         self.kept = bool(self._set.version)
         self.fingerprint = self._fingerprint()
-        self._session: Session[ConversationTokenizer, ServerScorer] | None = None
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -178,19 +175,14 @@ class HttpRewardModel(RewardModel):
         }
 
     @property
-    def facts(self) -> EngineFacts:
-        """The server's machine computes."""
-        return EngineFacts("server")
-
-    @property
     def scorer(self) -> ServerScorer:
         """The server with the loaded tokenizer."""
-        return loaded(self._session, self.spec).scorer
+        return self.session.scorer
 
     @property
     def tokenizer(self) -> ConversationTokenizer:
         """The loaded tokenizer."""
-        return loaded(self._session, self.spec).tokenizer
+        return self.session.tokenizer
 
     @property
     def takes_types(self) -> bool | None:
@@ -198,15 +190,7 @@ class HttpRewardModel(RewardModel):
         has_config = (self._checkpoint.path / "config.json").is_file()
         return self._checkpoint.takes_type_ids if has_config else None
 
-    def load(self) -> None:
-        """Read the tokenizer. Does nothing when it is loaded.
-
-        Raises:
-            MissingDependencyError: transformers is not installed.
-            ModelError: The tokenizer cannot be loaded.
-        """
-        if self._session is not None:
-            return
+    def _opened(self) -> Session[ConversationTokenizer, ServerScorer]:
         plain = load_tokenizer(self._checkpoint)
         tokenizer = ConversationTokenizer(
             plain,
@@ -225,7 +209,7 @@ class HttpRewardModel(RewardModel):
             batch=self._set.batch,
             concurrency=self._set.concurrency,
         )
-        self._session = Session(tokenizer, scorer)
+        return Session(tokenizer, scorer)
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
         """Token ids of each sample; see `ConversationTokenizer.encode`.
@@ -233,7 +217,7 @@ class HttpRewardModel(RewardModel):
         Raises:
             ScoringError: A text pair would have to be cut, which no server does for us.
         """
-        encoded = self.tokenizer.encode(samples, too_long)
+        encoded = super().encode(samples, too_long)
         cut = [item.sample for item in encoded if item.cut]
         if cut and self.server.pair:
             raise ScoringError(
@@ -242,28 +226,14 @@ class HttpRewardModel(RewardModel):
             )
         return encoded
 
-    def prove(self, encoded: Sequence[Encoded]) -> None:
-        """Fill the conformance page; see `rmcheck.models.kinds.classifier.http_conformance`."""
-        proof = ServerProof(
+    def _proof(self, encoded: Sequence[Encoded]) -> ServerProof:
+        return ServerProof(
             self, self.scorer, encoded, version=self._version, takes_types=self.takes_types
         )
-        self.conformance = proof.proven().items
 
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """(len(batch),) raw logits.
-
-        Raises:
-            PartialScoringError: Some texts have no reward; it holds the rewards of the others.
-        """
-        if not batch:
-            return np.zeros(0)
+    def _rewards(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
         replies = self.scorer.asked(batch).mapped(self.scorer.reward)
         return np.array(rewards_of(replies, self.spec, batch))
-
-    def close(self) -> None:
-        """Release the tokenizer and the connections; the model can be loaded again."""
-        self._client.close()
-        self._session = None
 
     @property
     def _version(self) -> str:
@@ -328,4 +298,4 @@ class HttpRewardModel(RewardModel):
             "transformers": installed_version("transformers"),
         }
         facts |= {"version": self._set.version, "eos": self._set.eos, "head": self._set.head}
-        return fingerprint(facts, self._checkpoint.read_files, root=self._checkpoint.path)
+        return fingerprint(facts, self._checkpoint.read_files, root=self._checkpoint.text_path)

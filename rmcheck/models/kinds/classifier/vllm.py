@@ -125,12 +125,6 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
         """The loaded engine."""
         return running(self._session.scorer if self._session else None, self.spec)
 
-    def load(self) -> None:
-        """Also after its process has died."""
-        if self._session is not None and not self._session.scorer.loaded:
-            self._session = None
-        super().load()
-
     def _opened(self) -> Session[ConversationTokenizer, VllmPooling]:
         engine = VllmPooling(
             self.checkpoint,

@@ -40,6 +40,11 @@ class ImplicitScorer:
         return rewards / [sum(row) for row in marks] if self.length_normalised else rewards
 
     @property
+    def loaded(self) -> bool:
+        """Whether both are."""
+        return all(one.loaded for one in self.models)
+
+    @property
     def facts(self) -> EngineFacts:
         """Those of the policy; the reference is on the same device."""
         return self.policy.facts

@@ -22,18 +22,16 @@ from rmcheck.models.kinds.judge.score import Known, ScoreVerdicts
 from rmcheck.models.kinds.judge.server import ServerJudge
 from rmcheck.models.kinds.judge.verdicts import Verdicts
 from rmcheck.models.kinds.judge.yes_no import YesNoVerdicts
+from rmcheck.models.kinds.session_model import SessionModel
 from rmcheck.models.model import (
     Combined,
     Encoded,
-    EngineFacts,
     RewardModel,
     Sample,
     TooLong,
-    checked_rewards,
-    loaded,
 )
+from rmcheck.models.proof.conformance import Proof
 from rmcheck.models.spec import ModelSpec, Setting, parse_spec
-from rmcheck.models.workers import Workers
 from rmcheck.pool.asked import AskedColumns
 
 _ENGINES: dict[str, type[FolderJudge] | type[ServerJudge]] = {
@@ -132,7 +130,7 @@ class JudgeRewardModel(RewardModel):
         return {**facts, **self.engine.description}
 
 
-class ReadingJudge(JudgeRewardModel):
+class ReadingJudge(JudgeRewardModel, SessionModel[JudgeSession]):
     """A judge of whose answers one thing is read.
 
     Args:
@@ -160,69 +158,29 @@ class ReadingJudge(JudgeRewardModel):
             if isinstance(read, Compares)
             else ScoreVerdicts(spec, read, known)
         )
-        self._session: JudgeSession | None = None
-        self._warning = ""
 
     @property
     def description(self) -> Mapping[str, str]:
         """Also what is known once it is loaded, and what the page warns of."""
         now = self._session.described(self.shares_prefixes) if self._session else {}
-        warning = {"warning": self._warning} if self._warning else {}
-        return {**super().description, **now, **warning}
+        return {**super().description, **now, **self._warnings}
 
-    @property
-    def session(self) -> JudgeSession:
-        """The engine, ready to be asked."""
-        return loaded(self._session, self.spec)
-
-    @property
-    def facts(self) -> EngineFacts:
-        """The facts of the engine."""
-        return self.session.facts
-
-    def load(self) -> None:
-        """Load the engine. Does nothing when it is loaded.
-
-        Raises:
-            MissingDependencyError: An engine package is not installed.
-            ModelError: The engine cannot be loaded.
-            ConformanceError: A word of `read` is not one token of this judge.
-        """
-        if self._session is not None and self._session.loaded:
-            return
+    def _opened(self) -> JudgeSession:
         try:
-            self._session = self._verdicts.load(self.engine)
+            session: JudgeSession = self._verdicts.load(self.engine)
         except ModelError as error:
             raise type(error)(f"{self.spec}: {error}") from error
+        return session
 
-    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
-        """The question about each sample; nothing is cut whatever `too_long` says.
-
-        Raises:
-            ScoringError: A question cannot be written, or is too long; the prompts are named.
-        """
-        return self.session.encode(samples, too_long)
-
-    def prove(self, encoded: Sequence[Encoded]) -> None:
-        """Fill the conformance page, which decides whether questions share their beginnings."""
+    def _proof(self, encoded: Sequence[Encoded]) -> Proof:
         formula, prefix = self.judge.read.formula, self.engine.prefix
-        proven = self._verdicts.proof(self.session, formula, encoded, prefix).proven()
-        self.conformance, self._warning = proven.items, proven.warning
-        self.shares_prefixes = proven.shares_prefixes
+        return self._verdicts.proof(self.session, formula, encoded, prefix)
 
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """(len(batch),) raw log-odds in nats, or numbers of the judge's own scale.
-
-        Raises:
-            PartialScoringError: Some texts have no reward; it holds the rewards of the others.
-            ScoringError: Too many texts have a reward that only stands in for one.
-            MemoryError: The batch does not fit.
-        """
-        if not batch:
-            return np.zeros(0)
+    def _rewards(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        """Log-odds in nats, or numbers of the judge's own scale."""
         way: Way = "packed" if self.shares_prefixes else "padded"
         replies = self._verdicts.rewards(self.session, batch, way)
-        return checked_rewards(np.array(rewards_of(replies, self.spec, batch)), batch, self.spec)
+        return np.array(rewards_of(replies, self.spec, batch))
 
     def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
         """The rewards as they are, once they depend on responses and enough of them are parsed.
@@ -232,16 +190,6 @@ class ReadingJudge(JudgeRewardModel):
                 `unparsed.at_most` allows have no parsed answer.
         """
         return self._verdicts.combined(scores[0], samples)
-
-    def workers(self) -> Workers:
-        """The threads of the engine."""
-        return self.session.workers()
-
-    def close(self) -> None:
-        """Release the engine; the model can be loaded again."""
-        if self._session is not None:
-            self._session.close()
-        self._session = None
 
 
 class ComparingJudge(ReadingJudge):
