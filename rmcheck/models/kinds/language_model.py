@@ -9,8 +9,8 @@ from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.checkpoint.settings import Dtype, chosen_dtype
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.engines.torch.sampler import TorchSampler
-from rmcheck.models.engines.vllm.causal import VllmCausal
 from rmcheck.models.engines.vllm.engine import vllm_version
+from rmcheck.models.engines.vllm.generation import VllmGenerator
 from rmcheck.models.engines.vllm.placement import Placement
 from rmcheck.models.engines.vllm.sampler import VllmSampler
 from rmcheck.models.engines.writing import Answer
@@ -102,10 +102,10 @@ class LanguageModel:
         facts |= {**self.versions, **self.template.facts}
         return self.checkpoint.fingerprint(facts, self.checkpoint.generation_files)
 
-    def scorer(self) -> CausalScorer | VllmCausal:
+    def scorer(self) -> CausalScorer | VllmGenerator:
         """The weights, loaded to give tokens probabilities."""
         if self.on_vllm:
-            return VllmCausal(
+            return VllmGenerator(
                 self.checkpoint, dtype=self.dtype, max_length=self.limit, place=self.place
             )
         return CausalScorer(

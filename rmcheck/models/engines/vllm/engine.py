@@ -4,8 +4,6 @@ The engine gets token ids and never a text, and cuts nothing.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -21,7 +19,7 @@ from rmcheck.models.engines.own_process import OwnProcess
 from rmcheck.models.engines.torch.merged_folder import whole_folder
 from rmcheck.models.engines.vllm.placement import Placement
 from rmcheck.models.engines.vllm.served import VllmFacts
-from rmcheck.models.libraries import brief
+from rmcheck.models.libraries import ForeignError, brief
 from rmcheck.models.model import EngineFacts
 from rmcheck.models.text.checkpoint_tokenizer import installed_version
 from rmcheck.models.workers import Workers
@@ -49,10 +47,12 @@ class VllmEngine:
         place: The devices, and what it may take of them.
         body: Whether tensors of a head are left unread.
         watched: Whether logits that are no numbers are an error.
+        name: For messages; empty for the folder.
         options: What `vllm.LLM` is told of the work that this engine is for.
 
     Attributes:
         checkpoint: The folder that it was read from.
+        name: For messages.
         found: What vLLM says of it.
         device: Kind of what it runs on, as torch names it.
         block_size: Tokens of the smallest beginning that rows can share.
@@ -74,10 +74,11 @@ class VllmEngine:
         place: Placement,
         body: bool = False,
         watched: bool = False,
+        name: str = "",
         **options: Any,
     ) -> None:
         _require_vllm()
-        self.checkpoint = checkpoint
+        self.checkpoint, self.name = checkpoint, name or str(checkpoint.path)
         options |= {
             "dtype": dtype,
             "max_model_len": max_length,
@@ -128,6 +129,22 @@ class VllmEngine:
         """Whether several may ask at the same time."""
         return False
 
+    def answer(self, method: str, *arguments: Any) -> Any:
+        """What a method of `ServedVllm` returns. A failure ends the process: requests are in it.
+
+        Raises:
+            ScoringError: vLLM fails.
+            MemoryError: The device's memory does not suffice.
+            UsageError: It was closed before.
+        """
+        running(self, self.name)
+        try:
+            return self.process.ask(method, *arguments)
+        # Any error of vLLM, torch or a kernel.
+        except ForeignError as error:
+            self.close()
+            raise ScoringError(f"{self.name}: vLLM cannot answer. {brief(error)}") from error
+
     def forget(self) -> None:
         """Empty the prefix cache."""
         self.process.ask("forget")
@@ -146,31 +163,6 @@ def running(engine: EngineT | None, spec: str) -> EngineT:
     if engine is None or not engine.loaded:
         raise UsageError(f"{spec} is not loaded; call load() first")
     return engine
-
-
-@contextmanager
-def answering(engine: VllmEngine, name: str) -> Iterator[None]:
-    """Closes an engine that fails within it, for its requests are still in it.
-
-    Args:
-        engine: A loaded one.
-        name: For messages.
-
-    Raises:
-        ScoringError: It fails.
-        UsageError: It was closed before.
-    """
-    running(engine, name)
-    try:
-        yield
-    except (MemoryError, RmcheckError):
-        raise
-    except BaseException as error:
-        engine.close()
-        if not isinstance(error, Exception):  # the user stopped it
-            raise
-        # What an engine raises is any error of vLLM, torch or a kernel.
-        raise ScoringError(f"{name}: vLLM cannot answer. {brief(error)}") from error
 
 
 def vllm_version() -> str:

@@ -31,6 +31,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
         max_length: Most tokens of a row with what is sampled after it; None leaves it to vLLM.
         place: See `VllmEngine`, as for `watched`.
         watched: Whether logits that are no numbers are noted.
+        name: For messages.
 
     Attributes:
         vocabulary_size: Tokens that have a probability.
@@ -53,6 +54,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
         max_length: int | None,
         place: Placement,
         watched: bool = False,
+        name: str = "",
     ) -> None:
         longest = max_length or checkpoint.model_length or _TOKENS_AT_ONCE
         super().__init__(
@@ -61,6 +63,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
             max_length=max_length,
             place=place,
             watched=watched,
+            name=name,
             runner="generate",
             enable_chunked_prefill=False,
             max_num_batched_tokens=max(_TOKENS_AT_ONCE, longest),
@@ -79,10 +82,10 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
         """What vLLM answers to each row, in the order of the rows; see `ServedVllm.generate`.
 
         Raises:
-            ScoringError: vLLM answered to other rows than these.
+            ScoringError: vLLM fails, which closes it, or answered to other rows than these.
             MemoryError: The device's memory does not suffice.
         """
-        outputs: list[Generated] = self.process.ask("generate", rows, params)
+        outputs: list[Generated] = self.answer("generate", rows, params)
         self.cached_tokens += sum(output.cached for output in outputs)
         return outputs
 
@@ -98,7 +101,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
         that follow the positions, a row is one request, which computes its whole prompt.
 
         Raises:
-            ScoringError: vLLM answered to other rows than these.
+            ScoringError: vLLM fails, which closes it, or answered to other rows than these.
             MemoryError: The device's memory does not suffice.
         """
         columns = list(rows[0].columns)

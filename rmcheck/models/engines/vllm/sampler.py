@@ -5,7 +5,6 @@ from typing import Any
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
-from rmcheck.models.engines.vllm.engine import answering
 from rmcheck.models.engines.vllm.generation import VllmGenerator
 
 # vLLM raises a temperature between 0 and this one to it, with a warning that nobody reads.
@@ -32,8 +31,7 @@ class VllmSampler(VllmGenerator):
         schema: Mapping[str, object] | None = None,
         **loading: Any,
     ) -> None:
-        super().__init__(checkpoint, watched=True, **loading)
-        self._spec = spec
+        super().__init__(checkpoint, watched=True, name=spec, **loading)
         self._end_ids = sorted(end_ids)
         self._schema = dict(schema) if schema else None
 
@@ -55,11 +53,9 @@ class VllmSampler(VllmGenerator):
             UsageError: It was closed.
         """
         params = [self._params(seed, temperature, max_tokens) for seed in seeds]
-        with answering(self, self._spec):
-            outputs = self.generate(rows, params)
-            not_finite = self.process.ask("not_finite")
-        if not_finite:
-            raise ScoringError(f"{self._spec}: logits are NaN or infinite; try dtype=float32")
+        outputs = self.generate(rows, params)
+        if self.answer("not_finite"):
+            raise ScoringError(f"{self.name}: logits are NaN or infinite; try dtype=float32")
         found = [output.ids for output in outputs]
         return [ids[:-1] if ids and ids[-1] in self._end_ids else ids for ids in found]
 

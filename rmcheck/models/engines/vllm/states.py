@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.engines.asked import Asked
-from rmcheck.models.engines.vllm.engine import VllmEngine, answering
+from rmcheck.models.engines.vllm.engine import VllmEngine
 from rmcheck.models.engines.vllm.placement import Placement
 
 if TYPE_CHECKING:
@@ -71,6 +71,5 @@ class VllmStates(VllmEngine):
 
         params = [{"use_activation": False, "at": list(row.at)} for row in rows]
         asked = [row.ids for row in rows]
-        with answering(self, str(self.checkpoint.path)):
-            found, _ = self.process.ask("encode", asked, "token_embed", params)
+        found, _ = self.answer("encode", asked, "token_embed", params)
         return [torch.from_numpy(states) for states in found]

@@ -10,7 +10,7 @@ from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.engines.asked import Floats
 from rmcheck.models.engines.torch.causal import CausalScorer
-from rmcheck.models.engines.vllm.causal import VllmCausal
+from rmcheck.models.engines.vllm.generation import VllmGenerator
 from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
 from rmcheck.models.kinds.checkpoint_model import CheckpointModel, Session
 from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
@@ -172,9 +172,9 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         """In units of beta nats."""
         return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], self.way)
 
-    def _loaded(self, checkpoint: CausalCheckpoint) -> CausalScorer | VllmCausal:
+    def _loaded(self, checkpoint: CausalCheckpoint) -> CausalScorer | VllmGenerator:
         if self.on_vllm:
-            return VllmCausal(
+            return VllmGenerator(
                 checkpoint,
                 dtype=self.dtype,
                 max_length=self._limit,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.torch.causal import CausalScorer
-from rmcheck.models.engines.vllm.causal import VllmCausal
+from rmcheck.models.engines.vllm.generation import VllmGenerator
 from rmcheck.models.model import EngineFacts
 from rmcheck.models.workers import Workers
 
@@ -23,13 +23,13 @@ class ImplicitScorer:
         length_normalised: Whether a reward is divided by the number of tokens that count.
     """
 
-    policy: CausalScorer | VllmCausal
-    reference: CausalScorer | VllmCausal
+    policy: CausalScorer | VllmGenerator
+    reference: CausalScorer | VllmGenerator
     beta: float
     length_normalised: bool
 
     @property
-    def models(self) -> tuple[CausalScorer | VllmCausal, CausalScorer | VllmCausal]:
+    def models(self) -> tuple[CausalScorer | VllmGenerator, CausalScorer | VllmGenerator]:
         """Policy and reference."""
         return self.policy, self.reference
 

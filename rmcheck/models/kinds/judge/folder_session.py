@@ -11,8 +11,8 @@ from rmcheck.models.engines.http.asking import Replies
 from rmcheck.models.engines.token_probabilities import next_token
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.engines.torch.sampler import TorchSampler
-from rmcheck.models.engines.vllm.causal import VllmCausal
 from rmcheck.models.engines.vllm.engine import VllmEngine
+from rmcheck.models.engines.vllm.generation import VllmGenerator
 from rmcheck.models.engines.vllm.sampler import VllmSampler
 from rmcheck.models.engines.writing import Answer
 from rmcheck.models.kinds.judge.engine import AnswersSession, JudgeSession, OddsSession, answer_seed
@@ -43,7 +43,7 @@ class FolderSession(JudgeSession):
 
     model: LanguageModel
     tokenizer: JudgeTokenizer
-    weights: CausalScorer | VllmCausal | TorchSampler | VllmSampler
+    weights: CausalScorer | VllmGenerator | TorchSampler | VllmSampler
 
     @property
     def loaded(self) -> bool:
@@ -101,7 +101,7 @@ class FolderOdds(FolderSession, OddsSession):
         no: Those of the other side.
     """
 
-    weights: CausalScorer | VllmCausal
+    weights: CausalScorer | VllmGenerator
     read: YesNo
     yes: list[int]
     no: list[int]

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from rmcheck.models.engines.asked import Asked, Floats
-from rmcheck.models.engines.vllm.causal import VllmCausal
+from rmcheck.models.engines.vllm.generation import VllmGenerator
 from rmcheck.models.kinds.process.checkpoint import ProcessCheckpoint
 from rmcheck.models.kinds.process.step_odds import StepOdds
 
 
-class VllmSteps(VllmCausal, StepOdds):
+class VllmSteps(VllmGenerator, StepOdds):
     """A loaded language model that answers behind each step; see `VllmGenerator`.
 
     Args:
