@@ -51,7 +51,6 @@ from scoring_worlds import (
     word_tokenizer,
 )
 
-from rmcheck.models.engines.torch.cpu import keep_freed_memory, release_freed_memory
 from rmcheck.models.model import Encoded, RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.models.workers import Workers
@@ -218,19 +217,10 @@ def cpu_seconds(engine: Any) -> float:
     return time.process_time() + sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
-@contextmanager
-def memory_given_back() -> Iterator[None]:
-    """Freed memory goes back to the system as glibc does it by itself."""
-    release_freed_memory()
-    with patch(f"{TORCH}.weights.keep_freed_memory"):
-        yield
-    keep_freed_memory()
-
-
 # What is left out, by the name of the contender without it.
 TORCH = "rmcheck.models.engines.torch"
 ABLATIONS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-    "rmcheck, memory given back": memory_given_back,
+    "rmcheck, MLPs whole": lambda: patch(f"{TORCH}.weights.tile_mlps"),
     "rmcheck, linears as torch": lambda: patch(f"{TORCH}.weights.lay_out_linears"),
     "rmcheck, last layer whole": lambda: patch(
         f"{TORCH}.shared_prefix.last_layer", lambda body: None

