@@ -50,6 +50,10 @@ class Echo:
         os.kill(os.getpid(), how)
         time.sleep(60)
 
+    def end_in(self, path):
+        """Say in a file when it is closed."""
+        self.close = lambda: Path(path).write_text("closed")
+
     def interrupt(self):
         """As Ctrl-C in the process that asks, while it waits for an answer."""
         os.kill(os.getppid(), signal.SIGINT)
@@ -134,14 +138,16 @@ def test_what_it_prints_is_not_in_our_streams(echo, capfd):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="states are read from /proc")
-def test_closing_ends_it_and_twice_is_harmless(echo):
-    """Nothing is left, also of one that nobody closed."""
+def test_closing_ends_it_and_twice_is_harmless(echo, tmp_path):
+    """Its object is closed first; nothing is left, also of one that nobody closed."""
+    echo.ask("end_in", str(tmp_path / "said"))
     echo.close()
     echo.close()
     forgotten = opened()
     pid = forgotten.pid
     del forgotten
 
+    assert (tmp_path / "said").read_text() == "closed"
     assert not echo.alive
     assert ended(echo.pid)
     assert ended(pid)

@@ -34,7 +34,8 @@ class OwnProcess:
     """A child process that holds one object. It ends when it is closed, and with this process.
 
     Args:
-        made_by: What makes the object there, as `package.module:name`.
+        made_by: What makes the object there, as `package.module:name`; its `close` is called in
+            the end, where it has one.
         environment: Variables that the child has beside those of this process.
         **how: Arguments of it, which can be pickled.
 
@@ -164,6 +165,8 @@ class Served:
             self._busy = False
             with suppress(OSError):  # nobody is there any more
                 self._connection.send(answer)
+        if hasattr(self._object, "close"):
+            self._object.close()
 
     def _receive(self) -> None:
         """Questions until the other end is closed, which ends the process in its work, too."""

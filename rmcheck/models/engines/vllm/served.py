@@ -174,6 +174,11 @@ class ServedVllm:
         """Whether any logits since the last call were NaN or infinite."""
         return any(self._llm.collective_rpc("logits_not_finite"))
 
+    def close(self) -> None:
+        """End the processes that vLLM has started for further devices, and what they shared."""
+        if self._llm.llm_engine.vllm_config.parallel_config.world_size > 1:
+            self._llm.llm_engine.engine_core.shutdown()
+
     def forget(self) -> None:
         """Empty the prefix cache."""
         self._llm.reset_prefix_cache()
