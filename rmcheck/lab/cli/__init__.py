@@ -6,6 +6,7 @@ import importlib
 # Command to its one line of help; its module has the same name.
 COMMANDS = {
     "curve": "best-of-n and KL curves of a model on the pools of suites",
+    "logs": "what your own RL runs made of reward models, from their logs",
     "power": "how many prompts and responses a suite needs",
     "policies": "optimise policies against reward models, and say what it did to golden",
     "sample": "sample responses of a policy, or choose those that people should label",
