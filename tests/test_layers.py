@@ -32,6 +32,7 @@ ROOMS = (
     "probes",
     "suite",
     "run",
+    "hooks",
     "reports",
     "testing",
     "pytest_plugin",
