@@ -116,6 +116,19 @@ class ConversationTokenizer:
             rows.append(row)
         return rows
 
+    def written(self, conversations: Sequence[list[dict[str, str]]]) -> list[str]:
+        """Each conversation as the text that the template writes.
+
+        Raises:
+            ScoringError: The template refuses one.
+        """
+        try:
+            texts: list[str] = self._apply(list(conversations), tokenize=False)
+        # A template is a program of its own: it may raise anything.
+        except Exception as error:
+            raise ScoringError(f"the chat template refuses a conversation: {error}") from error
+        return texts
+
     def plain_text(self, ids: Sequence[int]) -> str:
         """The ids as text, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))

@@ -22,6 +22,7 @@ from rmcheck.models.engines.http.server import Server
 from rmcheck.models.engines.http.wording import Wording
 from rmcheck.models.kinds.checkpoint_model import Session
 from rmcheck.models.kinds.classifier.http_conformance import ServerProof
+from rmcheck.models.kinds.classifier.trainer_client import CLIENTS, TrainerClientModel
 from rmcheck.models.kinds.session_model import SessionModel
 from rmcheck.models.model import (
     Encoded,
@@ -125,6 +126,8 @@ class HttpRewardModel(SessionModel[Session[ConversationTokenizer, ServerScorer]]
         Setting("timeout", ("SECONDS",), "60"),
         Setting("tries", ("N",), "6"),
         Setting("deadline", ("SECONDS",), "600"),
+        Setting("client", CLIENTS, closed=True),
+        Setting("policy", ("DIR",)),
     )
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -144,7 +147,15 @@ class HttpRewardModel(SessionModel[Session[ConversationTokenizer, ServerScorer]]
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
-        """The model that a spec names; its server is asked who it is."""
+        """The model that a spec names; its server is asked who it is.
+
+        With `client` it is asked as that trainer asks it.
+        """
+        values = stated_settings(spec, cls.settings)
+        if values["client"]:
+            return cast(Self, TrainerClientModel(spec, values))
+        if values["policy"]:
+            raise UsageError(f"{spec.text}: policy is for client=; remove policy=")
         return cls(spec)
 
     @property
