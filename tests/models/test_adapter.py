@@ -12,7 +12,9 @@ from safetensors.torch import load_file, save_file
 from rmcheck.cli import main
 from rmcheck.errors import ConformanceError, ModelError, UnknownModelError
 from rmcheck.models.registry import open_model
+from rmcheck.policies.policy import Decoding
 from rmcheck.policies.registry import open_policy
+from rmcheck.pool.pool import Message, Prompt
 
 adapters = pytest.importorskip("adapters")
 
@@ -130,13 +132,14 @@ def test_a_base_of_another_size_is_refused(copy, tmp_path):
     assert "q_proj is 128 × 128 there, and the adapter's has a side of" in message
 
 
-def test_a_missing_head_is_refused(copy, base, tmp_path):
+def test_a_missing_head_is_refused(copy, policy, tmp_path):
     """One that the config promises, one that nobody has, and one that is not whole."""
     file = copy / "adapter_model.safetensors"
     tensors = {name: t for name, t in load_file(file).items() if "score" not in name}
     save_file(tensors, file, metadata={"format": "pt"})
     promised = refusal(copy, ConformanceError)
-    policy = adapters.policy_adapter(base, tmp_path / "policy")
+    shutil.copytree(policy, tmp_path / "policy")
+    policy = tmp_path / "policy"
     shutil.copy(copy / "chat_template.jinja", policy)
 
     low_rank = {f"base_model.model.score.lora_{side}.weight": tensors.popitem()[1] for side in "AB"}
@@ -178,15 +181,47 @@ def test_an_adapter_that_lacks_a_layer_is_refused_when_loaded(copy):
         open_model(f"hf:{copy}").load()
 
 
-def test_adapters_of_language_models_answer_and_imply_rewards(base, samples, tmp_path):
-    """`implicit:` of an adapter against its base is that of the twin; a policy is one, too."""
-    policy = adapters.policy_adapter(base, tmp_path / "policy")
-    expected, _ = rewards_of(f"implicit:{adapters.twin(policy)},{base}?beta=1", samples)
+@pytest.fixture(scope="module")
+def policy(base):
+    """A language model on it, saved as an adapter. Read only."""
+    return adapters.policy_adapter(base, base.parent / "policy")
 
-    rewards, _ = rewards_of(f"implicit:{policy},{base}?beta=1", samples)
 
-    assert expected.std() > 0.1
+@pytest.mark.parametrize("kind", ["implicit", "process", "judge"])
+def test_adapters_of_language_models_are_read_as_their_twins(policy, base, samples, tmp_path, kind):
+    """What DPO implies against the base, answers behind steps, and a judge's yes or no."""
+
+    def spec(folder):
+        if kind == "implicit":
+            return f"implicit:{folder},{base}?beta=1"
+        if kind == "process":
+            return rf"process:{folder}?aggregate=mean&step=;&tag=|&good=f&bad=w"
+        file = tmp_path / f"{folder.name}.yaml"
+        file.write_text(
+            f"engine: hf:{folder}\nprompt: '{{{{ prompt }}}}? {{{{ response }}}}'\n"
+            "read: {yes: [f], no: [w]}\n"
+        )
+        return f"judge:{file}"
+
+    expected, _ = rewards_of(spec(adapters.twin(policy)), samples)
+    rewards, _ = rewards_of(spec(policy), samples)
+
+    assert expected.std() > 1e-3
     np.testing.assert_allclose(rewards, expected, rtol=0, atol=1e-3)
+
+
+def test_an_adapter_is_a_policy(policy, base):
+    """It answers as its twin, and is another model than its base."""
+    prompts = [Prompt("p", (Message("user", "what is four"),), (), {})]
+
+    def texts(folder):
+        opened = open_policy(f"hf:{folder}")
+        opened.load()
+        found = opened.sample(prompts, 4, 0, Decoding(max_tokens=8))
+        opened.close()
+        return found
+
+    assert texts(policy) == texts(adapters.twin(policy)) != texts(base)
     assert open_policy(f"hf:{policy}").fingerprint != open_policy(f"hf:{base}").fingerprint
 
 

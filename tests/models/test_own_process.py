@@ -42,6 +42,10 @@ class Echo:
             "because"
         )
 
+    def start(self):
+        """A process of its own, which does not look whether anybody lives."""
+        return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]).pid
+
     def die(self, how):
         """By a signal, with last words."""
         for i in range(9):
@@ -118,7 +122,9 @@ def test_an_object_that_cannot_be_made_says_why():
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="states are read from /proc")
 def test_its_death_is_told_with_its_last_words(echo):
-    """Signal and last lines, once; it is closed then, and what it printed is nowhere else."""
+    """Signal and last lines, once; it is closed then, and so is what it has started."""
+    started = echo.ask("start")
+
     with pytest.raises(ForeignError) as caught:
         echo.ask("die", signal.SIGKILL)
 
@@ -128,6 +134,9 @@ def test_its_death_is_told_with_its_last_words(echo):
     )
     assert not echo.alive
     assert ended(echo.pid)
+    assert ended(started)
+    with pytest.raises(ForeignError, match="its process has ended"):
+        echo.ask("say", "b")
 
 
 def test_what_it_prints_is_not_in_our_streams(echo, capfd):

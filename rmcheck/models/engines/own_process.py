@@ -74,6 +74,8 @@ class OwnProcess:
             RmcheckError: As the method's own; so is MemoryError.
             ForeignError: Anything else that it raised, in a few words, or the child died.
         """
+        if not self.alive:
+            raise ForeignError("its process has ended")
         try:
             self._connection.send((method, arguments, named))
             answer, error = self._connection.recv()
@@ -119,11 +121,11 @@ def started(
 
 def _end(child: "subprocess.Popen[bytes]", connection: Connection, log: IO[bytes]) -> None:
     connection.close()
-    try:
+    with suppress(subprocess.TimeoutExpired):
         child.wait(_PATIENCE)
-    except subprocess.TimeoutExpired:
+    if child.poll() != 0:
         with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # with the processes that it has started
+            os.killpg(child.pid, signal.SIGKILL)  # and the processes that it has started
         child.wait()
     log.close()
 
