@@ -48,6 +48,7 @@ class DisagreementRatio(ColumnMetric, RatioMetric):
     direction = "lower"
     range = (0.0, np.inf)
     invariances = SELECTION | NO_GOLDEN
+    brought_by_model = True
 
     n: int | None = None
 

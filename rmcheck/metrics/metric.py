@@ -60,11 +60,13 @@ class Metric(ABC):
         name: Name in suites, fixtures and markers.
         direction: Whether a higher or a lower value is better.
         alternatives: Settings of which exactly one must be given.
+        brought_by_model: Whether its `columns` come with the rewards of a model, not with the pool.
     """
 
     name: ClassVar[str]
     direction: ClassVar[Direction] = "higher"
     alternatives: ClassVar[tuple[str, ...]] = ()
+    brought_by_model: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -35,6 +35,7 @@ SHIPPED = {
     "rmcheck.metrics.ensemble": ("disagreement_ratio",),
     "rmcheck.metrics.position": ("position_consistency",),
     "rmcheck.metrics.verifier_errors": ("false_positive_rate", "false_negative_rate"),
+    "rmcheck.metrics.flips": ("verdict_flips",),
     "rmcheck.metrics.serving": ("rank_flips", "score_drift"),
     "rmcheck.metrics.regret.predicted_regret": ("predicted_regret",),
 }

@@ -27,6 +27,8 @@ SERVING = "serving"
 class ServingMetric(ColumnMetric):
     """A comparison of the candidate's rewards with those of the serving engine."""
 
+    brought_by_model = True
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Rewards of the serving engine."""

@@ -31,7 +31,7 @@ _BUILT_IN = {
     "vllm": "rmcheck.models.kinds.classifier.vllm:VllmRewardModel",
     "implicit": "rmcheck.models.kinds.implicit.model:ImplicitRewardModel",
     "process": "rmcheck.models.kinds.process.model:ProcessRewardModel",
-    "judge": "rmcheck.models.kinds.judge.model:JudgeRewardModel",
+    "judge": "rmcheck.models.kinds.judge.opening:OpenedJudge",
     "ensemble": "rmcheck.models.kinds.ensemble:EnsembleRewardModel",
 }
 

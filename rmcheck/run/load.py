@@ -15,11 +15,8 @@ from rmcheck.errors import (
     UndefinedMetricError,
     near_miss,
 )
-from rmcheck.metrics.ensemble import DISAGREEMENT
 from rmcheck.metrics.policy_steps import PolicySteps
-from rmcheck.metrics.position import CONSISTENT, FIRST, INCONSISTENT
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.metrics.serving import SERVING
 from rmcheck.pool.labels import judged_alone, labelled
 from rmcheck.pool.pool import Pool
 from rmcheck.probes.effect import ProbeEffect
@@ -147,7 +144,8 @@ def _unknown_column(suite: Suite, pool: Pool, column: str, kind: str, *keys: str
 def _expected(loaded: LoadedSuite) -> Rewards:
     """What checks may ask for before a model is opened; models bring columns of their own."""
     frame = loaded.frame
-    names = (DISAGREEMENT, SERVING, CONSISTENT, INCONSISTENT, FIRST)
+    metrics = [check.metric for check in loaded.suite.checks if check.metric.brought_by_model]
+    names = (name for metric in metrics for name in metric.columns)
     brought = dict.fromkeys(names, np.zeros(frame.proxy.size))
     return replace(frame, columns={**frame.columns, **brought})
 

@@ -38,6 +38,7 @@ SETTINGS = {
     "tail_excess": [{}, {"n": 4}],
     "rank_flips": [{}, {"tolerance": 3.0}],
     "score_drift": [{}, {"percentile": 40.0}],
+    "verdict_flips": [{}, {"repeats": 3}],
     "gamma": [{}, {"n": 4}],
     "drop_from_peak": [{}, {"n": 3}],
     "matched_kl_regret": [{"kl": 0.1}, {"kl": 0.4}],

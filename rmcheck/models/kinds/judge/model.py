@@ -1,9 +1,7 @@
 """Reward models that are language models asked for a verdict: `judge:FILE.yaml`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, ClassVar, Self, cast
-from urllib.parse import quote
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +12,9 @@ from rmcheck.models.engines.asked import Way
 from rmcheck.models.engines.http.asking import rewards_of
 from rmcheck.models.kinds.judge.comparing import Comparison, ListVerdicts
 from rmcheck.models.kinds.judge.engine import JudgeEngine, JudgeSession
-from rmcheck.models.kinds.judge.file import JudgeFile, read_judge_file
+from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.folder import FolderJudge
-from rmcheck.models.kinds.judge.read import Grade, Read, Rubric, YesNo, redundant
+from rmcheck.models.kinds.judge.read import Grade, Rubric, Written, YesNo
 from rmcheck.models.kinds.judge.read_lists import Compares
 from rmcheck.models.kinds.judge.score import Known, ScoreVerdicts
 from rmcheck.models.kinds.judge.server import ServerJudge
@@ -31,7 +29,7 @@ from rmcheck.models.model import (
     TooLong,
 )
 from rmcheck.models.proof.conformance import Proof
-from rmcheck.models.spec import ModelSpec, Setting, parse_spec
+from rmcheck.models.spec import parse_spec
 from rmcheck.pool.asked import AskedColumns
 
 _ENGINES: dict[str, type[FolderJudge] | type[ServerJudge]] = {
@@ -81,7 +79,6 @@ class JudgeRewardModel(RewardModel):
     """
 
     scheme: ClassVar[str] = "judge"
-    settings: ClassVar[tuple[Setting, ...]] = (Setting("criterion", ("NAME",)),)
 
     def __init__(self, judge: JudgeFile, spec: str, engine: JudgeEngine | None = None) -> None:
         self.judge = judge
@@ -98,17 +95,6 @@ class JudgeRewardModel(RewardModel):
             }
         )
 
-    @classmethod
-    def from_spec(cls, spec: ModelSpec) -> Self:
-        """The judge that a spec names; its file is read, and no weights are."""
-        judge = read_judge_file(spec.path)
-        if name := spec.settings.get("criterion"):
-            judge = replace(judge, read=_criterion(spec, judge.read, name))
-        kind: type[RubricJudge | ReadingJudge] = ReadingJudge
-        if isinstance(judge.read, Rubric | Compares):
-            kind = RubricJudge if isinstance(judge.read, Rubric) else ComparingJudge
-        return cast(Self, kind(judge, spec.text))
-
     @property
     def asked(self) -> AskedColumns:
         """The columns that the template reads."""
@@ -120,8 +106,10 @@ class JudgeRewardModel(RewardModel):
     def name(self) -> str:
         """The file's stem, the criterion if there is one, and the engine's name."""
         read = self.judge.read
-        criterion = f" {read.name}" if isinstance(read, Grade) else ""
-        return f"{self.judge.path.stem}{criterion} by {self.engine.name}"
+        part = f" {read.name}" if isinstance(read, Grade) else ""
+        if isinstance(read, Written) and read.start:
+            part += f" answer {read.start // read.samples + 1}"
+        return f"{self.judge.path.stem}{part} by {self.engine.name}"
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -232,85 +220,6 @@ class ComparingJudge(ReadingJudge):
             ScoringError: More answers than `unparsed.at_most` allows have nothing to read.
         """
         return self._comparison.combined(scores[0], samples)
-
-
-class RubricJudge(JudgeRewardModel):
-    """A judge whose answers grade several criteria: its members, one criterion each.
-
-    They are scored one after another. Whoever is asked first for a text keeps what its answers say
-    of every criterion, about a hundred bytes an answer, so that the others ask for nothing.
-
-    Args:
-        judge: The file, read.
-        spec: The model as the user named it.
-    """
-
-    def __init__(self, judge: JudgeFile, spec: str) -> None:
-        super().__init__(judge, spec)
-        assert isinstance(judge.read, Rubric)
-        self.rubric = judge.read
-        weights = np.array([one.weight for one in self.rubric.criteria])
-        shares = zip(self.rubric.names, (weights / weights.sum()).tolist(), strict=True)
-        self.components = {f"criterion {name}": share for name, share in shares}
-        known: Known = {}
-        self._members = tuple(
-            ReadingJudge(replace(judge, read=grade), f"{spec}?criterion={name}", self.engine, known)
-            for name, grade in zip(map(quote, self.rubric.names), self.rubric.grades, strict=True)
-        )
-
-    @property
-    def members(self) -> tuple[RewardModel, ...]:
-        """A judge of each criterion, in the order of the file."""
-        return self._members
-
-    def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
-        """The weighted mean of the criteria, and each of them as a column.
-
-        Raises:
-            ScoringError: More texts than `unparsed.at_most` allows have no grade of a criterion.
-        """
-        pairs = zip(self._members, scores, strict=True)
-        own = [member.combined(row[None], samples) for member, row in pairs]
-        warnings = [
-            f"{name}: {each.warning}"
-            for name, each in zip(self.rubric.names, own, strict=True)
-            if each.warning
-        ]
-        weights = np.array([one.weight for one in self.rubric.criteria])
-        return Combined(
-            weights @ scores / weights.sum(),
-            {f"criterion {name}": row for name, row in zip(self.rubric.names, scores, strict=True)},
-            "; ".join([*warnings, *redundant(self.rubric.names, scores)]),
-        )
-
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """Never called: criteria are scored one by one.
-
-        Raises:
-            UsageError: Always.
-        """
-        raise UsageError(f"{self.spec}: a rubric is scored criterion by criterion")
-
-    def close(self) -> None:
-        """Release the engine of all criteria."""
-        for member in self._members:
-            member.close()
-
-
-def _criterion(spec: ModelSpec, read: Read, name: str) -> Grade:
-    """One criterion of a judge.
-
-    Raises:
-        UsageError: It has none of that name.
-    """
-    if not isinstance(read, Rubric):
-        raise UsageError(f"{spec.text}: this judge reads no criteria; remove criterion=")
-    if name not in read.names:
-        raise UsageError(
-            f"{spec.text}: no criterion {name!r}.{near_miss(name, read.names)} "
-            f"Criteria: {', '.join(read.names)}."
-        )
-    return read.grades[read.names.index(name)]
 
 
 def _opened(judge: JudgeFile) -> JudgeEngine:

@@ -4,9 +4,9 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from sys import float_info
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,8 @@ class Written(ABC):
         lowest: Least number that counts as parsed.
         highest: Greatest.
         samples: Answers a text.
+        start: Number of the first of them among all answers to a text.
+        repeat: How often a text is judged anew, each time by so many answers.
         temperature: What logits are divided by; 0 takes the likeliest token.
         max_tokens: Most tokens of an answer.
         unparsed: Reward of a text of which no answer is parsed, outside of the range; None refuses
@@ -69,6 +71,8 @@ class Written(ABC):
     lowest: float
     highest: float
     samples: int
+    start: int
+    repeat: int
     temperature: float
     max_tokens: int
     unparsed: float | None
@@ -88,7 +92,14 @@ class Written(ABC):
     def facts(self) -> dict[str, object]:
         """What changes rewards, for a fingerprint."""
         names = ("lowest", "highest", "samples", "temperature", "max_tokens", "unparsed")
-        return {name: getattr(self, name) for name in names}
+        facts = {name: getattr(self, name) for name in names}
+        # What judges without these have been named by stays.
+        facts |= {"start": self.start} if self.start else {}
+        return facts | ({"repeat": self.repeat} if self.repeat > 1 else {})
+
+    def answer(self, number: int) -> Self:
+        """One of the `repeat` times that a text is judged, from 0."""
+        return cast(Self, replace(cast(Any, self), repeat=1, start=number * self.samples))
 
     @property
     def schema(self) -> Mapping[str, object] | None:
@@ -130,8 +141,10 @@ class Written(ABC):
         return number if self.lowest <= number <= self.highest else None
 
     @property
-    def _of_answers(self) -> str:
-        return f", mean of {self.samples} answers" if self.samples > 1 else ""
+    def of_answers(self) -> str:
+        """The end of a formula: how many answers a reward is the mean of."""
+        count = self.samples * self.repeat
+        return f", mean of {count} answers" if count > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -152,6 +165,8 @@ class Score(Written):
     last: bool = True
     unparsed: float | None = None
     unparsed_at_most: float = 0.05
+    start: int = 0
+    repeat: int = 1
 
     @property
     def facts(self) -> dict[str, object]:
@@ -162,7 +177,7 @@ class Score(Written):
     def formula(self) -> str:
         """The reward as a person writes it."""
         which, bounds = "last" if self.last else "first", f"{self.lowest:g} to {self.highest:g}"
-        return f"{which} match of {self.pattern!r} in {bounds}{self._of_answers}"
+        return f"{which} match of {self.pattern!r} in {bounds}{self.of_answers}"
 
     @property
     def sought(self) -> str:
@@ -222,6 +237,8 @@ class Grade(Written):
     max_tokens: int = 512
     unparsed: float | None = None
     unparsed_at_most: float = 0.05
+    start: int = 0
+    repeat: int = 1
 
     @property
     def facts(self) -> dict[str, object]:
@@ -233,7 +250,7 @@ class Grade(Written):
     def formula(self) -> str:
         """The reward as a person writes it."""
         bounds = f"{self.lowest:g} to {self.highest:g}"
-        return f"{self.name!r} of the JSON object that is written, {bounds}{self._of_answers}"
+        return f"{self.name!r} of the JSON object that is written, {bounds}{self.of_answers}"
 
     @property
     def sought(self) -> str:
@@ -286,6 +303,15 @@ class Rubric:
         return cls(tuple(Grade(c.name, every, c.lowest, c.highest, **drawn) for c in every))
 
     @property
+    def repeat(self) -> int:
+        """How often a text is judged anew."""
+        return self.grades[0].repeat
+
+    def answer(self, number: int) -> Self:
+        """One of the `repeat` times that a text is judged, from 0."""
+        return replace(self, grades=tuple(grade.answer(number) for grade in self.grades))
+
+    @property
     def criteria(self) -> tuple[RubricCriterion, ...]:
         """All of them."""
         return self.grades[0].criteria
@@ -300,7 +326,8 @@ class Rubric:
         """The reward as a person writes it."""
         parts = " + ".join(f"{one.weight:g} {one.name!r}" for one in self.criteria)
         total = sum(one.weight for one in self.criteria)
-        return f"({parts}) / {total:g} of the JSON object that is written"
+        means = self.grades[0].of_answers
+        return f"({parts}) / {total:g} of the JSON object that is written{means}"
 
     @property
     def facts(self) -> dict[str, object]:

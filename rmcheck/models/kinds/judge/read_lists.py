@@ -46,6 +46,8 @@ class Compares(Written):
     last: bool = True
     unparsed: float | None = None
     unparsed_at_most: float = 0.0
+    start: int = 0
+    repeat: int = 1
     lowest: float = 0.0
     highest: float = 1.0
 
@@ -147,7 +149,7 @@ class Preferred(Compares):
         which = "last" if self.last else "first"
         return (
             f"{model} rating from the {which} match of {self.pattern!r}, both orders asked"
-            f"{self._of_answers}"
+            f"{self.of_answers}"
         )
 
     @property
@@ -215,7 +217,7 @@ class ListScores(Compares):
         which, bounds = "last" if self.last else "first", f"{self.lowest:g} to {self.highest:g}"
         return (
             f"mean of its numbers in the {which} match of {self.pattern!r}, {bounds}, both orders "
-            f"asked{self._of_answers}"
+            f"asked{self.of_answers}"
         )
 
     @property

@@ -86,13 +86,14 @@ SCORE: Mapping[str, Kind] = {
     "score": Pattern(),
     "range": Range(),
     "samples": Integer(1),
+    "repeat": Integer(1),
     "temperature": Number(0),
     "max_tokens": Integer(1),
     "last": Boolean(),
 }
 CRITERIA: Mapping[str, Kind | None] = {
     "criteria": None,
-    **{name: SCORE[name] for name in ("samples", "temperature", "max_tokens")},
+    **{name: SCORE[name] for name in ("samples", "repeat", "temperature", "max_tokens")},
 }
 LISTS: Mapping[str, Kind] = {
     "of": Integer(2),
@@ -258,14 +259,14 @@ def _unparsed_choice(top: MapNode, source: Source) -> dict[str, Any]:
 def _drawn(node: MapNode, table: Mapping[str, Kind | None], source: Source) -> dict[str, Any]:
     """What is said of answers; several at temperature 0 are one."""
     found = read_keys(node, table, " in read", source)
-    samples = found.get("samples", 1)
     heat = found.get("temperature", 0 if "temperature" not in node.entries else None)
-    if samples > 1 and heat == 0:
-        source.add(
-            node.entries["samples"][1].span,
-            f"{samples} answers at temperature 0 are one answer, {samples} times",
-            "Set temperature: 1.0, or samples: 1.",
-        )
+    for name in ("samples", "repeat"):
+        if (count := found.get(name, 1)) > 1 and heat == 0:
+            source.add(
+                node.entries[name][1].span,
+                f"{count} answers at temperature 0 are one answer, {count} times",
+                f"Set temperature: 1.0, or {name}: 1.",
+            )
     return found
 
 

@@ -238,7 +238,8 @@ def answers_of(
     session: AnswersSession, batch: Sequence[Encoded], read: Written, known: Known | None = None
 ) -> Replies[tuple[Answer, ...]]:
     """As many answers to each question as are read; none where one of them is missing."""
-    numbers, kept = range(read.samples), {} if known is None else known
+    numbers = range(read.start, read.start + read.samples)
+    kept = {} if known is None else known
     wanted = {(one.key, number): one for one in batch for number in numbers}
     found = {key: kept[key] for key in wanted if key in kept}
     asked = [key for key in wanted if key not in found]  # a question that stands twice once
