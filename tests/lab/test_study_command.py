@@ -318,6 +318,7 @@ def test_rl_runs_are_an_outcome_with_a_ceiling_of_two_seeds(tmp_path):
         (rows_of(ndr={("two", 1): "nan"}), "row 5 has the ndr 'nan': that run failed"),
         (rows_of(ndr={("two", 1): ""}), "row 5 has the ndr 'nothing': that run failed"),
         ([*rows_of(), rows_of()[0]], "row 10 repeats the run of an earlier row"),
+        ([*rows_of(drop=[("two", 1)]), "two,exact,ppo,,3,1,1,0.8,0"], "row 9 has no seed"),
     ],
 )
 def test_failed_runs_and_missing_seeds_are_left_out_only_by_choice(tmp_path, rows, said):
