@@ -1,9 +1,10 @@
 """A gate of which every score is known: from a full store, from a bundle, with slices, under xdist.
 
 CPU seconds (user and system) of the process with all its children, and wall seconds, of whole
-commands: the start of Python, pytest and the imports are in them, and `pytest alone` says what a
-run of one empty test costs. With `--before DIR`, a checkout of an earlier version, each command is
-run in turn with it and with this one, on the same files.
+commands: the start of Python, pytest and the imports are in them, byte code of an earlier run is
+kept as it is for users, and `pytest alone` says what a run of one empty test costs. With
+`--before DIR`, a checkout of an earlier version, each command is run in turn with it and with this
+one, on the same files.
 
 * `warm`: six checks on `--prompts` x 8 answers of about 1,000 characters, all in the store;
 * `xdist`: the same with `-n 4`;
@@ -104,6 +105,7 @@ def timed(folder: Path, code: Path, arguments: list[str]) -> dict[str, float]:
     """CPU and wall seconds of pytest with the rmcheck of a checkout."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(code), "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.time()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     wall, after = time.time() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -135,6 +137,8 @@ def measured(part: str, folder: Path, chosen: argparse.Namespace) -> dict[str, A
     times: dict[str, list[dict[str, float]]] = {"pytest alone": [], **{n: [] for n in versions}}
     if fills:  # by this version: every version reads the store
         timed(folder, HERE, [*arguments, *trust(folder, HERE)])
+    for name, code in versions.items():  # which writes byte code
+        timed(folder, code, [*arguments, *trusted[name], "--collect-only"])
     for _ in range(chosen.rounds):
         times["pytest alone"].append(timed(folder, HERE, ["test_empty.py"]))
         for name, code in versions.items():
