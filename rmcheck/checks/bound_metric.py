@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from rmcheck.checks.measurement import Measurement, Sampling, measure, measure_drop
 from rmcheck.errors import BaselineError
+from rmcheck.metrics.judged import HUMAN, JudgedMean
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.regret.calibration import PastOf
@@ -54,7 +55,8 @@ class BoundMetric(Unordered):
         Raises:
             UsageError: A setting is unknown, missing or out of its range.
         """
-        return make_metric(self.name, **self.settings)
+        metric = make_metric(self.name, **self.settings)
+        return JudgedMean(metric) if HUMAN in self.rewards.columns else metric
 
     @cached_property
     def measurement(self) -> Measurement:

@@ -202,7 +202,7 @@ def pending_units(
         metric=metric,
         statistic=metric,
         units=replace(units, sums=rows[:, : metric.value_columns]),
-        effective=min(float(seen.units), max(2.0, metric.effective_units)),
+        effective=min(float(seen.units), max(2.0, metric.carrying(seen))),
         seen=seen,
         sampling=sampling,
         value=value,

@@ -309,6 +309,10 @@ class Metric(ABC):
         """Units that carry the value, in effect, where they are fewer than those that took part."""
         return math.inf
 
+    def carrying(self, seen: Seen) -> float:
+        """`effective_units`, where they follow from what the units have in their sums."""
+        return self.effective_units
+
     def whole_sums(self, rewards: Rewards) -> tuple[Floats, NDArray[np.bool_]] | None:
         """(P, K) sums of all prompts and the (P,) mask of those measured; None for most metrics.
 

@@ -75,15 +75,16 @@ def with_pool(suite: Suite, read: ReadPool = read_anew) -> LoadedSuite:
         SuiteError, PoolError, FileError: See `load`.
     """
     pool = whole = _pool_of(suite, read)
-    column = suite.golden.column
-    named = {"column": column, "repeat": suite.golden.repeat}
+    golden = suite.golden
+    column = golden.read_of_all
+    named = {"column": golden.column, "judge": golden.judge, "repeat": golden.repeat}
     problems = [
         _unknown_column(suite, pool, name, "label", "golden", key)
         for key, name in named.items()
         if name is not None and name not in pool.label_columns
     ]
     if problems:  # what else is wrong can be said without labels
-        suite = replace(suite, golden=replace(suite.golden, column=None, repeat=None))
+        suite = replace(suite, golden=replace(golden, column=None, judge=None, repeat=None))
     elif column is not None:
         whole = labelled(pool, column, suite.source.faults.get("missing_label", "fail"))
         pool = judged_alone(whole, column)
@@ -182,6 +183,11 @@ def _require_history(suite: Suite, check: Check) -> None:
 def _require_whole(suite: Suite, check: Check) -> None:
     """A statement about all rows needs all rows, and is about one checkpoint."""
     name = check.metric.name
+    if suite.golden.judge is not None and suite.adaptive:
+        raise UndefinedMetricError(
+            f"{name} by a judge that humans put right is measured on all prompts at once; "
+            "leave out `adaptive: true` or `judge`"
+        )
     if check.metric.exact and suite.adaptive:
         raise UndefinedMetricError(
             f"{name} is about every row, and with `adaptive: true` not every row is scored; "

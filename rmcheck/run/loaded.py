@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.checks.measurement import Sampling, slice_values
+from rmcheck.metrics.judged import HUMAN
 from rmcheck.metrics.length_bias import LENGTH
 from rmcheck.metrics.regret.nested_columns import CHOSEN_AT, RANDOM
 from rmcheck.metrics.reliability import REPEAT
@@ -92,7 +93,8 @@ class LoadedSuite:
     def samples(self) -> PoolSamples:
         """(M',) every response that is scored, prompt by prompt."""
         golden = self.suite.golden
-        return PoolSamples(self.scored, GOLDEN | {golden.column or "", golden.repeat or ""})
+        named = (golden.column, golden.judge, golden.repeat)
+        return PoolSamples(self.scored, GOLDEN | set(filter(None, named)))
 
     @cached_property
     def is_labelled(self) -> NDArray[np.bool_]:
@@ -107,7 +109,7 @@ class LoadedSuite:
 
         None when a golden RM gives them.
         """
-        column = self.suite.golden.column
+        column = self.suite.golden.read_of_all
         if self.suite.golden.model is not None or column is None:
             return None
         return self.scored.columns.label(column)
@@ -152,7 +154,7 @@ class LoadedSuite:
 
     def _scored(self, proxy: NDArray[np.float64]) -> Scored | None:
         """All (M',) scores, where some responses have no label."""
-        column = self.suite.golden.column
+        column = self.suite.golden.read_of_all
         if self.whole is None or column is None:
             return None
         chances = inclusion(self.whole, column)
@@ -169,7 +171,9 @@ class LoadedSuite:
 
     def _columns(self) -> dict[str, NDArray[np.float64]]:
         """What the pool tells of each response beside golden."""
-        named = {RANDOM: RANDOM, CHOSEN_AT: CHOSEN_AT, REPEAT: self.suite.golden.repeat}
+        golden = self.suite.golden
+        named = {RANDOM: RANDOM, CHOSEN_AT: CHOSEN_AT, REPEAT: golden.repeat}
+        named |= {HUMAN: golden.column} if golden.judge else {}
         named |= {column: column for column in self._step_columns()}
         known = self.pool.label_columns
         return {

@@ -159,7 +159,9 @@ def names_of(models: Mapping[str, RewardModel]) -> dict[str, str]:
 
 def golden_source(loaded: LoadedSuite) -> str:
     """Where golden comes from, in words."""
-    return loaded.suite.golden.model or f"column {loaded.suite.golden.column}"
+    golden = loaded.suite.golden
+    judge = f", judge {golden.judge}" if golden.judge else ""
+    return golden.model or f"column {golden.column}{judge}"
 
 
 def names_apart(models: Sequence[RewardModel]) -> list[str]:

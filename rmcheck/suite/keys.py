@@ -62,7 +62,12 @@ POOL: Mapping[str, Kind] = {
     "cluster": OneLine(),
     "faults": FaultActions(),
 }
-GOLDEN: Mapping[str, Kind] = {"column": OneLine(), "model": ModelName(), "repeat": OneLine()}
+GOLDEN: Mapping[str, Kind] = {
+    "column": OneLine(),
+    "model": ModelName(),
+    "repeat": OneLine(),
+    "judge": OneLine(),
+}
 SERVING: Mapping[str, Kind] = {"model": ModelName()}
 CHECK: Mapping[str, Kind | None] = {
     "name": OneLine(forbidden="::"),

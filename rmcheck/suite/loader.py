@@ -5,6 +5,7 @@ that out and points into the file again through `rmcheck.suite.locate`.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, compose, describe
@@ -18,6 +19,7 @@ from rmcheck.config.section import (
 )
 from rmcheck.config.source import Source, Span
 from rmcheck.errors import Problem, SuiteError, nearest
+from rmcheck.metrics.judged import JudgedMean
 from rmcheck.probes.probe import Probe
 from rmcheck.probes.probe_file import read_probes, shipped_probes
 from rmcheck.suite import keys
@@ -98,6 +100,8 @@ def _suite(source: Source, path: Path) -> Suite:
     name = found.pop("name", path.stem)
     if "history" in found:
         found["history"] = beside(path, found["history"])
+    if golden.judge is not None:
+        checks = tuple(replace(check, metric=JudgedMean(check.metric)) for check in checks)
     suite = Suite(
         path=path,
         name=name,
@@ -201,6 +205,10 @@ def _golden(top: MapNode, source: Source) -> GoldenSource | None:
         span, _ = node.entries["repeat"]
         message = "'repeat' in golden is a second read of a column; a golden RM is read once"
         source.add(span, message, "Write golden: {column: golden, repeat: golden_2}.")
+    if "judge" in found and found.keys() & {"model", "repeat"}:
+        span, _ = node.entries["judge"]
+        message = "'judge' in golden is a column that the labels of humans in 'column' put right"
+        source.add(span, message, "Write golden: {column: human, judge: gpt}.")
     return GoldenSource(**{"column": None, **found})
 
 

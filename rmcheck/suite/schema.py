@@ -65,7 +65,13 @@ def _below(name: str) -> Schema:
         case "golden":
             return _section(keys.GOLDEN, GoldenSource) | {
                 "oneOf": [{"required": ["column"]}, {"required": ["model"]}],
-                "not": {"required": ["model", "repeat"]},
+                "not": {
+                    "anyOf": [
+                        {"required": ["model", "repeat"]},
+                        {"required": ["model", "judge"]},
+                        {"required": ["repeat", "judge"]},
+                    ]
+                },
             }
         case "serving":
             return _section(keys.SERVING, ServingSource, keys.REQUIRED["serving"])

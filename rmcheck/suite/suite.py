@@ -47,11 +47,20 @@ class GoldenSource:
         repeat: Label column with a second, independent golden read of the same responses, as far
             as there is one; from it the noise of golden is known, and taken out of predicted
             regret.
+        judge: Label column of a judge that has read all responses, where `column` has the labels
+            of humans on some prompts, drawn at random: the judge's labels are used, and put right
+            by those of humans.
     """
 
     column: str | None = "golden"
     model: str | None = None
     repeat: str | None = None
+    judge: str | None = None
+
+    @property
+    def read_of_all(self) -> str | None:
+        """Label column that has a number for all responses; None where a golden RM gives them."""
+        return self.judge or self.column
 
 
 @dataclass(frozen=True)
