@@ -12,11 +12,11 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from failed_check import RECORD
 
 from rmcheck.checks.record import (
     CauseRecord,
     CheckRecord,
-    EstimateRecord,
     MistakeRecord,
     ModelRecord,
     PoolRecord,
@@ -27,34 +27,14 @@ from rmcheck.reports.document import report_data, write_json
 from rmcheck.reports.page import PAGE_NAME, changes, interval, page
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
-CHECK = CheckRecord(
-    suite="demo",
+CHECK = replace(
+    RECORD,
     name="accuracy",
     node="demo.yaml::accuracy",
-    path="demo.yaml",
-    line=9,
-    metric="accuracy",
     settings={},
-    signature="accuracy|data:12345678",
     slice="",
-    value=0.6,
-    lower=0.55,
-    upper=0.65,
-    confidence=0.95,
-    n=58,
-    left_out=3,
-    verdict="fail",
-    gate="failed",
-    required=">= 0.75",
-    kind="at_least",
-    bound=0.75,
-    reason="0.600 [0.550, 0.650] is below 0.75",
-    p_value=0.001,
-    p_holm=0.002,
-    prompts_needed=None,
-    candidate=EstimateRecord(0.6, 0.55, 0.65),
-    baseline=EstimateRecord(0.8, 0.75, 0.85),
     facts={"longer_is_better": 0.61},
+    note="",
     mistakes=(MistakeRecord("p1", 2.0, 1.0, HOSTILE, HOSTILE, "Because."),),
 )
 CAUSE = CauseRecord(

@@ -4,41 +4,11 @@ import re
 from dataclasses import replace
 
 import pytest
+from failed_check import RECORD
 
-from rmcheck.checks.record import CauseRecord, CheckRecord, EstimateRecord, MistakeRecord
+from rmcheck.checks.record import CauseRecord
 from rmcheck.reports.failure import FailureView, failure_text
 
-RECORD = CheckRecord(
-    suite="demo",
-    name="worst",
-    node="demo.yaml::worst",
-    path="demo.yaml",
-    line=9,
-    metric="accuracy",
-    settings={"ties": "half"},
-    signature="accuracy|data:12345678",
-    slice="topic=shops",
-    value=0.6,
-    lower=0.55,
-    upper=0.65,
-    confidence=0.95,
-    n=58,
-    left_out=3,
-    verdict="fail",
-    gate="failed",
-    required=">= 0.75",
-    kind="at_least",
-    bound=0.75,
-    reason="0.600 [0.550, 0.650] is below 0.75",
-    p_value=0.001,
-    p_holm=0.002,
-    prompts_needed=None,
-    candidate=EstimateRecord(0.6, 0.55, 0.65),
-    baseline=EstimateRecord(0.8, 0.75, 0.85),
-    facts={"longer_is_better": 0.61, "proxy_gain": 0.2},
-    note="worst of 4: shops",
-    mistakes=tuple(MistakeRecord(f"p{i}", 2.0, 1.0, "Why?", "So.", "Because.") for i in range(3)),
-)
 LOOK = FailureView(
     {"candidate": "models/new", "baseline": "models/old"}, ["--rmcheck-model=hf:new"]
 )
