@@ -14,6 +14,8 @@ from rmcheck.pool.pool import Message
 from rmcheck.pool.row import Row, RowFault, malformed
 
 ROLES: Mapping[str, str] = {r: r for r in ("system", "user", "assistant", "tool")}
+# What parts of a turn are called that hold a `text`, by chats and by OpenAI's responses.
+TEXT_PARTS = ("text", "input_text", "output_text")
 # HH-RLHF and Nectar: "\n\nHuman: ...\n\nAssistant: ...".
 HUMAN_ASSISTANT = re.compile(r"\n\n(Human|Assistant):")
 HUMAN_ASSISTANT_ROLES: Mapping[str, str] = {"Human": "user", "Assistant": "assistant"}
@@ -66,8 +68,34 @@ def named_turns(
         who = item.text(role)
         if who not in roles:
             raise malformed(_unknown_role(f"field {item.place + role!r}", who, roles))
-        turns.append(Message(roles[who], item.text(content)))
+        turns.append(Message(roles[who], _said(item, content)))
     return tuple(turns)
+
+
+def _said(turn: Row, name: str) -> str:
+    """What a turn says: a text, or the texts of a list of parts in lines of their own.
+
+    Raises:
+        RowFault: It calls a tool, or has a part that is no text.
+    """
+    if turn.values.get("tool_calls"):
+        raise malformed(
+            f"field {turn.place + 'tool_calls'!r}: the turn calls a tool, and only its text would "
+            f"reach the model; write the call into {name!r} as the model is to read it"
+        )
+    if not isinstance(turn.values.get(name), list):
+        return turn.text(name)
+    return "\n".join(_part(part) for part in turn.rows(name))
+
+
+def _part(part: Row) -> str:
+    kind = part.values.get("type", "text")
+    if kind not in TEXT_PARTS:
+        raise malformed(
+            f"field {part.place + 'type'!r} is {kind!r}; rmcheck reads texts, and nothing of "
+            "images, audio or files reaches the model: leave these rows out"
+        )
+    return part.text("text")
 
 
 def marked_turns(text: str, name: str) -> tuple[Message, ...]:

@@ -72,7 +72,8 @@ def taken_line(paths: Iterable[str], shown: int = 5) -> str:
     files = sorted(set(paths))
     if len(files) == 1:
         return f"1 file taken as a suite: {files[0]}"
-    return f"{len(files)} files taken as suites{f': {listed(files, shown)}' if shown else ''}"
+    named = f": {listed(files, shown)}" if files else ""
+    return f"{len(files)} files taken as suites{named}"
 
 
 def notes(records: Sequence[CheckRecord]) -> list[str]:
