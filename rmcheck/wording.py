@@ -133,7 +133,8 @@ def hub_advice(path: Path, kind: str = "") -> str:
     if path.parent.exists() or not _HUB_NAME.fullmatch(name) or _DATA_FILE.search(name):
         return ""
     download = f"hf download{kind} {name} --local-dir {name}"
-    return f". If it is a name on a hub, download it first: {download}"
+    named = "" if kind else f"write {name}@main, or "
+    return f". If it is a name on a hub, {named}download it first: {download}"
 
 
 class PrintableStream(io.TextIOBase):

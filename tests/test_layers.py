@@ -43,6 +43,7 @@ MAY_IMPORT = {room: set(ROOMS[:i]) for i, room in enumerate(ROOMS)}
 # The same list inside a room that is large enough to have one.
 INNER_ROOMS = {
     "models": (
+        "hub",
         "spec",
         "trust",
         "workers",

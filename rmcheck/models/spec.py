@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from rmcheck.errors import UnknownModelError, UsageError, near_miss
+from rmcheck.models.hub import is_hub_name, snapshot
 from rmcheck.parsing import ParsingError, user_path
 from rmcheck.wording import excerpt
 
@@ -72,13 +73,20 @@ class ModelSpec:
     def resolve(self, path: str) -> Path:
         """A path of this spec, relative to `base`, `~` expanded.
 
+        `org/name@revision` is a folder in the cache of the hub, unless there is a file of that
+        name. What only a file names is not fetched.
+
         Raises:
             UsageError: No file can have it.
+            UnknownModelError: See `rmcheck.models.hub.snapshot`.
         """
         try:
-            return user_path(path, self.base)
+            found = user_path(path, self.base)
         except ParsingError as error:
             raise UsageError(f"{excerpt(self.text, SPEC_SHOWN)}: {error}") from error
+        if is_hub_name(path) and not found.exists():
+            return snapshot(path, fetch=self.given)
+        return found
 
     def with_setting(self, name: str, value: str) -> str:
         """The spec as it would read with one more setting; for messages."""

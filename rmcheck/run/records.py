@@ -24,6 +24,7 @@ from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.ensemble import DISAGREEMENT, DisagreementRatio
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
+from rmcheck.models.hub import commits_in
 from rmcheck.models.model import RewardModel
 from rmcheck.pool.faults import fault_counts
 from rmcheck.probes.effect import ProbeEffect, measured_on
@@ -232,7 +233,8 @@ def _model_record(role: str, model: RewardModel, filled: Filled) -> ModelRecord:
         spec=model.spec,
         name=model.name,
         fingerprint=model.fingerprint,
-        description=dict(model.description or kept.description or {}),
+        description=dict(model.description or kept.description or {})
+        | ({"hub": commits} if (commits := commits_in(model.spec)) else {}),
         conformance=tuple(asdict(item) for item in kept.conformance),
         scoring=asdict(report) if report else {},
     )

@@ -366,8 +366,9 @@ def test_the_length_limit_comes_from_model_and_tokenizer(
 
 
 def test_the_name_of_a_model_on_a_hub_is_answered_with_the_download(tmp_path):
-    """Nothing is downloaded by itself."""
+    """Nothing is downloaded by itself: a name on a hub has a revision."""
     said = refusal(tmp_path / "Skywork" / "Skywork-Reward-V2-Llama-3.1-8B", UnknownModelError)
 
     name = "Skywork/Skywork-Reward-V2-Llama-3.1-8B"
+    assert f"If it is a name on a hub, write {name}@main, or download" in said
     assert said.endswith(f"download it first: hf download {name} --local-dir {name}")

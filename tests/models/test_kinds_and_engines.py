@@ -31,7 +31,7 @@ SERVED = {
 }
 REFUSED = {
     "vLLM": r"engine=vllm|no setting 'engine'",
-    "server": "reads folders on this machine only",
+    "server": "a checkpoint is a folder of this machine",
 }
 
 
