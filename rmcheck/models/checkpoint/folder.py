@@ -91,8 +91,8 @@ class Checkpoint:
         if not self.path.is_dir():
             kind = "is a file, not a folder" if self.path.exists() else "does not exist"
             raise UnknownModelError(
-                f"checkpoint {self.path} {kind}; a checkpoint is a folder of this machine, or org/name@revision on a hub"
-                f"{hub_advice(self.path)}"
+                f"checkpoint {self.path} {kind}; a checkpoint is a folder of this machine, or "
+                f"org/name@revision on a hub{hub_advice(self.path)}"
             )
         if not (self.base_path / "config.json").is_file():
             steps = sorted(p.parent.name for p in self.base_path.glob("*/config.json"))
