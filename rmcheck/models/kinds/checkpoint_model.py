@@ -8,6 +8,7 @@ from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.checkpoint.settings import Dtype, PrefixRule
 from rmcheck.models.engines.asked import Way
 from rmcheck.models.engines.last_token import PositionRule
+from rmcheck.models.engines.vllm.engine import VllmEngine
 from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.kinds.session_model import SessionModel
 from rmcheck.models.model import (
@@ -163,8 +164,11 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
         return self.session.scorer
 
     def _decide(self, shares_prefixes: bool) -> None:
-        """With `prefix=auto` the proof decides; otherwise the user has."""
-        if self.prefix == "auto":
+        """With `prefix=auto` the proof decides; vLLM has a cache of its own."""
+        if isinstance(self.scorer, VllmEngine):
+            self.shares_prefixes = self.scorer.reads_cache
+            self.prefix_block = self.scorer.block_size
+        elif self.prefix == "auto":
             self.shares_prefixes = shares_prefixes
 
     def _described(self, engine: object) -> dict[str, str]:

@@ -58,12 +58,17 @@ class VllmEngine:
         block_size: Tokens of the smallest beginning that rows can share.
         max_length: Most tokens of a row.
         keeps_cache: Whether vLLM shares beginnings for this architecture.
+        reads_cache: Whether rows are read behind beginnings from its cache.
+        cached_tokens: Tokens that came from the cache so far.
 
     Raises:
         MissingDependencyError: vLLM is not installed.
         ModelError: vLLM cannot load the folder.
         ConformanceError: Some of the model's weights are not in the folder.
     """
+
+    reads_cache = False
+    cached_tokens = 0
 
     def __init__(
         self,

@@ -35,8 +35,6 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
 
     Attributes:
         vocabulary_size: Tokens that have a probability.
-        reads_cache: Whether next tokens are read behind beginnings from the cache.
-        cached_tokens: Tokens that came from the cache so far.
 
     Raises:
         MissingDependencyError: vLLM is not installed.
@@ -74,7 +72,6 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
         )
         self.vocabulary_size = self.found.vocabulary_size
         self.reads_cache = True
-        self.cached_tokens = 0
 
     def generate(
         self, rows: Sequence[Sequence[int]], params: Sequence[Mapping[str, Any]]

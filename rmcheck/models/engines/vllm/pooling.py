@@ -34,8 +34,6 @@ class VllmPooling(VllmEngine, LastTokenReward):
         head_dtype: Type in which the head is computed.
         pad_id: Id of the padding token, if there is one.
         pooling: Where the reward is read: `LAST` (last token), `CLS` or `MEAN`.
-        reads_cache: Whether `rewards` reads shared beginnings; False at first.
-        cached_tokens: Tokens that came from the cache so far.
 
     Raises:
         MissingDependencyError: vLLM is not installed.
@@ -70,8 +68,6 @@ class VllmPooling(VllmEngine, LastTokenReward):
         self.pad_id = self.found.pad_id
         self.pooling = self.found.pooling
         self.reads_last_token = self.pooling == "LAST"
-        self.reads_cache = False
-        self.cached_tokens = 0
 
     @property
     def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:

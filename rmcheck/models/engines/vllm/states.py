@@ -26,14 +26,7 @@ class VllmStates(VllmEngine):
         decoder: The architecture of a language model with this body, as vLLM names it.
         dtype: See `VllmEngine`, as for `place`.
         max_length: Most tokens of a row; None leaves it to vLLM.
-
-    Attributes:
-        reads_cache: False: vLLM keeps no states of tokens that it takes from its cache.
-        cached_tokens: 0.
     """
-
-    reads_cache = False
-    cached_tokens = 0
 
     def __init__(
         self,
@@ -55,7 +48,7 @@ class VllmStates(VllmEngine):
             convert="embed",
             pooler_config={"task": "token_embed"},
             hf_overrides={"architectures": [decoder]},
-            enable_prefix_caching=False,
+            enable_prefix_caching=False,  # of tokens from its cache vLLM keeps no states
             enable_chunked_prefill=False,
             max_num_batched_tokens=max(_TOKENS_AT_ONCE, longest),
         )

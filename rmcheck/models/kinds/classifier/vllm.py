@@ -171,8 +171,6 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
         # What an engine raises is any error of vLLM, torch or a kernel.
         except Exception as error:
             raise ScoringError(f"{self.spec}: vLLM cannot run it. {brief(error)}") from error
-        self.shares_prefixes = self.scorer.reads_cache
-        self.prefix_block = self.scorer.block_size
 
     def _proof(self, encoded: Sequence[Encoded]) -> VllmProof:
         return VllmProof(self, self.prefix_cache, encoded)

@@ -171,13 +171,6 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
         """What is written behind each step."""
         return self._set.tag
 
-    def prove(self, encoded: Sequence[Encoded]) -> None:
-        """See `CheckpointModel.prove`; vLLM decides about its prefix cache."""
-        super().prove(encoded)
-        if not isinstance(self.scorer, ProcessScorer):
-            self.shares_prefixes = self.scorer.reads_cache
-            self.prefix_block = self.scorer.block_size
-
     def step_log_odds(self, batch: Sequence[Encoded]) -> list[Floats]:
         """(K,) log-odds of each sample's steps, in order; higher is better.
 
