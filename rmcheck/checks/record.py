@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 from rmcheck.wording import encodable
@@ -174,6 +175,10 @@ class CheckRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data: what goes through a worker's pipe and into report.json."""
+        return dict(self._plain)
+
+    @cached_property
+    def _plain(self) -> dict[str, Any]:
         return dict(encodable(asdict(self)))
 
     @classmethod

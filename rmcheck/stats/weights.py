@@ -82,12 +82,13 @@ class ResampleWeights:
             for counts in self.counts:
                 np.copyto(floats, counts if units is None else counts[units])
                 products.append(np.matmul(left, floats))
-            drawn = np.hstack(products)[:, : self.resamples].T.astype(np.float64)
-            size = np.where(drawn[:, :1] > 0, drawn[:, :1], np.nan)
-            totals = np.where(np.isnan(size), np.nan, middle)
-            totals[:, varies] += drawn[:, 1 : 1 + basis.shape[1]] / size @ back
+            # A row a column until the end: long rows are added up and copied fastest.
+            drawn = np.hstack(products)[:, : self.resamples].astype(np.float64)
+            size = np.where(drawn[0] > 0, drawn[0], np.nan)
+            totals = np.where(np.isnan(size), np.nan, middle[:, None])
+            totals[varies] += back.T @ (drawn[1 : 1 + basis.shape[1]] / size)
             totals *= len(basis)
-        return np.asarray(totals[:, column])
+        return np.asarray(totals[column].T)
 
 
 @lru_cache(maxsize=4)
