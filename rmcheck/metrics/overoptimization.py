@@ -158,18 +158,6 @@ def _integral(alpha: Floats, beta: Floats, to: Floats | float) -> Floats:
     return np.asarray(alpha * to**2 / 2 - beta * to**3 / 3)
 
 
-def drop_from_peak(gain: Floats, best: Floats) -> Floats:
-    """(…) golden lost since the peak of its curve, as a share of what golden's own choice gains.
-
-    [max_k C(n_k) − C(n_max)] / B(n_max). Lower is better; 0 where the curve never falls.
-
-    Args:
-        gain: (…, G) golden gain C of the proxy's choice, n ascending; its last is at n_max.
-        best: (…) golden gain B of golden's own choice at n_max.
-    """
-    return ratio(gain.max(axis=-1) - gain[..., -1], best)
-
-
 @dataclass(frozen=True)
 class CurveMetric(Metric):
     """A metric of the best-of-n curve, from n = 1 to a largest n.

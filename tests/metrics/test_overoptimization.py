@@ -17,7 +17,6 @@ from rmcheck.metrics.overoptimization import (
     DropFromPeak,
     Gamma,
     GaoFit,
-    drop_from_peak,
     fit_gao,
     gamma_of,
     n_at_kl,
@@ -193,9 +192,10 @@ def test_curve_metrics_must_see_the_pool_first():
 def test_drop_from_peak_of_numbers():
     """What is lost since the peak, as a share of golden's own gain; 0 where nothing is."""
     gains = np.array([[0.0, 2.0, 3.0, 1.0], [0.0, 1.0, 2.0, 3.0], [0.0, -1.0, -2.0, -4.0]])
+    sums = np.column_stack([gains[:, -1], np.full(3, 4.0), np.ones(3), gains])
 
-    assert drop_from_peak(gains, np.full(3, 4.0)).tolist() == [0.5, 0.0, 1.0]
-    assert np.isnan(drop_from_peak(gains[0], np.array(0.0)))
+    assert DropFromPeak(n=8).value(sums).tolist() == [0.5, 0.0, 1.0]
+    assert np.isnan(DropFromPeak(n=8).value(sums * [1, 0, 1, 1, 1, 1, 1])).all()
 
 
 def test_a_golden_gain_that_is_small_is_a_concern_of_the_drop():
@@ -211,14 +211,14 @@ def test_a_golden_gain_that_is_small_is_a_concern_of_the_drop():
 
 
 def test_drop_from_peak_is_the_largest_of_its_parts():
-    """The metric, its parts and the plain function agree, and the facts name the n of the peak."""
+    """The metric and its parts agree, and the facts name the n of the peak."""
     pool = world(4, 60, 64, rho=0.5, tail=3)
     metric = DropFromPeak().fitted(pool)
     totals = per_prompt_sums(metric, pool)[0].sum(axis=0)
     facts = metric.facts(totals)
-    expected = drop_from_peak(totals[3:] / 60, facts["golden_gain"])
+    curve = totals[3:] / 60
 
-    assert metric.value(totals) == pytest.approx(float(expected))
+    assert metric.value(totals) == pytest.approx((curve.max() - curve[-1]) / facts["golden_gain"])
     assert metric.parts(totals).max() == metric.value(totals)
     assert facts["peak_n"] == n_grid(64)[int(totals[3:].argmax())]
 
