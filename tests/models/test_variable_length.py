@@ -8,6 +8,7 @@ import tiny_models
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from rmcheck.models.engines.torch import shared_prefix, variable_length
 from rmcheck.models.engines.torch.group_products import GroupRow
@@ -103,6 +104,39 @@ def test_the_rewards_are_those_of_one_row_at_a_time(model, rows, on_an_accelerat
     config = model.scorer._model.config
     soft_capped = getattr(config, "attn_logit_softcapping", None) is not None
     assert len(on_an_accelerator) == (0 if soft_capped else config.num_hidden_layers)
+
+
+class Queued(TorchDispatchMode):
+    """Refuses what would make a GPU's host wait: looking at a number, or counting what is true."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Compute it, unless it waits."""
+        assert func.overloadpacket.__name__ not in self.WAITING, f"{func} waits for the device"
+        places = args[1] if func.overloadpacket.__name__ in ("index", "index_put_") else ()
+        masks = [p for p in places if torch.is_tensor(p) and p.dtype is torch.bool]
+        assert not masks, f"{func} by a mask waits for the device"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("attention", ["by the kernel", "by products"])
+def test_no_forward_looks_at_what_it_computes(model, rows, on_an_accelerator, attention, request):
+    """Kernels are queued one after another; on a GPU every look at a number would stop that."""
+    patch = request.getfixturevalue("monkeypatch")
+    patch.setattr(variable_length, "kernel", lambda: lambda query, *_, **__: query)
+    if attention == "by products":
+        patch.setattr(shared_prefix, "_kernel_row", lambda packed, device: None)
+    queued, body = Queued(), model.scorer._body
+    hooks = [
+        body.register_forward_pre_hook(lambda *_: queued.__enter__() and None),
+        body.register_forward_hook(lambda *_: queued.__exit__(None, None, None), always_call=True),
+    ]
+    try:
+        assert len(model.scorer.rewards(rows, way="packed")) == len(rows)
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def test_rows_that_share_nothing_copy_no_keys():
