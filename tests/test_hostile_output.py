@@ -103,11 +103,10 @@ def test_no_command_prints_what_a_pool_wants_printed(folder, command, capsys, mo
     assert not COMMAND.findall(text)
 
 
-@pytest.mark.parametrize("how", [("-v",), ("-n", "2")], ids=["verbose", "xdist"])
-def test_the_gate_prints_and_reports_only_inert_text(folder, how):
-    """Names of checks, failure texts, notes, the table, JUnit and report.json."""
+def test_the_gate_prints_and_reports_only_inert_text(folder):
+    """Names of checks, failure texts, notes, the table, JUnit and report.json, also of workers."""
     given = ["demo.yaml", "--rmcheck", f"--rmcheck-model={LENGTH}", "-rA", "--rmcheck-report=out"]
-    text = output(folder, *given, *how, "--junitxml=junit.xml")
+    text = output(folder, *given, "-v", "-n", "2", "--junitxml=junit.xml")
     report = (folder / "out" / "report.json").read_text()
 
     assert "picked: " in text

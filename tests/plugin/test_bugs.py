@@ -89,13 +89,13 @@ def test_a_folder_that_cannot_be_written_is_no_bug(bench, capsys):
     assert "file/scores.parquet" in capsys.readouterr().err
 
 
-def test_half_a_character_in_a_pool_is_a_malformed_row(gate_both_ways, bench):
+def test_half_a_character_in_a_pool_is_a_malformed_row(gate, bench):
     """It would be lost on the way into a report or to another process."""
     row = {"prompt": "Why?", "responses": ["\ud800", "b"], "golden": [0, 1]}
     with (bench.path / "pool.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
 
-    result = gate_both_ways("--rmcheck-report=out")
+    result = gate("--rmcheck-report=out")
 
     text = result.stdout.str()
     assert result.ret != 0

@@ -69,12 +69,12 @@ BAD_CHECK = "pool: {path: pool.jsonl}\nchecks:\n  - {name: a, metric: accuracy, 
         ("bad.YAML", f"rmcheck: 1\n{BAD_CHECK}", "is below 0.99"),
     ],
 )
-def test_a_misspelt_suite_beside_a_good_one_is_an_error(gate_both_ways, bench, name, text, said):
+def test_a_misspelt_suite_beside_a_good_one_is_an_error(gate, bench, name, text, said):
     """What was meant as a suite is never left out without a word."""
     data = text.encode() if isinstance(text, str) else text
     (bench.path / name).write_bytes(data)
 
-    result = gate_both_ways(model="fake:length_biased")
+    result = gate(model="fake:length_biased")
     output = result.stdout.str()
 
     assert result.ret not in (0, 5)

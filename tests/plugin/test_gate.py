@@ -14,9 +14,9 @@ checks:
 """
 
 
-def test_a_perfect_model_passes_every_check(gate_both_ways):
+def test_a_perfect_model_passes_every_check(gate):
     """Exit code 0, one item a check and slice value, and the table last."""
-    result = gate_both_ways()
+    result = gate()
 
     result.assert_outcomes(passed=CHECKS)
     assert result.ret == 0

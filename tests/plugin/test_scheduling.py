@@ -4,6 +4,16 @@ import re
 from collections import defaultdict
 
 import pytest
+from xdist.scheduler import (
+    EachScheduling,
+    LoadFileScheduling,
+    LoadGroupScheduling,
+    LoadScheduling,
+    LoadScopeScheduling,
+    WorkStealingScheduling,
+)
+
+from rmcheck.pytest_plugin.scheduling import SuiteScheduling, by_suite
 
 
 def workers(result):
@@ -33,16 +43,37 @@ def crowd(bench):
     return bench
 
 
-@pytest.mark.parametrize("dist", ["load", "worksteal", "loadgroup", "loadscope", "loadfile"])
+@pytest.mark.parametrize("dist", ["load", "loadfile"])
 def test_a_suite_stays_on_one_worker_and_plain_tests_spread(crowd, dist):
-    """However xdist was told to spread tests; by scope and by file a file stays together anyway."""
+    """As xdist spreads tests by default, and where it keeps files together."""
     result = crowd.runpytest_subprocess(
         "--rmcheck", "--rmcheck-model=fake:length_biased", "-n", "2", "--dist", dist, "-v"
     )
     where = workers(result)
 
     assert len(where["demo.yaml"]) == len(where["second.yaml"]) == 1
-    assert len(where["test_plain.py"]) == (1 if dist in ("loadscope", "loadfile") else 2)
+    assert len(where["test_plain.py"]) == (1 if dist == "loadfile" else 2)
+
+
+@pytest.mark.parametrize(
+    ("dist", "ours"),
+    [
+        (LoadScheduling, True),
+        (WorkStealingScheduling, True),
+        (LoadGroupScheduling, True),
+        (LoadScopeScheduling, False),
+        (LoadFileScheduling, False),
+        (EachScheduling, False),
+    ],
+)
+def test_only_what_would_spread_a_suite_is_replaced(pytester, dist, ours):
+    """By scope and by file a suite stays together anyway, and each worker may run everything."""
+    config = pytester.parseconfig("--tx", "2*popen")
+    chosen = dist(config)
+
+    found = by_suite(chosen, config, None)
+
+    assert isinstance(found, SuiteScheduling) if ours else found is chosen
 
 
 def test_a_scheduler_of_the_users_own_stays(crowd):
