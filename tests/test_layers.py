@@ -18,6 +18,7 @@ ROOMS = (
     "wording",
     "parsing",
     "errors",
+    "hub",
     "stats",
     "metrics",
     "pool",
@@ -43,7 +44,6 @@ MAY_IMPORT = {room: set(ROOMS[:i]) for i, room in enumerate(ROOMS)}
 # The same list inside a room that is large enough to have one.
 INNER_ROOMS = {
     "models": (
-        "hub",
         "spec",
         "trust",
         "workers",

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from rmcheck.errors import UnknownModelError, UsageError, near_miss
-from rmcheck.models.hub import is_hub_name, snapshot
+from rmcheck.hub import is_hub_name, snapshot
 from rmcheck.parsing import ParsingError, user_path
 from rmcheck.wording import excerpt
 
@@ -78,7 +78,7 @@ class ModelSpec:
 
         Raises:
             UsageError: No file can have it.
-            UnknownModelError: See `rmcheck.models.hub.snapshot`.
+            UnknownModelError: See `rmcheck.hub.snapshot`.
         """
         try:
             found = user_path(path, self.base)

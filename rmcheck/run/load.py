@@ -15,6 +15,7 @@ from rmcheck.errors import (
     UndefinedMetricError,
     near_miss,
 )
+from rmcheck.hub import hub_data, is_hub_data
 from rmcheck.metrics.policy_steps import PolicySteps
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.pool.labels import judged_alone, labelled
@@ -97,8 +98,9 @@ def with_pool(suite: Suite, read: ReadPool = read_anew) -> LoadedSuite:
 def _pool_of(suite: Suite, read: ReadPool) -> Pool:
     """The pool of a suite; a column that it has not is the suite's mistake, not the rows'."""
     source = suite.source
+    path = hub_data(str(source.path)) if is_hub_data(str(source.path)) else source.path
     try:
-        return read(source.path, format=source.format, faults=source.faults, cluster=source.cluster)
+        return read(path, format=source.format, faults=source.faults, cluster=source.cluster)
     except NoSuchClusterError as error:
         message = error.problems[0].message
         raise SuiteError([suite_problem(suite, message, "pool", "cluster")]) from error

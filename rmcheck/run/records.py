@@ -21,10 +21,10 @@ from rmcheck.checks.record import (
     SuiteRecord,
 )
 from rmcheck.errors import UndefinedMetricError
+from rmcheck.hub import commits_in
 from rmcheck.metrics.ensemble import DISAGREEMENT, DisagreementRatio
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
-from rmcheck.models.hub import commits_in
 from rmcheck.models.model import RewardModel
 from rmcheck.pool.faults import fault_counts
 from rmcheck.probes.effect import ProbeEffect, measured_on

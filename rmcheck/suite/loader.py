@@ -19,6 +19,7 @@ from rmcheck.config.section import (
 )
 from rmcheck.config.source import Source, Span
 from rmcheck.errors import Problem, SuiteError, nearest
+from rmcheck.hub import is_hub_data
 from rmcheck.metrics.judged import JudgedMean
 from rmcheck.probes.probe import Probe
 from rmcheck.probes.probe_file import read_probes, shipped_probes
@@ -180,7 +181,10 @@ def _pool(top: MapNode, path: Path, source: Source) -> PoolSource | None:
     found = read_section(node, keys.POOL, keys.REQUIRED["pool"], "pool", source)
     if "path" not in found:
         return None
-    found["path"] = beside(path, found["path"])
+    if is_hub_data(found["path"]):
+        found["path"] = Path(found["path"])
+    else:
+        found["path"] = beside(path, found["path"])
     return PoolSource(**found)
 
 

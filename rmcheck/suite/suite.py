@@ -22,7 +22,8 @@ class PoolSource:
     """Where the prompts and responses come from (`pool:`).
 
     Attributes:
-        path: File or folder; in the file relative to the suite file, here absolute.
+        path: File or folder; in the file relative to the suite file, here absolute. Or a data set
+            on a hub, `hub:org/name@revision`.
         format: Name of its format; found out from its rows where not given.
         slices: Columns that checks may name in `where` and `over`; empty means all of them.
         cluster: Column whose equal values are one independent unit; not given, each prompt is one.

@@ -8,9 +8,11 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 from loopback_server import LoopbackServer
 
-from rmcheck.errors import UnknownModelError
-from rmcheck.models import hub
+from rmcheck import hub
+from rmcheck.errors import PoolError, UnknownModelError
 from rmcheck.models.registry import open_model
+from rmcheck.pool.reading import read_pool
+from rmcheck.run.load import load, read_anew
 
 FIRST, SECOND = "a" * 40, "b" * 40
 
@@ -28,18 +30,23 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if "org/gated" in path and "good" not in owner.tokens[-1]:
             return self._send(b"{}", 403, {"X-Error-Code": "GatedRepo"}, body)
-        if found := re.fullmatch(r"/api/models/org/(?:rm|gated)/revision/(\w+)", path):
+        if found := re.fullmatch(r"/api/\w+/org/(?:rm|gated|ds)/revision/(\w+)", path):
             commit = owner.refs.get(found[1], found[1])
             if len(commit) != 40:
                 return self._send(b"{}", 404, {"X-Error-Code": "RevisionNotFound"}, body)
             return self._json({"id": "org/rm", "sha": commit, "siblings": []}, body)
-        if re.fullmatch(r"/api/models/org/(?:rm|gated)/tree/\w{40}", path):
+        if re.fullmatch(r"/api/\w+/org/(?:rm|gated|ds)/tree/\w{40}", path):
+            files = {
+                p.relative_to(owner.folder).as_posix(): p
+                for p in sorted(owner.folder.rglob("*"))
+                if p.is_file()
+            }
             rows = [
-                {"type": "file", "path": p.name, "size": p.stat().st_size, "oid": _oid(p)}
-                for p in sorted(owner.folder.iterdir())
+                {"type": "file", "path": name, "size": p.stat().st_size, "oid": _oid(p)}
+                for name, p in files.items()
             ]
             return self._json(rows, body)
-        if found := re.fullmatch(r"/org/(?:rm|gated)/resolve/(\w+)/(.+)", path):
+        if found := re.fullmatch(r"(?:/datasets)?/org/(?:rm|gated|ds)/resolve/(\w+)/(.+)", path):
             file = owner.folder / found[2]
             headers = {"X-Repo-Commit": found[1], "ETag": f'"{_oid(file)}"'}
             return self._send(file.read_bytes(), 200, headers, body)
@@ -149,6 +156,57 @@ def test_without_a_network_the_command_is_told(served, monkeypatch):
 
     with pytest.raises(UnknownModelError, match=r"HF_HUB_OFFLINE is set.*hf download org/rm"):
         open_model("hf:org/rm@main")
+
+
+@pytest.fixture
+def data(served, tmp_path):
+    """A data set with two configs, a split in two files, and another one."""
+    served.folder = tmp_path / "ds"
+    names = (
+        "main/test-00000.jsonl",
+        "main/test-00001.jsonl",
+        "main/train.jsonl",
+        "hard/test.jsonl",
+    )
+    for number, name in enumerate(names):
+        path = served.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        row = {"prompt": f"question {number}?", "responses": ["a", "b"], "golden": [1, 0]}
+        path.write_text(json.dumps(row) + "\n")
+    return served
+
+
+@pytest.mark.parametrize(
+    ("query", "prompts"),
+    [
+        ("?split=test&config=main", [0, 1]),
+        ("?split=test&config=hard", [3]),
+        ("?split=train", [2]),
+        ("?file=main/train.jsonl", [2]),
+    ],
+)
+def test_a_pool_is_a_split_of_a_data_set(data, query, prompts):
+    """By the names of its files, or by a file that is named."""
+    pool = read_pool(hub.hub_data(f"hub:org/ds@main{query}"))
+
+    asked = sorted(prompt.messages[0].content for prompt in pool.prompts)
+    assert asked == [f"question {number}?" for number in prompts]
+
+
+def test_a_suite_names_a_data_set(data, tmp_path):
+    """Where it would name a file; what is wrong with the name stands in the error."""
+    suite = tmp_path / "suite.yaml"
+    text = (
+        "rmcheck: 1\npool: {path: 'hub:org/ds@main?split=test&config=main'}\nmin_prompts: 2\n"
+        "checks: [{name: a, metric: accuracy, at_least: 0.5}]\n"
+    )
+    suite.write_text(text)
+
+    assert len(load(suite, read_anew).pool.prompts) == 2
+    for wrong, said in (("split=dev", "no data file"), ("spilt=test", "is not hub:org/name@")):
+        suite.write_text(text.replace("split=test", wrong))
+        with pytest.raises(PoolError, match=said):
+            load(suite, read_anew)
 
 
 def test_a_folder_of_that_name_comes_first(served, llama_copy, tmp_path):

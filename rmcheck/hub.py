@@ -1,12 +1,15 @@
-"""Checkpoints by their name on a hub: `org/name@revision`, in huggingface_hub's cache."""
+"""Checkpoints and data sets by their name on a hub, `org/name@revision`, in its own cache."""
 
+import hashlib
 import os
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from rmcheck.errors import MissingDependencyError, UnknownModelError
+from rmcheck.errors import MissingDependencyError, PoolError, Problem, UnknownModelError
 from rmcheck.wording import excerpt
 
 _NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)@([\w.-][\w./-]*)", re.ASCII)
@@ -70,7 +73,12 @@ def commits_in(spec: str) -> str:
     return "; ".join(f"{name} is {found}" for name, found in _FOUND.items() if name in spec)
 
 
-def _snapshot(text: str, fetch: bool) -> Snapshot:
+def _snapshot(
+    text: str,
+    fetch: bool,
+    kind: str = "model",
+    wanted: Sequence[str] = _WANTED,
+) -> Snapshot:
     try:
         import huggingface_hub as hub
     except ImportError as error:
@@ -81,14 +89,15 @@ def _snapshot(text: str, fetch: bool) -> Snapshot:
     match = _NAME.fullmatch(text)
     assert match is not None
     repository, revision = match.groups()
-    before = _ref(hub, repository, revision)
+    before = _ref(hub, f"{kind}s--{repository.replace('/', '--')}", revision)
     try:
         folder = Path(
             hub.snapshot_download(
                 repository,
+                repo_type=kind,
                 revision=revision,
-                allow_patterns=list(_WANTED),
-                ignore_patterns=list(_BELOW),
+                allow_patterns=list(wanted),
+                ignore_patterns=list(_BELOW) if kind == "model" else None,
                 token=os.environ.get("HF_TOKEN") or False,
                 endpoint=os.environ.get("HF_ENDPOINT") or None,
                 local_files_only=not fetch,
@@ -103,9 +112,8 @@ def _snapshot(text: str, fetch: bool) -> Snapshot:
     return Snapshot(folder, folder.name, moved)
 
 
-def _ref(hub: Any, repository: str, revision: str) -> str:
+def _ref(hub: Any, folder: str, revision: str) -> str:
     """The commit that the cache has for a branch or tag; empty where it has none."""
-    folder = f"models--{repository.replace('/', '--')}"
     path = Path(hub.constants.HF_HUB_CACHE) / folder / "refs" / revision
     try:
         return path.read_text(encoding="utf-8").strip()
@@ -133,3 +141,77 @@ def _told(hub: Any, error: Exception, repository: str, revision: str, fetch: boo
         offline = "HF_HUB_OFFLINE is set" if hub.constants.HF_HUB_OFFLINE else "no hub is reached"
         return f"is not in the cache {cache}, and {offline}. Fetch it where there is one: {command}"
     return f"cannot be fetched: {type(error).__name__}: {excerpt(str(error), _SHOWN)}"
+
+
+# -- data -----------------------------------------------------------------------------------------
+
+_DATA = re.compile(r"hub:([^?]*)(?:\?(.*))?")
+_SETTINGS = ("split", "config", "file")
+_KINDS = (".parquet", ".jsonl", ".jsonl.gz", ".json", ".json.gz", ".csv")
+
+
+def is_hub_data(text: str) -> bool:
+    """Whether a pool is named by a data set on the hub, `hub:org/name@revision?split=…`."""
+    return text.startswith("hub:")
+
+
+def hub_data(text: str) -> Path:
+    """The file, or the folder with the files, of a data set's split.
+
+    `hub:org/name@revision?split=test&config=main` takes the files whose name says so, as the hub's
+    own convention has it: `test-…` or `test.…`, in folders called `test`, and of a config in a
+    folder of its name. `file=data/test-*.parquet` names them instead. A data card's `configs` are
+    not read.
+
+    Raises:
+        PoolError: The name is none, there is no such data set or revision, it is gated, cannot be
+            fetched, or no file of it is meant.
+        MissingDependencyError: huggingface_hub is not installed.
+    """
+    match = _DATA.fullmatch(text)
+    named = match[1] if match else ""
+    pairs = [part.partition("=") for part in (match[2] or "").split("&") if part] if match else []
+    settings = {name: value for name, _, value in pairs}
+    wrong = [name for name in settings if name not in _SETTINGS or not settings[name]]
+    if not is_hub_name(named) or wrong:
+        raise _no_data(text, f"is not hub:org/name@revision with {', '.join(_SETTINGS)}")
+    try:
+        found = _snapshot(named, True, kind="dataset", wanted=_patterns(settings))
+    except UnknownModelError as error:
+        raise _no_data(text, str(error).partition(": ")[2]) from error
+    every = [p for p in sorted(found.folder.rglob("*")) if p.is_file() and p.name.endswith(_KINDS)]
+    files = [p for p in every if _is_meant(p.relative_to(found.folder).as_posix(), settings)]
+    if not files:
+        raise _no_data(text, "no data file of it is meant; name one with file=PATH")
+    return files[0] if len(files) == 1 else _together(files, found, settings)
+
+
+def _patterns(settings: Mapping[str, str]) -> tuple[str, ...]:
+    if "file" in settings:
+        return (settings["file"],)
+    return tuple(f"*{settings.get('split', '')}*{kind}" for kind in _KINDS)
+
+
+def _is_meant(name: str, settings: Mapping[str, str]) -> bool:
+    if "file" in settings:
+        return fnmatch(name, settings["file"])
+    *folders, last = name.split("/")
+    split, config = settings.get("split"), settings.get("config")
+    of_split = split is None or split in (*folders, last.partition(".")[0].partition("-")[0])
+    return of_split and (config is None or config in folders)
+
+
+def _together(files: Sequence[Path], found: Snapshot, settings: Mapping[str, str]) -> Path:
+    """A folder that holds these files alone, beside the snapshots of the cache."""
+    digest = hashlib.sha256(repr(sorted(settings.items())).encode()).hexdigest()[:12]
+    folder = found.folder.parent.parent / "rmcheck" / f"{found.commit}-{digest}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        link = folder / file.relative_to(found.folder).as_posix().replace("/", "--")
+        if not link.exists():
+            link.symlink_to(file.resolve())
+    return folder
+
+
+def _no_data(text: str, why: str) -> PoolError:
+    return PoolError([Problem(text, why)])
