@@ -55,6 +55,18 @@ def test_rows_are_a_native_pool_with_slices_and_the_policy(prompts, tmp_path):
     assert (found.prompts, found.kept, found.responses) == (4, 0, 32)
 
 
+def test_a_prompts_ground_truth_is_kept(prompts, tmp_path):
+    """Numbers as they were written and objects, so that a verifier finds them in the new pool."""
+    columns = {"answer": 7, "reward_model": {"ground_truth": "7"}, "tags": ["a"], "score": (1,)}
+    with_truth = [replace(prompt, columns=columns) for prompt in prompts]
+    sample_pool(Counting(), with_truth, tmp_path / "out.jsonl", n=2)
+
+    kept = read_pool(tmp_path / "out.jsonl").prompts[0].columns
+    assert kept["answer"] == 7
+    assert kept["reward_model"] == {"ground_truth": "7"}
+    assert not {"tags", "score"} & kept.keys()
+
+
 def test_a_stopped_run_goes_on_and_nothing_is_sampled_twice(prompts, tmp_path, whole):
     """Two rows are written, the rest follows, and the file is that of an undisturbed run."""
     path = tmp_path / "out.jsonl"

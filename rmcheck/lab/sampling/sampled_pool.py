@@ -92,7 +92,8 @@ def sample_pool(
 
     Args:
         policy: Is loaded when something is left to sample, and not closed.
-        prompts: Their ids are unique. Slices are kept; responses and labels are not.
+        prompts: Their ids are unique. Slices and the columns of a prompt are kept, but for lists;
+            responses and labels are not.
         path: The file.
         n: Responses a prompt.
         seed: Of all random choices.
@@ -186,11 +187,24 @@ def _row(prompt: Prompt, responses: Sequence[Response], facts: Mapping[str, Any]
         # First, so that the beginning of a row is known as this command's.
         SAMPLING: {**facts, "cut": sum(response.cut for response in responses)},
         **{name: value for name, value in prompt.slices.items() if name != SAMPLING},
+        **_columns(prompt),
         "prompt_id": prompt.prompt_id,
         "prompt": _messages(prompt),
         "responses": [response.text for response in responses],
         POLICY: str(facts["fingerprint"])[:POLICY_DIGITS],
         **(_marks(prompt, facts) if "labels" in facts else {}),
+    }
+
+
+def _columns(prompt: Prompt) -> dict[str, Any]:
+    """What rewards may ask for: numbers as they are written, and objects.
+
+    A list is left out: in a native pool it would have one value a response.
+    """
+    return {
+        name: value
+        for name, value in prompt.columns.items()
+        if isinstance(value, int | float | Mapping) and name != SAMPLING
     }
 
 
