@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--frozen", type=int, default=3, help="layers below the trained one, of 6")
+    parser.add_argument("--frozen", type=int, default=2, help="layers below the trained one, of 6")
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--seconds", type=float, default=float("inf"))
     chosen = parser.parse_args()
