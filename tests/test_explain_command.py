@@ -99,3 +99,14 @@ def test_what_is_no_report_is_refused(runs, capsys):
     """With the path."""
     assert main(["diff", "perfect", "nowhere"]) == 2
     assert "nowhere cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["padding", "probe"])
+def test_a_probe_is_explained_with_its_measures(name, capsys):
+    """What it does, and what a check of it can ask for."""
+    assert main(["explain", name]) == 0
+
+    said = capsys.readouterr().out
+    assert ("Adds sentences without content" in said) == (name == "padding")
+    assert "shift" in said
+    assert "flips" in said

@@ -4,9 +4,12 @@ import argparse
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rmcheck.errors import UsageError, near_miss
+
+if TYPE_CHECKING:
+    from rmcheck.metrics.metric import Metric
 
 WIDTH = 88
 
@@ -19,7 +22,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "and what would open the gate."
     )
     command.add_argument(
-        "name", metavar="NAME", help="a metric; with --report the name of a check, or of its node"
+        "name",
+        metavar="NAME",
+        help="a metric or a probe; with --report the name of a check, or of its node",
     )
     command.add_argument(
         "--report", type=Path, metavar="FOLDER", help="folder of a run (`--rmcheck-report`)"
@@ -32,14 +37,14 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UsageError: No metric, or no check of the run, has this name.
     """
-    metrics = [options.name]
+    names = [options.name]
     if options.report:
         from rmcheck.reports.reading import read_run
 
         found = _named(read_run(options.report)["checks"], options.name)
         print(*(line for check in found for line in _of_check(check)), sep="\n")
-        metrics = list(dict.fromkeys(check["metric"] for check in found))
-    print(*(line for name in metrics for line in _of_metric(name)), sep="\n")
+        names = list(dict.fromkeys(map(_subject, found)))
+    print(*(line for name in names for line in _of_subject(name)), sep="\n")
     return 0
 
 
@@ -67,11 +72,34 @@ def _of_check(check: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _of_metric(name: str) -> Iterator[str]:
-    from rmcheck.metrics.registry import metric_class
+def _subject(check: Mapping[str, Any]) -> str:
+    """What is explained of a check: its metric, or its probe where it is one of rmcheck."""
+    from rmcheck.probes.probe_file import shipped_probes
+
+    probe = str(check["settings"].get("probe", ""))
+    return probe if probe in shipped_probes() else str(check["metric"])
+
+
+def _of_subject(name: str) -> Iterator[str]:
+    """A metric, or a probe of rmcheck."""
+    from rmcheck.metrics.registry import metric_class, metric_names
+    from rmcheck.probes.effect import ProbeEffect
+    from rmcheck.probes.probe_file import shipped_probes
+
+    probe = shipped_probes().get(name)
+    if probe is not None:
+        yield f"{name}: {probe.about}"
+        if probe.doubt:
+            yield from _wrapped(f"When not to believe it: {probe.doubt}", hanging=4)
+        yield ""
+    known = name in metric_names() or (probe is None and name != ProbeEffect.name)
+    yield from _of_metric(metric_class(name) if known else ProbeEffect)
+
+
+def _of_metric(metric: "type[Metric]") -> Iterator[str]:
     from rmcheck.suite.meaning import meaning
 
-    said = meaning(metric_class(name))
+    said = meaning(metric)
     yield f"{said.name}: {said.better} is better"
     yield from _wrapped(said.summary)
     for paragraph in filter(None, said.body.split("\n\n")):
