@@ -14,6 +14,7 @@ from rmcheck.wording import excerpt
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
 # Halves of surrogate pairs that may stand alone: as escapes, as raw text, in bytes.
 _HALF = re.compile(
@@ -152,6 +153,29 @@ def column_values(name: str, column: "pa.Array | pa.ChunkedArray") -> list[Any]:
         reason = excerpt(str(error), 200)
         raise ParsingError(f"column {name!r} ({column.type}) cannot be read: {reason}") from error
     return found
+
+
+def column_numbers(column: "pa.Array | pa.ChunkedArray", kind: str = "") -> "NDArray[Any]":
+    """An Arrow column of numbers, none of them missing, as an array.
+
+    pyarrow's own `to_numpy` imports pandas where that is installed, for a third of a second.
+
+    Args:
+        column: Whole or floating numbers; or values of some bytes each, whose kind is given.
+        kind: What numpy calls it, such as `V16`; not given, as the column's type says.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    if not kind:
+        kind = f"{'f' if pa.types.is_floating(column.type) else 'i'}{column.type.bit_width // 8}"
+    size = np.dtype(kind).itemsize
+    parts = [
+        np.frombuffer(part.buffers()[1], kind, len(part), part.offset * size)
+        for part in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])
+        if len(part)
+    ]
+    return np.concatenate([np.empty(0, kind), *parts])
 
 
 def _plain_type(kind: "pa.DataType") -> "pa.DataType":

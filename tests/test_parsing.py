@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmcheck.parsing import ParsingError, as_float, column_values, parse_json, user_path
+from rmcheck.parsing import (
+    ParsingError,
+    as_float,
+    column_numbers,
+    column_values,
+    parse_json,
+    user_path,
+)
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -112,3 +119,21 @@ def test_a_column_without_a_plain_form_is_named():
 
     with pytest.raises(ParsingError, match=r"column 'c' \(string\) cannot be read"):
         column_values("c", column)
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.int32(), pa.float64(), pa.float32()], ids=str)
+@pytest.mark.parametrize("cut", [0, 3])
+def test_numbers_of_a_column_are_an_array(kind, cut):
+    """In pieces, or a slice of a longer column, or without any."""
+    column = pa.chunked_array([pa.array(range(5), kind)[cut:], pa.array([], kind)])
+
+    assert column_numbers(column).tolist() == list(range(cut, 5))
+    assert column_numbers(column.chunk(0)).dtype == column.type.to_pandas_dtype()
+    assert column_numbers(pa.array([], kind)).tolist() == []
+
+
+def test_values_of_some_bytes_are_an_array_of_these():
+    """Keys of texts are read without an object each."""
+    keys = pa.array([b"0123456789abcdef", b"fedcba9876543210"], pa.binary(16))[1:]
+
+    assert column_numbers(keys, "V16").tolist() == [b"fedcba9876543210"]

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import StoreError
 from rmcheck.models.checkpoint.fingerprint import columns_digest
 from rmcheck.models.model import ConformanceItem, RewardModel
-from rmcheck.parsing import ParsingError, column_values
+from rmcheck.parsing import ParsingError, column_numbers, column_values
 from rmcheck.pool.keys import Keys
 from rmcheck.store.folder import write_whole
 
@@ -271,11 +271,11 @@ def _checked_rows(path: Path, table: Any) -> ScoreRows:
     except ParsingError as error:
         raise _damaged(path, str(error)) from error
     rows = ScoreRows(
-        _keys(table["text_key"]),
-        _keys(table["input_key"]),
-        table["score"].to_numpy(),
-        table["length"].to_numpy(),
-        table["cut"].to_numpy(),
+        column_numbers(table["text_key"], "V16"),
+        column_numbers(table["input_key"], "V16"),
+        column_numbers(table["score"]),
+        column_numbers(table["length"]),
+        column_numbers(table["cut"]),
         sides,
     )
     if not np.isfinite(rows.scores).all():
@@ -285,14 +285,6 @@ def _checked_rows(path: Path, table: Any) -> ScoreRows:
         odd = sorted(set(rows.sides) - {"", "left", "right"})
         raise _damaged(path, f"too_long is {odd[0]!r}")
     return rows
-
-
-def _keys(column: Any) -> Keys:
-    chunks = []
-    for chunk in column.chunks:
-        data = np.frombuffer(chunk.buffers()[1], dtype="V16", count=len(chunk) + chunk.offset)
-        chunks.append(data[chunk.offset :])
-    return np.concatenate([np.empty(0, "V16"), *chunks])
 
 
 def _damaged(path: Path, what: str) -> StoreError:

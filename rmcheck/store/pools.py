@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import rmcheck
 from rmcheck.errors import PoolError, Problem
 from rmcheck.models.checkpoint.fingerprint import file_digest
+from rmcheck.parsing import column_numbers
 from rmcheck.pool.columns import PoolColumns
 from rmcheck.pool.files import data_files
 from rmcheck.pool.keys import as_keys
@@ -203,6 +204,17 @@ def _joined(columns: Mapping[str, NDArray[Any]], kind: type) -> NDArray[Any]:
     return np.concatenate([np.empty(0, kind), *columns.values()])
 
 
+def _array(values: "pa.Array") -> NDArray[Any]:
+    import pyarrow as pa
+
+    if pa.types.is_fixed_size_binary(values.type):
+        return column_numbers(values, "V16")
+    if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
+        return column_numbers(values)
+    kind = np.bool_ if pa.types.is_boolean(values.type) else np.object_
+    return np.array(values.to_pylist(), kind)
+
+
 def _unpacked(batch: "pa.RecordBatch", read: Callable[[], Sequence[Prompt]]) -> Pool:
     """The pool that a row of lists holds.
 
@@ -210,10 +222,7 @@ def _unpacked(batch: "pa.RecordBatch", read: Callable[[], Sequence[Prompt]]) -> 
         KeyError, ValueError, TypeError: It holds none.
     """
     batch.validate(full=True)
-    lists = {
-        name: batch.column(name).values.to_numpy(zero_copy_only=False)
-        for name in batch.schema.names
-    }
+    lists = {name: _array(batch.column(name).values) for name in batch.schema.names}
     path, format, fingerprint = lists["pool"]
     columns = PoolColumns(
         lists["prompt_id"],
@@ -227,7 +236,7 @@ def _unpacked(batch: "pa.RecordBatch", read: Callable[[], Sequence[Prompt]]) -> 
         _apart(lists["label"], lists["labelled"]),
         _apart(lists["slice"], lists["slices"]),
     )
-    keys = as_keys(lists["key"].tolist())
+    keys = as_keys(lists["key"])
     prompts = LazyPrompts(columns, lambda: keys, read, fingerprint)
     faults = zip(lists["fault_line"].tolist(), *[iter(lists["fault"])] * 5, strict=True)
     return Pool(

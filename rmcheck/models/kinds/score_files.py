@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from rmcheck.errors import ModelError, Problem
 from rmcheck.models.checkpoint.fingerprint import columns_digest
 from rmcheck.models.kinds.known_scores import KnownScores
-from rmcheck.parsing import ParsingError, as_float, column_values, parse_json
-from rmcheck.pool.keys import Keys, NamedResponses, as_keys
+from rmcheck.parsing import ParsingError, as_float, column_numbers, column_values, parse_json
+from rmcheck.pool.keys import NamedResponses, as_keys
 from rmcheck.pool.limits import LimitedLines, TooLargeError, Unpacked
 from rmcheck.wording import first_lines, listed
 
@@ -135,17 +135,14 @@ def _sound(table: "pa.Table") -> KnownScores | None:
     keys = table[_KEY].combine_chunks() if _KEY in table.column_names else None
     if keys is not None and (keys.null_count or keys.type != pa.binary(_KEY_BYTES)):
         return None
-    numbers, places = scores.cast(pa.float64()).to_numpy(), indices.cast(pa.int64()).to_numpy()
+    numbers, places = (
+        column_numbers(c.cast(t)) for c, t in ((scores, pa.float64()), (indices, pa.int64()))
+    )
     if not np.isfinite(numbers).all() or (places < 0).any():
         return None
-    texts = np.zeros(len(places), "V16") if keys is None else _key_column(keys)
+    texts = np.zeros(len(places), "V16") if keys is None else column_numbers(keys, "V16")
     named = NamedResponses(column_values(_REQUIRED[0], ids), places, texts)
     return KnownScores(named, numbers, keys is not None, np.arange(1, len(places) + 1))
-
-
-def _key_column(column: Any) -> Keys:
-    found = np.frombuffer(column.buffers()[1], "V16", count=len(column) + column.offset)
-    return as_keys(found[column.offset :])
 
 
 def bundle_digest(
