@@ -115,7 +115,9 @@ def chart(
         top: Words above some places of the x axis, such as another unit.
         top_label: What they are.
     """
-    with _axes(title, (6.4, 3.8)) as (figure, axes):
+    named = any(one.name for one in series)
+    free = (0.8, 2.7 if named else 0.2, 0.6, 0.9 if top else 0.4)
+    with _axes(title, (4.8, 3.0), free) as (figure, axes):
         if diagonal:
             first = np.nanmin(np.concatenate([one.x for one in series]))
             axes.axline((first, first), slope=1, color=_INK, linewidth=0.8, linestyle=":")
@@ -125,7 +127,7 @@ def chart(
             axes.set_xscale("log")
         axes.grid(color=_INK, alpha=0.12)
         axes.set(xlabel=printable(x_label), ylabel=printable(y_label))
-        if any(one.name for one in series):
+        if named:
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
         if top:
             above = axes.secondary_xaxis("top")
@@ -145,14 +147,16 @@ def forest(title: str, x_label: str, rows: Sequence[str], series: Sequence[Serie
         rows: (K,) names, from the top.
         series: `x` are (K,) values, `lower` and `upper` their bounds; NaN leaves one out.
     """
-    with _axes(title, (6.4, 1.2 + 0.3 * len(rows))) as (figure, axes):
+    names = [_short(name) for name in rows]
+    free = (0.3 + 0.085 * max(map(len, names), default=0), 1.5, 0.6, 0.4)
+    with _axes(title, (4.8, 0.3 + 0.3 * len(rows)), free) as (figure, axes):
         for i, one in enumerate(series):
             y = np.arange(len(rows)) + 0.22 * (i - (len(series) - 1) / 2)
             ends = (one.x if end is None else end for end in (one.lower, one.upper))
             reach = np.maximum([np.abs(one.x - end) for end in ends], 0)
             look = {"fmt": "o", "markersize": 4, "color": COLOURS[i % len(COLOURS)]}
             axes.errorbar(one.x, y, xerr=reach, label=_short(one.name), **look)
-        axes.set_yticks(np.arange(len(rows)), [_short(name) for name in rows])
+        axes.set_yticks(np.arange(len(rows)), names)
         axes.invert_yaxis()
         axes.grid(color=_INK, alpha=0.12)
         axes.set(xlabel=printable(x_label))
@@ -184,12 +188,22 @@ def matrix(title: str, rows: Sequence[str], columns: Sequence[str], values: Floa
         names = [_short(name) for name in columns]
         axes.set_xticks(np.arange(len(columns)) + 0.5, names, rotation=35, ha="right")
         axes.set_yticks(np.arange(len(rows)) + 0.5, [_short(name) for name in rows])
-        return _svg(figure, title)
+        return _svg(figure, title, "tight")
 
 
 @contextmanager
-def _axes(title: str, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
+def _axes(
+    title: str,
+    size: tuple[float, float],
+    free: tuple[float, float, float, float] | None = None,
+) -> Iterator[tuple[Any, Any]]:
     """A figure of its own: nothing global of the user's matplotlib is read or changed.
+
+    Args:
+        title: Above it.
+        size: Inches of the figure; where `free` is given, of the axes alone.
+        free: Inches left, right, below and above the axes; None is found when it is drawn, which
+            takes twice as long.
 
     Raises:
         MissingDependencyError: matplotlib is not installed; says the pip command.
@@ -207,17 +221,20 @@ def _axes(title: str, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
         )  # a name in letters that the font lacks is shown by the page's
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
-        figure = Figure(figsize=size)
-        axes = figure.subplots()
+        left, right, below, above = free or (0.0, 0.0, 0.0, 0.0)
+        width, height = size[0] + left + right, size[1] + below + above
+        figure = Figure(figsize=(width, height))
+        place = (left / width, below / height, size[0] / width, size[1] / height)
+        axes = figure.add_axes(place) if free else figure.subplots()
         axes.set_title(printable(title), loc="left", fontsize=11)
         yield figure, axes
 
 
-def _svg(figure: Any, title: str) -> str:
+def _svg(figure: Any, title: str, box: str | None = None) -> str:
     """The drawing alone, in the colour of the text around it."""
     file = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(file, format="svg", transparent=True, bbox_inches="tight", metadata={**nothing})
+    figure.savefig(file, format="svg", transparent=True, bbox_inches=box, metadata={**nothing})
     text = file.getvalue()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

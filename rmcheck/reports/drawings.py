@@ -45,10 +45,12 @@ class Figure:
     """A drawing of one suite.
 
     Attributes:
+        title: Of all of them.
         svgs: The drawings, made by this package.
         caption: What they show.
     """
 
+    title: str
     svgs: "tuple[Markup, ...]"
     caption: str
 
@@ -71,7 +73,7 @@ def figures(suite: Mapping[str, Any]) -> list[Figure]:
         "calibration": (_calibration, CALIBRATION),
     }
     return [
-        Figure(tuple(map(Markup, draw(found[name]))), caption)
+        Figure(TITLES[name], tuple(map(Markup, draw(found[name]))), caption)
         for name, (draw, caption) in makers.items()
         if found.get(name)
     ]
@@ -143,16 +145,18 @@ def _slices(slices: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _calibration(bins: Mapping[str, Any]) -> Iterator[str]:
-    for role, found in bins.items():
+    series = []
+    for colour, (role, found) in enumerate(bins.items()):
         x, y, pairs = (_numbers(found[k]) for k in ("confidence", "agreement", "pairs"))
         noise = 1.96 * np.sqrt(x * (1 - x) / np.maximum(pairs, 1))
-        band = Series("noise alone", x, x, x - noise, x + noise, dotted=True, colour=6)
-        title = f"{TITLES['calibration']}, {role}"
-        if found.get("ece") is not None:
-            title += f": ECE {found['ece']:.3f}, of noise alone {found['noise_floor']:.3f}"
-        label = "share that golden prefers"
-        series = [Series(role, x, y), band]
-        yield chart(title, "probability by the margin", label, series, diagonal=True)
+        ece = "" if found.get("ece") is None else f": ECE {found['ece']:.3f}"
+        series.append(Series(f"{role}{ece}", x, y, colour=colour))
+        floor = found.get("noise_floor")
+        of_noise = "" if floor is None else f" {floor:.3f}"
+        ends = x - noise, x + noise
+        series.append(Series(f"of noise alone{of_noise}", x, x, *ends, dotted=True, colour=colour))
+    label = "share that golden prefers"
+    yield chart(TITLES["calibration"], "probability by the margin", label, series, diagonal=True)
 
 
 def _band(found: Mapping[str, Any]) -> tuple[Floats, Floats, Floats]:
