@@ -18,7 +18,7 @@ from rmcheck.probes.effect import ProbeEffect
 from rmcheck.pytest_plugin import fixtures
 from rmcheck.pytest_plugin.gathered import Gathered
 from rmcheck.pytest_plugin.items import SuiteFile, runner_key
-from rmcheck.pytest_plugin.opening import run_of, runner_of, tell
+from rmcheck.pytest_plugin.opening import run_of, runner_of, screen, tell
 from rmcheck.pytest_plugin.representation import end_in_the_test
 from rmcheck.pytest_plugin.settings import ini_folder, setting
 from rmcheck.pytest_plugin.workers import announce_worker, is_worker, session_folder, stop_workers
@@ -99,7 +99,7 @@ class Gate:
         self.session: pytest.Session | None = None
         self.terminated = False
         whole_run = ExitStack()
-        whole_run.enter_context(telling(partial(tell, config)))
+        whole_run.enter_context(telling(partial(tell, config), screen(config)))
         # pytest has no handler of its own, so that SIGTERM would leave models where they run.
         whole_run.enter_context(sigterm_stops())
         if is_worker(config):

@@ -1,5 +1,6 @@
 """The runner of a process, as the options and the ini file of the run describe it."""
 
+import os
 import platform
 import shlex
 import sys
@@ -8,7 +9,7 @@ from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -105,6 +106,22 @@ def _tell_as_first(config: pytest.Config, line: str) -> None:
         if claim.read_text(encoding="utf-8") != worker:
             return
     tell(config, line)
+
+
+def screen(config: pytest.Config) -> TextIO | None:
+    """The terminal that the run writes to, which no capture of pytest takes away; None without one.
+
+    To be called while pytest configures itself, when nothing is captured yet.
+    """
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    if is_worker(config) or reporter is None or not reporter.isatty:
+        return None
+    try:
+        found = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", errors="replace")
+    except (OSError, ValueError):  # a terminal that is no file, as in a notebook
+        return None
+    config.add_cleanup(found.close)
+    return found
 
 
 def tell(config: pytest.Config, line: str) -> None:

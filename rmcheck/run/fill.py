@@ -1,7 +1,9 @@
 """Scoring what suites need, each model once for all of them, and reading it back."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from rmcheck.models.model import Combined, RewardModel
 from rmcheck.run.loaded import LoadedSuite
 from rmcheck.run.plan import PlannedSuite
 from rmcheck.scoring.members import StoreOf, by_member, read_combined
+from rmcheck.scoring.progress import followed_by
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request
 from rmcheck.scoring.scorer import fill_requests
@@ -207,10 +210,12 @@ def fill(
     for fakes in (False, True):
         reports: dict[str, ScoringReport] = {}
         errors: dict[str, RmcheckError] = {}
-        for parts in by_member(_requests(suites, roles, filled, fakes)):
+        all_parts = by_member(_requests(suites, roles, filled, fakes))
+        for i, parts in enumerate(all_parts, 1):
             model = parts[0].model
             try:
-                reports[model.fingerprint] = score(parts, filled.store_of(model))
+                with followed_by(partial(_lacking, all_parts[i:], filled)):
+                    reports[model.fingerprint] = score(parts, filled.store_of(model))
             except RmcheckError as error:
                 kept = _with_kept(error, parts, filled.store_of(model))
                 errors[model.fingerprint] = _named(kept, model, suites)
@@ -231,16 +236,33 @@ def _requests(
                     continue  # its golden RM failed, which the suite's checks will say
 
 
+def _lacking(later: Sequence[Sequence[Request]], filled: Filled) -> list[str]:
+    """Models that have something left to score, as far as that can be told now."""
+    with suppress(RmcheckError):  # told when its turn comes
+        return [one[0].model.spec for one in later if any(_lacks(part, filled) for part in one)]
+    return []
+
+
+def _lacks(part: Request, filled: Filled) -> bool:
+    """Whether a model computes something for this that the store does not know.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    if part.model.precomputed:
+        return False
+    scores = filled.store_of(part.model).open(part.model.fingerprint)
+    return bool(scores.lookup(part.keys, part.too_long).missing.any())
+
+
 def is_missing(suite: PlannedSuite, role: str, filled: Filled) -> bool:
     """Whether a model is going to be loaded to score a suite."""
     if suite.models[role].reads_golden:
         return False
     try:
         for part in (p for request in filled.requests(suite, role) for p in request.members):
-            if not part.model.precomputed:
-                scores = filled.store_of(part.model).open(part.model.fingerprint)
-                if scores.lookup(part.keys, part.too_long).missing.any():
-                    return True
+            if _lacks(part, filled):
+                return True
     except RmcheckError:  # scoring says what is wrong
         return True
     return False

@@ -9,16 +9,18 @@ They are no log records: pytest would show those again under each failure.
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Protocol, Self, TextIO
 
-from rmcheck.wording import printable
+from rmcheck.wording import listed, printable
 
 Tell = Callable[[str], None]
-# Who shows lines; the last one does.
-_TELLS: list[Tell] = []
+# Who shows lines, and the terminal that a bar is drawn on, where there is one; the last one does.
+_TELLS: list[tuple[Tell, TextIO | None]] = []
+# Names what is scored after what is scored now.
+_LATER: list[Callable[[], Sequence[str]]] = []
 
 # Shorter work needs no bar.
 DELAY_SECONDS = 2.0
@@ -50,24 +52,49 @@ class Progress(Protocol):
 
 
 @contextmanager
-def telling(tell: Tell) -> Iterator[None]:
-    """Meanwhile hand each line to `tell` alone."""
-    _TELLS.append(tell)
+def telling(tell: Tell, screen: TextIO | None = None) -> Iterator[None]:
+    """Meanwhile hand each line to `tell` alone.
+
+    Args:
+        tell: Shows a line.
+        screen: A terminal that bars are drawn on, where standard error is captured.
+    """
+    _TELLS.append((tell, screen))
     try:
         yield
     finally:
-        _TELLS.remove(tell)
+        _TELLS.remove((tell, screen))
+
+
+@contextmanager
+def followed_by(later: Callable[[], Sequence[str]]) -> Iterator[None]:
+    """Meanwhile say also what comes next.
+
+    Args:
+        later: Models that are scored afterwards, asked only where something is said.
+    """
+    _LATER.append(later)
+    try:
+        yield
+    finally:
+        _LATER.remove(later)
 
 
 def _say(line: str) -> None:
     if _TELLS:
-        _TELLS[-1](line)
+        _TELLS[-1][0](line)
+
+
+def _then() -> str:
+    """What comes next, as the end of a sentence; empty where nothing does."""
+    later = _LATER[-1]() if _LATER and _TELLS else ()
+    return f"; then {listed(later, 1)}" if later else ""
 
 
 def tell_loading(spec: str, texts: int) -> None:
     """Say that a model is loaded; large ones take minutes."""
     if texts >= FEW_TEXTS:
-        _say(f"loading {spec} to score {texts:,} texts")
+        _say(f"loading {spec} to score {texts:,} texts{_then()}")
 
 
 def progress_of(spec: str, texts: int, tokens: int, stream: TextIO | None = None) -> Progress:
@@ -93,17 +120,21 @@ def progress_in(
         opening: How much there is, said at the beginning; empty says nothing.
         total: Of the work.
         unit: That it is counted in, in the plural.
-        stream: Where a bar is drawn; None means standard error.
+        stream: Where a bar is drawn; None means the terminal of the run, or standard error.
 
     Returns:
         A bar that shows itself after two seconds on a terminal outside CI, lines elsewhere.
     """
-    stream = stream or sys.stderr
+    screen = _TELLS[-1][1] if _TELLS else None
+    stream = stream or screen or sys.stderr
     if not stream.isatty() or os.environ.get("CI"):
         return ProgressLines(title, opening, total, unit)
+    if opening and stream is screen:  # which leaves the line that others have begun
+        _say(f"{title}: {opening}{_then()}")
     from tqdm import tqdm
 
     return tqdm(
+        postfix=_then().removeprefix("; ") or None,
         desc=printable(title),
         total=total,
         unit=f" {unit}",
@@ -141,7 +172,7 @@ class ProgressLines:
         self._clock = clock
         self._started = self._said = clock()
         if opening:
-            _say(f"{title}: {opening}")
+            _say(f"{title}: {opening}{_then()}")
 
     def update(self, done: int) -> None:
         """So many more are done."""
@@ -155,7 +186,7 @@ class ProgressLines:
         left = duration(max(0, self._total - self._done) / rate)
         _say(
             f"{self._title}: {share:.0%} of {rounded(self._total)} {self._unit}, "
-            f"{rounded(rate)} {self._unit}/s, about {left} left"
+            f"{rounded(rate)} {self._unit}/s, about {left} left{_then()}"
         )
 
     def __enter__(self) -> Self:

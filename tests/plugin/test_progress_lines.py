@@ -1,5 +1,9 @@
 """A run that scores for minutes says so, whatever pytest captures."""
 
+import contextlib
+import os
+import re
+import subprocess
 import sys
 
 import pytest
@@ -17,9 +21,32 @@ def test_the_run_says_what_it_scores_before_the_first_verdict(bench, captured):
         f"--capture={captured}",
     )
 
-    result.stdout.fnmatch_lines(["demo.yaml *", SCORING, "*reward-model checks*"])
+    then = f"{SCORING}; then fake:constant"
+    result.stdout.fnmatch_lines(["demo.yaml *", then, "*reward-model checks*"])
     result.stdout.fnmatch_lines(["rmcheck: scoring fake:constant: 900 texts, *"])
     assert "Captured" not in result.stdout.str()
+
+
+def test_a_bar_is_drawn_on_a_terminal_though_pytest_captures(bench):
+    """With what comes next, and gone before the next line of pytest."""
+    pty = pytest.importorskip("pty", reason="needs a terminal")
+    bench.makeconftest("from rmcheck.scoring import progress; progress.DELAY_SECONDS = 0")
+    models = ["--rmcheck-model=fake:length_biased", "--rmcheck-baseline=fake:constant"]
+    command = [sys.executable, "-m", "pytest", "--rmcheck", *models, "-k", "accuracy"]
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "CI": ""}
+    run = subprocess.Popen(command, cwd=bench.path, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux ends a terminal that nobody writes to any more
+        while some := os.read(ours, 65_536):
+            shown += some
+    os.close(ours)
+
+    assert run.wait() == 1
+    text = shown.decode()
+    assert re.search(r"\rscoring fake:length_biased:.* tokens.*then fake:constant", text)
+    assert "reward-model checks" in text[text.index("\rscoring fake:constant:") :]
 
 
 def test_the_line_of_a_worker_is_seen(bench):

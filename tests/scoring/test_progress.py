@@ -5,7 +5,14 @@ import io
 import pytest
 from counting_models import CountingModel, numbered_samples
 
-from rmcheck.scoring.progress import ProgressLines, duration, progress_of, rounded, telling
+from rmcheck.scoring.progress import (
+    ProgressLines,
+    duration,
+    followed_by,
+    progress_of,
+    rounded,
+    telling,
+)
 from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore
 
@@ -47,6 +54,38 @@ def test_then_comes_a_line_a_minute_with_rate_and_time_left(said):
         "scoring hf:rm: 20% of 10k tokens, 33.3 tokens/s, about 4 min left",
         "scoring hf:rm: 35% of 10k tokens, 29.2 tokens/s, about 4 min left",
     ]
+
+
+def test_every_line_says_what_comes_next(said):
+    """The next model and how many more; nothing for the last one."""
+    clock = Clock()
+    with followed_by(lambda: ["hf:b", "hf:c"]):
+        lines = ProgressLines("scoring hf:a", "100 texts", 10_000, "tokens", clock)
+        clock.now = 60.0
+        lines.update(5_000)
+    progress_of("hf:c", 100, 10_000, io.StringIO())
+
+    assert said[0] == "scoring hf:a: 100 texts; then hf:b and 1 more"
+    assert said[1].endswith("about 1 min left; then hf:b and 1 more")
+    assert said[2] == "scoring hf:c: 100 texts, 10k tokens"
+
+
+def test_nobody_is_asked_what_comes_next_where_nobody_listens():
+    """It takes a look into the store."""
+    with followed_by(lambda: pytest.fail("asked")):
+        progress_of("hf:a", 100, 10_000, io.StringIO())
+
+
+def test_a_terminal_of_the_run_takes_the_place_of_standard_error():
+    """With a first line, which leaves the line that others have begun."""
+    screen, lines = io.StringIO(), []
+    screen.isatty = lambda: True
+    with telling(lines.append, screen), progress_of("hf:a", 100, 10_000) as bar:
+        bar.update(5_000)
+        bar.refresh()
+
+    assert lines == ["scoring hf:a: 100 texts, 10k tokens"]
+    assert "scoring hf:a" in screen.getvalue()
 
 
 def test_a_handful_of_texts_is_scored_without_a_word(said):
