@@ -183,6 +183,22 @@ def test_scores_in_a_list_are_averaged_over_both_orders(opened, server):
     assert len(asked(server)) == 3
 
 
+def test_a_checkpoint_in_this_process_compares_too(folder, tmp_path):
+    """Three at a time, each list asked about once for all of its numbers."""
+    (tmp_path / "compare.yml").write_text(
+        f"engine: hf:{folder}\nprompt: '{LIST}'\nunparsed: {{verdict: tie, at_most: 1}}\n"
+        "read: {choice: '([abct])', tie: [t], of: 3, temperature: 1.0, max_tokens: 12}\n"
+    )
+    model, samples = open_model(f"judge:{tmp_path / 'compare.yml'}"), responses(*"vwxyz")
+
+    found = judged(model, samples)
+    (page,) = (item.detail for item in model.conformance if item.name == "parsed")
+
+    assert "answers have a choice" in page
+    assert np.ptp(found.rewards) > 0
+    assert "of 10 answers" in found.warning
+
+
 # -- what goes wrong ------------------------------------------------------------------------------
 
 

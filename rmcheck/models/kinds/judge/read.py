@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from sys import float_info
-from typing import Any, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,8 @@ class Written(ABC):
         unparsed_at_most: Share of texts that may have that reward.
     """
 
+    # What an answer that can be read has, for messages.
+    found: ClassVar[str] = "a number in range"
     lowest: float
     highest: float
     samples: int
