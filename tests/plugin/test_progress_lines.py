@@ -21,9 +21,8 @@ def test_the_run_says_what_it_scores_before_the_first_verdict(bench, captured):
         f"--capture={captured}",
     )
 
-    then = f"{SCORING}; then fake:constant"
-    result.stdout.fnmatch_lines(["demo.yaml *", then, "*reward-model checks*"])
-    result.stdout.fnmatch_lines(["rmcheck: scoring fake:constant: 900 texts, *"])
+    first = "rmcheck: scoring fake:constant: 900 texts, *; then fake:length_biased"
+    result.stdout.fnmatch_lines(["demo.yaml *", first, SCORING, "*reward-model checks*"])
     assert "Captured" not in result.stdout.str()
 
 
@@ -34,6 +33,7 @@ def test_a_bar_is_drawn_on_a_terminal_though_pytest_captures(bench):
     models = ["--rmcheck-model=fake:length_biased", "--rmcheck-baseline=fake:constant"]
     command = [sys.executable, "-m", "pytest", "--rmcheck", *models, "-k", "accuracy"]
     ours, theirs = pty.openpty()
+    pytest.importorskip("termios").tcsetwinsize(theirs, (24, 160))
     environment = {**os.environ, "CI": ""}
     run = subprocess.Popen(command, cwd=bench.path, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
@@ -43,10 +43,10 @@ def test_a_bar_is_drawn_on_a_terminal_though_pytest_captures(bench):
             shown += some
     os.close(ours)
 
-    assert run.wait() == 1
+    assert run.wait() == 0
     text = shown.decode()
-    assert re.search(r"\rscoring fake:length_biased:.* tokens.*then fake:constant", text)
-    assert "reward-model checks" in text[text.index("\rscoring fake:constant:") :]
+    assert re.search(r"\rscoring fake:constant:.* tokens.*then fake:length_biased", text)
+    assert "reward-model checks" in text[text.index("\rscoring fake:length_biased:") :]
 
 
 def test_the_line_of_a_worker_is_seen(bench):
