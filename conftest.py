@@ -9,3 +9,5 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads on busy cores are s
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a model hub
 
 pytest_plugins = ["pytester"]
+# Their data are those of whoever copies them; named on the command line they run.
+collect_ignore = ["suites/to_copy"]
