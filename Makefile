@@ -10,7 +10,7 @@ MUTANTS ?= 300
 SEED ?= 0
 PYTHON ?= python3
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-TEST := pytest --numprocesses 2 --dist worksteal
+TEST := pytest --numprocesses 2 --dist worksteal --durations 25
 
 # Two threads a process on shared cores are slower than one, and nothing may reach for a model hub.
 export OMP_NUM_THREADS ?= 1

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, settings
 # same each time, so that a change is judged on its own; everywhere else each run tries new ones.
 _patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("random", **_patient)
-settings.register_profile("ci", derandomize=True, **_patient)
+settings.register_profile("ci", derandomize=True, max_examples=50, **_patient)
 settings.register_profile(  # for `python -m tests.mutation`: whether a test fails, not on what
     "mutants",
     derandomize=True,
