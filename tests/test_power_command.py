@@ -30,7 +30,7 @@ def good(prompts, responses):
 def fair(prompts, responses):
     return [float(r.split()[1]) + 3 * noise(r, "fair") for r in responses]
 """
-GOOD, FAIR = (f"--model=python:judges:{name}?version=1" for name in ("good", "fair"))
+GOOD, FAIR = (f"--model=python:power_models:{name}?version=1" for name in ("good", "fair"))
 BASELINE = FAIR.replace("--model", "--baseline")
 
 
@@ -51,7 +51,7 @@ def folder(tmp_path, monkeypatch):
     )
     (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "demo.yaml").write_text(SUITE)
-    (tmp_path / "judges.py").write_text(MODELS)
+    (tmp_path / "power_models.py").write_text(MODELS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path

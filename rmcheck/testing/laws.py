@@ -11,6 +11,7 @@ AssertionError where the law does not hold; Hypothesis then shows the smallest s
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -342,9 +343,14 @@ def ragged_pool_refused(metric: Metric, rewards: Rewards, rng: np.random.Generat
 
 
 def signature_names_settings(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
-    """The signature holds every setting, and the settings make the same metric again."""
+    """The signature holds every setting, and the settings make the same metric again.
+
+    One that is as it is by default may be left out, since any other value of it is named.
+    """
+    by_default = {f.name: f.default for f in fields(metric)}
     for key, value in metric.settings.items():
-        assert f"|{key}:{value}" in metric.signature, f"{key} is not in {metric.signature!r}"
+        named = f"|{key}:{value}" in metric.signature
+        assert named or value == by_default[key], f"{key} is not in {metric.signature!r}"
     if metric.name in metric_names():
         again = make_metric(metric.name, **metric.settings)
 

@@ -162,8 +162,16 @@ def test_closing_ends_it_and_twice_is_harmless(echo, tmp_path):
     assert ended(pid)
 
 
+@pytest.fixture
+def interruptible():
+    """A process that heeds interrupts; a shell lets those in the background ignore them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="states are read from /proc")
-def test_whoever_is_interrupted_while_waiting_ends_it(echo):
+def test_whoever_is_interrupted_while_waiting_ends_it(echo, interruptible):
     """Its answer would be taken for that to the next question."""
     with pytest.raises(KeyboardInterrupt):
         echo.ask("interrupt")

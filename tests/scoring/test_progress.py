@@ -76,8 +76,9 @@ def test_nobody_is_asked_what_comes_next_where_nobody_listens():
         progress_of("hf:a", 100, 10_000, io.StringIO())
 
 
-def test_a_terminal_of_the_run_takes_the_place_of_standard_error():
+def test_a_terminal_of_the_run_takes_the_place_of_standard_error(monkeypatch):
     """With a first line, which leaves the line that others have begun."""
+    monkeypatch.delenv("CI", raising=False)  # where a runner reads, no bar is drawn
     screen, lines = io.StringIO(), []
     screen.isatty = lambda: True
     with telling(lines.append, screen), progress_of("hf:a", 100, 10_000) as bar:

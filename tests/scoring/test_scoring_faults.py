@@ -78,7 +78,7 @@ def test_a_model_that_truncates_unasked_is_refused(store):
         def encode(self, samples, too_long="error"):
             return super().encode(samples, "left")
 
-    with pytest.raises(ScoringError, match=r"prompt 'p0' response 0 was truncated by \d+ tokens"):
+    with pytest.raises(ScoringError, match=r"prompt 'p0', response 0 was truncated by \d+ tokens"):
         fill(Cutting(max_tokens=1), numbered_samples(2), store)
 
 
