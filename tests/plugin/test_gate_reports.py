@@ -3,6 +3,8 @@
 import json
 import xml.etree.ElementTree as ET
 
+from rmcheck.pytest_plugin.opening import versions
+
 CHECKS = 6
 
 
@@ -111,3 +113,10 @@ def test_a_check_that_is_run_again_counts_once(gate, bench):
 
     assert len(report["checks"]) == CHECKS
     result.stdout.fnmatch_lines(["6 checks: *"])
+
+
+def test_a_package_under_another_name_is_no_error():
+    """VLLM's build for CPUs is imported as vllm, and there is no version of that name."""
+    found = versions(("pytest", "no-such-package"))
+
+    assert list(found) == ["pytest"]

@@ -62,7 +62,7 @@ def test_too_little_memory_says_which_settings_help(wide_llama, samples):
     message = refusal(ModelError, loaded, f"vllm:{wide_llama}?gpu_memory=0.001")
 
     assert "vLLM cannot load it. ValueError: " in message
-    assert "max_length=N needs less of it and gpu_memory=SHARE gives more" in message
+    assert "max_length=N needs less of it, and gpu_memory=SHARE" in message
     assert len(rewards_of(f"vllm:{wide_llama}", samples)[0]) == len(samples)
 
 
