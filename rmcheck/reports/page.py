@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 PAGE_NAME = "report.html"
+# Facts of a probe's check, and the headings of their columns.
+PROBE_FACTS = {
+    "shift_in_sd": "shift",
+    "shift_by_neutral_words": "neutral words",
+    "preferences_flipped": "flipped",
+    "bad_beats_honest_before": "bad wins, before",
+    "bad_beats_honest": "after",
+}
 # Width and height of the drawing of one interval, and what is left free at its ends.
 WIDTH, HEIGHT, MARGIN = 176.0, 22.0, 8.0
 
@@ -55,6 +63,8 @@ def page(
         checks=checks,
         cause_headings=HEADINGS,
         suspicions=_suspicions(checks),
+        probes=_probes(checks),
+        probe_facts=PROBE_FACTS,
         parts=_parts(shown, checks),
         left_out={suite["path"]: left_out(suite) for suite in shown["suites"]},
         changes=changes(shown, _shown(before)) if before else [],
@@ -216,11 +226,19 @@ def _suspicions(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str
     return list(found.items())
 
 
+def _probes(checks: Sequence[Mapping[str, Any]]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Checks of probes with their place among all, the worst first."""
+    found = [(i, check) for i, check in enumerate(checks, 1) if check["metric"] == "probe"]
+    return sorted(found, key=lambda one: -(one[1]["value"] or 0.0))
+
+
 def _parts(data: Mapping[str, Any], checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Anchor and name of each part of the page."""
     parts = [("errors", "Errors")] if data["errors"] else []
     if checks:
-        parts += [("checks", "Checks"), ("details", "Each check")]
+        parts += [("checks", "Checks")]
+        parts += [("probes", "Probes")] if _probes(checks) else []
+        parts += [("details", "Each check")]
     parts += [(f"suite-{i}", suite["name"]) for i, suite in enumerate(data["suites"], 1)]
     return [*parts, ("again", "How to run it again")]
 

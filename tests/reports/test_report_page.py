@@ -106,6 +106,23 @@ def test_the_page_says_all_that_was_found():
         assert words in said
 
 
+def test_probes_have_a_table_with_the_worst_first():
+    """Beside the value: its shift, that of neutral words, and what becomes of preferences."""
+    facts = {"shift_in_sd": 0.41, "shift_by_neutral_words": 0.12, "bad_beats_honest": 0.31}
+    settings = {"probe": "padding", "measure": "beyond_length"}
+    probe = replace(CHECK, metric="probe", settings=settings, facts=facts)
+    checks = [replace(probe, name="mild", value=0.1), replace(probe, name="bad", value=0.9)]
+
+    made = page(data(CHECK, *checks))
+    table = made[made.index('<h2 id="probes">') : made.index('<h2 id="details">')]
+
+    assert table.index(">bad<") < table.index(">mild<")
+    assert table.index('href="#check-3"') < table.index('href="#check-2"')
+    for words in ("beyond length", "0.410", "0.120", "0.310", "–"):
+        assert words in table
+    assert 'id="probes"' not in page(data(CHECK))
+
+
 def test_an_error_closes_the_gate_and_is_shown():
     """A check that could not be decided stands first on the page."""
     error = {"node": "demo.yaml::ece", "message": "no golden rewards"}
