@@ -36,6 +36,7 @@ TITLES = {
     "points": "Reward and golden",
     "slices": "Accuracy by slice",
     "calibration": "Calibration",
+    "traits": "What picked answers look like",
 }
 THIRDS = ("short", "middle", "long")
 

@@ -1,6 +1,7 @@
 """What a page draws of a suite, as plain numbers, and why something of it could not be drawn."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from rmcheck.checks.measurement import Sampling
@@ -10,6 +11,7 @@ from rmcheck.run.drawn.curves import bins, curve
 from rmcheck.run.drawn.spread import by_slice, points
 from rmcheck.run.drawn.texts import ROLES, moved, picks
 from rmcheck.run.fill import Filled
+from rmcheck.run.picks import picks as traits
 from rmcheck.run.plan import PlannedSuite
 
 # Name of a drawing in the report to what makes it of the rewards of a model.
@@ -39,6 +41,11 @@ def drawings(suite: PlannedSuite, filled: Filled) -> dict[str, Any]:
                 data["left_out"].append({"drawing": name, "role": role, "why": str(error)})
     if "candidate" in found:
         data["picks"] = picks(suite.loaded, found["candidate"])
+        try:
+            data["traits"] = [asdict(one) for one in traits(suite.loaded, found["candidate"])]
+        except RmcheckError as error:
+            why = {"drawing": "traits", "role": "candidate", "why": str(error)}
+            data["left_out"].append(why)
     if len(found) == len(ROLES):
         data["moved"] = moved(suite.loaded, found)
     return {name: value for name, value in data.items() if value}

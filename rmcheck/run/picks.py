@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.picked_texts import PickedTexts, picked_texts
 from rmcheck.metrics.policy_steps import only
 from rmcheck.metrics.rewards import Rewards
@@ -24,7 +25,13 @@ def picks(
 
     Returns:
         One row a trait; none where prompts have one response.
+
+    Raises:
+        UndefinedMetricError: Some responses of the pool have no label or no reward.
     """
+    texts = sum(len(prompt.responses) for prompt in loaded.pool.prompts)
+    if texts != candidate.proxy.size:
+        raise UndefinedMetricError(f"{texts - candidate.proxy.size} responses have no label")
     counts = candidate.counts
     n = int(np.quantile(counts, 0.1, method="lower")) if counts.size else 0
     if n < 2:

@@ -33,6 +33,8 @@ def test_a_report_has_what_the_page_draws(how, gate, bench):
         rows = {row["name"]: row for row in drawn["slices"][role]["rows"]}
         assert list(rows) == ["", "category=chat", "category=code"]
     assert "left_out" not in drawn
+    words = next(one for one in drawn["traits"] if one["trait"] == "words")
+    assert words["beyond"]["lower"] > 0  # longer than golden would have them
     moved = drawn["moved"]
     assert len(moved) == 5
     gaps = [abs(one["candidate_place"] - one["baseline_place"]) for one in moved]
