@@ -6,7 +6,7 @@ alone. Real pools: golden of all prompts stands for humans, of whom few are aske
 must hold is the metric by golden on all prompts (of which the asked ones are a part, so that bounds
 hold more often there than they say). Compared with the human labels alone.
 
-Run: OMP_NUM_THREADS=1 python benchmarks/judged.py [--pools ../shared/data]
+Run: OMP_NUM_THREADS=1 python benchmarks/judged.py [--pools FOLDER]
 Writes benchmarks/results/judged.md.
 """
 

@@ -10,7 +10,6 @@ The runs of a team stand in a CSV file, one a row:
 are one, it is golden's own run, which the others of its optimiser and seed are measured by.
 """
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from rmcheck.errors import FileError, Problem, UsageError
+from rmcheck.errors import FileError, Problem
+from rmcheck.lab.csv_rows import csv_rows
 from rmcheck.lab.outcomes.table import STUDIED
 from rmcheck.lab.rl.reward import Floats
 from rmcheck.rl_logs.log_columns import ROLES, Role, find_columns
 from rmcheck.rl_logs.log_table import read_log_rows
 from rmcheck.rl_logs.training_log import TrainingLog, read_training_log
-from rmcheck.wording import listed
 
 NEEDED = ("rm", "golden", "optimizer", "seed", "log")
 # Optional columns: the name that a role has in the log.
@@ -89,21 +88,12 @@ def read_runs(path: Path) -> list[LoggedRun]:
         UsageError: The list cannot be read, or a column is missing.
         FileError: Logs are wrong, or rows lack something; all problems of the list are named.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows, names = list(reader), reader.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read as CSV ({error})") from error
-    if lacking := [name for name in NEEDED if name not in names]:
-        raise UsageError(
-            f"{path}: no column {listed(map(repr, lacking), 5)}. Columns: {listed(names, 20)}"
-        )
+    rows = csv_rows(path, NEEDED)
     found: list[LoggedRun] = []
     problems: list[Problem] = []
     seen: dict[tuple[str, ...], int] = {}
     for line, row in enumerate(rows, start=2):
-        cells = {name: (row[name] or "").strip() for name in names}
+        cells = {name: (cell or "").strip() for name, cell in row.items() if name}
         key = tuple(cells[name] for name in NEEDED[:-1])
         if blank := [name for name in NEEDED if not cells[name]]:
             problems.append(Problem(str(path), f"no {' and no '.join(blank)}", line=line))

@@ -6,7 +6,6 @@ that optimising the RM kept of the golden gain that optimising golden had with t
 as `kl` and `regret`; a `note` says why a run failed.
 """
 
-import csv
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from rmcheck.errors import UsageError
+from rmcheck.lab.csv_rows import csv_rows
 from rmcheck.lab.study.family import RmFamily
 from rmcheck.lab.study.outcomes import KeptGain
 from rmcheck.wording import excerpt, listed
@@ -94,16 +94,7 @@ def _uneven(pairs: Mapping[tuple[str, str], Mapping[str, float]]) -> list[str]:
 
 
 def _read(path: Path) -> tuple[Runs, list[str]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows, names = list(reader), reader.fieldnames or ()
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read as CSV ({error})") from error
-    if lacking := [name for name in NEEDED if name not in names]:
-        raise UsageError(
-            f"{path}: no column {listed(map(repr, lacking), 5)}. Columns: {listed(names, 20)}."
-        )
+    rows = csv_rows(path, NEEDED)
     found: dict[str, dict[tuple[str, str], dict[str, float]]] = defaultdict(
         lambda: defaultdict(dict)
     )

@@ -62,7 +62,7 @@ class _RubricModule(FunctionModel):
         return AskedColumns()
 
     def call(self, function: Callable[..., Any], samples: Sequence[Sample]) -> Any:
-        raise NotImplementedError
+        raise AssertionError("the rubrics are called, not their module")
 
     @cached_property
     def rubrics(self) -> list[Any]:
