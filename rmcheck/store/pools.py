@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import rmcheck
-from rmcheck.errors import PoolError, Problem
+from rmcheck.errors import PoolError, Problem, StoreError
 from rmcheck.models.checkpoint.fingerprint import file_digest
 from rmcheck.parsing import column_numbers
 from rmcheck.pool.columns import PoolColumns
 from rmcheck.pool.files import data_files
 from rmcheck.pool.keys import as_keys
 from rmcheck.pool.pool import Fault, FaultAction, FaultKind, LazyPrompts, Pool, Prompt
-from rmcheck.store.folder import remove_stale_temporaries, write_whole
+from rmcheck.store.folder import make_store_folder, remove_stale_temporaries, write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +44,8 @@ class KeptPools:
     """Reads pools, and keeps them in the store.
 
     Args:
-        store: The `.rmcheck` folder; where it does not exist nothing is kept.
+        store: The `.rmcheck` folder; made for the first large pool, and where it cannot be made
+            nothing is kept.
         session_folder: Shared with the other processes of a run, if there are any.
     """
 
@@ -89,17 +90,25 @@ class KeptPools:
         return pool
 
     def keep(self) -> None:
-        """Write what was read anew, where there is a store."""
-        if self._new and self._folder.parent.is_dir():
+        """Write what was read anew, where a store takes it."""
+        if self._new and self._made():
             self._write(self._folder)
             self._new.clear()
 
     def share(self) -> None:
         """Write what was read anew where other processes of the run find it, if there are any."""
-        if self._shared and self._folder.parent.is_dir():
+        if not self._new or self._shared is None:
+            return
+        if self._made():
             self.keep()
-        elif self._shared:
+        else:
             self._write(self._shared)
+
+    def _made(self) -> bool:
+        """Whether there is a store; a gate on a bundle has none before its pool."""
+        with contextlib.suppress(StoreError):
+            make_store_folder(self._folder.parent)
+        return self._folder.parent.is_dir()
 
     def _write(self, folder: Path) -> None:
         with contextlib.suppress(OSError):

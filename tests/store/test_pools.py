@@ -185,15 +185,26 @@ def test_the_least_used_pools_go_first(store, path, monkeypatch):
     assert left != first
 
 
-def test_nothing_is_made_without_a_store(tmp_path, path, monkeypatch):
-    """Where no score is kept no text is kept either, and small pools never are."""
-    (tmp_path / "other").mkdir()
-    session(tmp_path / "other", path)
+def test_a_large_pool_makes_the_store(tmp_path, path, monkeypatch):
+    """A gate on a bundle stores no score, and reads its pool's rows once all the same."""
+    session(tmp_path / "none", path)
+    assert not (tmp_path / "none").exists()
     monkeypatch.setattr(pools, "SMALL", 0)
+
     session(tmp_path / "none", path)
 
-    assert not (tmp_path / "none").exists()
-    assert not list((tmp_path / "other").iterdir())
+    assert (tmp_path / "none" / ".gitignore").exists()
+    must_not_parse(monkeypatch)
+    session(tmp_path / "none", path)
+
+
+def test_a_store_that_cannot_be_made_keeps_nothing(tmp_path, path, monkeypatch):
+    """The pool is read all the same."""
+    monkeypatch.setattr(pools, "SMALL", 0)
+    (tmp_path / "file").write_text("")
+
+    assert session(tmp_path / "file", path).prompts
+    assert session(tmp_path / "file" / "store", path).prompts
 
 
 def test_a_changed_copy_has_a_key_of_its_own():
