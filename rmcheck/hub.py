@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 from rmcheck.errors import MissingDependencyError, PoolError, Problem, UnknownModelError
 from rmcheck.wording import excerpt
 
-_NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)@([\w.-][\w./-]*)", re.ASCII)
+# No revision has two points in a row (git), which would lead out of the cache.
+_NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)@(?!.*\.\.)([\w.-][\w./-]*)", re.ASCII)
 # What a checkpoint is read from; weights in folders below are those of other programs.
 _WANTED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py")
 _BELOW = ("*/*",)
@@ -80,7 +80,7 @@ def _snapshot(
     wanted: Sequence[str] = _WANTED,
 ) -> Snapshot:
     try:
-        import huggingface_hub as hub
+        from huggingface_hub import snapshot_download
     except ImportError as error:
         raise MissingDependencyError(
             f"{text}: names on a hub need huggingface_hub ({error}). Install it with: "
@@ -89,10 +89,10 @@ def _snapshot(
     match = _NAME.fullmatch(text)
     assert match is not None
     repository, revision = match.groups()
-    before = _ref(hub, f"{kind}s--{repository.replace('/', '--')}", revision)
+    before = _ref(f"{kind}s--{repository.replace('/', '--')}", revision)
     try:
         folder = Path(
-            hub.snapshot_download(
+            snapshot_download(
                 repository,
                 repo_type=kind,
                 revision=revision,
@@ -105,24 +105,25 @@ def _snapshot(
         )
     # Its errors are of many classes, those of its transport among them.
     except Exception as error:
-        raise UnknownModelError(
-            f"{text}: {_told(hub, error, repository, revision, fetch)}"
-        ) from error
+        raise UnknownModelError(f"{text}: {_told(error, repository, revision, fetch)}") from error
     moved = before if before not in ("", folder.name) else ""
     return Snapshot(folder, folder.name, moved)
 
 
-def _ref(hub: Any, folder: str, revision: str) -> str:
+def _ref(folder: str, revision: str) -> str:
     """The commit that the cache has for a branch or tag; empty where it has none."""
-    path = Path(hub.constants.HF_HUB_CACHE) / folder / "refs" / revision
+    from huggingface_hub import constants
+
+    path = Path(constants.HF_HUB_CACHE) / folder / "refs" / revision
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError:
         return ""
 
 
-def _told(hub: Any, error: Exception, repository: str, revision: str, fetch: bool) -> str:
-    errors = hub.errors
+def _told(error: Exception, repository: str, revision: str, fetch: bool) -> str:
+    from huggingface_hub import constants, errors
+
     token = "HF_TOKEN may not read it" if os.environ.get("HF_TOKEN") else "HF_TOKEN is not set"
     command = f"hf download {repository} --revision {revision}"
     if isinstance(error, errors.GatedRepoError):
@@ -132,13 +133,13 @@ def _told(hub: Any, error: Exception, repository: str, revision: str, fetch: boo
     if isinstance(error, errors.RevisionNotFoundError):
         return f"repository {repository!r} has no revision {revision!r}"
     if isinstance(error, errors.LocalEntryNotFoundError | ConnectionError):
-        cache = hub.constants.HF_HUB_CACHE
+        cache = constants.HF_HUB_CACHE
         if not fetch:
             return (
                 f"is not in the cache {cache}, and a file names it, so that nothing is fetched. "
                 f"Fetch it yourself: {command}"
             )
-        offline = "HF_HUB_OFFLINE is set" if hub.constants.HF_HUB_OFFLINE else "no hub is reached"
+        offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "no hub is reached"
         return f"is not in the cache {cache}, and {offline}. Fetch it where there is one: {command}"
     return f"cannot be fetched: {type(error).__name__}: {excerpt(str(error), _SHOWN)}"
 

@@ -19,19 +19,26 @@ sys.path[:0] = [str(TESTS / "fuzz"), str(TESTS / "pool")]
 import parquet_rows
 from pool_formats import ROWS
 
-from rmcheck.errors import FileError, RmcheckError
+from rmcheck.errors import FileError, RmcheckError, UnknownModelError
 from rmcheck.history.history import History
 from rmcheck.history.record_reading import read_report, run_records
 from rmcheck.history.record_text import written
+from rmcheck.lab.file import read_laboratory
+from rmcheck.lab.outcomes.logged import logged_rows, read_runs
+from rmcheck.lab.study.rm_table import read_rm_table
+from rmcheck.lab.study.study_file import load_study
 from rmcheck.models.engines.http.unasked import asking
 from rmcheck.models.kinds.ensemble import EnsembleRewardModel
 from rmcheck.models.kinds.ensemble_file import read_ensemble_file
+from rmcheck.models.kinds.functions.modules import read_parameters
 from rmcheck.models.kinds.judge.file import read_judge_file
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.keys import as_keys
 from rmcheck.pool.pool import Message, Pool
 from rmcheck.pool.reading import read_pool, read_prompts
+from rmcheck.probes.probe_file import read_probes
+from rmcheck.probes.templates import filled
 from rmcheck.rl_logs.training_log import read_training_log
 from rmcheck.store.parts import Provenance, ScoreRows
 from rmcheck.store.scores import ScoreStore
@@ -98,6 +105,8 @@ POOLS = [
     *map(lines, ROWS.values()),
     *(json.dumps(rows).encode() for rows in ROWS.values()),
     parquet_rows.written(ROWS["native_rows"]),
+    b"prompt,chosen,rejected\nWhy?,a,b\nHow?,c,d\n",
+    b"prompt_id,prompt,response,golden,n\n1,Why?,a,0.5,1e999\n1,Why?,b,1_0," + b"9" * 5000 + b"\n",
     f'[{{"a":{DEEP}'.encode(),
     f'{{"a":{DEEP}'.encode(),
     b'{"prompt": "x", "responses": ["a", "b"], "golden": [0, %s]}' % DIGITS.encode(),
@@ -166,6 +175,14 @@ SPECS = [
         "fake:length_biased?noise=1",
         "http:http://[x",
         "http:http://localhost:80/ä?batch=2",
+        "hf:a/b@../../x",
+        "hf:a/b@main",
+        "trl:rewards:f?timeout=3",
+        "verl:rewards:compute_score",
+        "verifiers:rewards:rubric?part=x",
+        "openrlhf:rewards:f",
+        "slime:a..b:f",
+        "trl:" + "a." * 2000 + "b:f",
         "http:http://.x",
         "vllm:dir?gpu_memory=0.5",
     )
@@ -221,9 +238,32 @@ template: judge.jinja
 read: {score: 'Score: (\\d+)', range: [1, 10], samples: 4, temperature: 1.0}
 unparsed: {reward: 0}
 """
+CHOOSING = rb"""\
+engine: hf:dir
+prompt: "{{ prompt }} {% for r in responses %}{{ loop.index }} {{ r }}{% endfor %}"
+read: {choice: '\[\[([A-C])\]\]', tie: [C], of: 2}
+unparsed: {verdict: tie, at_most: 0.05}
+"""
+RATING = rb"""\
+engine: hf:dir
+prompt: "{{ prompt }} {{ responses }}"
+read: {scores: 'S: \[([^\]]*)\]', range: [1, 10], of: 4}
+"""
+RUBRIC = b"""\
+engine: hf:dir
+prompt: "{{ prompt }} {{ response }}"
+read:
+  criteria: {truth: {range: [1, 5], weight: 2}, tone: {range: [1, 5]}}
+  repeat: 2
+  samples: 2
+  temperature: 1
+"""
 JUDGES = [
     JUDGE,
     SCORED,
+    CHOOSING,
+    RATING,
+    RUBRIC,
     b"read: " + b"[" * 990,
     JUDGE.replace(b"20", DIGITS.encode()),
     JUDGE.replace(b'"Is this', b'"' + b"{{" * 60),
@@ -240,6 +280,69 @@ def ensemble(path: Path) -> None:
 
 
 ENSEMBLES = [b"members: [hf:a, hf:b]\ncombine: uwo\npenalty: 0.5\n", b"members: " + b"[" * 990]
+
+
+def probes(path: Path) -> None:
+    """A file of probes, each of which gives texts."""
+    for probe in read_probes(path).values():
+        assert all(filled(text, {"response": "a", "prompt": "b"}) for text in probe.edits)
+        for item in probe.items:
+            assert [filled(text, item) for text in (*probe.prompt, *probe.honest, *probe.bad)]
+
+
+SUITES_HERE = TESTS.parent / "suites"
+PROBES = [
+    (SUITES_HERE / "own_probes.yaml").read_bytes(),
+    b"probes: {a: {about: b, must: not_raise, edits: '{response|bullets} {response}'}}",
+    b"probes: " + b"[" * 990,
+]
+
+# -- the laboratory---------------------------------------------------------------------------
+
+
+def laboratory(path: Path) -> None:
+    """The file of a laboratory, beside what it names."""
+    for file in (SUITES_HERE / "lab").iterdir():
+        if file.name != path.name:
+            (path.parent / file.name).symlink_to(file)
+    names = [recipe.name for recipe in read_laboratory(path).family.recipes]
+    assert len(set(names)) == len(names)
+
+
+def study(path: Path) -> None:
+    """The file of a study."""
+    assert encodable([load_study(path).name])
+
+
+def rm_table(path: Path) -> None:
+    """A table of reward models."""
+    found = read_rm_table(path, "regret", "kind")
+    for values in (found.outcome, *found.numbers.values()):
+        assert np.isfinite(values).all()
+
+
+def runs(path: Path) -> None:
+    """A list of RL runs, and their log."""
+    (path.parent / "log.csv").write_text(CSV)
+    assert all(row["rm"] for row in logged_rows(read_runs(path)))
+
+
+LABORATORIES = [
+    *((SUITES_HERE / "lab" / f"{name}.yaml").read_bytes() for name in ("lab", "small")),
+    b"lab: 1\npreferences: " + b"[" * 990,
+]
+STUDIES = [(SUITES_HERE / "study-small.yaml").read_bytes(), b"study: 1\npool: " + b"[" * 990]
+RM_TABLES = [
+    b"rm,accuracy,regret,kind\n" + b"".join(b"%d,0.%d,0.%d,a\n" % (i, i, 9 - i) for i in range(8)),
+    b"accuracy,regret,kind\n" + b"1e999,1,b\n" * 7,
+    b"accuracy,regret,kind\n" + b"9" * 5000 + b",1,b\n",
+]
+RUNS = [
+    b"rm,golden,optimizer,seed,log\na,g,ppo,1,log.csv\ng,g,ppo,1,log.csv\n",
+    b"rm,golden,optimizer,seed,log,proxy_column\na,g,ppo,1,log.csv,proxy\n",
+    b"rm,golden,optimizer,seed,log\na,g,ppo,1,\0\n",
+    b"rm,golden,optimizer,seed,log\na,g,ppo,1," + b"x" * 300 + b"\n",
+]
 
 # -- records ----------------------------------------------------------------------------------
 
@@ -366,7 +469,7 @@ def tensors(header: bytes) -> bytes:
     return struct.pack("<Q", len(header)) + header + b"\x00" * 8
 
 
-def checkpoint(folder: Path, name: str, content: bytes) -> None:
+def write_checkpoint(folder: Path, name: str, content: bytes) -> None:
     """A checkpoint folder of which one file is this."""
     files = {
         "config.json": json.dumps(CONFIG).encode(),
@@ -379,6 +482,11 @@ def checkpoint(folder: Path, name: str, content: bytes) -> None:
     folder.mkdir()
     for each, default in {**files, name: b""}.items():
         (folder / each).write_bytes(content if each == name else default)
+
+
+def checkpoint(folder: Path, name: str, content: bytes) -> None:
+    """Such a folder, opened."""
+    write_checkpoint(folder, name, content)
     model = open_model(f"hf:{folder}")
     assert model.fingerprint
     assert model.name
@@ -426,6 +534,57 @@ INDICES = [
     for name in ("a.safetensors", "1" * 300, "\x00", "\ud800", 3)
 ] + [b'{"weight_map": 3}', DEEP.encode()]
 
+
+def adapter_config(path: Path) -> None:
+    """The adapter_config.json of an adapter, on a base beside it."""
+    write_checkpoint(path.parent / "base", "config.json", json.dumps(CONFIG).encode())
+    adapter = path.parent / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_bytes(path.read_bytes())
+    (adapter / "adapter_model.safetensors").write_bytes(tensors(json.dumps(LORA).encode()))
+    assert open_model(f"hf:{adapter}").fingerprint
+
+
+LORA = {
+    "base_model.model.score.weight": {"dtype": "F32", "shape": [1, 2], "data_offsets": [0, 8]},
+}
+ADAPTER = {
+    "peft_type": "LORA",
+    "task_type": "SEQ_CLS",
+    "base_model_name_or_path": "../base",
+    "modules_to_save": ["score"],
+    "r": 2,
+}
+ADAPTERS = [
+    json.dumps(one).encode()
+    for one in (
+        ADAPTER,
+        {**ADAPTER, "modules_to_save": 3},
+        {**ADAPTER, "modules_to_save": [3]},
+        {**ADAPTER, "base_model_name_or_path": "a" * 300},
+        {**ADAPTER, "base_model_name_or_path": "\x00"},
+        {**ADAPTER, "base_model_name_or_path": "a/b", "revision": 3},
+        {**ADAPTER, "base_model_name_or_path": "a/b", "revision": "../../x"},
+        {**ADAPTER, "base_model_name_or_path": "."},
+    )
+] + [DEEP.encode()]
+
+
+def module(path: Path) -> None:
+    """The source of a module with a reward function; None where it does not tell."""
+    if read_parameters(path, "reward") is None:
+        raise UnknownModelError("the source does not say what the function takes")
+
+
+MODULES = [
+    b"def reward(prompts, completions, *, answer=None, **kwargs):\n    return [0.0]\n",
+    b"async def reward(data_source, solution_str, ground_truth, extra_info=None): ...\n",
+    b"x = " + b"(" * 300,
+    b"x = " + b"-" * 100_000 + b"1",
+    b"\0",
+    b"reward = 1\n",
+]
+
 # -- the store --------------------------------------------------------------------------------
 
 FINGERPRINT = "f" * 64
@@ -466,7 +625,9 @@ def part_bytes() -> bytes:
 
 TARGETS: dict[str, Target] = {
     "suite": Target(suite, ("suite.yaml",), SUITES),
-    "pool": Target(pool, ("pool.jsonl", "pool.json", "pool.parquet"), POOLS, parquet=True),
+    "pool": Target(
+        pool, ("pool.jsonl", "pool.json", "pool.parquet", "pool.csv"), POOLS, parquet=True
+    ),
     "prompts": Target(prompts, ("p.csv", "p.txt", "p.jsonl"), PROMPTS),
     "scores": Target(scores, ("scores.jsonl",), SCORES, parquet=True),
     "spec": Target(spec, ("spec.txt",), SPECS),
@@ -483,6 +644,13 @@ TARGETS: dict[str, Target] = {
     ),
     "header": Target(header, ("header.json",), HEADERS),
     "store": Target(store_part, ("part.parquet",), [part_bytes()], parquet=True),
+    "adapter": Target(adapter_config, ("adapter_config.json",), ADAPTERS),
+    "module": Target(module, ("rewards.py",), MODULES),
+    "probes": Target(probes, ("probes.yaml",), PROBES),
+    "laboratory": Target(laboratory, ("lab.yaml",), LABORATORIES),
+    "study": Target(study, ("study.yaml",), STUDIES),
+    "rm_table": Target(rm_table, ("table.csv",), RM_TABLES),
+    "runs": Target(runs, ("runs.csv",), RUNS),
     "index": Target(weight_index, ("index.json",), INDICES),
 }
 

@@ -245,3 +245,19 @@ def test_an_adapter_and_its_twin_are_one_model_to_the_gate(adapter, tmp_path, mo
 
     assert status == 0, shown
     assert "0 of 48 pairs flip inside prompts" in shown
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("modules_to_save", 3, "modules_to_save is 3; it is a list of names"),
+        ("revision", 3, "revision is 3; it is a text"),
+        ("base_model_name_or_path", "a" * 300, "it is too long"),
+        ("base_model_name_or_path", "\0", "a zero byte stands in it"),
+    ],
+)
+def test_a_field_that_cannot_be_read_is_named(copy, field, value, said):
+    """Before anything is made of it."""
+    adapters.change(copy, **{field: value})
+
+    assert said in refusal(copy, ModelError)

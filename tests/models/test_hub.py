@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from http.server import BaseHTTPRequestHandler
 
 import pytest
@@ -96,6 +99,23 @@ def test_a_name_is_the_checkpoint_at_its_commit(served, llama_folder):
     assert model.fingerprint == open_model(f"hf:{llama_folder}").fingerprint
     assert hub.commits_in(model.spec) == f"org/rm@main is commit {FIRST}"
     assert set(served.tokens) == {""}
+
+
+def test_a_name_is_looked_up_in_a_fresh_process(tmp_path):
+    """huggingface_hub loads its parts when they are asked for; no test before has done so."""
+    pytest.importorskip("huggingface_hub")
+    code = "from rmcheck.models.registry import open_model; open_model('hf:org/rm@main')"
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path)}
+
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+
+    assert b"UnknownModelError: org/rm@main: is not in the cache" in ran.stderr
+
+
+def test_a_name_leads_nowhere_out_of_the_cache():
+    """A revision with two points is none."""
+    assert hub.is_hub_name("org/rm@refs/pr/1")
+    assert not hub.is_hub_name("org/rm@../../../other/refs/main")
 
 
 def test_a_filled_cache_needs_no_network(served, monkeypatch):

@@ -22,6 +22,7 @@ from rmcheck.errors import FileError, Problem
 from rmcheck.lab.csv_rows import csv_rows
 from rmcheck.lab.outcomes.table import STUDIED
 from rmcheck.lab.rl.reward import Floats
+from rmcheck.parsing import ParsingError, user_path
 from rmcheck.rl_logs.log_columns import ROLES, Role, find_columns
 from rmcheck.rl_logs.log_table import read_log_rows
 from rmcheck.rl_logs.training_log import TrainingLog, read_training_log
@@ -102,6 +103,8 @@ def read_runs(path: Path) -> list[LoggedRun]:
         else:
             try:
                 found.append(_run(path.parent, cells))
+            except ParsingError as error:
+                problems.append(Problem(str(path), error.message, line=line))
             except FileError as error:
                 problems += error.problems
     if problems:
@@ -110,7 +113,7 @@ def read_runs(path: Path) -> list[LoggedRun]:
 
 
 def _run(folder: Path, cells: Mapping[str, str]) -> LoggedRun:
-    log = folder / cells["log"]
+    log = user_path(cells["log"], folder)
     given = {role: cells[name] for name, role in COLUMNS.items() if cells.get(name)}
     if cells["rm"] == cells["golden"] and "golden" not in given:
         names = list(dict.fromkeys(name for row in read_log_rows(log) for name in row.cells))

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import ConformanceError, ModelError, UnknownModelError
+from rmcheck.models.checkpoint.config_fields import wrong_fields
 from rmcheck.models.checkpoint.json_file import read_object
 from rmcheck.models.checkpoint.safetensors_header import Tensor, read_header
+from rmcheck.parsing import ParsingError, user_path
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -39,10 +41,13 @@ class Adapter:
         """adapter_config.json as it is.
 
         Raises:
-            ModelError: It cannot be read, or is of a kind that cannot be merged.
+            ModelError: It cannot be read, a field has another type, or it is of a kind that cannot
+                be merged.
         """
         file = self.path / CONFIG
         found = read_object(file)
+        if problems := wrong_fields(found):
+            raise ModelError(f"{file}: {'; '.join(problems)}")
         if str(found.get("peft_type")) in _PROMPTS:
             raise ModelError(
                 f"{file}: {found['peft_type']} learns a prompt and changes no weights, so that "
@@ -55,16 +60,20 @@ class Adapter:
         """Folder of the base: as named, relative to the adapter or to here, or in the hub's cache.
 
         Raises:
-            ModelError: The config names none.
+            ModelError: The config names none, or one that no folder can have.
             UnknownModelError: It is not there.
         """
         named = self.config.get("base_model_name_or_path")
-        if not isinstance(named, str) or not named:
+        if not named:
             raise ModelError(
                 f"{self.path / CONFIG} names no base (base_model_name_or_path), on which its "
                 "rewards depend too"
             )
-        near = [Path(os.path.normpath(self.path / named)), Path(named).absolute()]
+        try:
+            written = user_path(named)
+        except ParsingError as error:
+            raise ModelError(f"{self.path / CONFIG}: base_model_name_or_path: {error}") from error
+        near = [Path(os.path.normpath(self.path / written)), written.absolute()]
         found = next((path for path in near if path.is_dir()), None) or self._in_cache(named)
         if found is None:
             places = ", ".join(str(path) for path in dict.fromkeys(near))

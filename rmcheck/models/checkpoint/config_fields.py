@@ -40,14 +40,17 @@ _IDS = (_are_ids, "a whole number or a list of them")
 CONFIG: Mapping[str, tuple[_Test, str]] = {
     "architectures": (_are_names, "a list of names"),
     "auto_map": _OBJECT,
+    "base_model_name_or_path": (_is_text, "the name of a folder"),  # of an adapter
     "eos_token_id": _IDS,
     "id2label": (_are_labels, "an object from whole numbers to names"),
     "model_type": (_is_text, "a text"),
+    "modules_to_save": (_are_names, "a list of names"),
     "num_labels": _WHOLE,
     "original_max_position_embeddings": _WHOLE,
     "pad_token_id": (lambda value: type(value) is int, "a whole number"),
     "problem_type": (_is_text, "a text"),
     "quantization_config": _OBJECT,
+    "revision": (_is_text, "a text"),
     "rope_parameters": _OBJECT,
     "rope_scaling": _OBJECT,
     "text_config": _OBJECT,

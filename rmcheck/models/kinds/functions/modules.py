@@ -99,7 +99,7 @@ def read_parameters(source: Path, name: str) -> list[inspect.Parameter] | None:
     """
     try:
         tree = ast.parse(source.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):  # nested too deep
         return None
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
     found = [n for n in tree.body if getattr(n, "name", "") == name]
