@@ -11,6 +11,7 @@ from rmcheck.models.engines.writing import SEED_BITS, Answer
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings
 from rmcheck.policies.policy import Decoding, Policy, Response
 from rmcheck.pool.pool import Prompt
+from rmcheck.pool.tool_calls import as_asked
 
 
 class HttpPolicy(Policy):
@@ -73,8 +74,8 @@ class HttpPolicy(Policy):
         how, seeds = decoding or Decoding(), self._seeds(prompts, n, seed)
 
         def answer(place: int) -> Answer:
-            turns = [{"role": m.role, "content": m.content} for m in prompts[place // n].messages]
-            fields = {"temperature": how.temperature, "max_tokens": how.max_tokens}
+            turns, tools = as_asked(prompts[place // n].messages)
+            fields = {"temperature": how.temperature, "max_tokens": how.max_tokens, **tools}
             return self.server.written(turns, seed=seeds[place], **fields)
 
         replies = self.server.each(len(seeds), answer, stops=(ScoringError,))

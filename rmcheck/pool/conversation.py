@@ -7,11 +7,11 @@ is a `malformed_row`.
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from unicodedata import normalize
 
 from rmcheck.pool.pool import Message
 from rmcheck.pool.row import Row, RowFault, malformed
+from rmcheck.pool.tool_calls import CALLS, TOOLS, as_more, further, without_ids
 
 ROLES: Mapping[str, str] = {r: r for r in ("system", "user", "assistant", "tool")}
 # What parts of a turn are called that hold a `text`, by chats and by OpenAI's responses.
@@ -64,25 +64,25 @@ def named_turns(
         roles: What the format calls each role.
     """
     turns = []
-    for item in items:
+    for i, item in enumerate(items):
         who = item.text(role)
         if who not in roles:
             raise malformed(_unknown_role(f"field {item.place + role!r}", who, roles))
-        turns.append(Message(roles[who], _said(item, content)))
-    return tuple(turns)
+        more = further(item, content, first=not i)
+        turns.append((roles[who], _said(item, content), more))
+    # Without calls nothing needs the names that tie results to them.
+    tools = any(CALLS in more or TOOLS in more for _, _, more in turns)
+    return tuple(Message(who, said, as_more(more) if tools else "") for who, said, more in turns)
 
 
 def _said(turn: Row, name: str) -> str:
     """What a turn says: a text, or the texts of a list of parts in lines of their own.
 
     Raises:
-        RowFault: It calls a tool, or has a part that is no text.
+        RowFault: It has a part that is no text.
     """
-    if turn.values.get("tool_calls"):
-        raise malformed(
-            f"field {turn.place + 'tool_calls'!r}: the turn calls a tool, and only its text would "
-            f"reach the model; write the call into {name!r} as the model is to read it"
-        )
+    if name not in turn and turn.values.get(CALLS):
+        return ""
     if not isinstance(turn.values.get(name), list):
         return turn.text(name)
     return "\n".join(_part(part) for part in turn.rows(name))
@@ -151,6 +151,11 @@ def split_answer(
     *before, last = turns
     if last.role != "assistant":
         raise malformed(f"the last turn of {name!r} is the {last.role}'s; expected the assistant's")
+    if CALLS in last.turn:
+        raise malformed(
+            f"the answer in {name!r} calls a tool, and an answer is a text; write the call into "
+            "its content, as the policy writes it"
+        )
     if not before and prompt:
         return prompt, last.content
     if not before:
@@ -189,9 +194,9 @@ def unit_key(messages: Iterable[Message]) -> str:
 
     Asked once more with a blank or three question marks at its end, a question is not a second
     independent one. Marks inside a word or a formula stay, and so do signs between blanks: 3 * 2 is
-    another question than 3 - 2.
+    another question than 3 - 2. Names of calls do not count.
     """
-    return content_key(replace(message, content=_bare(message.content)) for message in messages)
+    return content_key(Message(m.role, _bare(m.content), without_ids(m.more)) for m in messages)
 
 
 def _bare(text: str) -> str:
@@ -203,7 +208,8 @@ def _bare(text: str) -> str:
 def content_key(messages: Iterable[Message], responses: Iterable[str] = ()) -> str:
     """16 hex digits that name a conversation, with its responses where they are given."""
     digest = hashlib.blake2b(digest_size=8)
-    for part in (*(p for m in messages for p in (m.role, m.content)), "", *responses):
+    said = (p for m in messages for p in (m.role, m.content, *filter(None, [m.more])))
+    for part in (*said, "", *responses):
         data = part.encode("utf-8", "surrogatepass")
         digest.update(b"%d:" % len(data))
         digest.update(data)

@@ -1,6 +1,7 @@
 """A pool: prompts, each with its responses, labels and slices."""
 
 import hashlib
+import json
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,10 +20,24 @@ Role = Literal["system", "user", "assistant", "tool"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Attributes:
+        role: Who speaks.
+        content: What is said.
+        more: JSON object of what else a chat template reads of a conversation with tools, see
+            `rmcheck.pool.tool_calls`; empty for nearly all.
+    """
 
     role: str
     content: str
+    more: str = ""
+
+    @property
+    def turn(self) -> dict[str, Any]:
+        """The turn as pools have it."""
+        more = json.loads(self.more) if self.more else {}
+        return {"role": self.role, "content": self.content, **more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +122,9 @@ def text_keys(messages: Sequence[Message], responses: Iterable[str]) -> list[byt
         content = message.content.encode("utf-8", "surrogatepass")
         asked.update(b"%d:" % len(content))
         asked.update(content)
+        if message.more:
+            more = message.more.encode("utf-8", "surrogatepass")
+            asked.update(b"more%d:" % len(more) + more)
     asked.update(b"\x00response\x00")
     keys = []
     for response in responses:

@@ -29,6 +29,7 @@ from rmcheck.pool.pool import Fault, FaultAction, FaultKind, Pool, Prompt
 from rmcheck.pool.prompt_files import read_prompt_rows
 from rmcheck.pool.readers.reader import Reader
 from rmcheck.pool.row import Row, RowFault, malformed, near
+from rmcheck.pool.tool_calls import with_tools
 
 __all__ = ["read_pool", "read_prompts", "reader_names"]
 
@@ -180,7 +181,8 @@ class _Reading:
                 # What a reader notes is settled by the reader; the row goes on.
                 self._note(item, path, row.line, action="keep")
             else:
-                yield replace(item, path=path, cluster=cluster or item.cluster)
+                prompt = with_tools(row, item)
+                yield replace(prompt, path=path, cluster=cluster or item.cluster)
 
     def _cluster_of(self, row: Row) -> str:
         if self.cluster is None:
@@ -256,7 +258,8 @@ def _faults_inside(prompt: Prompt) -> Iterator[RowFault]:
             break
     roles = [*(message.role for message in prompt.messages), "assistant"]
     for turn, (role, following) in enumerate(pairwise(roles), start=1):
-        if role == following:
+        # Two calls at once have two results.
+        if role == following != "tool":
             yield RowFault("repeated_role", f"turns {turn} and {turn + 1} are both the {role}'s")
             break
 

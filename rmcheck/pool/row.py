@@ -109,7 +109,7 @@ class Row:
         value = self.get(name)
         if not isinstance(value, Mapping):
             raise self.wrong(name, value, "an object")
-        return Row(value, self.line, f"{self.place}{name}.")
+        return Row(value, self.line, f"{self.place}{name}.", self.file)
 
     def rows(self, name: str) -> list["Row"]:
         """A field that must be a list of objects."""
@@ -119,7 +119,8 @@ class Row:
         for i, item in enumerate(value):
             if not isinstance(item, Mapping):
                 raise self.wrong(f"{name}[{i}]", item, "an object")
-        return [Row(item, self.line, f"{self.place}{name}[{i}].") for i, item in enumerate(value)]
+        places = (f"{self.place}{name}[{i}]." for i in range(len(value)))
+        return [Row(v, self.line, at, self.file) for v, at in zip(value, places, strict=True)]
 
     def identifier(self, name: str) -> str:
         """A field that names something: text or a whole number; empty where it is missing."""

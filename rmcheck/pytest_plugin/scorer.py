@@ -8,11 +8,13 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError, UsageError
 from rmcheck.models.model import RewardModel, Sample
+from rmcheck.pool.conversation import messages
 from rmcheck.pool.pool import Message
+from rmcheck.pool.row import Row, RowFault
 from rmcheck.scoring.members import StoreOf, fill_members, read_combined
 from rmcheck.scoring.request import Request
 
-Conversation = str | Sequence[Mapping[str, str]]
+Conversation = str | Sequence[Mapping[str, Any]]
 
 
 _NO_MODEL = (
@@ -116,4 +118,7 @@ class Scorer:
 def _messages(prompt: Conversation) -> tuple[Message, ...]:
     if isinstance(prompt, str):
         return (Message("user", prompt),)
-    return tuple(Message(turn["role"], turn["content"]) for turn in prompt)
+    try:
+        return messages(Row({"prompt": list(prompt)}), "prompt")
+    except RowFault as fault:
+        raise UsageError(f"score: {fault.detail}") from fault

@@ -59,8 +59,9 @@ def test_texts_are_those_of_transformers(samples, name, generation_prompt):
         turns, tokenize=False, add_generation_prompt=generation_prompt
     )
 
-    nothing = {"tools": None, "documents": None, "add_generation_prompt": generation_prompt}
-    found = ChatTemplate(None).texts(TEMPLATES[name], turns, words.special_tokens_map | nothing)
+    nothing = {"documents": None, "add_generation_prompt": generation_prompt}
+    runs = [(one, None) for one in turns]
+    found = ChatTemplate(None).texts(TEMPLATES[name], runs, words.special_tokens_map | nothing)
 
     assert found == expected
 
@@ -187,7 +188,7 @@ def test_every_engine_that_writes_conversations_asks(tmp_path, policy_pair):
 def test_a_clock_that_was_not_seen_is_no_clock(samples):
     """Where a spelling escapes the look at the template, rendering has no clock to read."""
     with pytest.raises(ConfinedError, match="no date= says which day"):
-        ChatTemplate(None).texts(CLOCK, [conversation(samples[0])], {})
+        ChatTemplate(None).texts(CLOCK, [(conversation(samples[0]), None)], {})
 
 
 def test_a_tokenizer_that_panics_is_a_message(llama_copy, samples):

@@ -20,7 +20,8 @@ ESCAPE = "{{ ('{0.__class__.__init__.__globals__}'|attr('format'))(messages) }}"
 
 def chat(source, runs=([],), date="", **variables):
     """What a chat template writes."""
-    return confined("chat", list(runs), source=source, date=date, variables=variables)
+    conversations = [{"messages": messages} for messages in runs]
+    return confined("chat", conversations, source=source, date=date, variables=variables)
 
 
 @pytest.fixture

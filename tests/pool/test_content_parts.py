@@ -1,10 +1,11 @@
-"""Turns whose content is a list of parts, as chats of today write it, and turns that call tools."""
+"""Turns whose content is a list of parts, as chats of today write it."""
 
 import json
 
 import pytest
 
 from rmcheck.errors import PoolError
+from rmcheck.pool.pool import Message, text_keys
 from rmcheck.pool.reading import read_pool
 
 TEXT = [{"type": "text", "text": "Name a stone."}, {"type": "input_text", "text": "Briefly."}]
@@ -34,7 +35,7 @@ def test_texts_of_a_list_are_lines(tmp_path):
 
 
 def test_results_of_tools_are_turns(tmp_path):
-    """Under their own role, with their text."""
+    """Under their own role, with their text and the key that they always had."""
     pool = read(
         tmp_path,
         {"role": "user", "content": "Name a stone."},
@@ -42,7 +43,9 @@ def test_results_of_tools_are_turns(tmp_path):
         {"role": "tool", "content": [{"type": "text", "text": "slate"}], "tool_call_id": "1"},
     )
 
-    assert [(m.role, m.content) for m in pool.prompts[0].messages][2] == ("tool", "slate")
+    messages = pool.prompts[0].messages
+    assert messages[2] == Message("tool", "slate")
+    assert text_keys(messages, ["Slate."])[0].hex() == "9ef79d48fbbb9523355ade6bf4e673af"
 
 
 @pytest.mark.parametrize("kind", ["image_url", "input_audio", "file"])
@@ -53,14 +56,3 @@ def test_what_is_no_text_is_refused(tmp_path, kind):
     said = refusal(tmp_path, {"role": "user", "content": [TEXT[0], image]})
 
     assert f"field 'prompt[0].content[1].type' is '{kind}'; rmcheck reads texts" in said
-
-
-def test_a_call_of_a_tool_is_refused(tmp_path):
-    """Its content is null, and a model would be shown an empty turn."""
-    call = {"type": "function", "function": {"name": "look", "arguments": "{}"}}
-    turn = {"role": "assistant", "content": None, "tool_calls": [call]}
-
-    said = refusal(tmp_path, {"role": "user", "content": "Name a stone."}, turn)
-
-    assert "field 'prompt[1].tool_calls': the turn calls a tool" in said
-    assert "write the call into 'content'" in said

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
 from rmcheck.pool.pool import Pool, Prompt
+from rmcheck.pool.tool_calls import texts_alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def preference_data(pool: Pool, column: str, most: int | None, seed: int) -> Pre
 
 def _pairs_of(prompt: Prompt, column: str) -> tuple[list[Preference], int]:
     labels: Sequence[float | None] = prompt.labels.get(column, ())
-    asked = [{"role": m.role, "content": m.content} for m in prompt.messages]
+    asked = texts_alone(prompt)
     found, ties = [], 0
     for i, j in combinations(range(len(labels)), 2):
         a, b = labels[i], labels[j]

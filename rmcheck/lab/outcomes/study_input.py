@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rmcheck.lab.rl.reward import Floats
 from rmcheck.pool.pool import Prompt
+from rmcheck.pool.tool_calls import turns
 
 POOL, FILE, RL = "study_pool.jsonl", "study.yaml", "rl.csv"
 
@@ -32,7 +33,7 @@ def write_study(
         for i, prompt in enumerate(prompts):
             row = {
                 "prompt_id": prompt.prompt_id,
-                "prompt": [{"role": m.role, "content": m.content} for m in prompt.messages],
+                "prompt": turns(prompt.messages),
                 "responses": list(prompt.responses),
                 **{_column(name): of[i].tolist() for name, of in rewards.items()},
             }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rmcheck.errors import UsageError
 from rmcheck.models.engines.torch.device import chosen_device
 from rmcheck.pool.pool import Prompt
+from rmcheck.pool.tool_calls import texts_alone
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +64,7 @@ def load_policy(folder: Path, device: str = "auto") -> Any:
 
 def conversation_of(prompt: Prompt) -> list[dict[str, str]]:
     """A prompt as chat templates take it."""
-    return [{"role": m.role, "content": m.content} for m in prompt.messages]
+    return texts_alone(prompt)
 
 
 def sampled(

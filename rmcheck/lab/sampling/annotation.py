@@ -16,6 +16,7 @@ from rmcheck.metrics.rewards import Floats, Ints
 from rmcheck.metrics.settings import require_whole_number
 from rmcheck.pool.labels import INCLUSION, TO_LABEL
 from rmcheck.pool.pool import Pool, Prompt
+from rmcheck.pool.tool_calls import turns
 from rmcheck.store.folder import write_whole
 
 GOLDEN = "golden"
@@ -179,7 +180,7 @@ def _marked(prompt: Prompt, marks: Marks) -> dict[str, Any]:
     known = prompt.labels.get(GOLDEN, (None,) * len(prompt.responses))
     return {
         "prompt_id": prompt.prompt_id,
-        "prompt": _messages(prompt),
+        "prompt": turns(prompt.messages),
         "responses": list(prompt.responses),
         GOLDEN: [g if wanted else None for g, wanted in zip(known, marks.to_label, strict=True)],
         TO_LABEL: marks.to_label.astype(int).tolist(),
@@ -212,17 +213,13 @@ def _row(prompt: Prompt, chosen: Chosen) -> dict[str, Any]:
     known = prompt.labels.get(GOLDEN, (None,) * len(prompt.responses))
     return {
         "prompt_id": prompt.prompt_id,
-        "prompt": _messages(prompt),
+        "prompt": turns(prompt.messages),
         "responses": [prompt.responses[j] for j in chosen.responses],
         GOLDEN: [known[j] for j in chosen.responses],
         RANDOM: chosen.random.tolist(),
         CHOSEN_AT: chosen.chosen_at.tolist(),
         **prompt.slices,
     }
-
-
-def _messages(prompt: Prompt) -> list[dict[str, str]]:
-    return [{"role": m.role, "content": m.content} for m in prompt.messages]
 
 
 def parsed_numbers(text: str) -> tuple[int, ...]:

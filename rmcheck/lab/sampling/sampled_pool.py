@@ -14,6 +14,7 @@ from rmcheck.errors import UsageError
 from rmcheck.policies.policy import Decoding, Policy, Response, response_seed
 from rmcheck.pool.labels import INCLUSION, TO_LABEL
 from rmcheck.pool.pool import Prompt
+from rmcheck.pool.tool_calls import turns
 from rmcheck.wording import first_lines
 
 # Field of a row that says how it was sampled; readers of pools leave objects out.
@@ -189,7 +190,7 @@ def _row(prompt: Prompt, responses: Sequence[Response], facts: Mapping[str, Any]
         **{name: value for name, value in prompt.slices.items() if name != SAMPLING},
         **_columns(prompt),
         "prompt_id": prompt.prompt_id,
-        "prompt": _messages(prompt),
+        "prompt": turns(prompt.messages),
         "responses": [response.text for response in responses],
         POLICY: str(facts["fingerprint"])[:POLICY_DIGITS],
         **(_marks(prompt, facts) if "labels" in facts else {}),
@@ -220,10 +221,6 @@ def _marks(prompt: Prompt, facts: Mapping[str, Any]) -> dict[str, Any]:
         TO_LABEL: [int(i in chosen) for i in range(size)],
         INCLUSION: [labels / size] * size,
     }
-
-
-def _messages(prompt: Prompt) -> list[dict[str, str]]:
-    return [{"role": m.role, "content": m.content} for m in prompt.messages]
 
 
 def _kept_rows(
@@ -277,7 +274,7 @@ def _difference(row: Any, prompts: Mapping[str, Prompt], settings: Mapping[str, 
     prompt = prompts.get(row.get("prompt_id", ""))
     if prompt is None:
         return f"prompt {row.get('prompt_id')!r} is not among those asked for"
-    if row.get("prompt") != _messages(prompt):
+    if row.get("prompt") != turns(prompt.messages):
         return f"prompt {prompt.prompt_id!r} had another text"
     if len(row["responses"]) != settings["responses"] or not isinstance(stated.get("cut"), int):
         return f"prompt {prompt.prompt_id!r} has {len(row['responses'])} responses"

@@ -52,20 +52,21 @@ class ChatTemplate:
     def texts(
         self,
         source: str,
-        conversations: Sequence[Sequence[Mapping[str, str]]],
+        conversations: Sequence[tuple[Sequence[Mapping[str, Any]], Any]],
         variables: Mapping[str, Any],
     ) -> list[str]:
         """Each conversation as a text, as `apply_chat_template` of transformers writes it.
 
         Args:
             source: The Jinja source, the tokenizer's own included.
-            conversations: Messages with `role` and `content`.
+            conversations: Messages, and the tools on offer (None for none).
             variables: What else the template may read, such as `bos_token`.
 
         Raises:
             ConfinedError: It refuses a conversation, or takes too much time or memory.
         """
-        return confined("chat", conversations, source=source, date=self.date, variables=variables)
+        runs = [{"messages": turns, "tools": tools} for turns, tools in conversations]
+        return confined("chat", runs, source=source, date=self.date, variables=variables)
 
 
 def dated_template(

@@ -82,9 +82,26 @@ def _made(program: str) -> Run:
 
 
 def _chat(source: str, date: str, variables: Mapping[str, Any]) -> Run:
-    """The text of a conversation."""
+    """The text of a conversation: its `messages`, and the `tools` on offer."""
     template = _chat_environment(date).from_string(source)
-    return lambda messages: template.render(messages=messages, **variables)
+
+    def written(conversation: dict[str, Any]) -> Any:
+        try:
+            return template.render(**conversation, **variables)
+        except TypeError:  # DeepSeek's templates join arguments to texts, as OpenAI writes them
+            if not _arguments_as_text(conversation["messages"]):
+                raise
+            return template.render(**conversation, **variables)
+
+    return written
+
+
+def _arguments_as_text(messages: list[dict[str, Any]]) -> bool:
+    """Write the arguments of all calls as JSON; whether there are any."""
+    calls = [call["function"] for turn in messages for call in turn.get("tool_calls") or ()]
+    for function in calls:
+        function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
+    return bool(calls)
 
 
 def _judge(source: str) -> Run:

@@ -4,6 +4,7 @@ Every engine receives these ids, so none applies a template or adds a BOS of its
 """
 
 import hashlib
+import json
 from array import array
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,9 @@ from rmcheck.models.libraries import brief
 from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.confined import ConfinedError
+from rmcheck.models.text.template_tools import Run, left_out
 from rmcheck.pool.pool import Prompt
+from rmcheck.pool.tool_calls import CALLS, apart, turns
 
 EosRule = Literal["keep", "append", "strip"]
 # Conversations rendered and tokenised in one call; more only costs memory.
@@ -50,6 +53,7 @@ class ConversationTokenizer:
         self._type_ids = type_ids
         # One int object a token id instead of one a token: a quarter of the memory.
         self._shared: dict[int, int] = {}
+        self._with_tools: set[str] = set()
 
     @property
     def bos_id(self) -> int | None:
@@ -102,9 +106,8 @@ class ConversationTokenizer:
         """
         rows = []
         for prompt in prompts:
-            turns = [{"role": m.role, "content": m.content} for m in prompt.messages]
             try:
-                (row,) = self._apply([turns], generation_prompt=True)
+                (row,) = self._apply([turns(prompt.messages)], generation_prompt=True)
             # A template is a program of its own: it may raise anything.
             except Exception as error:
                 roles = ", ".join(message.role for message in prompt.messages)
@@ -116,7 +119,7 @@ class ConversationTokenizer:
             rows.append(row)
         return rows
 
-    def written(self, conversations: Sequence[list[dict[str, str]]]) -> list[str]:
+    def written(self, conversations: Sequence[list[dict[str, Any]]]) -> list[str]:
         """Each conversation as the text that the template writes.
 
         Raises:
@@ -182,27 +185,71 @@ class ConversationTokenizer:
 
     def _apply(
         self,
-        conversations: list[list[dict[str, str]]],
+        conversations: list[list[dict[str, Any]]],
         *,
         tokenize: bool = True,
         generation_prompt: bool = False,
     ) -> Any:
-        """Ids, or texts, of conversations, as `apply_chat_template` gives them."""
+        """Ids, or texts, of conversations, as `apply_chat_template` gives them.
+
+        Raises:
+            ConfinedError: The template refuses one, or writes none of its calls of tools.
+        """
+        runs: list[Run] = [apart(turns) for turns in conversations]
+        for place, run in enumerate(runs):
+            self._require_tools(run, place)
         if self._has_own_code():
-            return self._tokenizer.apply_chat_template(
-                conversations,
-                chat_template=self._template.source,
-                tokenize=tokenize,
-                add_generation_prompt=generation_prompt,
-                return_dict=False,
-            )
-        texts = self._template.texts(
-            self._tokenizer.get_chat_template(self._template.source),
-            conversations,
-            self._tokenizer.special_tokens_map
-            | {"tools": None, "documents": None, "add_generation_prompt": generation_prompt},
-        )
+            return [self._by_own_code(run, tokenize, generation_prompt) for run in runs]
+        texts = self._texts(runs, generation_prompt)
         return self._tokens(texts, add_special_tokens=False)["input_ids"] if tokenize else texts
+
+    def _texts(self, runs: Sequence[Run], generation_prompt: bool = False) -> list[str]:
+        """What the template writes; a tokenizer may have another one where tools are on offer."""
+        facts = {"documents": None, "add_generation_prompt": generation_prompt}
+        variables = self._tokenizer.special_tokens_map | facts
+        named = self._template.source
+        sources = [self._tokenizer.get_chat_template(named, tools=tools) for _, tools in runs]
+        texts: dict[int, str] = {}
+        for source in dict.fromkeys(sources):
+            at = [i for i, one in enumerate(sources) if one == source]
+            try:
+                written = self._template.texts(source, [runs[i] for i in at], variables)
+            except ConfinedError as error:
+                raise ConfinedError(str(error), at[error.place]) from error
+            texts |= zip(at, written, strict=True)
+        return [texts[i] for i in range(len(runs))]
+
+    def _by_own_code(self, run: Run, tokenize: bool, generation_prompt: bool = False) -> Any:
+        turns, tools = run
+        return self._tokenizer.apply_chat_template(
+            turns,
+            tools=tools,
+            chat_template=self._template.source,
+            tokenize=tokenize,
+            add_generation_prompt=generation_prompt,
+            return_dict=False,
+        )
+
+    def _require_tools(self, run: Run, place: int) -> None:
+        """Refuse a template that leaves calls of tools out."""
+        turns, tools = run
+        if not (tools or any(CALLS in turn for turn in turns)):
+            return
+        asked = json.dumps([turns[:-1], tools])  # which many responses share
+        if asked in self._with_tools:
+            return
+        own = self._has_own_code()
+        what = left_out(
+            run, lambda one: self._by_own_code(one, False) if own else self._texts([one])[0]
+        )
+        if what:
+            raise ConfinedError(
+                f"its text is the same without {what}, so no reward would depend on it; name a "
+                "template that writes it (template=FILE.jinja), or write it into the content of a "
+                "turn",
+                place,
+            )
+        self._with_tools.add(asked)
 
     def _has_own_code(self) -> bool:
         """Whether conversations are written by Python of the folder, which was trusted."""
@@ -283,10 +330,9 @@ class ConversationTokenizer:
         )
 
 
-def conversation(sample: Sample) -> list[dict[str, str]]:
+def conversation(sample: Sample) -> list[dict[str, Any]]:
     """The messages with the response as the assistant's last turn."""
-    turns = [{"role": message.role, "content": message.content} for message in sample.messages]
-    return [*turns, {"role": "assistant", "content": sample.response}]
+    return [*turns(sample.messages), {"role": "assistant", "content": sample.response}]
 
 
 def _refused(sample: Sample, error: Exception) -> ScoringError:
@@ -303,6 +349,12 @@ def pair_texts(samples: Sequence[Sample]) -> tuple[list[str], list[str]]:
     The prompt is its messages' contents, one after another with a line break between; roles are
     not part of it.
     """
+    for sample in samples:
+        if any(message.more for message in sample.messages):
+            raise ScoringError(
+                f"{sample.place}: a text pair has no place for calls of tools; write them into the "
+                "content of their turns"
+            )
     prompts = ["\n".join(message.content for message in s.messages) for s in samples]
     return prompts, [sample.response for sample in samples]
 

@@ -11,6 +11,7 @@ names the prompt. Every other single value is a slice; a reference answer or a l
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from rmcheck.pool.conversation import conversation, messages, named_turns
 from rmcheck.pool.pool import Message, Prompt
@@ -76,7 +77,7 @@ def _turns(row: Row, name: str) -> tuple[Message, ...]:
         if not given.strip():
             return turns
         # An instruction and what it is about are one turn, as trainers of such data write it.
-        return (*turns[:-1], Message(turns[-1].role, f"{turns[-1].content}\n\n{given}"))
+        return (*turns[:-1], replace(turns[-1], content=f"{turns[-1].content}\n\n{given}"))
     items = row.rows(name)
     if items and "from" in items[0]:
         return named_turns(items, "from", "value", SHARE_GPT_ROLES)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rmcheck.models.model import Sample
 from rmcheck.pool.asked import AskedColumns
+from rmcheck.pool.tool_calls import apart, turns
 
 
 def asked_by(
@@ -34,9 +35,10 @@ def by_column(samples: Sequence[Sample]) -> dict[str, list[Any]]:
     return {name: [s.columns[name] for s in samples] for name in samples[0].columns}
 
 
-def conversation(sample: Sample) -> list[dict[str, str]]:
-    """The prompt as messages."""
-    return [{"role": m.role, "content": m.content} for m in sample.messages]
+def conversation(sample: Sample) -> list[dict[str, Any]]:
+    """The prompt as messages; tools on offer are the column `tools`."""
+    messages, _ = apart(turns(sample.messages))
+    return messages
 
 
 def accepted(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
+from rmcheck.models.kinds.functions.columns import conversation
 from rmcheck.models.kinds.functions.function import SETTINGS
 from rmcheck.models.kinds.functions.rows import RowFunctionModel, member
 from rmcheck.models.kinds.functions.written import WrittenPrompts
@@ -27,7 +28,7 @@ class SlimeSample:
         reward: None before the function is called.
     """
 
-    prompt: str | list[dict[str, str]]
+    prompt: str | list[dict[str, Any]]
     response: str
     label: Any = None
     metadata: dict[str, Any] = field(default_factory=dict)
@@ -76,10 +77,10 @@ class SlimeRewardModel(RowFunctionModel):
             ),
         )
 
-    def _prompt(self, sample: Sample) -> str | list[dict[str, str]]:
+    def _prompt(self, sample: Sample) -> str | list[dict[str, Any]]:
         if self._written.is_template or len(sample.messages) == 1:
             return self._written.texts([sample])[0]
-        return [{"role": m.role, "content": m.content} for m in sample.messages]
+        return conversation(sample)
 
     def reward(self, answer: Any) -> Any:
         """The number, or that under `reward_key`."""

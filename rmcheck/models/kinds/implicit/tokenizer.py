@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rmcheck.errors import ScoringError
 from rmcheck.models.model import Encoded, Sample, TooLong
 from rmcheck.models.text.tokenization import ConversationTokenizer
+from rmcheck.pool.tool_calls import turns
 
 
 class ResponseTokenizer(ConversationTokenizer):
@@ -54,9 +55,8 @@ class ResponseTokenizer(ConversationTokenizer):
         first = {sample.messages: sample for sample in samples}
         prompts: dict[object, list[int]] = {}
         for messages, sample in first.items():
-            turns = [{"role": m.role, "content": m.content} for m in messages]
             try:
-                prompts[messages] = self._apply([turns], generation_prompt=True)[0]
+                prompts[messages] = self._apply([turns(messages)], generation_prompt=True)[0]
             # A template is a program of its own: it may raise anything.
             except Exception as error:
                 raise ScoringError(

@@ -6,6 +6,7 @@ from rmcheck.errors import ScoringError
 from rmcheck.models.kinds.judge.lists import ListSample
 from rmcheck.models.model import Sample
 from rmcheck.models.text.confined import ConfinedError, confined
+from rmcheck.pool.tool_calls import apart, turns
 
 # What a template must show of what it is about, and how.
 SHOWN = {
@@ -70,8 +71,8 @@ class JudgeTemplate:
             ) from error
 
     def _known(self, sample: Sample) -> dict[str, object]:
-        turns = [{"role": m.role, "content": m.content} for m in sample.messages]
-        asked = [turn["content"] for turn in turns if turn["role"] == "user"]
+        messages, _ = apart(turns(sample.messages))
+        asked = [turn["content"] for turn in messages if turn["role"] == "user"]
         if self._reads_prompt and not asked:
             raise ScoringError(
                 f"{sample.place}: the judge's template reads the last user turn; it has none"
@@ -86,4 +87,4 @@ class JudgeTemplate:
             )
         columns = {name: sample.columns[name] for name in self.columns}
         shown = list(sample.responses) if isinstance(sample, ListSample) else sample.response
-        return {**columns, "messages": turns, self._shows: shown, **prompt}
+        return {**columns, "messages": messages, self._shows: shown, **prompt}
