@@ -159,16 +159,14 @@ class GainRatio(RatioMetric):
     """
 
     invariances = SELECTION
+    studentised = True  # percentile bounds of this ratio under-cover on small pools
+    # From what choosing against a symmetric golden gives to what golden's own choice gives.
+    attainable = (-1.0, 1.0)
 
     min_golden_gain: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         require_number("min_golden_gain", self.min_golden_gain, 0)
-
-    @property
-    def studentised(self) -> bool:
-        """True: percentile bounds of this ratio under-cover on small pools."""
-        return True
 
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
         """(p, 3): the proxy's gain, golden's gain, and 1."""
@@ -182,11 +180,6 @@ class GainRatio(RatioMetric):
     def concerns(self, sums: Floats) -> tuple[str, ...]:
         """A golden gain that is near zero, or smaller than asked for."""
         return golden_gain_concerns(sums[:, 1], sums[:, 2], self.min_golden_gain)
-
-    @property
-    def attainable(self) -> tuple[float, float]:
-        """From what choosing against a symmetric golden gives to what golden's own choice gives."""
-        return (-1.0, 1.0)
 
     def facts(self, sums: Floats) -> dict[str, float]:
         """Both gains per prompt, in golden units."""
@@ -202,11 +195,8 @@ class DropRatio(GainRatio):
 
     direction = "lower"
     range = (0.0, np.inf)
-
-    @property
-    def attainable(self) -> tuple[float, float]:
-        """0, and 2 where golden is symmetric: as much is lost again as there was to gain."""
-        return (0.0, 2.0)
+    # 0, and 2 where golden is symmetric: as much is lost again as there was to gain.
+    attainable = (0.0, 2.0)
 
     def value(self, sums: Floats) -> Floats:
         """1 − proxy's gain over golden's; NaN where golden gains nothing."""
@@ -249,6 +239,8 @@ class GainRatioOfN(GainRatio):
         n: Responses drawn; prompts with fewer are left out. None draws all of them.
     """
 
+    value_columns = 2
+
     n: int | None = None
 
     def __post_init__(self) -> None:
@@ -264,11 +256,6 @@ class GainRatioOfN(GainRatio):
     def depends_on_n(self) -> bool:
         """True where all N responses are drawn."""
         return self.n is None
-
-    @property
-    def value_columns(self) -> int:
-        """Two: both gains."""
-        return 2
 
     def drawn(self, size: int) -> int:
         """The n asked for, or all."""
@@ -380,6 +367,7 @@ class BoN(PromptMeanMetric):
     range = (-np.inf, 1.0)
     attainable = (-1.0, 1.0)
     invariances = SELECTION
+    depends_on_n = True  # a mean of ratios differs with N, even at one n
 
     n: int | None = None
 
@@ -390,11 +378,6 @@ class BoN(PromptMeanMetric):
     def min_responses(self) -> int:
         """The n that is drawn; two where all are."""
         return self.n or 2
-
-    @property
-    def depends_on_n(self) -> bool:
-        """True: a mean of ratios differs with N, even at one n."""
-        return True
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
         """(p,) share of golden's gain that the proxy's choice has."""

@@ -87,6 +87,7 @@ class ECE(Metric):
     name = "ece"
     direction = "lower"
     range = (0.0, 1.0)
+    tells_direction = False  # a constant model is never sure, and so never wrong about it
 
     bins: int = 10
     target: Target = "hard"
@@ -97,11 +98,6 @@ class ECE(Metric):
     def __post_init__(self) -> None:
         require_whole_number("bins", self.bins, 1)
         require_choice("target", self.target, ("hard", "soft"))
-
-    @property
-    def tells_direction(self) -> bool:
-        """False: a constant model is never sure, and so never wrong about it."""
-        return False
 
     @property
     def invariances(self) -> frozenset[Invariance]:

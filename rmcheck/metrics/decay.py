@@ -30,6 +30,8 @@ class Decay(Metric):
     """
 
     direction = "lower"
+    scale_free = False  # how it would decay if the longest answer won is no number to beat
+    tells_direction = False  # a model that is bad from the start does not get worse
 
     base: Metric
     column: str
@@ -59,16 +61,6 @@ class Decay(Metric):
     def invariances(self) -> frozenset[Invariance]:
         """Those of the metric."""
         return self.base.invariances
-
-    @property
-    def scale_free(self) -> bool:
-        """False: how it would decay if the longest answer won is no number to beat."""
-        return False
-
-    @property
-    def tells_direction(self) -> bool:
-        """False: a model that is bad from the start does not get worse."""
-        return False
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -49,17 +49,14 @@ class DisagreementRatio(ColumnMetric, RatioMetric):
     range = (0.0, np.inf)
     invariances = SELECTION | NO_GOLDEN
     brought_by_model = True
+    columns = (DISAGREEMENT,)
+    studentised = True  # it is a ratio of two random means
 
     n: int | None = None
 
     def __post_init__(self) -> None:
         if self.n is not None:
             require_whole_number("n", self.n, 2)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Disagreement of the members on each response."""
-        return (DISAGREEMENT,)
 
     @property
     def min_responses(self) -> int:
@@ -70,11 +67,6 @@ class DisagreementRatio(ColumnMetric, RatioMetric):
     def depends_on_n(self) -> bool:
         """True where all N responses are drawn."""
         return self.n is None
-
-    @property
-    def studentised(self) -> bool:
-        """True: it is a ratio of two random means."""
-        return True
 
     def require(self, rewards: Rewards) -> None:
         """Refuse rewards of a model that is no ensemble, and what every metric refuses.

@@ -42,6 +42,8 @@ class VerdictFlips(ColumnMetric, RatioMetric):
     range = (0.0, 1.0)
     invariances = NO_GOLDEN | {"proxy_shift", "proxy_scale", "proxy_monotone", "proxy_reversal"}
     brought_by_model = True
+    # It does not read the rewards, so that no longer answer can stand in for them.
+    scale_free = False
 
     repeats: int = 2
 
@@ -52,11 +54,6 @@ class VerdictFlips(ColumnMetric, RatioMetric):
     def columns(self) -> tuple[str, ...]:
         """The reward by each answer."""
         return repeat_columns(self.repeats)
-
-    @property
-    def scale_free(self) -> bool:
-        """False: it does not read the rewards, so that no longer answer can stand in for them."""
-        return False
 
     def require(self, rewards: Rewards) -> None:
         """Refuse rewards of a model that was not asked so often, and what every metric refuses.

@@ -55,6 +55,8 @@ class JudgedMean(ColumnMetric):
         Angelopoulos et al. 2023, Prediction-powered inference, Science 382:669-674.
     """
 
+    value_columns = _COUNT  # all but the last two
+
     base: Metric
 
     @property
@@ -153,11 +155,6 @@ class JudgedMean(ColumnMetric):
         told = self.base.compared(judged) | self.base.compared(human)
         flags = np.stack([labelled, told], axis=1).astype(float)
         return np.hstack([h, same, j, cross, own, flags])
-
-    @property
-    def value_columns(self) -> int:
-        """All but the last two."""
-        return _COUNT
 
     def value(self, sums: Floats) -> Floats:
         """θ; NaN where no human label counts."""

@@ -40,11 +40,7 @@ class LengthBias(ColumnMetric):
     direction = "lower"
     range = (0.0, 1.0)
     invariances = frozenset({"proxy_shift", "proxy_reversal", "golden_shift", "golden_scale"})
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The length of each response."""
-        return (LENGTH,)
+    columns = (LENGTH,)
 
     def block_sums(self, block: Block) -> Floats:
         """(p, 6): variances of proxy, length and golden; covariances rl, rg, lg."""

@@ -53,6 +53,8 @@ class MatchedKlRegret(Metric):
     range = (0.0, np.inf)
     attainable = (0.0, 2.0)
     invariances = frozenset[Invariance]({"proxy_shift", "golden_shift", "golden_scale"})
+    scale_free = True  # β is solved for the KL, whatever the unit of the proxy
+    studentised = True  # percentile bounds of this ratio under-cover on small pools
 
     kl: float
     min_golden_gain: float = field(default=0.0, kw_only=True)
@@ -64,16 +66,6 @@ class MatchedKlRegret(Metric):
     def __post_init__(self) -> None:
         require_positive("kl", self.kl)
         require_number("min_golden_gain", self.min_golden_gain, 0)
-
-    @property
-    def scale_free(self) -> bool:
-        """True: β is solved for the KL, whatever the unit of the proxy."""
-        return True
-
-    @property
-    def studentised(self) -> bool:
-        """True: percentile bounds of this ratio under-cover on small pools."""
-        return True
 
     @property
     def note(self) -> str:

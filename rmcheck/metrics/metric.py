@@ -374,10 +374,7 @@ class PromptMeanMetric(RatioMetric):
     blame, and the prompt is left out.
     """
 
-    @property
-    def value_columns(self) -> int:
-        """Two: of the ratio."""
-        return 2
+    value_columns = 2
 
     @abstractmethod
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:

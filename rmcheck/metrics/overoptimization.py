@@ -167,6 +167,8 @@ class CurveMetric(Metric):
     """
 
     direction = "lower"
+    attainable = (0.0, 2.0)  # 0, and 2 where golden is symmetric and the proxy chooses against it
+    range = (0.0, np.inf)  # from 0, the best, without end
     least_n: ClassVar[int] = 2
 
     n: int | None = None
@@ -175,16 +177,6 @@ class CurveMetric(Metric):
     def __post_init__(self) -> None:
         if self.n is not None:
             require_whole_number("n", self.n, self.least_n)
-
-    @property
-    def attainable(self) -> tuple[float, float]:
-        """0, and 2 where golden is symmetric and the proxy chooses against it."""
-        return (0.0, 2.0)
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """From 0, the best, without end."""
-        return (0.0, np.inf)
 
     @property
     def min_responses(self) -> int:
@@ -310,17 +302,13 @@ class DropFromPeak(CurveMetric):
 
     name = "drop_from_peak"
     invariances = SELECTION
+    tells_direction = False  # a constant model gains nothing, and so never turns down
 
     min_golden_gain: float = field(default=0.0, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_number("min_golden_gain", self.min_golden_gain, 0)
-
-    @property
-    def tells_direction(self) -> bool:
-        """False: a constant model gains nothing, and so never turns down."""
-        return False
 
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
         """(p, G + 3): the proxy's and golden's gain at the largest n, 1, and the proxy's curve."""

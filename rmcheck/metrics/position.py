@@ -41,16 +41,10 @@ class PositionConsistency(ColumnMetric, RatioMetric):
     range = (0.0, 1.0)
     invariances = NO_GOLDEN | {"proxy_shift", "proxy_scale", "proxy_monotone", "proxy_reversal"}
     brought_by_model = True
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Comparisons that agreed, those that did not, and those that the first place won."""
-        return (CONSISTENT, INCONSISTENT, FIRST)
-
-    @property
-    def scale_free(self) -> bool:
-        """False: it does not read the rewards, so that no longer answer can stand in for them."""
-        return False
+    # Comparisons that agreed, those that did not, and those that the first place won.
+    columns = (CONSISTENT, INCONSISTENT, FIRST)
+    # It does not read the rewards, so that no longer answer can stand in for them.
+    scale_free = False
 
     def require(self, rewards: Rewards) -> None:
         """Refuse rewards of a model that does not compare, and what every metric refuses.

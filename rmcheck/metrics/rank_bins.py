@@ -51,6 +51,7 @@ class RankBinAccuracy(Accuracy):
 
     name = "rank_bin_accuracy"
     invariances = ORDER_ONLY
+    depends_on_n = True  # bins of few responses lie further apart or closer than bins of many
 
     bins: int = field(kw_only=True)
     chosen: int = field(kw_only=True)
@@ -73,11 +74,6 @@ class RankBinAccuracy(Accuracy):
     def min_responses(self) -> int:
         """A response a bin, or two where pairs are inside one."""
         return self.bins * (2 if self.chosen == self.rejected else 1)
-
-    @property
-    def depends_on_n(self) -> bool:
-        """True: bins of few responses lie further apart or closer than bins of many."""
-        return True
 
     def credit(self, proxy: Floats, golden: Floats) -> tuple[Floats, Floats]:
         """(p,) pairs of the two bins ordered rightly, and (p,) pairs of them."""

@@ -46,21 +46,9 @@ class GoldenReliability(ColumnMetric):
     name = "golden_reliability"
     range = (-1.0, 1.0)
     invariances = NO_PROXY | {"golden_shift", "golden_scale"}
-
-    @property
-    def scale_free(self) -> bool:
-        """False: no proxy is looked at, so that none can stand for another."""
-        return False
-
-    @property
-    def studentised(self) -> bool:
-        """True: a ratio of random means."""
-        return True
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The second golden read."""
-        return (REPEAT,)
+    scale_free = False  # no proxy is looked at, so that none can stand for another
+    studentised = True  # a ratio of random means
+    columns = (REPEAT,)
 
     def block_sums(self, block: Block) -> Floats:
         """(p, 3): variance of golden, variance of the second read, and their covariance."""

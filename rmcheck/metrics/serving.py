@@ -28,21 +28,9 @@ class ServingMetric(ColumnMetric):
     """A comparison of the candidate's rewards with those of the serving engine."""
 
     brought_by_model = True
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Rewards of the serving engine."""
-        return (SERVING,)
-
-    @property
-    def exact(self) -> bool:
-        """True: it is about these rows."""
-        return True
-
-    @property
-    def scale_free(self) -> bool:
-        """False: two engines of one model share its unit."""
-        return False
+    columns = (SERVING,)
+    exact = True
+    scale_free = False  # two engines of one model share its unit
 
     def require(self, rewards: Rewards) -> None:
         """Refuse rewards without a serving engine beside them, and what every metric refuses.
@@ -141,6 +129,7 @@ class ScoreDrift(ServingMetric):
     direction = "lower"
     range = (0.0, np.inf)
     invariances = NO_GOLDEN
+    min_responses = 1  # responses are compared with themselves
 
     percentile: float = 100.0
     drift: float = field(default=np.nan, init=False, repr=False, compare=False)
@@ -152,11 +141,6 @@ class ScoreDrift(ServingMetric):
             raise UsageError(
                 f"percentile is {self.percentile}; valid: a number above 0, at most 100."
             )
-
-    @property
-    def min_responses(self) -> int:
-        """One: responses are compared with themselves."""
-        return 1
 
     @property
     def note(self) -> str:

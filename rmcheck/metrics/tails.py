@@ -53,17 +53,14 @@ class TailExcess(Metric):
     range = (-2.0, np.inf)
     attainable = (-2.0, 2.0)
     invariances = SELECTION
+    tells_direction = False  # a reversed model errs everywhere alike, and has no excess
+    studentised = True  # a difference of two ratios of random means
 
     n: int | None = None
 
     def __post_init__(self) -> None:
         if self.n is not None:
             require_whole_number("n", self.n, 3)
-
-    @property
-    def tells_direction(self) -> bool:
-        """False: a reversed model errs everywhere alike, and has no excess."""
-        return False
 
     @property
     def min_responses(self) -> int:
@@ -74,11 +71,6 @@ class TailExcess(Metric):
     def depends_on_n(self) -> bool:
         """True where n follows the number of responses."""
         return self.n is None
-
-    @property
-    def studentised(self) -> bool:
-        """True: a difference of two ratios of random means."""
-        return True
 
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
         """(p, 5): the proxy's and golden's gain at 2, the same at n, and 1."""

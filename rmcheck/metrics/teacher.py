@@ -41,19 +41,11 @@ class RewardVariance(Metric):
     name = "reward_variance"
     range = (0.0, np.inf)
     invariances = NO_GOLDEN | {"proxy_reversal"}
+    note = "of this reward model on this pool's policy; applies to RL, not to best-of-n"
+    studentised = True  # a ratio of two random means
 
     center: float = field(default=np.nan, init=False)
     low: float = field(default=np.nan, init=False)
-
-    @property
-    def note(self) -> str:
-        """Where the number counts."""
-        return "of this reward model on this pool's policy; applies to RL, not to best-of-n"
-
-    @property
-    def studentised(self) -> bool:
-        """True: a ratio of two random means."""
-        return True
 
     def fitted(self, rewards: Rewards) -> Self:
         """This metric with the pool's mean, and the variance below which a prompt is flat."""

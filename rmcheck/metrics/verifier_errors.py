@@ -21,6 +21,9 @@ class _VerdictErrors(RatioMetric):
     direction = "lower"
     range = (0.0, 1.0)
     invariances = _NOTHING
+    min_responses = 1  # a verdict needs no other to be wrong
+    # A verifier that always says the same makes one of the two errors never.
+    tells_direction = False
 
     threshold: float = 0.5
     golden_threshold: float = 0.5
@@ -28,16 +31,6 @@ class _VerdictErrors(RatioMetric):
     def __post_init__(self) -> None:
         for name in ("threshold", "golden_threshold"):
             require_number(name, getattr(self, name), -np.inf)
-
-    @property
-    def min_responses(self) -> int:
-        """One: a verdict needs no other to be wrong."""
-        return 1
-
-    @property
-    def tells_direction(self) -> bool:
-        """No: a verifier that always says the same makes one of the two errors never."""
-        return False
 
     @abstractmethod
     def judged(

@@ -42,16 +42,12 @@ class Xi(NormalizableMetric):
 
     name = "xi"
     invariances = ORDER_ONLY | {"proxy_reversal"}
+    min_responses = 3  # at two responses ξ is 0 by construction
 
     @property
     def range(self) -> tuple[float, float]:
         """−1 to 1; normalised −2 (at N = 3) to 1.25 (at N = 4, golden tied in two halves)."""
         return (-2.0, 1.25) if self.normalized else (-1.0, 1.0)
-
-    @property
-    def min_responses(self) -> int:
-        """Three: at two responses ξ is 0 by construction."""
-        return 3
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
         """(p,) ξ of each prompt; NaN where golden is constant."""

@@ -111,6 +111,8 @@ class NestedDrop(ColumnMetric, RatioMetric):
     range = (-np.inf, np.inf)
     attainable = (0.0, 2.0)
     invariances = SELECTION
+    columns = (RANDOM, CHOSEN_AT)
+    studentised = True  # a ratio of two random means
 
     n: int
     min_golden_gain: float = field(default=0.0, kw_only=True)
@@ -118,16 +120,6 @@ class NestedDrop(ColumnMetric, RatioMetric):
     def __post_init__(self) -> None:
         require_whole_number("n", self.n, 2)
         require_number("min_golden_gain", self.min_golden_gain, 0)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """What the rows of the design say about each response."""
-        return (RANDOM, CHOSEN_AT)
-
-    @property
-    def studentised(self) -> bool:
-        """True: a ratio of two random means."""
-        return True
 
     @property
     def note(self) -> str:

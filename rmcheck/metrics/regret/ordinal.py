@@ -27,11 +27,7 @@ class OrdinalDrop(Metric):
     direction = "lower"
     range = (0.0, 2.0)
     invariances = ORDER_ONLY
-
-    @property
-    def note(self) -> str:
-        """How the value was found."""
-        return "extrapolated from accuracy, as if proxy and golden were Gaussian"
+    note = "extrapolated from accuracy, as if proxy and golden were Gaussian"
 
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
         """The sums of accuracy."""

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.best_of_n import DropOf, DropRatio, best_of_n_gains
-from rmcheck.metrics.metric import Invariance
 from rmcheck.metrics.regret.tail import BestOf, TailDrop, best_of, reach
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.stats.bootstrap import Statistic
@@ -63,22 +62,15 @@ class PooledDrop(DropRatio):
 
     name = "pooled_drop"
     range = (-np.inf, np.inf)
+    # Not the scale of single prompts: their tails are looked at together.
+    invariances = frozenset({"proxy_shift", "golden_shift", "golden_scale"})
+    scale_free = True  # one factor for the whole proxy changes nothing
 
     n: int
     min_tail: float = MIN_TAIL
     anchor: int = field(default=0, init=False)
     reach: int = field(default=0, init=False)
     tails: tuple[BestOf, ...] = field(default=(), init=False, repr=False, compare=False)
-
-    @property
-    def invariances(self) -> frozenset[Invariance]:  # type: ignore[override]
-        """Not the scale of single prompts: their tails are looked at together."""
-        return frozenset({"proxy_shift", "golden_shift", "golden_scale"})
-
-    @property
-    def scale_free(self) -> bool:
-        """True: one factor for the whole proxy changes nothing."""
-        return True
 
     @property
     def min_responses(self) -> int:

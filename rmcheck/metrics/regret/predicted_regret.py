@@ -88,6 +88,7 @@ class PredictedRegret(Metric):
     direction = "lower"
     range = (-np.inf, np.inf)
     alternatives = ("n", "kl")
+    scale_free = True  # no method depends on the unit of the proxy
 
     n: int | None = None
     kl: float | None = None
@@ -194,11 +195,6 @@ class PredictedRegret(Metric):
         ):
             return SELECTION
         return frozenset({"proxy_shift", "golden_shift", "golden_scale"})
-
-    @property
-    def scale_free(self) -> bool:
-        """True: no method depends on the unit of the proxy."""
-        return True
 
     @property
     def note(self) -> str:

@@ -64,6 +64,7 @@ class WeightedDrop(DropRatio):
 
     name = "weighted_drop"
     range = (-np.inf, np.inf)
+    min_responses = 2  # two labels: one is measured from the other
 
     n: int
     pool: Rewards | None = field(default=None, init=False, repr=False, compare=False)
@@ -77,11 +78,6 @@ class WeightedDrop(DropRatio):
     def invariances(self) -> frozenset[Invariance]:  # type: ignore[override]
         """Not a shift of golden that differs between prompts: golden may have a ceiling."""
         return SELECTION - {"golden_shift"}
-
-    @property
-    def min_responses(self) -> int:
-        """Two labels: one is measured from the other."""
-        return 2
 
     def fitted(self, rewards: Rewards) -> Self:
         """This metric with its sums on these rewards.
