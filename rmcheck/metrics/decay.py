@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
-from rmcheck.metrics.metric import Invariance, Metric, per_prompt_sums
+from rmcheck.metrics.metric import Metric, forwarded, per_prompt_sums
 from rmcheck.metrics.policy_steps import FEWEST_PROMPTS, PolicySteps
 from rmcheck.metrics.rewards import Floats, Rewards
 
@@ -32,6 +32,10 @@ class Decay(Metric):
     direction = "lower"
     scale_free = False  # how it would decay if the longest answer won is no number to beat
     tells_direction = False  # a model that is bad from the start does not get worse
+    invariances = forwarded("base.invariances")
+    columns = forwarded("base.columns")
+    min_responses = forwarded("base.min_responses")
+    studentised = forwarded("base.studentised")
 
     base: Metric
     column: str
@@ -56,26 +60,6 @@ class Decay(Metric):
         weights = np.abs(self._weights).sum() if self.steps else 2.0
         most = float(weights) / 2 * (ends[1] - ends[0])
         return (-most, most)
-
-    @property
-    def invariances(self) -> frozenset[Invariance]:
-        """Those of the metric."""
-        return self.base.invariances
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """What the metric needs."""
-        return self.base.columns
-
-    @property
-    def min_responses(self) -> int:
-        """What the metric needs, at each step."""
-        return self.base.min_responses
-
-    @property
-    def studentised(self) -> bool:
-        """The way to bound of the metric."""
-        return self.base.studentised
 
     @property
     def settings(self) -> dict[str, Any]:

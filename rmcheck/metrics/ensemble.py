@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.best_of_n import SELECTION, tied_bon_weights
 from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric, RatioMetric
 from rmcheck.metrics.ranks import constant
@@ -68,18 +67,12 @@ class DisagreementRatio(ColumnMetric, RatioMetric):
         """True where all N responses are drawn."""
         return self.n is None
 
-    def require(self, rewards: Rewards) -> None:
-        """Refuse rewards of a model that is no ensemble, and what every metric refuses.
-
-        Raises:
-            UndefinedMetricError: See `Metric.require`.
-        """
-        if DISAGREEMENT not in rewards.columns:
-            raise UndefinedMetricError(
-                f"{self.name} needs an ensemble, and these rewards are one model's; name several "
-                "as ensemble:SPEC,SPEC"
-            )
-        super().require(rewards)
+    def without(self, column: str, rewards: Rewards) -> str:
+        """What to say of a model that is no ensemble."""
+        return (
+            f"{self.name} needs an ensemble, and these rewards are one model's; name several as "
+            "ensemble:SPEC,SPEC"
+        )
 
     def block_sums(self, block: Block) -> Floats:
         """(p, 6): d at the choices, mean d, second moments of d with the error, and 1."""

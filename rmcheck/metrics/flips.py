@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric, RatioMetric
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Block, Floats, Rewards
@@ -55,20 +54,14 @@ class VerdictFlips(ColumnMetric, RatioMetric):
         """The reward by each answer."""
         return repeat_columns(self.repeats)
 
-    def require(self, rewards: Rewards) -> None:
-        """Refuse rewards of a model that was not asked so often, and what every metric refuses.
-
-        Raises:
-            UndefinedMetricError: See `Metric.require`.
-        """
+    def without(self, column: str, rewards: Rewards) -> str:
+        """What to say of a model that was not asked so often."""
         asked = sum(name in rewards.columns for name in self.columns)
-        if asked < self.repeats:
-            often = f"was asked {asked} times" if asked else "was asked once"
-            raise UndefinedMetricError(
-                f"{self.name} needs a judge that is asked {self.repeats} times (`repeat: "
-                f"{self.repeats}` under `read:` in its file); this model {often}"
-            )
-        super().require(rewards)
+        often = f"was asked {asked} times" if asked else "was asked once"
+        return (
+            f"{self.name} needs a judge that is asked {self.repeats} times (`repeat: "
+            f"{self.repeats}` under `read:` in its file); this model {often}"
+        )
 
     def block_sums(self, block: Block) -> Floats:
         """(p, 2): flips, and pairs of responses."""

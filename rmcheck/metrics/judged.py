@@ -6,7 +6,6 @@ errors cancel, and the noise of having few labels is smaller where judge and hum
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +13,9 @@ from numpy.typing import NDArray
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import (
     ColumnMetric,
-    Direction,
-    Invariance,
     Metric,
     PromptMeanMetric,
+    forwarded,
     ratio,
 )
 from rmcheck.metrics.rewards import Block, Floats, Rewards
@@ -56,58 +54,22 @@ class JudgedMean(ColumnMetric):
     """
 
     value_columns = _COUNT  # all but the last two
+    name = forwarded("base.name")
+    direction = forwarded("base.direction")
+    range = forwarded("base.range")
+    attainable = forwarded("base.attainable")
+    invariances = forwarded("base.invariances")
+    tells_direction = forwarded("base.tells_direction")
+    min_responses = forwarded("base.min_responses")
+    depends_on_n = forwarded("base.depends_on_n")
+    settings = forwarded("base.settings")
 
     base: Metric
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """That of the metric."""
-        return self.base.name
-
-    @property
-    def direction(self) -> Direction:  # type: ignore[override]
-        """That of the metric."""
-        return self.base.direction
-
-    @property
-    def range(self) -> tuple[float, float]:
-        """That of the metric."""
-        return self.base.range
-
-    @property
-    def attainable(self) -> tuple[float, float]:
-        """That of the metric."""
-        return self.base.attainable
-
-    @property
-    def invariances(self) -> frozenset[Invariance]:
-        """Those of the metric."""
-        return self.base.invariances
-
-    @property
-    def tells_direction(self) -> bool:
-        """As the metric."""
-        return self.base.tells_direction
 
     @property
     def columns(self) -> tuple[str, ...]:
         """What the metric needs, and the labels of humans."""
         return (*self.base.columns, HUMAN)
-
-    @property
-    def min_responses(self) -> int:
-        """What the metric needs."""
-        return self.base.min_responses
-
-    @property
-    def depends_on_n(self) -> bool:
-        """As the metric."""
-        return self.base.depends_on_n
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Those of the metric."""
-        return self.base.settings
 
     @property
     def signature(self) -> str:

@@ -14,6 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -47,6 +48,11 @@ NO_GOLDEN: frozenset[Invariance] = frozenset(
 MAX_UNDEFINED_SHARE = 0.05
 # Values at numbers of responses further apart than this are not averaged where they depend on it.
 N_SPREAD = 1.1
+
+
+def forwarded(path: str) -> Any:
+    """A property or method that is that of another object, such as `base.range`."""
+    return property(attrgetter(path))
 
 
 @dataclass(frozen=True)
@@ -176,10 +182,7 @@ class Metric(ABC):
         """
         for name in self.columns:
             if name not in rewards.columns:
-                raise UndefinedMetricError(
-                    f"{self.name} needs the column {name!r} beside golden; the rewards have: "
-                    f"{', '.join(rewards.columns) or 'none'}"
-                )
+                raise UndefinedMetricError(self.without(name, rewards))
         counts = rewards.counts
         enough = counts[counts >= self.min_responses]
         if not enough.size:
@@ -194,6 +197,13 @@ class Metric(ABC):
                 f"{self.name} depends on the number of responses, and this pool has "
                 f"{enough.min()} to {enough.max()} a prompt; {remedy}use a pool of equal N"
             )
+
+    def without(self, column: str, rewards: Rewards) -> str:
+        """What to say where the rewards lack a column."""
+        return (
+            f"{self.name} needs the column {column!r} beside golden; the rewards have: "
+            f"{', '.join(rewards.columns) or 'none'}"
+        )
 
     def fitted(self, rewards: Rewards) -> Self:
         """This metric with whatever it must fix on the whole pool first (bin edges)."""

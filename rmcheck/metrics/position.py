@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric, RatioMetric
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Block, Floats, Rewards
@@ -46,18 +45,12 @@ class PositionConsistency(ColumnMetric, RatioMetric):
     # It does not read the rewards, so that no longer answer can stand in for them.
     scale_free = False
 
-    def require(self, rewards: Rewards) -> None:
-        """Refuse rewards of a model that does not compare, and what every metric refuses.
-
-        Raises:
-            UndefinedMetricError: See `Metric.require`.
-        """
-        if CONSISTENT not in rewards.columns:
-            raise UndefinedMetricError(
-                f"{self.name} needs a judge that compares responses (judge:FILE with `choice` or "
-                "`scores`); this model scores each by itself"
-            )
-        super().require(rewards)
+    def without(self, column: str, rewards: Rewards) -> str:
+        """What to say of a model that does not compare."""
+        return (
+            f"{self.name} needs a judge that compares responses (judge:FILE with `choice` or "
+            "`scores`); this model scores each by itself"
+        )
 
     def block_sums(self, block: Block) -> Floats:
         """(p, 3): comparisons that agreed, all of them, and those that the first place won."""

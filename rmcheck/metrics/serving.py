@@ -33,17 +33,8 @@ class ServingMetric(ColumnMetric):
     scale_free = False  # two engines of one model share its unit
 
     def require(self, rewards: Rewards) -> None:
-        """Refuse rewards without a serving engine beside them, and what every metric refuses.
-
-        Raises:
-            UndefinedMetricError: See `Metric.require`; or a reward of the serving engine is not
-                finite.
-        """
-        if SERVING not in rewards.columns:
-            raise UndefinedMetricError(
-                f"{self.name} compares with a serving engine, and these rewards have none; name "
-                "it in the suite, serving: {model: SCHEME:LOCATION}"
-            )
+        """Refuse also rewards of the serving engine that are not finite."""
+        super().require(rewards)
         bad = np.flatnonzero(~np.isfinite(rewards.columns[SERVING]))
         if bad.size:
             prompt = int(np.searchsorted(rewards.offsets, bad[0], side="right")) - 1
@@ -52,7 +43,13 @@ class ServingMetric(ColumnMetric):
                 f"{str(rewards.prompt_ids[prompt])!r} is {rewards.columns[SERVING][bad[0]]}; "
                 f"{bad.size} of {rewards.proxy.size} are not finite"
             )
-        super().require(rewards)
+
+    def without(self, column: str, rewards: Rewards) -> str:
+        """What to say where no serving engine was asked."""
+        return (
+            f"{self.name} compares with a serving engine, and these rewards have none; name it in "
+            "the suite, serving: {model: SCHEME:LOCATION}"
+        )
 
 
 @register

@@ -24,16 +24,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rmcheck.errors import StoreError
-from rmcheck.models.model import TooLong
-from rmcheck.pool.keys import Keys
 from rmcheck.store.folder import make_store_folder, remove_stale_temporaries, unwritable
 from rmcheck.store.lock import Waiting, held_lock
 from rmcheck.store.parts import Provenance, ScoreRows, new_part_name, read_part, write_part
-from rmcheck.store.table import Found, ScoreTable
+from rmcheck.store.table import ScoreTable
 
 # Parts of more rows than this are not worth writing again.
 LARGE_PART = 100_000
@@ -41,32 +36,29 @@ LARGE_PART = 100_000
 MANY_PARTS = 256
 
 
-class ModelScores(Protocol):
-    """The scores of one model."""
+class ModelScores(ScoreTable):
+    """The scores of one model, in this process.
 
-    @property
-    def provenance(self) -> Provenance:
-        """Where the stored scores came from: the best proved of them, of equals the latest."""
+    Attributes:
+        provenance: Where the stored scores came from: the best proved of them, of equals the
+            latest.
+    """
 
-    @property
-    def conflicts(self) -> int:
-        """Number of texts for which different scores are stored; the first counts."""
-
-    def __len__(self) -> int:
-        """Number of texts with a score."""
-
-    def lookup(self, text_keys: Sequence[bytes] | Keys, too_long: TooLong = "error") -> Found:
-        """What is stored for the texts (see `ScoreTable.lookup`)."""
-
-    def lookup_inputs(self, input_keys: Sequence[bytes] | Keys) -> NDArray[np.float64]:
-        """(n,) scores stored for these model inputs, NaN where there is none."""
+    def __init__(self, fingerprint: str) -> None:
+        super().__init__()
+        self.provenance = Provenance(fingerprint)
 
     def append(self, rows: ScoreRows, provenance: Provenance) -> None:
-        """Keep rows; when this returns they survive the death of the process.
+        """Keep rows; when this returns, those of a folder survive the death of the process.
 
         Raises:
             StoreError: They could not be written. Rows appended before are safe.
         """
+        self._take_in(rows, provenance)
+
+    def _take_in(self, rows: ScoreRows, provenance: Provenance) -> None:
+        self.add(rows)
+        self.provenance = provenance.or_stronger(self.provenance)
 
     def compact(self) -> None:
         """Merge small parts."""
@@ -79,11 +71,20 @@ class ModelScores(Protocol):
         """
 
     def refresh(self) -> None:
-        """Take in what other processes have written meanwhile."""
+        """Take in what other processes have written meanwhile.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Held by the one process that scores this model; waits for its turn."""
+        """Held by the one process that scores this model; waits for its turn.
+
+        Raises:
+            StoreError: There can be no lock, or the limit of waiting has passed.
+        """
+        yield
 
 
 class Store(Protocol):
@@ -103,48 +104,16 @@ class Store(Protocol):
         """
 
 
-class MemoryModelScores(ScoreTable):
-    """Scores of one model in this process."""
-
-    def __init__(self, fingerprint: str) -> None:
-        super().__init__()
-        self._provenance = Provenance(fingerprint)
-
-    @property
-    def provenance(self) -> Provenance:
-        """Where the scores came from: the best proved of them, of equals the latest."""
-        return self._provenance
-
-    def append(self, rows: ScoreRows, provenance: Provenance) -> None:
-        """Keep rows."""
-        self.add(rows)
-        self._provenance = provenance.or_stronger(self._provenance)
-
-    def compact(self) -> None:
-        """Nothing to merge."""
-
-    def check_writable(self) -> None:
-        """Memory can always be written."""
-
-    def refresh(self) -> None:
-        """Nobody else writes here."""
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Nobody else scores here."""
-        yield
-
-
 class MemoryStore:
     """Scores of this process only."""
 
     def __init__(self) -> None:
         self.durable = False
-        self._models: dict[str, MemoryModelScores] = {}
+        self._models: dict[str, ModelScores] = {}
 
-    def open(self, fingerprint: str) -> MemoryModelScores:
+    def open(self, fingerprint: str) -> ModelScores:
         """The scores of the model with this fingerprint."""
-        return self._models.setdefault(fingerprint, MemoryModelScores(fingerprint))
+        return self._models.setdefault(fingerprint, ModelScores(fingerprint))
 
     def __repr__(self) -> str:
         return f"<MemoryStore, {len(self._models)} models>"
@@ -184,47 +153,19 @@ class ScoreStore:
         return f"<ScoreStore {self.folder}>"
 
 
-class FolderModelScores:
+class FolderModelScores(ModelScores):
     """Scores of one model as append-only parts in a folder."""
 
     def __init__(self, root: Path, fingerprint: str, waiting: Waiting | None = None) -> None:
+        super().__init__(fingerprint)
         self.folder = root / "scores" / fingerprint[:16]
         self._root = root
         self._waiting = waiting or Waiting()
-        self._table = ScoreTable()
         # In the order of their names: the order in which the first score of a text wins.
         self._parts: dict[str, ScoreRows] = {}
-        self._provenance = Provenance(fingerprint)
-
-    def __len__(self) -> int:
-        """Number of texts with a score."""
-        return len(self._table)
 
     def __repr__(self) -> str:
         return f"<FolderModelScores {self.folder}: {len(self)} scores>"
-
-    @property
-    def provenance(self) -> Provenance:
-        """Where the stored scores came from: the best proved of them, of equals the latest."""
-        return self._provenance
-
-    @property
-    def conflicts(self) -> int:
-        """Number of texts for which different scores are stored; the first counts."""
-        return self._table.conflicts
-
-    @property
-    def largest_conflict(self) -> float:
-        """Largest difference between two scores of one text."""
-        return self._table.largest_conflict
-
-    def lookup(self, text_keys: Sequence[bytes] | Keys, too_long: TooLong = "error") -> Found:
-        """What is stored for the texts (see `ScoreTable.lookup`)."""
-        return self._table.lookup(text_keys, too_long)
-
-    def lookup_inputs(self, input_keys: Sequence[bytes] | Keys) -> NDArray[np.float64]:
-        """(n,) scores stored for these model inputs, NaN where there is none."""
-        return self._table.lookup_inputs(input_keys)
 
     def refresh(self) -> None:
         """Read the parts that have come since.
@@ -245,8 +186,7 @@ class FolderModelScores:
             StoreError: The part could not be written; says how many scores are safe.
         """
         self._write(new_part_name(), rows, provenance)
-        self._table.add(rows)
-        self._provenance = provenance.or_stronger(self._provenance)
+        self._take_in(rows, provenance)
         if len(self._small_tail()) >= MANY_PARTS:
             self.compact()
 
@@ -262,7 +202,7 @@ class FolderModelScores:
             return
         merged = ScoreRows.concatenated([self._parts[name] for name in sources])
         try:
-            self._write(new_part_name(after=sources[0]), merged.without_repeats(), self._provenance)
+            self._write(new_part_name(after=sources[0]), merged.without_repeats(), self.provenance)
         except StoreError:
             return
         for name in sources:
@@ -318,15 +258,14 @@ class FolderModelScores:
         faults, complete = [], True
         for name in names:
             try:
-                rows, provenance = read_part(self.folder / name, self._provenance.fingerprint)
+                rows, provenance = read_part(self.folder / name, self.provenance.fingerprint)
             except FileNotFoundError:
                 complete = False
             except StoreError as fault:
                 faults.append(str(fault))
             else:
                 self._parts[name] = rows
-                self._table.add(rows)
-                self._provenance = provenance.or_stronger(self._provenance)
+                self._take_in(rows, provenance)
         if faults:
             raise StoreError("\n".join(faults))
         return complete

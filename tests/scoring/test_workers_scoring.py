@@ -13,7 +13,7 @@ from rmcheck.models.workers import Workers
 from rmcheck.scoring.batches import PackedOrder, PaddedOrder, fair_share
 from rmcheck.scoring.request import scores_of
 from rmcheck.scoring.scorer import fill
-from rmcheck.store.scores import MemoryModelScores, MemoryStore
+from rmcheck.store.scores import ModelScores, MemoryStore
 
 
 class Threads(Workers):
@@ -239,7 +239,7 @@ def test_a_store_that_fails_ends_the_run_at_once(monkeypatch):
     def full(self, rows, provenance):
         raise StoreError("disk full")
 
-    monkeypatch.setattr(MemoryModelScores, "append", full)
+    monkeypatch.setattr(ModelScores, "append", full)
     with pytest.raises(StoreError, match="disk full"):
         fill(model, numbered_samples(20), MemoryStore(), budget=1)
 
@@ -253,7 +253,7 @@ def test_ctrl_c_ends_the_run_after_the_batches_that_were_begun(monkeypatch):
     def interrupted(self, rows, provenance):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(MemoryModelScores, "append", interrupted)
+    monkeypatch.setattr(ModelScores, "append", interrupted)
     with pytest.raises(KeyboardInterrupt):
         fill(model, numbered_samples(20), MemoryStore(), budget=1)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.metrics.best_of_n import DropRatio
-from rmcheck.metrics.metric import Invariance, Metric
+from rmcheck.metrics.metric import Metric, forwarded
 from rmcheck.metrics.reliability import (
     REPEAT,
     reliability,
@@ -65,6 +65,11 @@ class Disattenuated(Metric):
     direction = "lower"
     range = (-np.inf, np.inf)
     attainable = (0.0, 2.0)
+    invariances = forwarded("base.invariances")
+    min_responses = forwarded("base.min_responses")
+    studentised = forwarded("base.studentised")
+    effective_units = forwarded("base.effective_units")
+    per_prompt = forwarded("base.per_prompt")
 
     base: DropRatio
 
@@ -74,29 +79,9 @@ class Disattenuated(Metric):
         return f"{self.base.name}_disattenuated"
 
     @property
-    def invariances(self) -> frozenset[Invariance]:
-        """The invariances of what is corrected."""
-        return self.base.invariances
-
-    @property
     def columns(self) -> tuple[str, ...]:
         """The second golden read."""
         return (REPEAT, *self.base.columns)
-
-    @property
-    def min_responses(self) -> int:
-        """The least number of responses of what is corrected."""
-        return self.base.min_responses
-
-    @property
-    def studentised(self) -> bool:
-        """The way to bound of what is corrected."""
-        return self.base.studentised
-
-    @property
-    def effective_units(self) -> float:
-        """The effective number of units of what is corrected."""
-        return self.base.effective_units
 
     @property
     def note(self) -> str:
@@ -110,10 +95,6 @@ class Disattenuated(Metric):
     def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
         """With what is corrected localised."""
         return replace(self, base=self.base.localised(rewards, mask))
-
-    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
-        """The sums of what is corrected; `block_sums` adds those of the reliability."""
-        return self.base.per_prompt(proxy, golden)
 
     def block_sums(self, block: Block) -> Floats:
         """(p, K + 3): the sums of what is corrected, and the moments of the two reads."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import SELECTION, BonDropRatio
-from rmcheck.metrics.metric import Invariance, Metric
+from rmcheck.metrics.metric import Invariance, Metric, forwarded
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.regret.calibration import Past, PastOf, RegretTable
 from rmcheck.metrics.regret.disattenuated import Disattenuated
@@ -23,10 +23,8 @@ from rmcheck.metrics.regret.ordinal import OrdinalDrop
 from rmcheck.metrics.regret.pooled import PooledDrop
 from rmcheck.metrics.regret.weighted import WeightedDrop
 from rmcheck.metrics.reliability import REPEAT
-from rmcheck.metrics.rewards import Block, Floats, Rewards
+from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.metrics.settings import require_choice, require_number, require_whole_number
-from rmcheck.stats.bootstrap import Statistic
-from rmcheck.stats.unseen import Seen, Unseen
 
 # Counts up when a change makes predictions incomparable with those in histories.
 DEFINITION = 2
@@ -89,6 +87,15 @@ class PredictedRegret(Metric):
     range = (-np.inf, np.inf)
     alternatives = ("n", "kl")
     scale_free = True  # no method depends on the unit of the proxy
+    per_prompt = forwarded("_fitted.per_prompt")
+    block_sums = forwarded("_fitted.block_sums")
+    whole_sums = forwarded("_fitted.whole_sums")
+    bounded_by = forwarded("_fitted.bounded_by")
+    value = forwarded("_fitted.value")
+    gradient = forwarded("_fitted.gradient")
+    compared = forwarded("_fitted.compared")
+    unseen = forwarded("_fitted.unseen")
+    concerns = forwarded("_fitted.concerns")
 
     n: int | None = None
     kl: float | None = None
@@ -239,51 +246,15 @@ class PredictedRegret(Metric):
         else:
             self.method.require(rewards)
 
-    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
-        """The sums of the method."""
-        return self._fitted.per_prompt(proxy, golden)
-
-    def block_sums(self, block: Block) -> Floats:
-        """The sums of the method."""
-        return self._fitted.block_sums(block)
-
-    def whole_sums(self, rewards: Rewards) -> tuple[Floats, NDArray[np.bool_]] | None:
-        """The sums of the method, where it has them of all prompts at once."""
-        return self._fitted.whole_sums(rewards)
-
     @property
     def effective_units(self) -> float:
         """The effective number of units of the method."""
         return self.method.effective_units if self.method else math.inf
 
-    def bounded_by(self) -> tuple[Statistic, ...]:
-        """What bounds the value of the method."""
-        return self._fitted.bounded_by()
-
-    def value(self, sums: Floats) -> Floats:
-        """The value of the method."""
-        return self._fitted.value(sums)
-
-    def gradient(self, sums: Floats) -> Floats | None:
-        """The gradient of the method."""
-        return self._fitted.gradient(sums)
-
     @property
     def attainable(self) -> tuple[float, float]:
         """What the method can reach; as for a drop ratio where it is not known yet."""
         return self.method.attainable if self.method else (0.0, 2.0)
-
-    def compared(self, sums: Floats) -> NDArray[np.bool_]:
-        """What the method is compared on."""
-        return self._fitted.compared(sums)
-
-    def unseen(self, seen: Seen) -> Unseen | None:
-        """What the method allows for unseen prompts."""
-        return self._fitted.unseen(seen)
-
-    def concerns(self, sums: Floats) -> tuple[str, ...]:
-        """The concerns of the method."""
-        return self._fitted.concerns(sums)
 
     @property
     def guessed(self) -> tuple[str, ...]:
