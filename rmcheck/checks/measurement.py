@@ -122,17 +122,12 @@ class Pending:
         seen: What the units have in their sums.
         sampling: How.
         value: The value.
-        studentised: See `Metric.studentised`.
         reach: See `rmcheck.stats.bootstrap.resample`.
         dissent: Units that may not have been seen, where the metric tells them.
         concerns: Reasons not to decide on the value.
         left_out: Prompts that took no part.
         facts: Further numbers of the metric.
-        note: How the value came about.
-        signature: The metric with its settings.
         calibration: Past reward models that correct the value, if any.
-        guessed: Reasons not to decide on the value where no calibration answers for it.
-        exact: See `Metric.exact`.
     """
 
     metric: Metric
@@ -142,17 +137,12 @@ class Pending:
     seen: Seen
     sampling: Sampling
     value: float
-    studentised: bool
     reach: tuple[float, float]
     dissent: Dissent | None
     concerns: tuple[str, ...]
     left_out: LeftOut
     facts: Mapping[str, float]
-    note: str
-    signature: str
     calibration: RegretTable | None
-    guessed: tuple[str, ...]
-    exact: bool
 
 
 def pending(
@@ -206,7 +196,6 @@ def pending_units(
         seen=seen,
         sampling=sampling,
         value=value,
-        studentised=metric.studentised,
         reach=reach(metric, value, flat=flat),
         dissent=dissent(metric, seen, flat=flat),
         concerns=(
@@ -216,11 +205,7 @@ def pending_units(
         ),
         left_out=left_out,
         facts=metric.facts(totals),
-        note=metric.note,
-        signature=metric.signature,
         calibration=metric.calibration,
-        guessed=metric.guessed,
-        exact=metric.exact,
     )
 
 
@@ -312,7 +297,7 @@ def slice_sums(
 
 
 def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> Distribution:
-    if value.exact:  # other prompts would not change it
+    if value.metric.exact:  # other prompts would not change it
         return Exact(value.value, 0.0, 0.0, value.seen.units)
 
     sums, whole, count = value.units.sums, value.units.whole, value.seen.units
@@ -329,7 +314,7 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
             units=value.units.places,
             effective=value.effective,
             totals=totals,
-            studentised=value.studentised,
+            studentised=value.metric.studentised,
             reach=value.reach,
         )
 
@@ -356,12 +341,12 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
 
 
 def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Measurement:
-    found, sampling = _distribution(value, weights, totals), value.sampling
-    center, concerns, note = value.value, (*value.concerns, *value.guessed), value.note
+    found, metric, sampling = _distribution(value, weights, totals), value.metric, value.sampling
+    center, concerns, note = value.value, (*value.concerns, *metric.guessed), metric.note
     if value.calibration is not None:
         calibrated = value.calibration.applied(center, found, sampling.confidence)
         center, found = calibrated.value, calibrated.distribution
-        guessed = () if calibrated.answers else value.guessed
+        guessed = () if calibrated.answers else metric.guessed
         concerns = (*value.concerns, *calibrated.concerns, *guessed)
         note = f"{note}; {calibrated.note}"
     estimate = estimated(
@@ -370,7 +355,7 @@ def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Me
         value.seen.units,
         concerns,
         confidence=sampling.confidence,
-        min_units=0 if value.exact else sampling.min_prompts,
+        min_units=0 if metric.exact else sampling.min_prompts,
         constant=value.left_out.constant,
     )
     return Measurement(
@@ -380,8 +365,8 @@ def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Me
         value.left_out.constant,
         value.facts,
         note,
-        value.signature,
-        value.exact,
+        metric.signature,
+        metric.exact,
     )
 
 

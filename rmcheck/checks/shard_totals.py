@@ -21,9 +21,6 @@ from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.stats.unseen import Seen
 from rmcheck.stats.weights import COLUMNS, add_up
 
-# Digests of prompts are added in 64 bits.
-DIGESTS = 2**64
-
 
 @dataclass(frozen=True, eq=False)
 class MetricTotals:
@@ -79,8 +76,6 @@ class ShardTotals:
         where: Slice column to value; the prompts that count.
         found: Totals of each metric; row by row of the units, or of groups where units are many.
         keys: (n,) ascending keys of all units met, whether they took part or not.
-        digest: Of the rewards of the model under test, in whatever order they were met: two models
-            with equal digests gave the same rewards.
     """
 
     metrics: tuple[Metric, ...]
@@ -88,7 +83,6 @@ class ShardTotals:
     where: Mapping[str, str]
     found: tuple[MetricTotals, ...] = field(repr=False)
     keys: NDArray[np.uint64] = field(repr=False)
-    digest: int = field(repr=False)
 
     def __add__(self, other: "ShardTotals") -> "ShardTotals":
         """Totals of both.
@@ -97,7 +91,7 @@ class ShardTotals:
             UndefinedMetricError: They are of other metrics, slices or resamples; or a unit is in
                 both.
         """
-        self.require_alike(other)
+        self._require_alike(other)
         keys = np.concatenate([self.keys, other.keys])
         keys.sort(kind="stable")
         if twice := int(np.count_nonzero(keys[1:] == keys[:-1])):
@@ -106,8 +100,7 @@ class ShardTotals:
                 "responses of its prompts and all prompts of a cluster"
             )
         pairs = zip(self._at(keys), other._at(keys), strict=True)
-        digest = (self.digest + other.digest) % DIGESTS
-        return replace(self, found=tuple(a + b for a, b in pairs), keys=keys, digest=digest)
+        return replace(self, found=tuple(a + b for a, b in pairs), keys=keys)
 
     def _at(self, keys: NDArray[np.uint64]) -> tuple[MetricTotals, ...]:
         """Totals with a row for each of these keys, or for each group where they are many."""
@@ -117,12 +110,7 @@ class ShardTotals:
         rows = _group(self.keys) if keys.size > COLUMNS else np.searchsorted(keys, self.keys)
         return tuple(one.grouped(rows, size) for one in self.found)
 
-    def require_alike(self, other: "ShardTotals") -> None:
-        """Refuse totals that cannot be added to these or compared with them.
-
-        Raises:
-            UndefinedMetricError: They are of other metrics, slices or resamples.
-        """
+    def _require_alike(self, other: "ShardTotals") -> None:
         for name, mine, theirs in (
             ("metrics", _names(self.metrics), _names(other.metrics)),
             ("sampling", str(self.sampling), str(other.sampling)),
@@ -157,12 +145,10 @@ def shard_totals(
     for metric in metrics:
         require_sums(metric)
     sampling, where = sampling or Sampling(), dict(where or {})
-    names, prompts = _unit_names(shard, cluster), _keys(shard.prompt_ids)
-    keys, unit_of = np.unique(prompts if cluster is None else _keys(names), return_inverse=True)
+    keys, unit_of = np.unique(_keys(_unit_names(shard, cluster)), return_inverse=True)
     mask = _matching(shard, where)
     found = [_metric_totals(metric, shard, mask, unit_of, keys) for metric in metrics]
-    digest = _digest(shard, prompts)
-    return ShardTotals(tuple(metrics), sampling, where, tuple(found), keys, digest)
+    return ShardTotals(tuple(metrics), sampling, where, tuple(found), keys)
 
 
 def require_sums(metric: Metric) -> None:
@@ -177,21 +163,6 @@ def require_sums(metric: Metric) -> None:
             "so shards one after another do not give it. Measure it on a part of the pool that "
             "fits in memory."
         )
-
-
-def _digest(shard: Rewards, prompts: NDArray[np.uint64]) -> int:
-    """The sum over responses of 64 bits of each one's prompt, place and reward."""
-    first = np.repeat(shard.offsets[:-1], shard.counts)
-    places = (np.arange(first.size) - first).astype(np.uint64)
-    told = _mixed(np.repeat(prompts, shard.counts) + places)
-    return int(_mixed(told ^ shard.proxy.view(np.uint64)).sum())
-
-
-def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Each number as another one, as good as random (the finaliser of SplitMix64)."""
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
-    return bits ^ (bits >> np.uint64(31))
 
 
 def _names(metrics: Sequence[Metric]) -> str:

@@ -4,8 +4,7 @@
     measurements = measure_totals(totals)
 
 The value is that of the pool in one piece, and bounds are found in the same way; they come from
-other resamples, the same however the pool is cut. Totals of candidate and baseline on the same
-prompts share their resamples, so that a drop is paired.
+other resamples, the same however the pool is cut.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +15,6 @@ from rmcheck.checks.measurement import (
     Measurement,
     Pending,
     Sampling,
-    drop_of,
     measured,
     pending_units,
 )
@@ -48,25 +46,6 @@ def measure_totals(totals: ShardTotals) -> list[Measurement]:
         UndefinedMetricError: Nothing took part, or a metric is undefined on what did.
     """
     return measured(_pending(totals))
-
-
-def measure_totals_drop(candidate: ShardTotals, baseline: ShardTotals) -> list[Measurement]:
-    """How much worse the candidate is than the baseline on the same prompts, paired.
-
-    Positive when the candidate is worse, whatever the metric's direction; lower is better.
-
-    Raises:
-        UndefinedMetricError: See `measure_totals`; or the prompts are not the same.
-    """
-    candidate.require_alike(baseline)
-    if not np.array_equal(candidate.keys, baseline.keys):
-        raise UndefinedMetricError(
-            f"candidate and baseline are not measured on the same prompts ({candidate.keys.size} "
-            f"and {baseline.keys.size}; a drop is paired prompt by prompt)"
-        )
-    same = candidate.digest == baseline.digest
-    pairs = zip(_pending(candidate), _pending(baseline), strict=True)
-    return measured([drop_of(first, second, same_rewards=same) for first, second in pairs])
 
 
 def measure_shards(

@@ -213,7 +213,7 @@ def measure_power(
         between=fit.between if fit else None,
         designs=(*designs, *(fit.extrapolated(designs, responses) if fit else ())),
         concerns=pool.found.concerns,
-        note=pool.found.note,
+        note=pool.found.metric.note,
         limitation=_limitation(metric, designs, fit),
         confidence=sampling.confidence,
         power=power,

@@ -8,12 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmcheck.checks import shard_totals as totals_module
-from rmcheck.checks.measurement import Sampling, measure, measure_drop
+from rmcheck.checks.measurement import Sampling, measure
 from rmcheck.checks.shard_totals import ShardTotals, shard_totals
 from rmcheck.checks.shards import (
     measure_shards,
     measure_totals,
-    measure_totals_drop,
     sum_shards,
 )
 from rmcheck.errors import UndefinedMetricError
@@ -156,30 +155,6 @@ def test_lower_bounds_cover():
     assert abs(np.mean(missed) - 0.05) < 0.033
 
 
-def test_drops_are_paired():
-    """Of the same prompts, and the bounds of the ordinary paired difference."""
-    candidate, baseline = pool(300, noise=0.9), pool(300, noise=0.8)
-    sampling = Sampling(resamples=8000, seed=11)
-    totals = [
-        sum_shards(shard_totals(METRICS[:2], s, sampling=sampling) for s in cut(rewards, 4, seed))
-        for seed, rewards in enumerate((candidate, baseline))
-    ]
-    for metric, found in zip(METRICS, measure_totals_drop(*totals), strict=False):
-        expected = measure_drop(metric, candidate, baseline, sampling=sampling).estimate
-        half = (expected.upper - expected.lower) / 2
-
-        assert found.estimate.value == pytest.approx(expected.value, abs=1e-12)
-        assert abs(found.estimate.lower - expected.lower) < 0.09 * half
-        assert abs(found.estimate.upper - expected.upper) < 0.09 * half
-
-
-def test_a_model_has_no_drop_from_itself():
-    """The resamples are shared, so that the difference is 0 with bounds of 0."""
-    totals = shard_totals(METRICS, pool(60), sampling=QUICK)
-    for found in measure_totals_drop(totals, totals):
-        assert (found.estimate.value, found.estimate.lower, found.estimate.upper) == (0, 0, 0)
-
-
 # -- what is left out, and what is a concern -------------------------------------------------
 
 
@@ -284,14 +259,6 @@ def test_totals_of_other_resamples_do_not_add():
     second = shard_totals(METRICS, pool(10), sampling=Sampling(resamples=200, seed=8))
     with pytest.raises(UndefinedMetricError, match="totals of other sampling"):
         first + second
-
-
-def test_a_drop_needs_the_same_prompts():
-    """A baseline on other prompts is not compared."""
-    first = shard_totals(METRICS, pool(10), sampling=QUICK)
-    second = shard_totals(METRICS, pool(12), sampling=QUICK)
-    with pytest.raises(UndefinedMetricError, match="not measured on the same prompts"):
-        measure_totals_drop(first, second)
 
 
 def test_shards_of_different_n_are_refused_where_it_matters():
