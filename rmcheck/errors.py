@@ -148,12 +148,7 @@ class StoreError(RmcheckError):
 
 
 def bug_text(error: BaseException, traceback: str) -> str:
-    """What to say where an exception that is none of ours comes out.
-
-    Args:
-        error: The exception.
-        traceback: How to see where it came from.
-    """
+    """What to say where an exception that is none of ours comes out."""
     if isinstance(error, MemoryError):
         return "memory ran out"
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -24,7 +24,6 @@ class Snapshot:
     """A repository at one commit.
 
     Attributes:
-        folder: Its files.
         commit: The commit that the revision names now.
         before: The commit that it named when it was last looked up here; empty where it is the
             same, or unknown.

@@ -74,13 +74,7 @@ def excerpt(text: str, most: int) -> str:
 
 
 def apart(first: str, second: str, before: int) -> tuple[str, str]:
-    """Two texts from shortly before they differ, where they begin alike for long.
-
-    Args:
-        first: One text.
-        second: Another one.
-        before: Characters that stay before the difference.
-    """
+    """Two texts from shortly before they differ, where they begin alike for long."""
     pairs = enumerate(zip(first, second, strict=False))
     differ = next((i for i, (a, b) in pairs if a != b), min(len(first), len(second)))
     start = differ - before
@@ -138,11 +132,7 @@ def hub_advice(path: Path, kind: str = "") -> str:
 
 
 class PrintableStream(io.TextIOBase):
-    """A text stream behind which nothing but `printable_lines` comes out.
-
-    Args:
-        stream: Where it goes.
-    """
+    """A text stream behind which nothing but `printable_lines` comes out."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -36,7 +36,6 @@ class Alike:
 
     Attributes:
         error: Standard error of the drop on the pool, in the metric's units.
-        units: Independent prompts.
         confidence: Of the bound that must meet the check.
         reach: How far that bound is from the drop.
     """
@@ -62,13 +61,7 @@ class Alike:
 
 
 def two_alike(golden: Floats, spread: float, seed: int) -> tuple[Floats, Floats]:
-    """(M,) rewards of the two assumed models.
-
-    Args:
-        golden: (M,) golden rewards.
-        spread: Of golden inside prompts, see `spread_inside`.
-        seed: Of the errors.
-    """
+    """(M,) rewards of the two assumed models, from (M,) golden ones and their spread."""
     rng = np.random.default_rng([seed, 2])
     size = spread * math.sqrt(1 / CORRELATION**2 - 1)
     shared = math.sqrt(COMMON) * rng.standard_normal(golden.size)
@@ -95,12 +88,6 @@ def alike(
     sampling: Sampling,
 ) -> Alike:
     """The drop between two models that are alike.
-
-    Args:
-        metric: What drops.
-        models: Rewards of `two_alike`, each on the same rows.
-        where: Slice column to value.
-        sampling: Confidence, and fewest prompts.
 
     Raises:
         UndefinedMetricError: The metric is undefined on these prompts, or they are too few.

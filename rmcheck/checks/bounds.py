@@ -97,12 +97,6 @@ def taking_part(
 def defined_value(metric: Metric, totals: Floats, units: int, *, flat: bool) -> float:
     """Value of (K,) totals of so many independent units.
 
-    Args:
-        metric: The metric.
-        totals: (K,) of the units.
-        units: Their number.
-        flat: Whether the model gives all responses of a prompt one reward, on every prompt.
-
     Raises:
         UndefinedMetricError: It is not finite.
     """

@@ -29,12 +29,7 @@ _RIDGE = 1e-9
 
 
 def thinned(rewards: Rewards, places: Ints) -> Rewards:
-    """Some responses of a pool, of the prompts that have any of them.
-
-    Args:
-        rewards: Of the pool.
-        places: (m,) ascending positions of responses.
-    """
+    """Some responses of a pool, of the prompts that have any of them."""
     owners = np.searchsorted(rewards.offsets, places, side="right") - 1
     rows, counts = np.unique(owners, return_counts=True)
     return replace(
@@ -104,7 +99,6 @@ class _Picks:
     """The model's pick and golden's best of each prompt; ties are shared.
 
     Attributes:
-        rewards: The rewards.
         picked: (M,) weight of each response as the pick, 1 in all of a prompt.
         best: (M,) weight of each response as golden's best.
         loss: (P,) golden reward that the pick loses, in golden units.
@@ -141,11 +135,9 @@ class _Following:
     """What the rewards of a model follow inside prompts: least squares on golden and all traits.
 
     Attributes:
-        names: Of the traits that vary.
         groups: Columns of each of them; column 0 is the reward, 1 is golden.
         columns: (M, q) all columns, centred in each prompt, with variance 1.
         units: Of the (q · q) sums of products, each prompt with the same weight.
-        seed: Of the resamples.
     """
 
     names: tuple[str, ...]

@@ -152,14 +152,7 @@ def _subset(rewards: Rewards, rows: Ints, order: Ints, responses: int) -> Reward
 def measured_designs(
     pool: Quantity, own: Ints, sampling: Sampling, responses: Collection[int]
 ) -> list[PoolDesign]:
-    """Every number of responses that enough prompts have and that the metric accepts, ascending.
-
-    Args:
-        pool: What is measured.
-        own: Positions of the prompts that take part with all their responses.
-        sampling: Seed of the subsets, and fewest prompts.
-        responses: Numbers of responses to try.
-    """
+    """Every number of responses that enough prompts have and that the metric accepts, ascending."""
     rewards = pool.parts[0][1]
     counts = rewards.counts[own]
     enough = [n for n in sorted(responses) if np.mean(counts >= n) >= MIN_SHARE]

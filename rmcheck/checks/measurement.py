@@ -120,13 +120,9 @@ class Pending:
             groups of them.
         effective: Units that carry the value: all, or fewer (`Metric.effective_units`).
         seen: What the units have in their sums.
-        sampling: How.
-        value: The value.
         reach: See `rmcheck.stats.bootstrap.resample`.
         dissent: Units that may not have been seen, where the metric tells them.
-        concerns: Reasons not to decide on the value.
         left_out: Prompts that took no part.
-        facts: Further numbers of the metric.
         calibration: Past reward models that correct the value, if any.
     """
 
@@ -224,13 +220,7 @@ def pending_drop(
 
 
 def drop_of(first: Pending, second: Pending, *, same_rewards: bool) -> Pending:
-    """How much worse a candidate is than a baseline on the same rows.
-
-    Args:
-        first: Of the candidate.
-        second: Of the baseline.
-        same_rewards: Whether both models gave the same rewards.
-    """
+    """How much worse a candidate is than a baseline on the same rows."""
     metric, sign = first.metric, drop_sign(first.metric)
     halves = [(part.metric, part.seen) for part in (first, second)]
     return replace(

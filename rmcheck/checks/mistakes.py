@@ -51,15 +51,7 @@ def worst_mistakes(rewards: Rewards, mask: NDArray[np.bool_], *, most: int = 3) 
 def worst_drifts(
     samples: Sequence[Sample], first: Floats, second: Floats, rows: Ints, *, most: int = 5
 ) -> tuple[DriftRecord, ...]:
-    """The responses whose rewards differ most, largest difference first; none that agree.
-
-    Args:
-        samples: The M samples.
-        first: (M,) rewards of the reference.
-        second: (M,) rewards of the other engine.
-        rows: Positions to choose from.
-        most: Records at most.
-    """
+    """Of these places in (M,) rewards those that differ most, largest first; none that agree."""
     gap = np.abs(second - first)[rows]
     chosen = [int(i) for i in rows[np.argsort(-gap, kind="stable")[:most]] if first[i] != second[i]]
     return tuple(

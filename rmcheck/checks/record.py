@@ -36,16 +36,11 @@ class CauseRecord:
             a place: what would go if no more were lost there than elsewhere. Of ties: what the
             best choice among them would spare.
         lower: Lower end of 95 % bounds that hold for all suspects together; so all that follow.
-        upper: Upper end.
         more: Share of the golden loss where the pick has more of the trait than golden's best.
         less: Share where it has less.
         gap: Trait of the pick less that of golden's best, in standard deviations inside prompts.
-        gap_lower: Its lower bound.
-        gap_upper: Its upper bound.
         alone: Share of the reward's variance inside prompts that the trait explains by itself.
         beyond: Share that it explains beyond golden and all other traits.
-        beyond_lower: Its lower bound.
-        beyond_upper: Its upper bound.
         baseline: `beyond` of the baseline.
         agrees: Whether the reward follows the trait in the direction in which golden is lost.
         suspected: Whether this one is, among all.
@@ -74,8 +69,6 @@ class DriftRecord:
     """One response to which two engines give different rewards.
 
     Attributes:
-        prompt_id: Its prompt.
-        response: Its position there.
         first: Reward of the engine that is the reference (the candidate).
         second: Reward of the other (the serving engine).
         text: The beginning of the response.
@@ -102,19 +95,13 @@ class CheckRecord:
     """One check, decided.
 
     Attributes:
-        suite: Name of the suite.
-        name: Name of the check.
         node: Where pytest finds it, such as `suites/safety.yaml::accuracy`.
         path: Suite file as the terminal shows it.
-        line: Line of the check in it.
-        metric: Name of the metric.
-        settings: All its settings.
         signature: Everything that changes the number, in one string.
         slice: Slice it was measured on, such as `category=code`; empty for the whole pool.
         value: What was measured: the metric, or the drop against the baseline.
         lower: One-sided bound at `confidence`.
         upper: One-sided bound at `confidence`.
-        confidence: Level of each bound.
         n: Independent prompts that it rests on.
         left_out: Prompts with too few responses to take part.
         constant_golden: Prompts that take no part because their golden rewards are all equal.
@@ -127,11 +114,7 @@ class CheckRecord:
         p_value: Evidence against the requirement being met, uncorrected.
         p_holm: The same, Holm-adjusted over the suite.
         prompts_needed: Prompts that would decide, where that can be said.
-        candidate: The candidate's own estimate.
         baseline: The baseline's own estimate, where one was compared.
-        facts: Further numbers of the metric.
-        note: How the value came about.
-        concerns: Reasons not to decide.
         mistakes: Prompts that the candidate got most wrong.
         exact: Whether it is a statement about the rows themselves: the bounds are the value.
         drifts: Responses whose reward the serving engine changes most, where one is compared.
@@ -230,13 +213,8 @@ class SuiteRecord:
     """What a suite was judged with.
 
     Attributes:
-        name: Name of the suite.
-        path: Its file.
         golden: Where the golden reward came from.
-        pool: The pool.
         models: Candidate, baseline and golden RM, as far as there are any.
-        resamples: Bootstrap resamples.
-        seed: Seed of the bootstrap.
         lineage: Whose responses the models learned from, where the suite says it; else empty.
     """
 

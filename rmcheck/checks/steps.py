@@ -12,10 +12,6 @@ def held(criterion: Criterion, at: Mapping[str, Measurement]) -> str:
 
     The steps are tests in a fixed order, which ends with the first that is not met: none of their
     bounds needs a correction.
-
-    Args:
-        criterion: What is required at each step.
-        at: Step to what was measured there, ascending.
     """
     met = [
         criterion.met_by(criterion.worse_end(m.estimate.lower, m.estimate.upper))

@@ -67,13 +67,7 @@ def add_too_long(command: argparse._ActionsContainer, text: str) -> None:
 def opened(
     options: argparse.Namespace, *, baseline: str | None = None, score: "Fill | None" = None
 ) -> "Iterator[tuple[Runner, list[LoadedSuite]]]":
-    """The model and the suites that a command was given; nothing is scored yet.
-
-    Args:
-        options: Of the command.
-        baseline: Spec of the model to compare with, if any.
-        score: Scores the requests of one model; None is this process.
-    """
+    """The model and the suites that a command was given; nothing is scored yet."""
     from rmcheck.run.runner import Runner
     from rmcheck.scoring.scorer import fill_requests
     from rmcheck.store.lock import Waiting

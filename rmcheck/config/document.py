@@ -38,7 +38,6 @@ class ScalarNode:
     """One word, number or text.
 
     Attributes:
-        span: Where it stands.
         type: What YAML takes it for.
         text: As written, without quotes.
         plain: Whether it was written without quotes.
@@ -63,7 +62,6 @@ class MapNode:
     """A mapping, merge keys resolved.
 
     Attributes:
-        span: Where it begins.
         entries: Key text to (span of the key, value), in file order.
     """
 

@@ -113,8 +113,6 @@ class Number(Kind):
     """A finite number.
 
     Attributes:
-        low: Smallest value.
-        high: Largest value.
         open: Whether low and high themselves are refused.
     """
 
@@ -146,11 +144,7 @@ class Number(Kind):
 
 @dataclass(frozen=True)
 class Integer(Kind):
-    """A whole number.
-
-    Attributes:
-        low: Smallest value, or None for any.
-    """
+    """A whole number."""
 
     low: int | None = None
 

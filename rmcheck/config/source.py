@@ -41,9 +41,7 @@ class Source:
 
     Attributes:
         path: The file as the user named it.
-        text: Its text, without a byte order mark.
         wrong: Makes what is raised about a wrong file of its problems.
-        problems: Found so far, in the order of finding.
     """
 
     path: str
@@ -75,13 +73,7 @@ class Source:
             raise wrong([Problem(str(path), message, line, column)]) from error
 
     def problem(self, span: Span, message: str, *valid: str) -> Problem:
-        """A problem at these characters.
-
-        Args:
-            span: Where.
-            message: What is wrong, with the offending value.
-            valid: Paragraphs to print under the excerpt: the valid words.
-        """
+        """A problem at these characters."""
         parts = [self.excerpt(span), *(_paragraph(text) for text in valid if text)]
         return Problem(self.path, message, span.line, span.column, "\n\n".join(filter(None, parts)))
 

@@ -25,13 +25,7 @@ R = TypeVar("R", RunRecord, RegretRecord)
 
 @dataclass(frozen=True)
 class HistoryContents:
-    """Everything in a history folder.
-
-    Attributes:
-        runs: All that could be read, oldest first.
-        regrets: All that could be read, oldest first.
-        problems: What is wrong with the other files.
-    """
+    """Everything in a history folder."""
 
     runs: tuple[RunRecord, ...]
     regrets: tuple[RegretRecord, ...]
@@ -39,11 +33,7 @@ class HistoryContents:
 
 
 class History:
-    """Runs and regrets in a folder.
-
-    Args:
-        folder: Made when the first record is added.
-    """
+    """Runs and regrets in a folder, which is made when the first record is added."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -17,12 +17,7 @@ MAX_TEXT = 500
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export added; nothing where all was there already.
-
-    Attributes:
-        runs: MLflow runs made.
-        regrets: Regrets added to runs.
-    """
+    """What an export added; nothing where all was there already."""
 
     runs: int
     regrets: int

@@ -62,11 +62,9 @@ class Fields:
     come at once. Whoever uses the values must look at `problems` first.
 
     Attributes:
-        data: The object.
         path: File it came from, as people see it.
         text: Text of that file, for line numbers; empty where there is none.
         problems: Everything wrong so far, shared by all objects of a file.
-        place: Where in the file the object is.
     """
 
     data: dict[str, Any]

@@ -80,18 +80,9 @@ class RunRecord:
     """One suite judged on one reward model.
 
     Attributes:
-        rmcheck: Version that judged.
-        time: When, in UTC.
-        rm: Name of the reward model.
-        spec: Where it was.
         fingerprint: What it was: weights, config, tokenizer, template, settings.
-        suite: Name of the suite.
-        suite_path: Its file.
-        pool: File of the pool.
-        pool_fingerprint: What was in it.
         golden: Where the golden reward came from: a column, or the spec of a golden RM.
         golden_fingerprint: What that golden RM was; empty for a column.
-        checks: Every check that was decided.
         lineage: Whether the RM learned from the policy's own responses (`on_policy`) or from
             another's (`off_policy`); empty where nobody has said.
     """
@@ -144,11 +135,7 @@ class RegretRecord:
         value: Share of the golden gain that was lost: 0 lost nothing, 1 gained nothing, above 1
             was harmful. Lower is better.
         target: How far the policy was optimised.
-        time: When it was attached, in UTC.
-        lower: Lower confidence bound, or None where none is known.
-        upper: Upper confidence bound, or None where none is known.
         seed: Seed of the RL run, or None where it has none.
-        note: Where it came from.
 
     Raises:
         UsageError: The value is not a regret, or lies outside its own bounds.

@@ -20,8 +20,6 @@ class GatedCheckpoint:
     """What the suites said of one checkpoint.
 
     Attributes:
-        folder: The checkpoint.
-        step: Of training.
         records: `suite::check` to what was found.
         errors: `suite::check`, or a suite, to why nothing was.
     """

@@ -209,12 +209,7 @@ class DropRatio(GainRatio):
 
 @dataclass(frozen=True)
 class DropOf(Statistic):
-    """1 − one total over another: a drop ratio inside larger sums.
-
-    Attributes:
-        gain: Column of the proxy's gain.
-        best: Column of golden's.
-    """
+    """1 − one total over another: a drop ratio inside larger sums."""
 
     gain: int
     best: int

@@ -24,7 +24,6 @@ class Decay(Metric):
     metric gets better. Prompts that are asked at several steps are one unit.
 
     Attributes:
-        base: The metric.
         column: Slice of the prompts, or number of each response, with the step of the policy.
         steps: (S,) the steps, ascending; empty before `fitted`.
     """

@@ -43,9 +43,6 @@ class JudgedMean(ColumnMetric):
     Human labels must be those of prompts drawn at random, and count where all responses of the
     prompt have one. Golden is the judge, the column `human` has the labels of humans.
 
-    Attributes:
-        base: The metric.
-
     References:
         Angelopoulos, Duchi and Zrnic 2023, PPI++: Efficient prediction-powered inference, arXiv
         2311.01453, equation 3 and section 6 (λ by the variance; here the judge's labels on all

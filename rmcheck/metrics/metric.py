@@ -155,12 +155,7 @@ class Metric(ABC):
         return kind.fitted is Metric.fitted and kind.localised is Metric.localised
 
     def calibrated_on(self, past: PastOf | None, where: Mapping[str, str]) -> Self:
-        """This metric with the past reward models that it may be calibrated on, if it asks.
-
-        Args:
-            past: Gives them; None where there are none.
-            where: Slice column to value: what the metric is measured on.
-        """
+        """This metric with the past reward models that it may be calibrated on, if it asks."""
         return self
 
     @property
@@ -275,10 +270,9 @@ class Metric(ABC):
         return None
 
     def debiased(self, sums: Floats) -> float | None:
-        """The value without what noise alone adds to it; None where noise adds nothing.
+        """The value, from (n, K) sums of independent units, without what noise alone adds to it.
 
-        Args:
-            sums: (n, K) sums, one row an independent unit.
+        None where noise adds nothing.
         """
         return None
 
@@ -295,9 +289,6 @@ class Metric(ABC):
 
         Needed by ratios that few units move, for which no error seen is not no error; others are
         resampled, and have the rule of three where no resample changes them.
-
-        Args:
-            seen: What the units seen have, column by column of their sums.
         """
         return None
 

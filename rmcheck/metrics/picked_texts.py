@@ -19,13 +19,7 @@ Weigh = Callable[[Block], tuple[Floats, Floats]]
 
 @dataclass(frozen=True)
 class Shift:
-    """A mean over prompts with its 95 % interval.
-
-    Attributes:
-        value: The mean.
-        lower: One end.
-        upper: The other end.
-    """
+    """A mean over prompts with its 95 % interval."""
 
     value: float
     lower: float
@@ -65,11 +59,6 @@ def picked_texts(
     Exact best-of-n over all draws, ties at random. The interval is Student's, over independent
     units of prompts.
 
-    Args:
-        rewards: Of the pool.
-        traits: Name to (M,) numbers in the order of the rewards.
-        grid: Values of n, from 2.
-
     Returns:
         Trait by trait, n ascending; none where fewer than two units have so many responses.
     """
@@ -82,11 +71,6 @@ def tilted_texts(
     """How the traits change with the KL of policies that are tilted towards proxy or golden.
 
     Both are at the same mean KL over the pool, with one β for all prompts. See `picked_texts`.
-
-    Args:
-        rewards: Of the pool.
-        traits: Name to (M,) numbers in the order of the rewards.
-        kls: In nats, above 0.
 
     Raises:
         UndefinedMetricError: The pool cannot reach a KL, or its rewards are constant.

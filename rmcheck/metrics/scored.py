@@ -66,10 +66,6 @@ class Scored:
     def blocks(self, rows: Ints, max_size: int) -> Iterator[tuple[Ints, Ints]]:
         """Of some prompts, dense blocks of equal N, ascending in N.
 
-        Args:
-            rows: Positions of the prompts.
-            max_size: Most rewards in a block; one prompt is never cut.
-
         Yields:
             (p,) positions of prompts with N responses, and the (p, N) places of their responses.
         """

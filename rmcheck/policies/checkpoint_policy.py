@@ -27,9 +27,6 @@ class CheckpointPolicy(Policy):
 
     A subclass has the settings `dtype`, `template`, `date` and `batch` among its own.
 
-    Args:
-        spec: Where the folder is, and settings that differ from the defaults.
-
     Raises:
         UnknownModelError: No folder, no config.json, or no weights.
         UsageError: A setting's value is impossible.

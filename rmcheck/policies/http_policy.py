@@ -26,9 +26,6 @@ class HttpPolicy(Policy):
     model's name and where the server says that it came from. With a `version`, which its author
     changes with the weights, the address does not count.
 
-    Args:
-        spec: The address, and settings that differ from the defaults.
-
     Raises:
         UnknownModelError: No server answers there, or it has no such model.
         UsageError: A setting's value is impossible, or `model` is needed.

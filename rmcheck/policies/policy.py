@@ -60,8 +60,6 @@ class Policy(ABC):
     """Anything that answers a prompt N times.
 
     Attributes:
-        scheme: What stands before the colon in a spec.
-        settings: What may stand after the question mark in a spec.
         spec: The policy as the user named it.
         fingerprint: 64 hex digits that change whenever the distribution of responses could
             (weights, config, tokenizer, template), `Decoding` aside.

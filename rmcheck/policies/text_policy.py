@@ -9,11 +9,7 @@ from rmcheck.pool.pool import Message, Prompt
 
 
 class TextPolicy:
-    """A policy whose prompts may be texts and whose responses are; loaded when first asked.
-
-    Args:
-        policy: The policy.
-    """
+    """A policy whose prompts may be texts and whose responses are; loaded when first asked."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy

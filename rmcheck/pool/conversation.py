@@ -55,14 +55,7 @@ def messages(row: Row, name: str) -> tuple[Message, ...]:
 def named_turns(
     items: Sequence[Row], role: str, content: str, roles: Mapping[str, str]
 ) -> tuple[Message, ...]:
-    """Objects of a list as turns.
-
-    Args:
-        items: The objects.
-        role: Their field that says who speaks.
-        content: Their field that says what.
-        roles: What the format calls each role.
-    """
+    """Objects of a list as turns."""
     turns = []
     for i, item in enumerate(items):
         who = item.text(role)

@@ -30,10 +30,6 @@ def reader_names() -> tuple[str, ...]:
 def reader_named(name: str, *, or_prompts: bool = False) -> Reader:
     """The reader that `format:` names.
 
-    Args:
-        name: Its name.
-        or_prompts: Whether `prompts` is one too.
-
     Raises:
         UsageError: There is none; the near miss and all names are shown.
     """
@@ -48,11 +44,6 @@ def reader_named(name: str, *, or_prompts: bool = False) -> Reader:
 
 def detected_reader(file: Path, first: list[NumberedRow], *, prompts_alone: bool = False) -> Reader:
     """The format of the first rows.
-
-    Args:
-        file: For messages.
-        first: The first rows.
-        prompts_alone: Whether rows may be prompts without responses.
 
     Raises:
         PoolError: They have no known format, or more than one.

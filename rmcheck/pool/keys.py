@@ -34,7 +34,6 @@ class NamedResponses:
 
     Attributes:
         prompt_ids: (n,) name of the prompt of each.
-        indices: (n,) position in its prompt, from 0.
         text_keys: (n,) `rmcheck.pool.pool.text_keys`; zeros where only the place is known.
     """
 

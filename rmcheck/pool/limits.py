@@ -18,11 +18,7 @@ class TooLargeError(ValueError):
 
 
 class Unpacked:
-    """Counts what was unpacked from a file.
-
-    Args:
-        path: The packed file.
-    """
+    """Counts what was unpacked from a file."""
 
     def __init__(self, path: Path) -> None:
         size = path.stat().st_size
@@ -48,10 +44,6 @@ class Unpacked:
 
 class LimitedLines:
     """The lines of a file, with a limit of their length, and of their number where it is packed.
-
-    Args:
-        file: Open for reading bytes.
-        unpacked: Counts what a packed file gives; None for others, whose size is no surprise.
 
     Raises:
         TooLargeError: While reading, at a limit.

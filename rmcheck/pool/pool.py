@@ -42,12 +42,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class WrongLength:
-    """Stands for a column that has neither one value nor one a response.
-
-    Attributes:
-        values: How many it has.
-        responses: How many it should have.
-    """
+    """Stands for a column that has neither one value nor one a response."""
 
     values: int
     responses: int
@@ -152,10 +147,7 @@ class Fault:
     """Something wrong with one row of a pool file.
 
     Attributes:
-        kind: What sort of fault.
-        line: Line of the file, or row number counted from 1.
         prompt_id: The row's id, where it has one.
-        detail: The field and the offending value, in one sentence.
         action: What was done about it: the row failed the read, was dropped, or was kept.
         path: File it stands in, as the user named it.
     """
@@ -172,9 +164,7 @@ class LazyPrompts(Sequence[Prompt]):
     """Prompts that are read with all their texts when one of them is asked for.
 
     Args:
-        columns: Of them.
         keys: Gives the (M,) keys of their texts.
-        read: Gives the prompts.
         fingerprint: Of their pool, where it is known; else empty.
     """
 
@@ -226,8 +216,6 @@ class Pool:
 
     Attributes:
         path: File or folder as the suite named it, resolved.
-        format: Name of the reader that read it.
-        prompts: In file order, without the dropped ones.
         faults: Everything found on the way, whatever was done about it.
         rows_read: Rows in the file before anything was dropped.
     """

@@ -33,7 +33,6 @@ class Row:
     """The fields of a row, or of an object inside it. A null field counts as missing.
 
     Args:
-        values: Field name to value.
         line: Line of the file, or row number counted from 1.
         place: Where this object stands in its row, such as `completions[2].`; empty for the row.
         file: Name of the file, without its folder; empty where it is not known.

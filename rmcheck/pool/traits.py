@@ -34,11 +34,7 @@ _ENDS = re.compile(r"[.!?…。！？:;)\]}>\"'”’`*_|~-]\s*$|\A\s*\Z")
 
 @dataclass(frozen=True, eq=False)
 class ResponseText:
-    """A response as traits read it.
-
-    Attributes:
-        whole: As it is.
-    """
+    """A response as traits read it."""
 
     whole: str
 

@@ -28,9 +28,7 @@ class Gathered:
         found: Records of checks by node, so that a rerun counts once.
         errors: What could not be judged, with its node.
         suites: What suites were judged with, by path.
-        judged: Number of items that were judged.
         complaint: What went wrong outside of any item; empty if nothing.
-        bug: Whether it is a bug of ours.
         run: How to run it again, see `report_data`.
     """
 

@@ -28,10 +28,6 @@ class Scorer:
 
     The model is loaded when the first unknown text comes, and stays loaded until `close`. Members
     of an ensemble are loaded one after another, since they may not fit together.
-
-    Args:
-        model: The model.
-        store_of: Where the scores of a model are kept.
     """
 
     def __init__(self, model: RewardModel, store_of: StoreOf) -> None:

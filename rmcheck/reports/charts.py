@@ -49,13 +49,8 @@ class Series:
     """Numbers of one name in a chart.
 
     Attributes:
-        name: In the legend; empty shows none.
-        x: (K,) positions.
-        y: (K,) values; NaN leaves a gap.
         lower: (K,) lower end of a band; None without a band.
-        upper: (K,) its upper end.
         dots: Whether to draw points instead of a line.
-        dashed: Whether the line is dashed.
         dotted: Whether it is dotted, with its points marked: what is not measured but followed.
         small: Whether points are small and pale, where there are hundreds.
         colour: Number of its colour; None takes that of its place among the series.
@@ -139,14 +134,7 @@ def chart(
 
 
 def forest(title: str, x_label: str, rows: Sequence[str], series: Sequence[Series]) -> str:
-    """A line a row with the value and the bounds of each series in it.
-
-    Args:
-        title: Above it.
-        x_label: Below it.
-        rows: (K,) names, from the top.
-        series: `x` are (K,) values, `lower` and `upper` their bounds; NaN leaves one out.
-    """
+    """A line a row with the (K,) values and bounds of each series in it; NaN leaves one out."""
     names = [_short(name) for name in rows]
     free = (0.3 + 0.085 * max(map(len, names), default=0), 1.5, 0.6, 0.4)
     with _axes(title, (4.8, 0.3 + 0.3 * len(rows)), free) as (figure, axes):
@@ -165,14 +153,7 @@ def forest(title: str, x_label: str, rows: Sequence[str], series: Sequence[Serie
 
 
 def matrix(title: str, rows: Sequence[str], columns: Sequence[str], values: Floats) -> str:
-    """A number in each cell, the larger the darker.
-
-    Args:
-        title: Above it.
-        rows: (K,) names.
-        columns: (L,) names, below.
-        values: (K, L) numbers; NaN leaves a cell empty.
-    """
+    """A (K, L) number in each cell, the larger the darker; NaN leaves it empty."""
     size = 2.2 + 0.55 * len(columns), 1.4 + 0.42 * len(rows)
     with _axes(title, size) as (figure, axes):
         known = values[np.isfinite(values)]

@@ -20,15 +20,7 @@ def report_data(
     version: str,
     run: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The report as plain data.
-
-    Args:
-        checks: All checks that were decided.
-        suites: `SuiteRecord.as_dict()` of each suite.
-        errors: `node` and `message` of each check that could not be decided.
-        version: Version of rmcheck.
-        run: How to run it again: `command`, `options` that name the models, `versions`.
-    """
+    """The report as plain data."""
     return {
         "report": REPORT_VERSION,
         "rmcheck": version,

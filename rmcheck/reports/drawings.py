@@ -43,13 +43,7 @@ THIRDS = ("short", "middle", "long")
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing of one suite.
-
-    Attributes:
-        title: Of all of them.
-        svgs: The drawings, made by this package.
-        caption: What they show.
-    """
+    """A drawing of one suite."""
 
     title: str
     svgs: "tuple[Markup, ...]"
@@ -57,11 +51,7 @@ class Figure:
 
 
 def figures(suite: Mapping[str, Any]) -> list[Figure]:
-    """Drawings of a suite of `report.json`; none where matplotlib is not installed.
-
-    Args:
-        suite: One of `suites` of the report, with what `rmcheck.run.drawings` found.
-    """
+    """Drawings of a suite of `report.json`; none where matplotlib is not installed."""
     found = suite.get("drawings", {})
     if not can_draw():
         return []

@@ -44,7 +44,6 @@ class FailureView:
     Attributes:
         models: Role (`candidate`, `baseline`) to the name of its model.
         options: Command-line options that repeat this run, for the rerun line.
-        width: Columns of the terminal.
         verbose: Whether all that is known is wanted.
         same_picks: An earlier check that has shown the same worst picks; empty for none.
     """
@@ -72,12 +71,7 @@ def failure_text(record: CheckRecord, look: FailureView) -> str:
 
 
 def training_text(record: CheckRecord, command: str) -> str:
-    """The body of a failed check of the log of an RL run.
-
-    Args:
-        record: The check.
-        command: The command that repeats this check.
-    """
+    """The body of a failed check of the log of an RL run."""
     facts = [f"    {name.replace('_', ' ')}: {value:.4g}" for name, value in record.facts.items()]
     parts = [
         [record.reason],

@@ -11,10 +11,6 @@ from rmcheck.wording import printable
 def add_step_summary(data: Mapping[str, Any], environment: Mapping[str, str]) -> None:
     """Append the answer to the summary of the step, where this is one.
 
-    Args:
-        data: `report.json` as data.
-        environment: Of the process.
-
     Raises:
         OSError: It cannot be written.
     """

@@ -16,11 +16,7 @@ _MEANT = re.compile(r"([\\`*_{}\[\]#|~@])")
 
 
 def markdown(data: Mapping[str, Any]) -> str:
-    """A table of all checks, then why the gate is closed; no texts of the pool.
-
-    Args:
-        data: `report.json` as data.
-    """
+    """A table of all checks, then why the gate is closed; no texts of the pool."""
     data = encodable(dict(data))
     answer = "The gate is open." if data["passed"] else "The gate is closed."
     lines = [f"### rmcheck: {answer}", ""]

@@ -14,11 +14,7 @@ LETTER, MARGIN = 6.6, 6
 
 
 def model_index(data: Mapping[str, Any]) -> str:
-    """The block `model-index` of a model card, as YAML: each check with value, bounds and verdict.
-
-    Args:
-        data: `report.json` as data.
-    """
+    """The block `model-index` of a model card, in YAML: each check with its value and verdict."""
     import yaml
 
     data = encodable(dict(data))

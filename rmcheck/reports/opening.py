@@ -5,11 +5,7 @@ from typing import Any
 
 
 def opens(check: Mapping[str, Any]) -> list[str]:
-    """Sentences: what was found, and what would have to be otherwise for the check to pass.
-
-    Args:
-        check: A check as `report.json` has it.
-    """
+    """Sentences: what was found, and what would have to be otherwise for the check to pass."""
     return [*_found(check), *_needed(check)]
 
 

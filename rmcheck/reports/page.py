@@ -41,12 +41,7 @@ def page(
     data: Mapping[str, Any],
     before: Mapping[str, Any] | None = None,
 ) -> str:
-    """The page of a run.
-
-    Args:
-        data: `report.json` as data.
-        before: `report.json` of an earlier run, to compare with.
-    """
+    """The page of a run."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 

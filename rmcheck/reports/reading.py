@@ -11,9 +11,6 @@ from rmcheck.reports.document import REPORT_NAME, REPORT_VERSION
 def read_run(path: Path) -> dict[str, Any]:
     """What `report.json` says, as data.
 
-    Args:
-        path: The folder of a run (`--rmcheck-report`), or its report.json.
-
     Raises:
         UsageError: There is no report of a version that is known.
     """

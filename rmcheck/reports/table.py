@@ -16,12 +16,7 @@ HEADINGS = ("check", "n", "measured", "bounds", "required", "verdict")
 def told_apart(
     records: Sequence[CheckRecord], suites: Sequence[Mapping[str, Any]]
 ) -> tuple[list[CheckRecord], list[Mapping[str, Any]]]:
-    """Checks and suites by the names of their suites; where two have one name, by their files.
-
-    Args:
-        records: All checks.
-        suites: `SuiteRecord.as_dict()` of each suite.
-    """
+    """Checks and suites by the names of their suites; where two have one name, by their files."""
     pairs = {(s["name"], s["path"]) for s in suites} | {(r.suite, r.path) for r in records}
     times = Counter(name for name, _ in pairs)
     return (
@@ -106,11 +101,7 @@ def _left_out(record: CheckRecord) -> str:
 
 
 def suite_lines(suite: Mapping[str, Any]) -> list[str]:
-    """Where the scores of a suite came from, and what was found wrong with its pool.
-
-    Args:
-        suite: `SuiteRecord.as_dict()`.
-    """
+    """Where the scores of a suite came from, and what was found wrong with its pool."""
     pool = suite["pool"]
     faults = [
         f"{count} {kind} {PAST[action]}"
@@ -143,11 +134,7 @@ def _spared(adaptive: Mapping[str, Any]) -> str:
 
 
 def model_lines(suite: Mapping[str, Any]) -> list[str]:
-    """What the models of a suite showed together: of an ensemble, where its members disagree.
-
-    Args:
-        suite: `SuiteRecord.as_dict()`.
-    """
+    """What the models of a suite showed together: of an ensemble, where its members disagree."""
     return [
         f"{suite['name']}: {model['role']} {model['name']}: {model['description'][remark]}"
         for model in suite["models"]

@@ -81,14 +81,7 @@ class LogColumns:
 def find_columns(
     path: str, names: Sequence[str], given: Mapping[Role, str], problems: list[Problem]
 ) -> LogColumns:
-    """The column of each role, or a problem for each that has none or several.
-
-    Args:
-        path: The log, for messages.
-        names: All its columns.
-        given: Names that the user gave.
-        problems: Where problems are noted.
-    """
+    """The column of each role, or a problem for each that has none or several."""
     found: dict[Role, str] = {}
     shown = listed((name for name in names if not name.endswith(RANGE_SUFFIXES)), 100)
     for role in ROLES:

@@ -29,7 +29,6 @@ class TrainingLog:
     """Evaluations of an RL run, in the order of the steps.
 
     Attributes:
-        path: The file.
         steps: (T,) steps, strictly rising.
         kl: (T,) KL from the initial policy in nats a sequence, 0 or more; NaN where the log does
             not say.

@@ -41,7 +41,6 @@ class Onset:
     """From where golden no longer follows (`stopped`) or falls (`falls`).
 
     Attributes:
-        step: The step.
         lower: It is not before this step (95 %, one-sided), for any course that rises and then
             falls; a neighbouring point at the nearest, because a log says nothing between points.
         upper: It is not after this step.
@@ -62,7 +61,6 @@ class Run:
         steps: (T,) steps.
         x: (T,) what a fall is looked for over, never falling: the steps or the KL.
         kl: (T,) smoothed KL, or None.
-        gains: Golden and proxy.
         unit: Golden that a unit of proxy is worth, where it was given.
         at_least: Share of proxy's gain that golden must keep.
     """

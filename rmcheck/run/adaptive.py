@@ -25,12 +25,6 @@ def take_looks(
 ) -> tuple[Filled, list[SuiteVerdicts]]:
     """Each look is taken at all suites that are open, so that models stay loaded between looks.
 
-    Args:
-        adaptive: Suites that were not looked at before.
-        whole: Other suites, scored together with the first look.
-        filled: What was scored before.
-        folder: That the processes of this run share.
-
     Returns:
         What was scored, and the verdicts on each adaptive suite.
     """
@@ -98,11 +92,7 @@ class LoadedModel:
 
 @contextmanager
 def one_process(folder: Path) -> Iterator[None]:
-    """Keep the other processes of a run out: they would load the models a second time.
-
-    Args:
-        folder: That the processes share; made where there is none.
-    """
+    """Keep the other processes of a run out: they would load the models a second time."""
     from filelock import FileLock
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,11 +24,6 @@ def causes(
 
     Traits are read of some responses of each prompt, drawn at random, and everything is computed
     on these.
-
-    Args:
-        suite: The suite on the part that was seen.
-        filled: What the models have scored there.
-        conditions: The slice.
     """
     loaded = suite.loaded
     whole = filled.reading(suite, "candidate").rewards

@@ -20,11 +20,7 @@ Collected = tuple[Suite, tuple[PlannedCheck, ...]]
 
 
 class SharedChecks:
-    """Checks of suites, by the path of the suite.
-
-    Args:
-        folder: Seen by the processes of this run alone.
-    """
+    """Checks of suites, by the path of the suite."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "plans"

@@ -47,13 +47,7 @@ class ComponentRecord:
 def component_records(
     weights: Mapping[str, float], loaded: LoadedSuite, rewards: Rewards
 ) -> list[ComponentRecord]:
-    """Each of several rewards, as far as these rewards have its column.
-
-    Args:
-        weights: Column to weight (`RewardModel.components`).
-        loaded: The suite, whose checks say what is measured.
-        rewards: Of the sum, with the columns.
-    """
+    """Each of several rewards, as far as these rewards have its column."""
     names = [name for name in weights if name in rewards.columns]
     if not names:
         return []

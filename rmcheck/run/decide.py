@@ -71,10 +71,6 @@ def plan_looks(loaded: LoadedSuite, seed: int | None = None) -> tuple[Look, ...]
 
     Independent units are never cut. A look at fewer of them than `min_prompts` could decide
     nothing and is left out, so that a small pool is looked at once, like any suite.
-
-    Args:
-        loaded: The suite.
-        seed: Of the order of the prompts; the suite's where not given.
     """
     units = loaded.units
     sizes = [math.ceil(share * units) for share in SHARES]
@@ -98,13 +94,7 @@ def one_look(loaded: LoadedSuite) -> tuple[Look, ...]:
 
 @dataclass(frozen=True)
 class Decided:
-    """A check that was decided, or could not be at the last look.
-
-    Attributes:
-        finding: What was measured.
-        verdict: What was decided.
-        look: When.
-    """
+    """A check that was decided, or could not be at the last look."""
 
     finding: Finding
     verdict: Verdict
@@ -116,9 +106,6 @@ class SuiteVerdicts:
     """What the checks of a suite came to so far.
 
     Attributes:
-        loaded: The suite.
-        looks: When one looks at it.
-        taken: Number of looks that were taken.
         decided: Key of each check that is no longer open to how it was decided, or to the error
             that it ended with.
     """
@@ -152,9 +139,6 @@ class SuiteVerdicts:
 
         A check that is undefined yet stays open, and counts in Holm's correction all the same: at
         a later look it could fail. One without its baseline is not open: nothing will bring it.
-
-        Args:
-            found: What was found on the prompts of `next`, its bounds made `repeated`.
         """
         look = self.next
         known = {k: d.finding for k, d in self.decided.items() if isinstance(d, Decided)}

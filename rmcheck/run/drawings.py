@@ -24,12 +24,7 @@ OF_A_MODEL: Mapping[str, Callable[[Rewards, Sampling], dict[str, Any]]] = {
 
 
 def drawings(suite: PlannedSuite, filled: Filled) -> dict[str, Any]:
-    """Plain data of the drawings of a suite; what the rewards do not allow is named with why.
-
-    Args:
-        suite: The suite.
-        filled: What the models have scored; a model without scores has no drawing.
-    """
+    """Plain data of the drawings of a suite; what the rewards do not allow is named with why."""
     found = {role: known.rewards for role in ROLES if (known := filled.known(suite, role))}
     data: dict[str, Any] = {name: {} for name in OF_A_MODEL}
     data["left_out"] = []

@@ -35,7 +35,6 @@ class ModelRewards:
     """What a model gave for a suite.
 
     Attributes:
-        rewards: Its rewards, with golden and further columns.
         warning: What a reader of these rewards must know; empty if nothing.
         answers: Probe to its rewards of the answers to that probe's own questions.
     """
@@ -200,12 +199,6 @@ def fill(
     Members of ensembles are scored like any model, each once. Fakes that read the golden reward
     come last. A model that fails is remembered and does not keep the others back; reading its
     scores raises its error.
-
-    Args:
-        suites: What is scored.
-        filled: What was scored before.
-        score: Scores the requests of one model.
-        roles: Whose models score it, in this order.
     """
     for fakes in (False, True):
         reports: dict[str, ScoringReport] = {}

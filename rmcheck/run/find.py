@@ -43,10 +43,8 @@ class Finding:
     """What was measured for a check.
 
     Attributes:
-        planned: The check.
         measurement: Of what the criterion is put to: the metric, or the drop.
         candidate: The candidate's own estimate.
-        baseline: The baseline's own estimate, where there is one.
         conditions: The slice that it was measured on; where one slice is chosen, that one.
     """
 
@@ -66,7 +64,6 @@ class Subject:
     """A model as it is judged on a suite.
 
     Attributes:
-        rewards: Its rewards.
         past: The past reward models that a prediction for this one may be calibrated on.
         answers: Probe to its rewards of the answers to that probe's own questions.
     """
@@ -290,12 +287,7 @@ FREE = ("predictor", "optimizer", "looks", "v")
 
 
 def past_of(suite: PlannedSuite, role: str) -> PastOf:
-    """What predictions for a model on a suite may be calibrated on, by metric and slice.
-
-    Args:
-        suite: The whole suite.
-        role: Of the model, which must not calibrate itself.
-    """
+    """What predictions for a model on a suite may be calibrated on, by metric and slice."""
     history, candidate = suite.loaded.history, suite.models[role].fingerprint
 
     def past(metric: "PredictedRegret", conditions: Mapping[str, str]) -> Past | None:

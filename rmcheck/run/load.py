@@ -43,10 +43,6 @@ def read_anew(path: Path, **how: Any) -> Pool:
 def load(path: Path, read: ReadPool = read_anew) -> LoadedSuite:
     """Read a suite, its pool and its history, and check what one asks of the other.
 
-    Args:
-        path: The suite file.
-        read: Reads its pool.
-
     Raises:
         SuiteError: The file is wrong, or asks for what its pool does not have.
         PoolError: The pool is wrong.

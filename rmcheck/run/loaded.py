@@ -37,8 +37,6 @@ class PlannedCheck:
     """One check, on one slice: what becomes one pytest item and one line of the table.
 
     Attributes:
-        suite: The suite it is from.
-        check: The check.
         conditions: Slice column to value; the prompts that count.
     """
 
@@ -72,7 +70,6 @@ class LoadedSuite:
     Two of them are never equal: a suite and a part of it are kept apart by which object they are.
 
     Attributes:
-        suite: The suite.
         pool: The pool as read; when golden is a column, only responses that have that label.
         history: What the folder that the suite names holds, where it names one.
         whole: The same prompts with the responses that are scored though nobody has labelled them,

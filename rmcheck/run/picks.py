@@ -18,11 +18,6 @@ def picks(
 ) -> list[PickedTexts]:
     """Traits of the picks at the number of responses that nine in ten prompts have.
 
-    Args:
-        loaded: The suite, whose labelled responses are those of the rewards.
-        candidate: Rewards of the model under test.
-        most: Responses that are read; of a larger pool prompts are drawn at random.
-
     Returns:
         One row a trait; none where prompts have one response.
 

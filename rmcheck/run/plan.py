@@ -94,7 +94,6 @@ class Plan:
         models: Role to model, as the user gave them.
         compares: False where nothing is judged, so that no serving engine is asked.
         root: Paths below this folder are shown relative to it.
-        suites: By the path of their files.
     """
 
     models: Mapping[str, RewardModel]
@@ -231,11 +230,6 @@ def _one_model(first: RewardModel, second: RewardModel, why: str) -> UsageError:
 def open_golden(loaded: LoadedSuite, spec: str, candidate: RewardModel | None) -> RewardModel:
     """The golden RM of a suite.
 
-    Args:
-        loaded: The suite.
-        spec: The golden RM that it names.
-        candidate: The model under test; None where nothing is judged.
-
     Raises:
         SuiteError: It cannot be opened, is the candidate, or repeats a golden reward that there is
             none of.
@@ -251,11 +245,6 @@ def open_golden(loaded: LoadedSuite, spec: str, candidate: RewardModel | None) -
 
 def open_serving(loaded: LoadedSuite, candidate: RewardModel, *, shown: str) -> RewardModel:
     """The serving engine of a suite that compares with one.
-
-    Args:
-        loaded: The suite.
-        candidate: The model under test.
-        shown: The suite file as people see it.
 
     Raises:
         UsageError: The suite names none.

@@ -32,14 +32,10 @@ class Battery:
     """What is probed, and how.
 
     Attributes:
-        pool: File or folder.
-        golden: Its label column.
-        probes: Which.
         responses: Edited of each prompt.
         format: Of the pool; found out where not given.
         faults: What to do about bad rows where it differs from the default.
         too_long: What to do with conversations longer than the model takes.
-        seed: Of resampling and of the search.
     """
 
     pool: Path
@@ -107,13 +103,7 @@ def worst_edit(
 ) -> tuple[WorstEdit, Measurement | None]:
     """The edit that a search finds, and what it does to answers that it was not chosen on.
 
-    Args:
-        model: The model; it stays loaded, the caller closes it.
-        loaded: The pool.
-        rewards: The model's on it.
-        steps: What the search may do.
-        store_of: Where scores are kept.
-        budget: Texts that may be scored.
+    The model stays loaded; the caller closes it.
 
     Raises:
         UsageError: The budget is too small, or no prompt has answers that golden tells apart.

@@ -168,14 +168,7 @@ def _drifts(finding: Finding, loaded: LoadedSuite, candidate: Rewards) -> tuple[
 
 
 def suite_record(suite: PlannedSuite, seen: LoadedSuite, filled: Filled, root: Path) -> SuiteRecord:
-    """A suite with its pool and its models as plain facts.
-
-    Args:
-        suite: The suite.
-        seen: The part of it that its checks were decided on; the whole unless it is adaptive.
-        filled: What was scored.
-        root: Paths below it are shown relative to it.
-    """
+    """A suite with its pool and its models as plain facts."""
     loaded = suite.loaded
     return SuiteRecord(
         name=loaded.suite.name,

@@ -283,11 +283,7 @@ class Runner:
         return [str(report) for report in self.filled.reports.values()]
 
     def suite_data(self, *, drawn: bool = False) -> list[dict[str, Any]]:
-        """`SuiteRecord` of every suite as plain data, and what looks have spared.
-
-        Args:
-            drawn: Whether to add what a page draws.
-        """
+        """`SuiteRecord` of every suite as plain data, and what looks have spared."""
         return [self._suite_data(suite, drawn) for suite in self.plan.suites.values()]
 
     def _suite_data(self, suite: PlannedSuite, drawn: bool) -> dict[str, Any]:

@@ -56,12 +56,6 @@ def read_log(check: TrainingCheck) -> "TrainingLog":
 def training_record(suite: Suite, check: TrainingCheck, *, node: str, root: Path) -> CheckRecord:
     """A check of a log, decided.
 
-    Args:
-        suite: Its suite.
-        check: The check.
-        node: Where pytest finds it.
-        root: Paths below it are shown relative to it.
-
     Raises:
         FileError: The log is wrong.
         UndefinedMetricError: The log does not say what was asked.

@@ -32,8 +32,6 @@ class Text:
     """One text to store.
 
     Attributes:
-        key: What it is stored under.
-        encoded: How its model reads it.
         input_key: Name of what the model reads.
         side: The side that was cut; empty where it is read whole.
     """
@@ -58,13 +56,7 @@ def rows_of(texts: Sequence[Text], scores: NDArray[np.float64]) -> ScoreRows:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Samples from one place of the order to another.
-
-    Attributes:
-        start: The first.
-        end: After the last.
-        groups: Their texts.
-    """
+    """Samples from one place of the order to another."""
 
     start: int
     end: int
@@ -83,13 +75,6 @@ class Forward:
     it is scored. A batch that does not fit in memory is halved, and so is the budget for the rest.
     Where some texts of a batch have no reward the others are stored, and so are the batches after
     it.
-
-    Args:
-        model: Loaded.
-        groups: Texts of equal model input.
-        scores: Where they are kept, batch by batch.
-        budget: Computed tokens a batch, padding included.
-        bar: Progress in tokens.
     """
 
     def __init__(

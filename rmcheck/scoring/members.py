@@ -54,12 +54,6 @@ def fill_members(
 ) -> list[ScoringReport]:
     """`fill_requests` for each member of the models asked for, one after another.
 
-    Args:
-        requests: Of any models.
-        store_of: Where the scores of a member are looked up and kept.
-        release: False leaves every member loaded for whoever called.
-        engine: What scores; None is this process.
-
     Raises:
         ScoringError, ConformanceError, StoreError, UsageError: See `fill_requests`.
     """

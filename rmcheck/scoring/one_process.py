@@ -59,15 +59,7 @@ class OneProcess:
 
 
 class BlockScorer:
-    """A loaded model that scores texts block by block, once it has proved itself.
-
-    Args:
-        model: Loaded; whoever called closes it.
-        scores: Where scores are kept, batch by batch.
-        budget: Computed tokens a batch; None chooses by the model's device.
-        durable: Whether scores outlive the session.
-        proved: Whether the model has proved itself since it was loaded.
-    """
+    """A loaded model that scores texts block by block, once it has proved itself."""
 
     def __init__(
         self,

@@ -53,12 +53,7 @@ class Progress(Protocol):
 
 @contextmanager
 def telling(tell: Tell, screen: TextIO | None = None) -> Iterator[None]:
-    """Meanwhile hand each line to `tell` alone.
-
-    Args:
-        tell: Shows a line.
-        screen: A terminal that bars are drawn on, where standard error is captured.
-    """
+    """Meanwhile hand each line to `tell` alone."""
     _TELLS.append((tell, screen))
     try:
         yield
@@ -98,14 +93,7 @@ def tell_loading(spec: str, texts: int) -> None:
 
 
 def progress_of(spec: str, texts: int, tokens: int, stream: TextIO | None = None) -> Progress:
-    """The progress of one model that scores.
-
-    Args:
-        spec: The model.
-        texts: What is scored; texts that the store knows do not count.
-        tokens: Total of the work.
-        stream: Where a bar is drawn; None means standard error.
-    """
+    """The progress of one model that scores."""
     opening = f"{texts:,} texts, {rounded(tokens)} tokens" if tokens >= FEW_TOKENS else ""
     return progress_in(f"scoring {spec}", opening, tokens, "tokens", stream)
 
@@ -147,15 +135,7 @@ def progress_in(
 
 
 class ProgressLines:
-    """A line when the work begins, and then about one a minute, whenever a part is done.
-
-    Args:
-        title: What is done, and by what.
-        opening: How much there is; empty for work that needs no first line.
-        total: Of the work.
-        unit: That it is counted in, in the plural.
-        clock: Seconds that only grow.
-    """
+    """A line when the work begins, and then about one a minute, whenever a part is done."""
 
     def __init__(
         self,

@@ -21,10 +21,6 @@ class PoolSamples(Sequence[Sample]):
     """Every response of a pool, prompt by prompt, as a sample that is made when asked for.
 
     What is in the store needs a key each, and no sample and no text.
-
-    Args:
-        pool: Its prompts.
-        hidden: Columns that no reward may read.
     """
 
     def __init__(self, pool: Pool, hidden: frozenset[str] = GOLDEN) -> None:
@@ -105,7 +101,6 @@ class Request:
     """Samples that one model must score.
 
     Attributes:
-        model: The model; it need not be loaded.
         samples: In the order in which the scores are wanted; may repeat.
         too_long: What to do with conversations longer than the model takes.
     """

@@ -123,8 +123,6 @@ class _Wanted:
     """The different texts that requests want in one mode of cutting.
 
     Attributes:
-        too_long: The mode.
-        requests: Those in this mode.
         keys: (n,) of the texts, once each, in the order in which they are first asked for.
         first: (n,) where they are first asked for, counted over the samples of all requests.
     """

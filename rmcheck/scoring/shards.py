@@ -74,13 +74,6 @@ def shards_of(paths: Iterable[Path]) -> list[Shard]:
 class ShardScoring:
     """Scores shards one after another; the model is loaded and proved once.
 
-    Args:
-        model: Opened; whoever called closes it.
-        out: Folder of the bundles.
-        format: Of the shards; None finds it out.
-        too_long: What to do with conversations longer than the model takes.
-        waiting: How to wait for another process that scores the same shard.
-
     Raises:
         UsageError: The model cannot be used shard by shard.
     """

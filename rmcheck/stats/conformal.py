@@ -58,11 +58,7 @@ class JackknifePlus(Distribution):
 
 @dataclass(frozen=True)
 class Hull(Distribution):
-    """The widest of several distributions at every level.
-
-    Attributes:
-        parts: One or more.
-    """
+    """The widest of several distributions at every level."""
 
     parts: tuple[Distribution, ...]
 

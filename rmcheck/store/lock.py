@@ -57,14 +57,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that scores a model.
-
-    Attributes:
-        pid: Its number.
-        host: Its machine.
-        since: Since when, ISO 8601.
-        run: Its run.
-    """
+    """The process that scores a model."""
 
     pid: int
     host: str

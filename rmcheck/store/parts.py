@@ -46,8 +46,6 @@ class Provenance:
     """Where scores came from, kept beside them.
 
     Attributes:
-        fingerprint: Of the model.
-        spec: The model as the user named it then.
         description: Facts for the report: dtype, device, conventions.
         conformance: The conformance page of the session that scored.
         proved_on: Number of samples that the page rests on.

@@ -37,12 +37,7 @@ from rmcheck.suite.training import only_logs, read_training_check, refuse_unused
 
 
 class PartlyReadError(SuiteError):
-    """A suite file is wrong, and its pool can be looked at all the same.
-
-    Args:
-        problems: Everything wrong with the file.
-        suite: What of it could be read.
-    """
+    """A suite file is wrong, and its pool can be looked at all the same."""
 
     def __init__(self, problems: Sequence[Problem], suite: Suite) -> None:
         super().__init__(problems)
@@ -156,15 +151,7 @@ def _missing_version(root: MapNode) -> tuple[Span, str]:
 
 
 def _mapping(top: MapNode, key: str, first: str, example: str, source: Source) -> MapNode | None:
-    """The mapping under a key of the suite; None where it is absent or was refused.
-
-    Args:
-        top: The suite.
-        key: The key.
-        first: What a word in its place was probably meant as.
-        example: Shown where something else than a word stands there.
-        source: The file.
-    """
+    """The mapping under a key of the suite; None where it is absent or was refused."""
     node = value_of(top, key, "", source)
     if node is None or isinstance(node, MapNode):
         return node

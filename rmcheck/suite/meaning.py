@@ -14,13 +14,7 @@ SECTIONS = ("Args", "Caution", "Reference")
 
 @dataclass(frozen=True)
 class MetricSetting:
-    """A setting of a metric that a check can give.
-
-    Attributes:
-        name: Its key in a check.
-        default: As text; None where it must be given.
-        text: What it does.
-    """
+    """A setting of a metric that a check can give."""
 
     name: str
     default: str | None
@@ -32,11 +26,9 @@ class Meaning:
     """A metric in words.
 
     Attributes:
-        name: In suites.
         better: `higher` or `lower`.
         summary: One sentence.
         body: The formula, ties, and where it is undefined; paragraphs as they were written.
-        settings: What a check can set.
         caution: When not to believe it; empty if the docstring does not say.
         reference: Source of the formula.
     """

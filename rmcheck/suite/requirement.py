@@ -31,10 +31,8 @@ class _Subject:
     """What a check measures.
 
     Attributes:
-        key: Under which the check names it: `metric` or `probe`.
         table: Keys of such a check.
         metric: Its class; None where the name is unknown.
-        make: Makes it from its settings.
     """
 
     key: str
@@ -55,15 +53,7 @@ def read_check(
     probes: Mapping[str, Probe],
     source: Source,
 ) -> Check | None:
-    """A check, or None when it has no name, metric or criterion; every problem is noted.
-
-    Args:
-        node: The check in the file.
-        number: Its position, counted from 1, for a check without a name.
-        slices: The columns that it may name; empty means any.
-        probes: Those that it may name.
-        source: Where problems are noted.
-    """
+    """A check, or None when it has no name, metric or criterion; every problem is noted."""
     _, name = node.entries.get("name", (node.span, None))
     label = f"check {name.text!r}" if isinstance(name, ScalarNode) else f"check {number}"
     place = f" in {label}"

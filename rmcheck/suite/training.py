@@ -30,14 +30,7 @@ def refuse_unused(top: MapNode, source: Source) -> None:
 def read_training_check(
     node: MapNode, number: int, path: Path, source: Source
 ) -> TrainingCheck | None:
-    """The check, or None where something of it is missing or wrong; every problem is noted.
-
-    Args:
-        node: The check in the file.
-        number: Its position, counted from 1, for a check without a name.
-        path: The suite file, where the path of the log starts from.
-        source: Where problems are noted.
-    """
+    """The check, or None where something of it is missing or wrong; every problem is noted."""
     _, name = node.entries.get("name", (node.span, None))
     label = f"check {name.text!r}" if isinstance(name, ScalarNode) else f"check {number}"
     required = keys.REQUIRED["training_check"]

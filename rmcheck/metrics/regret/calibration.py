@@ -18,7 +18,6 @@ class CalibrationTable:
     Attributes:
         feature_names: (F,) names of the facts.
         names: (M,) names of the reward models, oldest run first.
-        fingerprints: (M,) what they are.
         features: (M, F) facts of the latest run of each.
         regrets: (M,) measured regrets, averaged over the records of one reward model. Lower is
             better.
@@ -52,13 +51,7 @@ PastOf = Callable[[Any, Mapping[str, str]], Past | None]
 
 @dataclass(frozen=True)
 class Line(Distribution):
-    """A distribution seen through a straight line.
-
-    Attributes:
-        inner: The distribution.
-        slope: Of the line.
-        offset: Of the line at 0.
-    """
+    """A distribution seen through a straight line."""
 
     inner: Distribution
     slope: float

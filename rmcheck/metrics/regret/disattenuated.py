@@ -23,11 +23,7 @@ MOMENTS = 3
 
 @dataclass(frozen=True)
 class _Corrected(Statistic):
-    """A drop ratio over √reliability, from its sums and those of the reliability behind them.
-
-    Attributes:
-        inner: The drop ratio.
-    """
+    """A drop ratio over √reliability, from its sums and those of the reliability behind them."""
 
     inner: Statistic
 
@@ -57,9 +53,6 @@ class Disattenuated(Metric):
     """1 − NDR / √reliability, for an NDR that noisy golden rewards both choose and judge.
 
     Lower is better. Undefined where the two golden reads do not agree at all.
-
-    Args:
-        base: The drop ratio as measured.
     """
 
     direction = "lower"

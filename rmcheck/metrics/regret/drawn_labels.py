@@ -21,11 +21,9 @@ class Drawn:
         clusters: (P,) their independent units.
         size: (P,) scored responses of each.
         row: (M,) number of the prompt of each labelled response, from 0.
-        golden: (M,) golden rewards.
         chance: (M,) probability of the label.
         basis: (M, L) N × weight of each labelled response at n' = 2, 4, 8, … n.
         known: (P, L) Σ_all (w − 1/N) × basis.
-        proxy: (M,) proxy rewards.
         random: (M,) True where the label was drawn at random, beside others that were not.
     """
 

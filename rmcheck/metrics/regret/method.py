@@ -50,7 +50,6 @@ class Wanted:
     """What is asked for.
 
     Attributes:
-        predictor: How the regret is to be found.
         n: Responses that the policy would draw; None where a KL is asked for.
         kl: KL divergence in nats of the policy from the initial one; None where n is asked for.
         least: Golden gain below which nothing is decided.
