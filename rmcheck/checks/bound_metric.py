@@ -110,11 +110,7 @@ class BoundMetric(Unordered):
         return self.name
 
     def __bool__(self) -> bool:
-        """Refused, since `assert accuracy` would always pass.
-
-        Raises:
-            TypeError: Always.
-        """
+        """Refused, since `assert accuracy` would always pass."""
         __tracebackhide__ = True
         raise TypeError(
             f"{self.name} is neither true nor false. Say what is required: {self.name}.lower >= … "

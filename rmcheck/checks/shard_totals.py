@@ -85,12 +85,7 @@ class ShardTotals:
     keys: NDArray[np.uint64] = field(repr=False)
 
     def __add__(self, other: "ShardTotals") -> "ShardTotals":
-        """Totals of both.
-
-        Raises:
-            UndefinedMetricError: They are of other metrics, slices or resamples; or a unit is in
-                both.
-        """
+        """Totals of both."""
         self._require_alike(other)
         keys = np.concatenate([self.keys, other.keys])
         keys.sort(kind="stable")

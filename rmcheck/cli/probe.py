@@ -110,11 +110,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _probes(options: argparse.Namespace) -> "Mapping[str, Probe]":
-    """Those that are asked for.
-
-    Raises:
-        UsageError: There is none of this name.
-    """
+    """Those that are asked for."""
     from rmcheck.probes.probe_file import read_probes, shipped_probes
 
     known = dict(shipped_probes())

@@ -100,11 +100,7 @@ def _score_shards(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _scoring(options: argparse.Namespace) -> "Iterator[Fill | None]":
-    """What scores: None is this process.
-
-    Raises:
-        UsageError: An option of an engine was given without it, or has an impossible value.
-    """
+    """What scores: None is this process."""
     fill = None
     with ExitStack() as stack:
         for engine in entry_points(group=ENTRY_POINT_GROUP):

@@ -81,11 +81,7 @@ class JudgedMean(ColumnMetric):
         )
 
     def require(self, rewards: Rewards) -> None:
-        """Refuse metrics that are no mean over prompts, and pools without human labels.
-
-        Raises:
-            UndefinedMetricError: See `Metric.require`, too.
-        """
+        """Refuse metrics that are no mean over prompts, and pools without human labels."""
         if not isinstance(self.base, PromptMeanMetric) or self.base.columns:
             raise UndefinedMetricError(
                 f"{self.name} is no mean over prompts, so that human labels cannot put a judge's "

@@ -149,11 +149,7 @@ class ScoreDrift(ServingMetric):
         return self.localised(rewards, np.ones(len(rewards), dtype=bool))
 
     def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
-        """This metric with the difference in question, of the rows that are measured.
-
-        Raises:
-            UndefinedMetricError: See `require`.
-        """
+        """This metric with the difference in question, of the rows that are measured."""
         self.require(rewards)
         rows = np.repeat(mask, rewards.counts)
         a, b = rewards.proxy[rows], rewards.columns[SERVING][rows]

@@ -69,11 +69,7 @@ def named_turns(
 
 
 def _said(turn: Row, name: str) -> str:
-    """What a turn says: a text, or the texts of a list of parts in lines of their own.
-
-    Raises:
-        RowFault: It has a part that is no text.
-    """
+    """What a turn says: a text, or the texts of a list of parts in lines of their own."""
     if name not in turn and turn.values.get(CALLS):
         return ""
     if not isinstance(turn.values.get(name), list):

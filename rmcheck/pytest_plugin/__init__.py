@@ -47,11 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _refuse_options_alone(config: pytest.Config) -> None:
-    """Refuse an option that asks for a gate that nobody switched on; ini files may wait for it.
-
-    Raises:
-        pytest.UsageError: An option of rmcheck stands on the command line.
-    """
+    """Refuse an option that asks for a gate that nobody switched on; ini files may wait for it."""
     typed = " ".join(map(str, config.invocation_params.args))
     typed += " " + os.environ.get("PYTEST_ADDOPTS", "")
     options = {f"--rmcheck-{name}": name.replace("-", "_") for name, _, _ in _SETTINGS}

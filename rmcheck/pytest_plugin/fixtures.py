@@ -43,11 +43,7 @@ _MARKER = '@pytest.mark.rmcheck(suite="suites/….yaml")'
 
 
 def _suite_path(item: pytest.Item) -> Path | None:
-    """The suite that a test's marker names, relative to the test file, else to the rootdir.
-
-    Raises:
-        UsageError: The marker says something else.
-    """
+    """The suite that a test's marker names, relative to the test file, else to the rootdir."""
     marker = item.get_closest_marker("rmcheck")
     if marker is None or not (marker.args or marker.kwargs):
         return None

@@ -65,11 +65,7 @@ def _report_folder(config: pytest.Config) -> Path | None:
 
 
 def _remove_old_report(config: pytest.Config) -> None:
-    """A report never stays beside a newer run that failed before it could write one.
-
-    Raises:
-        pytest.UsageError: It cannot be removed.
-    """
+    """A report never stays beside a newer run that failed before it could write one."""
     if folder := _report_folder(config):
         try:
             for name in (REPORT_NAME, PAGE_NAME, MARKDOWN_NAME):

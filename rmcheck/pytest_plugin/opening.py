@@ -87,11 +87,7 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
 
 
 def _waiting(config: pytest.Config) -> Waiting:
-    """How to wait for another run.
-
-    Raises:
-        UsageError: The limit is no number of seconds.
-    """
+    """How to wait for another run."""
     given = setting(config, "lock_timeout")
     try:
         limit = None if given is None else float(given)

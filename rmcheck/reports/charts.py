@@ -185,9 +185,6 @@ def _axes(
         size: Inches of the figure; where `free` is given, of the axes alone.
         free: Inches left, right, below and above the axes; None is found when it is drawn, which
             takes twice as long.
-
-    Raises:
-        MissingDependencyError: matplotlib is not installed; says the pip command.
     """
     if not can_draw():
         raise MissingDependencyError(

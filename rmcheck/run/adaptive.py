@@ -70,11 +70,7 @@ class LoadedModel:
         self._model: RewardModel | None = None
 
     def fill(self, requests: Sequence[Request], store: Store) -> ScoringReport:
-        """`fill_requests` for the requests of one model.
-
-        Raises:
-            ScoringError, ConformanceError, StoreError, UsageError: See `fill_requests`.
-        """
+        """`fill_requests` for the requests of one model."""
         model = requests[0].model
         scores = store.open(model.fingerprint)
         if any(scores.lookup(r.keys, r.too_long).missing.any() for r in requests):

@@ -85,11 +85,7 @@ class Filled:
         return self._requests[key]
 
     def requests(self, suite: PlannedSuite, role: str) -> list[Request]:
-        """All that the model of a role must score for a suite: its pool, and edits of probes.
-
-        Raises:
-            ModelError, StoreError: See `request`.
-        """
+        """All that the model of a role must score for a suite: its pool, and edits of probes."""
         probing = self.probing(suite, role)
         return [self.request(suite, role), *([probing] if probing else [])]
 
@@ -237,11 +233,7 @@ def _lacking(later: Sequence[Sequence[Request]], filled: Filled) -> list[str]:
 
 
 def _lacks(part: Request, filled: Filled) -> bool:
-    """Whether a model computes something for this that the store does not know.
-
-    Raises:
-        StoreError: The store cannot be read.
-    """
+    """Whether a model computes something for this that the store does not know."""
     if part.model.precomputed:
         return False
     scores = filled.store_of(part.model).open(part.model.fingerprint)

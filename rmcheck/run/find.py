@@ -176,11 +176,7 @@ def _subject(whole: PlannedSuite, part: PlannedSuite, role: str, filled: Filled)
 
 
 def _compared(planned: PlannedCheck, baseline: Subject | RmcheckError | None) -> Subject | None:
-    """The baseline as the check meets it; a check that does not compare can do without.
-
-    Raises:
-        RmcheckError: The check compares, and there is none or its rewards could not be had.
-    """
+    """The baseline as the check meets it; a check that does not compare can do without."""
     if isinstance(baseline, Subject) or not planned.check.needs_baseline:
         return baseline if isinstance(baseline, Subject) else None
     raise baseline or BaselineError(

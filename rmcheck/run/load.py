@@ -66,11 +66,7 @@ def _with_those_of_the_pool(error: PartlyReadError, read: ReadPool) -> list[Prob
 
 
 def with_pool(suite: Suite, read: ReadPool = read_anew) -> LoadedSuite:
-    """A suite with its pool and its history, checked against each other.
-
-    Raises:
-        SuiteError, PoolError, FileError: See `load`.
-    """
+    """A suite with its pool and its history, checked against each other."""
     pool = whole = _pool_of(suite, read)
     golden = suite.golden
     column = golden.read_of_all

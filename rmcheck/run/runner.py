@@ -128,22 +128,14 @@ class Runner:
         return self.plan.suites[path]
 
     def expect(self, path: Path) -> None:
-        """Read a suite now, or, where other processes may be the ones that need it, when it is.
-
-        Raises:
-            SuiteError, PoolError, UsageError: See `add`.
-        """
+        """Read a suite now, or, where other processes may be the ones that need it, when it is."""
         if self._shared is None:
             self.add(path)
         elif path.resolve() not in self.plan.suites:
             self._later[path.resolve()] = None
 
     def planned(self, path: Path) -> Collected:
-        """A suite and its checks.
-
-        Raises:
-            SuiteError, PoolError, UsageError: See `add`.
-        """
+        """A suite and its checks."""
         if self._shared is None:
             return self._found_out(path)
         self.expect(path)

@@ -41,7 +41,4 @@ class Engine(Protocol):
         Returns:
             What was done: `scored`, `equal_inputs`, `duplicates` (texts that two modes both leave
             whole), tokens, batches, halvings.
-
-        Raises:
-            ScoringError, ConformanceError, StoreError, UsageError: See `fill_requests`.
         """

@@ -12,11 +12,7 @@ from rmcheck.store.scores import Store
 
 
 def look_up(requests: Sequence[Request], store: Store, *, release: bool) -> ScoringReport:
-    """`fill_requests` for a `precomputed` model; nothing is cut, whatever `too_long` says.
-
-    Raises:
-        ModelError, ScoringError: See `RewardModel.load` and `RewardModel.look_up`.
-    """
+    """`fill_requests` for a `precomputed` model; nothing is cut, whatever `too_long` says."""
     started, model = time.perf_counter(), requests[0].model
     scores = store.open(model.fingerprint)
     before, missing = len(scores), [scores.lookup(r.keys).missing for r in requests]

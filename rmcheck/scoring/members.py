@@ -52,11 +52,7 @@ def fill_members(
     release: bool = True,
     engine: Engine | None = None,
 ) -> list[ScoringReport]:
-    """`fill_requests` for each member of the models asked for, one after another.
-
-    Raises:
-        ScoringError, ConformanceError, StoreError, UsageError: See `fill_requests`.
-    """
+    """`fill_requests` for each member of the models asked for, one after another."""
     return [
         fill_requests(parts, store_of(parts[0].model), release=release, engine=engine)
         for parts in by_member(requests)

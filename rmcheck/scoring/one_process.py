@@ -130,11 +130,7 @@ class BlockScorer:
                 chosen = chosen[: len(chosen) // 2]
 
     def forward(self, groups: Sequence[Sequence[Text]], bar: Progress) -> ScoringReport:
-        """Score one text of each group.
-
-        Raises:
-            ScoringError, StoreError: See `Forward.run`.
-        """
+        """Score one text of each group."""
         if not groups:
             return ScoringReport(self._model.spec)
         return Forward(self._model, groups, self._scores, self._batch_budget(), bar).run()

@@ -184,9 +184,5 @@ def read_scores(request: Request, store: Store) -> Found:
 def scores_of(
     model: RewardModel, samples: Sequence[Sample], store: Store, *, too_long: TooLong = "error"
 ) -> Found:
-    """`read_scores` for samples that are at hand.
-
-    Raises:
-        StoreError: See `read_scores`.
-    """
+    """`read_scores` for samples that are at hand."""
     return read_scores(Request(model, tuple(samples), too_long), store)

@@ -28,11 +28,7 @@ def fill(
     budget: int | None = None,
     progress: TextIO | None = None,
 ) -> ScoringReport:
-    """`fill_requests` for the samples of one request.
-
-    Raises:
-        ScoringError, ConformanceError, StoreError: See `fill_requests`.
-    """
+    """`fill_requests` for the samples of one request."""
     request = Request(model, tuple(samples), too_long)
     return fill_requests([request], store, budget=budget, progress=progress)
 

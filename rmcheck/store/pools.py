@@ -62,11 +62,7 @@ class KeptPools:
         faults: Mapping[FaultKind, FaultAction] | None = None,
         cluster: str | None = None,
     ) -> Pool:
-        """`rmcheck.pool.read_pool`, from what an earlier session has kept where it can be.
-
-        Raises:
-            PoolError, UsageError: See `read_pool`.
-        """
+        """`rmcheck.pool.read_pool`, from what an earlier session has kept where it can be."""
         how = repr((str(path), format, sorted((faults or {}).items()), cluster))
         name = _name(path, how)
 
@@ -225,11 +221,7 @@ def _array(values: "pa.Array") -> NDArray[Any]:
 
 
 def _unpacked(batch: "pa.RecordBatch", read: Callable[[], Sequence[Prompt]]) -> Pool:
-    """The pool that a row of lists holds.
-
-    Raises:
-        KeyError, ValueError, TypeError: It holds none.
-    """
+    """The pool that a row of lists holds."""
     batch.validate(full=True)
     lists = {name: _array(batch.column(name).values) for name in batch.schema.names}
     path, format, fingerprint = lists["pool"]

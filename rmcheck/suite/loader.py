@@ -114,11 +114,7 @@ def _suite(source: Source, path: Path) -> Suite:
 
 
 def _versioned_mapping(root: Node | None, source: Source) -> MapNode:
-    """The file's mapping, once it is clear that it is of a format that can be read.
-
-    Raises:
-        SuiteError: It is not; whatever else looks wrong would be noise.
-    """
+    """The file's mapping, once it is clear that it is of a format that can be read."""
     begin = "A suite begins with `rmcheck: 1`, then has `pool:` and `checks:`."
     if root is None:
         source.add(Span(1, 1), "the file holds nothing", begin)
