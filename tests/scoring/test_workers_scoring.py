@@ -13,7 +13,7 @@ from rmcheck.models.workers import Workers
 from rmcheck.scoring.batches import PackedOrder, PaddedOrder, fair_share
 from rmcheck.scoring.request import scores_of
 from rmcheck.scoring.scorer import fill
-from rmcheck.store.scores import ModelScores, MemoryStore
+from rmcheck.store.scores import MemoryStore, ModelScores
 
 
 class Threads(Workers):
