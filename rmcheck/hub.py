@@ -16,7 +16,7 @@ _NAME = re.compile(r"([\w-][\w.-]*/[\w-][\w.-]*)@(?!.*\.\.)([\w.-][\w./-]*)", re
 # What a checkpoint is read from; weights in folders below are those of other programs.
 _WANTED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt", "*.py")
 _BELOW = ("*/*",)
-_SHOWN = 200
+REASON_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def _snapshot(
         )
     # Its errors are of many classes, those of its transport among them.
     except Exception as error:
-        raise UnknownModelError(f"{text}: {_told(error, repository, revision, fetch)}") from error
+        raise UnknownModelError(f"{text}: {_reason(error, repository, revision, fetch)}") from error
     moved = before if before not in ("", folder.name) else ""
     return Snapshot(folder, folder.name, moved)
 
@@ -120,7 +120,7 @@ def _ref(folder: str, revision: str) -> str:
         return ""
 
 
-def _told(error: Exception, repository: str, revision: str, fetch: bool) -> str:
+def _reason(error: Exception, repository: str, revision: str, fetch: bool) -> str:
     from huggingface_hub import constants, errors
 
     token = "HF_TOKEN may not read it" if os.environ.get("HF_TOKEN") else "HF_TOKEN is not set"
@@ -140,7 +140,7 @@ def _told(error: Exception, repository: str, revision: str, fetch: bool) -> str:
             )
         offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "no hub is reached"
         return f"is not in the cache {cache}, and {offline}. Fetch it where there is one: {command}"
-    return f"cannot be fetched: {type(error).__name__}: {excerpt(str(error), _SHOWN)}"
+    return f"cannot be fetched: {type(error).__name__}: {excerpt(str(error), REASON_SHOWN)}"
 
 
 # -- data -----------------------------------------------------------------------------------------

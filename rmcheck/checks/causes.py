@@ -73,8 +73,8 @@ def find_causes(
     found = [*_traits(following, picks), *_places(picks, places, seed)]
     if baseline is not None and following.names:
         other = _Following.of(replace(rewards, proxy=baseline), traits, seed)
-        beside = dict(zip(other.names, other.beyond(other.whole).tolist(), strict=True))
-        found = [replace(cause, baseline=beside.get(cause.name)) for cause in found]
+        baselines = dict(zip(other.names, other.beyond(other.whole).tolist(), strict=True))
+        found = [replace(cause, baseline=baselines.get(cause.name)) for cause in found]
     return tuple(_suspected_first(found))
 
 

@@ -110,8 +110,8 @@ def _decide_one(
     criterion: Criterion, measurement: Measurement, p_value: float, p_holm: float
 ) -> Verdict:
     e = measurement.estimate
-    told = f"{e.value:.3g}" if measurement.exact else str(e)
-    numbers = f"{CHANGES.get(criterion.kind, '')}{told}"
+    value = f"{e.value:.3g}" if measurement.exact else str(e)
+    numbers = f"{CHANGES.get(criterion.kind, '')}{value}"
     if e.concerns:
         return Verdict("inconclusive", f"{numbers}: {e.concerns[0]}", p_value, p_holm)
     if criterion.met_by(criterion.worse_end(e.lower, e.upper)):

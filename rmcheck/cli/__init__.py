@@ -104,14 +104,14 @@ def parser(
     top.add_argument("--debug", action="store_true", help="show the traceback of a bug")
     commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
     given = sys.argv[1:] if arguments is None else arguments
-    asked = next((word for word in given if not word.startswith("-")), "")
+    named = next((word for word in given if not word.startswith("-")), "")
     for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text)
-        if whole or name == asked:
+        if whole or name == named:
             _fill(command, importlib.import_module(f"rmcheck.cli.{name}"))
-    if asked not in COMMANDS:
+    if named not in COMMANDS:
         for entry in entry_points(group=ENTRY_POINT_GROUP):
-            if whole or entry.name == asked:
+            if whole or entry.name == named:
                 module = entry.load()
                 _fill(commands.add_parser(entry.name, help=first_line(module)), module)
     return top

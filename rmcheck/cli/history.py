@@ -251,8 +251,8 @@ def _print_calibration(table: "CalibrationTable", confidence: float) -> None:
     for m, name in enumerate(table.names):
         cells = [name, *(f"{x:.3f}" for x in table.features[m]), f"{table.regrets[m]:.3f}"]
         cells.append(str(table.regret_counts[m]))
-        told = table.regrets[m] - errors[m] if predictable else None
-        cells += [f"{told:.3f}", f"{bounds[m]:.3f}"] if told is not None else ["-", "-"]
+        predicted = table.regrets[m] - errors[m] if predictable else None
+        cells += [f"{predicted:.3f}", f"{bounds[m]:.3f}"] if predicted is not None else ["-", "-"]
         rows.append(tuple(cells))
     print(*aligned(rows), sep="\n")
     if table.left_out:

@@ -100,10 +100,10 @@ class Decay(Metric):
         few = []
         for number, step in enumerate(steps.steps):
             sums, taking_part = per_prompt_sums(self.base, steps.at(rewards, number))
-            told = taking_part & self.base.compared(sums)
-            if (count := int(told.sum())) < FEWEST_PROMPTS:
+            informative = taking_part & self.base.compared(sums)
+            if (count := int(informative.sum())) < FEWEST_PROMPTS:
                 few.append(f"{step:g} ({count})")
-            found.append(np.where(told[:, None], sums, 0.0))
+            found.append(np.where(informative[:, None], sums, 0.0))
             measured |= taking_part
         if few:
             raise UndefinedMetricError(

@@ -56,8 +56,8 @@ class VerdictFlips(ColumnMetric, RatioMetric):
 
     def without(self, column: str, rewards: Rewards) -> str:
         """What to say of a model that was not asked so often."""
-        asked = sum(name in rewards.columns for name in self.columns)
-        often = f"was asked {asked} times" if asked else "was asked once"
+        answers = sum(name in rewards.columns for name in self.columns)
+        often = f"was asked {answers} times" if answers else "was asked once"
         return (
             f"{self.name} needs a judge that is asked {self.repeats} times (`repeat: "
             f"{self.repeats}` under `read:` in its file); this model {often}"

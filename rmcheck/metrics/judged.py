@@ -18,6 +18,7 @@ from rmcheck.metrics.metric import (
     forwarded,
     ratio,
 )
+from rmcheck.metrics.moments import ROUNDING_SHARE
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.stats.units import MIN_UNITS
 from rmcheck.stats.unseen import Seen
@@ -27,8 +28,6 @@ HUMAN = "human"
 # where humans labelled too, and by the judge; then products of the first four.
 _CROSS, _OWN = slice(6, 10), slice(10, 13)
 _COUNT = 13
-# A spread of the judge below this share of its square is rounding.
-_NONE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,8 @@ class JudgedMean(ColumnMetric):
         same = j * labelled[:, None]
         cross = (h[:, :, None] * same[:, None]).reshape(-1, 4)
         own = same[:, [0, 0, 1]] * same[:, [0, 1, 1]]
-        told = self.base.compared(judged) | self.base.compared(human)
-        flags = np.stack([labelled, told], axis=1).astype(float)
+        informative = self.base.compared(judged) | self.base.compared(human)
+        flags = np.stack([labelled, informative], axis=1).astype(float)
         return np.hstack([h, same, j, cross, own, flags])
 
     def value(self, sums: Floats) -> Floats:
@@ -127,7 +126,7 @@ class JudgedMean(ColumnMetric):
         jj, jn, nn = np.moveaxis(sums[..., _OWN], -1, 0)
         together = hj - same * hn - human * mj + human * same * mn
         spread = jj - 2 * same * jn + same**2 * nn
-        is_flat = spread <= _NONE * nn
+        is_flat = spread <= ROUNDING_SHARE * nn
         found = ratio(together, np.where(is_flat, 0.0, spread)) * ratio(sums[..., 3], sums[..., 1])
         return np.clip(np.nan_to_num(found, nan=0.0), 0.0, 1.0)
 

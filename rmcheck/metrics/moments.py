@@ -6,6 +6,9 @@ import numpy as np
 
 from rmcheck.metrics.rewards import Floats
 
+# A variance below this share of the mean square is rounding.
+ROUNDING_SHARE = 1e-12
+
 
 def within_moments(*values: Floats) -> Floats:
     """Variances and covariances of every row of several (p, N) arrays.

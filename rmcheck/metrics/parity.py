@@ -14,7 +14,7 @@ from rmcheck.metrics.rewards import Floats, Ints
 from rmcheck.stats.functions import logistic
 
 # Change of a margin, in units of the reward, that is rounding: float32 on both sides.
-ROUNDING = 1e-3
+MARGIN_ROUNDING = 1e-3
 # Share of the largest reward within which a map from one engine to the other counts as exact.
 _SAME_MAP = 1e-3
 _MAPS = {

@@ -196,10 +196,10 @@ class Rewards:
 
     def varies(self) -> NDArray[np.bool_]:
         """(P,) whether the model under test tells responses of a prompt apart."""
-        return self._told_apart
+        return self._varying
 
     @cached_property
-    def _told_apart(self) -> NDArray[np.bool_]:
+    def _varying(self) -> NDArray[np.bool_]:
         return _varies(self.proxy, self.offsets)
 
     def comparable(self) -> NDArray[np.bool_]:

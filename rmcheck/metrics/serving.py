@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric, RatioMetric
-from rmcheck.metrics.parity import ROUNDING, flipped_pairs, map_between, map_sentence
+from rmcheck.metrics.parity import MARGIN_ROUNDING, flipped_pairs, map_between, map_sentence
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.metrics.settings import require_number
@@ -81,7 +81,7 @@ class RankFlips(ServingMetric, RatioMetric):
     range = (0.0, 1.0)
     invariances = NO_GOLDEN | {"proxy_shift"}
 
-    tolerance: float = ROUNDING
+    tolerance: float = MARGIN_ROUNDING
 
     def __post_init__(self) -> None:
         require_number("tolerance", self.tolerance, 0)
@@ -156,7 +156,7 @@ class ScoreDrift(ServingMetric):
         if not a.size:
             return self.fixed()
         drift = np.quantile(np.abs(b - a), self.percentile / 100, method="inverted_cdf")
-        likeness = map_between(a, b, ROUNDING)
+        likeness = map_between(a, b, MARGIN_ROUNDING)
         remark = map_sentence(likeness, "the candidate", "the serving engine")
         return self.fixed(drift=float(drift), remark=remark)
 

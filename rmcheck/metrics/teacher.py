@@ -7,13 +7,12 @@ import numpy as np
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.metric import NO_GOLDEN, Metric
+from rmcheck.metrics.moments import ROUNDING_SHARE
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Rewards
 
 # A prompt whose rewards vary by less than this share of the pool's variance teaches nothing.
 LOW_SHARE = 0.01
-# A variance below this share of the mean square is rounding.
-ROUNDING = 1e-12
 
 
 @register
@@ -105,4 +104,4 @@ def _variances(sums: Floats) -> tuple[Floats, Floats]:
     number = np.where(sums[..., 4] == 0, np.nan, sums[..., 4])
     square = sums[..., 3] / number
     pooled = square - (sums[..., 2] / number) ** 2
-    return sums[..., 0] / prompts, np.where(pooled > ROUNDING * square, pooled, 0.0)
+    return sums[..., 0] / prompts, np.where(pooled > ROUNDING_SHARE * square, pooled, 0.0)

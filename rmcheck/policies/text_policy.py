@@ -77,8 +77,8 @@ class TextPolicy:
             )[0]
         self.policy.load()
         decoding = Decoding(max_tokens, temperature)
-        asked = [_prompt(p) if isinstance(p, str) else p for p in prompts]
-        found = self.policy.sample(asked, n, seed, decoding)
+        given = [_prompt(p) if isinstance(p, str) else p for p in prompts]
+        found = self.policy.sample(given, n, seed, decoding)
         return [[response.text for response in responses] for responses in found]
 
 

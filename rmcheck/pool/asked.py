@@ -13,7 +13,7 @@ from rmcheck.wording import listed
 # A reward never reads what it is judged by; a suite may call that otherwise.
 GOLDEN = frozenset({"golden"})
 # Column names that a message lists.
-_SHOWN = 30
+COLUMNS_SHOWN = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Given:
                 yield f"column {name!r} is what rewards are judged by, and no reward may read it"
             elif name not in self._there:
                 near = near_miss(name, [*self._there, *self._asked.variables])
-                there = listed(self._there, _SHOWN)
+                there = listed(self._there, COLUMNS_SHOWN)
                 yield f"the pool has no column {name!r}.{near} Its columns: {there}."
         for name in self.names:
             yield from self._faults_of(name)

@@ -86,14 +86,14 @@ def inclusion(pool: Pool, column: str) -> Floats:
     share = columns.per_response(have / np.maximum(columns.counts, 1))
     if INCLUSION not in columns.labels:
         return share
-    told = columns.labelled[INCLUSION] & (have < columns.counts)
+    stated = columns.labelled[INCLUSION] & (have < columns.counts)
     known = columns.label(INCLUSION)
-    wrong = given & columns.per_response(told) & ~((known > 0) & (known <= 1))
+    wrong = given & columns.per_response(stated) & ~((known > 0) & (known <= 1))
     if wrong.any():
         raise PoolError([_no_probability(columns, int(np.argmax(wrong)), float(known[wrong][0]))])
     drawn = np.where(_has(columns, TO_LABEL), columns.number(_wanted(columns)), have)
     kept = columns.per_response(np.minimum(1.0, have / np.maximum(drawn, 1)))
-    return np.where(columns.per_response(told), np.nan_to_num(known) * kept, share)
+    return np.where(columns.per_response(stated), np.nan_to_num(known) * kept, share)
 
 
 def _wanted(columns: PoolColumns) -> Bools:
@@ -128,8 +128,8 @@ def _missing(
 def _no_probability(columns: PoolColumns, response: int, chance: float) -> Problem:
     row = int(np.searchsorted(columns.ends, response, side="right")) - 1
     where = f"prompt {columns.prompt_ids[row]!r}, response {response - columns.ends[row]}"
-    told = None if math.isnan(chance) else chance
-    message = f"{INCLUSION!r} of {where} is {told}; a probability above 0, at most 1"
+    value = None if math.isnan(chance) else chance
+    message = f"{INCLUSION!r} of {where} is {value}; a probability above 0, at most 1"
     return Problem(columns.paths[row], message, line=int(columns.lines[row]))
 
 

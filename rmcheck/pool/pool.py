@@ -111,19 +111,19 @@ def text_keys(messages: Sequence[Message], responses: Iterable[str]) -> list[byt
 
     Scores are stored under them.
     """
-    asked = hashlib.blake2b(digest_size=16)
+    conversation = hashlib.blake2b(digest_size=16)
     for message in messages:
-        asked.update(f"{len(message.role)}:{message.role}".encode())
+        conversation.update(f"{len(message.role)}:{message.role}".encode())
         content = message.content.encode("utf-8", "surrogatepass")
-        asked.update(b"%d:" % len(content))
-        asked.update(content)
+        conversation.update(b"%d:" % len(content))
+        conversation.update(content)
         if message.more:
             more = message.more.encode("utf-8", "surrogatepass")
-            asked.update(b"more%d:" % len(more) + more)
-    asked.update(b"\x00response\x00")
+            conversation.update(b"more%d:" % len(more) + more)
+    conversation.update(b"\x00response\x00")
     keys = []
     for response in responses:
-        digest = asked.copy()
+        digest = conversation.copy()
         digest.update(response.encode("utf-8", "surrogatepass"))
         keys.append(digest.digest())
     return keys
@@ -267,7 +267,7 @@ class Pool:
         Args:
             prompts: (P,) which are kept.
             responses: (M,) which of theirs are kept; None keeps all.
-            labels: PoolColumns to (M,) numbers that take the place of their own, NaN for none.
+            labels: Column to (M,) numbers that take the place of their own, NaN for none.
         """
         kept = self.columns.per_response(prompts)
         kept = kept if responses is None else kept & responses

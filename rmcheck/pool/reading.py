@@ -300,13 +300,13 @@ def _joined(group: list[Prompt]) -> Prompt:
 
 
 def _joined_columns(group: list[Prompt], whole: set[str]) -> dict[str, Any]:
-    """What rows of one response tell, once where they all tell the same."""
+    """What rows of one response have, once where they all have the same."""
     if not any(prompt.columns or len(prompt.slices) > len(whole) for prompt in group):
         return {}
-    told = [{**prompt.slices, **prompt.columns} for prompt in group]
+    rows = [{**prompt.slices, **prompt.columns} for prompt in group]
     found: dict[str, Any] = {}
-    for name in dict.fromkeys(name for row in told for name in row):
-        values = tuple(row.get(name) for row in told)
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = tuple(row.get(name) for row in rows)
         if any(repr(value) != repr(values[0]) for value in values):
             found[name] = values
         elif name not in whole or not isinstance(values[0], str):

@@ -53,8 +53,8 @@ def _suite_path(item: pytest.Item) -> Path | None:
         raise UsageError(
             f"the rmcheck marker takes the path of one suite, {_MARKER}; it has {', '.join(given)}"
         )
-    beside = item.path.parent / named[0]
-    return beside if beside.exists() else item.config.rootpath / named[0]
+    near = item.path.parent / named[0]
+    return near if near.exists() else item.config.rootpath / named[0]
 
 
 def _runner(request: pytest.FixtureRequest) -> Runner:

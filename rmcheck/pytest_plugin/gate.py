@@ -198,7 +198,7 @@ class Gate:
     def _closed(self) -> list[dict[str, Any]]:
         """What this process knows about its suites, with its models released."""
         suites: list[dict[str, Any]] = []
-        with self._told():
+        with self._reported():
             drawn = setting(self.config, "report") is not None
             suites = self.runner.suite_data(drawn=drawn)
             self.runner.close()
@@ -212,7 +212,7 @@ class Gate:
             session.exitstatus = EXIT_TERMINATED
         if self._gated_nothing() and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
-        with self._told():
+        with self._reported():
             try:
                 self._write_report()
             except OSError as error:
@@ -233,7 +233,7 @@ class Gate:
             self.session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
     def _write_answer(self, terminalreporter: Any) -> None:
-        with self._told():
+        with self._reported():
             for line in self.gathered.answer():
                 terminalreporter.write_line(printable(line))
             for line in annotations(self.gathered.data(), os.environ):
@@ -252,8 +252,8 @@ class Gate:
         return not self.gathered.judged and not self.config.option.collectonly
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Let no exception of ours end pytest itself; it is told in the end, and the run fails."""
+    def _reported(self) -> Iterator[None]:
+        """Let no exception of ours end pytest itself; it is said in the end, and the run fails."""
         try:
             yield
         except Exception as error:

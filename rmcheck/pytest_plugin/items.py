@@ -28,9 +28,9 @@ from rmcheck.run.training import suite_of_logs
 from rmcheck.wording import excerpt, printable
 
 runner_key = pytest.StashKey[Runner]()
-# Message to the check that told it first.
-told_key = pytest.StashKey[dict[str, str]]()
-# Characters of a message that is told again.
+# Message to the check that had it first.
+first_key = pytest.StashKey[dict[str, str]]()
+# Characters of a message that is repeated.
 REPEATED = 72
 
 
@@ -74,17 +74,17 @@ class CheckItem(pytest.Item):
             self.record = runner.record(self.planned, node=self.nodeid)
         except RmcheckError as error:
             text = _relative(str(error), self.config)
-            told = self._told_by(text)
-            short = f"as {told}: {excerpt(text, REPEATED)}"
-            raise plain_failure(short if told else text) from None
+            first = self._first_with(text)
+            short = f"as {first}: {excerpt(text, REPEATED)}"
+            raise plain_failure(short if first else text) from None
         except Exception as error:
             if not hides_bugs(self.config):
                 raise
             raise plain_failure(bug_text(error, BUG_SHOWN_BY)) from None
 
-    def _told_by(self, text: str) -> str:
-        """The earlier check that told this, empty if there is none: one message a cause."""
-        first = self.config.stash.setdefault(told_key, {}).setdefault(text, self.nodeid)
+    def _first_with(self, text: str) -> str:
+        """The earlier check with this message, empty if there is none: one message a cause."""
+        first = self.config.stash.setdefault(first_key, {}).setdefault(text, self.nodeid)
         return "" if first == self.nodeid else first
 
     def runtest(self) -> None:
@@ -105,7 +105,7 @@ class CheckItem(pytest.Item):
         if not shows_picks(record, look):
             return look
         picks = "\n".join(f"{m.prompt_id}: {m.picked}" for m in record.mistakes)
-        return replace(look, same_picks=self._told_by(picks))
+        return replace(look, same_picks=self._first_with(picks))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: Any) -> Any:
         """The verdict as a person reads it, without a traceback."""

@@ -82,17 +82,17 @@ class Scorer:
 
     def _samples(
         self,
-        asked: Sequence[tuple[Message, ...]],
+        conversations: Sequence[tuple[Message, ...]],
         responses: Sequence[str],
         columns: Sequence[Mapping[str, Any]],
     ) -> tuple[Sample, ...]:
         """A prompt each; for a model that compares, equal prompts are one."""
-        texts = enumerate(zip(asked, responses, columns, strict=True))
+        texts = enumerate(zip(conversations, responses, columns, strict=True))
         if not self.model.compares:
             return tuple(
                 Sample(f"prompt {i}", 0, one, text, columns=row) for i, (one, text, row) in texts
             )
-        numbers = [asked.index(one) for one in asked]
+        numbers = [conversations.index(one) for one in conversations]
         return tuple(
             Sample(f"prompt {numbers[i]}", i, one, text, columns=row)
             for i, (one, text, row) in texts

@@ -52,7 +52,7 @@ def cells(cause: CauseRecord) -> list[str]:
     if cause.beyond is None or cause.gap is None:
         return [printable(cause.name), share, "", "", ""]
     ends = f"[{cause.gap_lower:+.2f}, {cause.gap_upper:+.2f}]"
-    beside = (
+    beyond = (
         f"{percent(cause.beyond)} [{percent(cause.beyond_lower)}, {percent(cause.beyond_upper)}]"
     )
     return [
@@ -60,7 +60,7 @@ def cells(cause: CauseRecord) -> list[str]:
         share,
         f"{cause.gap:+.2f} sd {ends}",
         percent(cause.alone),
-        beside,
+        beyond,
     ]
 
 

@@ -143,16 +143,16 @@ def analyse_training(
 def _sentence(run: Run) -> str:
     """The outcome in words, with the numbers that it rests on."""
     gains, onset = run.gains, run.onset
-    said = f"{run.transfer.measure} {_told(run.transfer)}"
+    said = f"{run.transfer.measure} {_shown(run.transfer)}"
     if run.outcome == "follows":
-        return f"Follows: proxy gained {_told(gains.proxy_gain)}, and {said}."
+        return f"Follows: proxy gained {_shown(gains.proxy_gain)}, and {said}."
     if onset is not None:
         where = f"step {onset.step:g} [{onset.lower:g}, {onset.upper:g}]"
-        after = f"golden changed by {_told(run.golden_after)} from there to the end"
+        after = f"golden changed by {_shown(run.golden_after)} from there to the end"
         if run.outcome == "falls":
             return f"Falls from {where}: {after} (p = {run.p_falls:.2g}), and proxy does not fall."
         return (
-            f"Stopped from {where}: proxy gained {_told(gains.proxy_gain)} over the run, "
+            f"Stopped from {where}: proxy gained {_shown(gains.proxy_gain)} over the run, "
             f"{said}, and {after}."
         )
     reasons = {
@@ -160,10 +160,10 @@ def _sentence(run: Run) -> str:
         "is not optimisation going too far",
         "recovers": f"golden falls for a while (p = {run.p_falls:.2g}) and is highest again at "
         "the end",
-        "no gain": f"proxy did not measurably rise ({_told(gains.proxy_gain)}), so that there is "
+        "no gain": f"proxy did not measurably rise ({_shown(gains.proxy_gain)}), so that there is "
         "nothing to follow",
         "no measure": "proxy and golden have unlike scales, and golden did not measurably rise "
-        f"over the first half of proxy's climb ({_told(gains.transfer(1))} per unit), so that "
+        f"over the first half of proxy's climb ({_shown(gains.transfer(1))} per unit), so that "
         "nothing says what to expect of the second. --unit says what a unit of proxy is worth",
         "noise": f"the log is too noisy or too short: {said} lies on both sides of "
         f"{run.at_least:g}",
@@ -171,7 +171,7 @@ def _sentence(run: Run) -> str:
     return f"Undecided: {reasons[run.reason]}."
 
 
-def _told(interval: SeriesInterval) -> str:
+def _shown(interval: SeriesInterval) -> str:
     return f"{interval.value:.3g} [{interval.lower:.3g}, {interval.upper:.3g}]"
 
 

@@ -29,7 +29,7 @@ class SharedChecks:
         """A suite and its checks; `plan` finds them out where no other process has.
 
         Raises:
-            RmcheckError: What `plan` raises; every process is told.
+            RmcheckError: What `plan` raises, in every process.
         """
         name = hashlib.sha256(str(suite).encode("utf-8", "surrogateescape")).hexdigest()[:32]
         file = self._folder / f"{name}.json"

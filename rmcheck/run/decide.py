@@ -1,4 +1,4 @@
-"""SuiteVerdicts on all checks of a suite: at once, or at a few looks (`adaptive: true`).
+"""Verdicts on all checks of a suite: at once, or at a few looks (`adaptive: true`).
 
 An adaptive suite is decided on as few of its prompts as the evidence needs. They are taken in an
 order that is random but fixed, and all checks are decided at a few looks, with bounds that hold at
@@ -198,6 +198,6 @@ class SuiteVerdicts:
 
 
 def decide_all(findings: Sequence[Finding], *, checks: int | None = None) -> list[Verdict]:
-    """SuiteVerdicts on all checks of a suite, corrected for one another (see `decide`)."""
+    """Verdicts on all checks of a suite, corrected for one another (see `decide`)."""
     criteria = [finding.planned.check.criterion for finding in findings]
     return decide(criteria, [finding.measurement for finding in findings], checks=checks)

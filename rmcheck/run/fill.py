@@ -160,8 +160,8 @@ class Filled:
             own[SERVING] = self.combined(suite, "serving").rewards
         labelled = {name: values[loaded.is_labelled] for name, values in own.items()}
         answers: Mapping[str, Rewards] = {}
-        if loaded.probed and (asked := self.probing(suite, role)):
-            scores = self.rewards(asked)
+        if loaded.probed and (probing := self.probing(suite, role)):
+            scores = self.rewards(probing)
             labelled |= loaded.probed.columns(scores)
             answers = loaded.probed.answers(scores)
         rewards = replace(found, columns={**found.columns, **labelled})
@@ -178,7 +178,7 @@ class Filled:
             return replace(Provenance.of(model), conformance=page)
         try:
             kept = self.store_of(model).open(model.fingerprint).provenance
-        except StoreError:  # told already, as the error of every check
+        except StoreError:  # reported already, as the error of every check
             kept = Provenance(model.fingerprint)
         return Provenance.of(model).or_stronger(kept) if model.conformance else kept
 
@@ -226,8 +226,8 @@ def _requests(
 
 
 def _lacking(later: Sequence[Sequence[Request]], filled: Filled) -> list[str]:
-    """Models that have something left to score, as far as that can be told now."""
-    with suppress(RmcheckError):  # told when its turn comes
+    """Models that have something left to score, as far as that is known now."""
+    with suppress(RmcheckError):  # reported when its turn comes
         return [one[0].model.spec for one in later if any(_lacks(part, filled) for part in one)]
     return []
 
@@ -282,8 +282,8 @@ def _with_kept(error: RmcheckError, requests: Sequence[Request], store: Store) -
     kept = sum(known.values())
     if not kept:
         return error
-    told = ScoringError(
+    counted = ScoringError(
         f"{error}\n{kept:,} of {len(known):,} scores are kept; a further run scores only the rest."
     )
-    told.__cause__ = error
-    return told
+    counted.__cause__ = error
+    return counted

@@ -150,9 +150,9 @@ def _mistakes(
     found = []
     for m in worst_mistakes(candidate, mask):
         prompt = loaded.pool.prompts[m.row]
-        asked = next((t.content for t in reversed(prompt.messages) if t.role == "user"), "")
+        question = next((t.content for t in reversed(prompt.messages) if t.role == "user"), "")
         responses = apart(prompt.responses[m.picked], prompt.responses[m.better], EXCERPT // 3)
-        texts = (excerpt(text, EXCERPT) for text in (asked, *responses))
+        texts = (excerpt(text, EXCERPT) for text in (question, *responses))
         found.append(MistakeRecord(prompt.prompt_id, m.golden_loss, m.margin, *texts))
     return tuple(found)
 
@@ -248,11 +248,11 @@ def ensemble_remarks(rewards: Rewards, sampling: Sampling) -> dict[str, str]:
     except UndefinedMetricError as error:
         return {DISAGREEMENT: str(error)}
     e = found.estimate
-    told = (
+    sentence = (
         f"members disagree {e.value:.2f} times [{e.lower:.2f}, {e.upper:.2f}] as much on "
         f"best-of-{n} choices as on all responses"
     )
     error_correlation = found.facts.get("error_correlation")
     if error_correlation is not None:
-        told += f"; correlation of disagreement with the error {error_correlation:.2f}"
-    return {DISAGREEMENT: told}
+        sentence += f"; correlation of disagreement with the error {error_correlation:.2f}"
+    return {DISAGREEMENT: sentence}

@@ -172,7 +172,7 @@ class Runner:
         uses = [(suite, role) for suite in self.plan.suites.values() for role in suite.models]
         if self._later and any(is_missing(*use, self.filled) for use in uses):
             for path in list(self._later):
-                with suppress(RmcheckError):  # told where their checks are judged
+                with suppress(RmcheckError):  # reported where their checks are judged
                     self.add(path)
 
     def _in_looks(self, suite: PlannedSuite) -> bool:
@@ -208,9 +208,9 @@ class Runner:
         """
         self.prepare()
         suites = self.plan.suites.values()
-        asked = [r for suite in suites for r in self.filled.requests(suite, "candidate")]
-        scores = [self.filled.rewards(request) for request in asked]
-        samples = [sample for request in asked for sample in request.samples]
+        requests = [r for suite in suites for r in self.filled.requests(suite, "candidate")]
+        scores = [self.filled.rewards(request) for request in requests]
+        samples = [sample for request in requests for sample in request.samples]
         provenance = self.filled.provenance(self.plan.models["candidate"])
         return samples, np.concatenate([np.zeros(0), *scores]), provenance
 

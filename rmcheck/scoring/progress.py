@@ -28,7 +28,7 @@ DELAY_SECONDS = 2.0
 EVERY_SECONDS = 60.0
 # Fewer tokens need no line: a test that compares two answers, not a pool.
 FEW_TOKENS = 2_000
-# Loading is told where at least so many texts follow.
+# Loading is announced where at least so many texts follow.
 FEW_TEXTS = 20
 
 Clock = Callable[[], float]

@@ -149,8 +149,8 @@ class Request:
     def members(self) -> "tuple[Request, ...]":
         """The same of each member of the model; else what the model itself must score for it."""
         if not self.model.is_ensemble:
-            asked = self.model.questions(self.needed)
-            return (self,) if asked is self.needed else (replace(self, samples=asked),)
+            samples = self.model.questions(self.needed)
+            return (self,) if samples is self.needed else (replace(self, samples=samples),)
         return tuple(replace(self, model=member) for member in self.model.members)
 
     def __repr__(self) -> str:

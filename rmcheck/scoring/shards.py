@@ -94,7 +94,7 @@ class ShardScoring:
         self._engine: Engine = OneProcess()
 
     def run(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, ScoringReport]]:
-        """Score what has no bundle yet; what is wrong with a shard is told when all are done.
+        """Score what has no bundle yet; what is wrong with a shard is raised when all are done.
 
         Yields:
             Each shard as soon as its bundle is there, with what was done now: nothing for one that

@@ -22,7 +22,7 @@ from rmcheck.stats.weights import Floats
 # Rows without which nothing can be left out and still be predicted.
 MIN_ROWS = 2
 # level * (M + 1) that is whole in decimals need not be whole in floats: (1 - 0.9) * 10 < 1.
-ROUNDING = 1e-9
+PLACE_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class JackknifePlus(Distribution):
         """The order statistic of this level; infinite where M rows are too few for it."""
         position = level * (self.draws.size + 1)
         upper = level >= 0.5
-        k = math.ceil(position - ROUNDING) if upper else math.floor(position + ROUNDING)
+        k = math.ceil(position - PLACE_ROUNDING) if upper else math.floor(position + PLACE_ROUNDING)
         if k > self.draws.size:
             return math.inf
         return float(self.draws[k - 1]) if k > 0 else -math.inf
@@ -108,7 +108,7 @@ def jackknife_plus(
 def rows_needed(level: float) -> int:
     """Fewest past rows with which a bound of this level is finite: 9 at .9, 19 at .95."""
     tail = min(level, 1 - level)
-    return math.ceil(1 / tail - ROUNDING) - 1
+    return math.ceil(1 / tail - PLACE_ROUNDING) - 1
 
 
 def left_one_out_bounds(

@@ -83,7 +83,7 @@ def held_lock(folder: Path, waiting: Waiting) -> Iterator[None]:
     except OSError as error:
         raise unwritable(folder, error) from error
     try:
-        with suppress(OSError):  # who waits is told less; nothing else depends on it
+        with suppress(OSError):  # who waits sees less; nothing else depends on it
             _sign(folder, waiting.run)
         yield
     finally:

@@ -60,8 +60,8 @@ class Provenance:
     @classmethod
     def of(cls, model: RewardModel) -> "Provenance":
         """What the model says of itself; complete once it is loaded and proved."""
-        told = dict(model.description)
-        return cls(model.fingerprint, model.spec, told, model.conformance, model.proved_on)
+        description = dict(model.description)
+        return cls(model.fingerprint, model.spec, description, model.conformance, model.proved_on)
 
     def or_stronger(self, other: "Provenance") -> "Provenance":
         """The other one where its page rests on more samples, else this one."""

@@ -74,8 +74,9 @@ class Drawn:
     def gains(self) -> Floats:
         """(P,) the proxy's gain of each prompt, unbiased."""
         slopes = self._slopes()
-        told = np.einsum("ml,ml->m", self.basis, slopes[self.row])
-        return np.asarray(self._sampled(self.golden - told) + (self.known * slopes).sum(axis=1))
+        predicted = np.einsum("ml,ml->m", self.basis, slopes[self.row])
+        sampled = self._sampled(self.golden - predicted)
+        return np.asarray(sampled + (self.known * slopes).sum(axis=1))
 
     def _sampled(self, values: Floats) -> Floats:
         """(P,) Σ_labelled (w − 1/N) (value − mean of the other labelled ones) / π."""
@@ -152,7 +153,7 @@ class Drawn:
         squares = float((share**2).sum())
         return float(share.sum()) ** 2 / squares if squares else 0.0
 
-    def told(self) -> str:
+    def note(self) -> str:
         """How many labels of how many responses."""
         labels = self.row.size / self.rows.size
         drawn = "" if self.at_random else ", drawn by weight"

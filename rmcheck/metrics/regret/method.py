@@ -72,22 +72,21 @@ def choose_method(wanted: Wanted, rewards: Rewards) -> tuple[Metric, str]:
     Raises:
         UndefinedMetricError: The predictor asked for cannot be used on these rewards.
     """
-    asked, n, least = wanted.predictor, wanted.draws, wanted.least
+    predictor, n, least = wanted.predictor, wanted.draws, wanted.least
     at_kl = "" if wanted.kl is None else f"best-of-{n} has the KL of {wanted.kl:g} nats"
-    if asked == "nested" or (
-        asked in ("auto", "calibrated") and {RANDOM, CHOSEN_AT} <= set(rewards.columns)
-    ):
+    chosen = predictor in ("auto", "calibrated")
+    if predictor == "nested" or (chosen and {RANDOM, CHOSEN_AT} <= set(rewards.columns)):
         return NestedDrop(n, min_golden_gain=least).fitted(rewards), at_kl
-    if asked == "weighted" or (asked in ("auto", "calibrated") and _ranks_reach(rewards, n)):
+    if predictor == "weighted" or (chosen and _ranks_reach(rewards, n)):
         return WeightedDrop(n, min_golden_gain=least).fitted(rewards), at_kl
-    if asked == "ordinal":
+    if predictor == "ordinal":
         return OrdinalDrop().fitted(rewards), at_kl
-    if asked == "gaussian":
+    if predictor == "gaussian":
         return BonDropRatio(n=2, min_golden_gain=least), _GAUSSIAN
-    measured = None if asked == "pooled" else _measured(wanted, rewards)
+    measured = None if predictor == "pooled" else _measured(wanted, rewards)
     if isinstance(measured, Metric):
         return measured, "" if wanted.kl is not None else f"measured at n={n} on the pool"
-    if asked == "measured":
+    if predictor == "measured":
         raise UndefinedMetricError(f"{NAME} cannot be measured: {measured}")
     pooled = PooledDrop(n, min_golden_gain=least).fitted(rewards)
     return pooled, "; ".join(filter(None, (measured, at_kl)))

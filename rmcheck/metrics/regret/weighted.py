@@ -123,7 +123,7 @@ class WeightedDrop(DropRatio):
             sums=sums,
             error=_error(sums[part], rewards.clusters[part]),
             behind=drawn.behind(),
-            how=f"{drawn.told()}; {best.note}",
+            how=f"{drawn.note()}; {best.note}",
         )
 
     @property
@@ -166,8 +166,8 @@ class WeightedDrop(DropRatio):
         plain = ratio(sums[..., PAIRS], sums[..., PAIRS + 1])
         apart = kept - plain
         safe = np.where(apart == 0, 1.0, apart)
-        told = np.where(np.abs(apart) > self.error, apart - self.error**2 / safe, 0.0)
-        return 1 - plain - told
+        shrunk = np.where(np.abs(apart) > self.error, apart - self.error**2 / safe, 0.0)
+        return 1 - plain - shrunk
 
     def gradient(self, sums: Floats) -> Floats:
         """Derivative of `value` by every total."""
