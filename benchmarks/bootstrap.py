@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import scipy.stats
 
-from rmcheck.metrics.metric import ratio, ratio_gradient
+from rmcheck.metrics.ratio import ratio, ratio_gradient
 from rmcheck.stats.bootstrap import resample
 from rmcheck.stats.weights import draw_weights
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from rmcheck.checks.shard_totals import shard_totals
     from rmcheck.checks.shards import measure_shards, measure_totals
     from rmcheck.errors import RmcheckError
-    from rmcheck.metrics.metric import Metric, PromptMeanMetric
+    from rmcheck.metrics.metric import Metric
+    from rmcheck.metrics.ratio import PromptMeanMetric
     from rmcheck.metrics.registration import register
     from rmcheck.metrics.registry import make_metric, metric_names
     from rmcheck.metrics.rewards import Rewards
@@ -36,7 +37,7 @@ _HOMES = {
     "Metric": "rmcheck.metrics.metric",
     "Pool": "rmcheck.pool.pool",
     "Prompt": "rmcheck.pool.pool",
-    "PromptMeanMetric": "rmcheck.metrics.metric",
+    "PromptMeanMetric": "rmcheck.metrics.ratio",
     "RewardModel": "rmcheck.models.model",
     "Rewards": "rmcheck.metrics.rewards",
     "RmcheckError": "rmcheck.errors",

@@ -136,7 +136,7 @@ def test_a_metric(project, tmp_path):
 
         import numpy as np
 
-        from rmcheck.metrics.metric import PromptMeanMetric
+        from rmcheck.metrics.ratio import PromptMeanMetric
         from rmcheck.metrics.pairwise import ORDER_ONLY
         from rmcheck.metrics.registration import register
         from rmcheck.metrics.rewards import Floats

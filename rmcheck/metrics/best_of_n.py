@@ -12,14 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
-from rmcheck.metrics.metric import (
-    Invariance,
-    PromptMeanMetric,
-    RatioMetric,
-    ratio,
-    ratio_gradient,
-)
+from rmcheck.metrics.metric import Invariance
 from rmcheck.metrics.ranks import Order, constant, order
+from rmcheck.metrics.ratio import PromptMeanMetric, RatioMetric, ratio, ratio_gradient
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats
 from rmcheck.metrics.settings import require_number, require_whole_number

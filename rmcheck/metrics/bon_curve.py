@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import bon_weights
-from rmcheck.metrics.metric import ratio
 from rmcheck.metrics.ranks import Order, order
+from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.rewards import Floats, Rewards
 
 # A grid of n goes as far as this share of the prompts has responses.

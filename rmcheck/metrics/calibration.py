@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
-from rmcheck.metrics.metric import Invariance, Metric, per_prompt_sums, ratio
+from rmcheck.metrics.metric import Invariance, Metric, per_prompt_sums
 from rmcheck.metrics.pairs import BETTER, SAME, TIED, PairChunk, pair_chunks, pair_limit
 from rmcheck.metrics.pairwise import ORDER_ONLY
+from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Ints, Rewards
 from rmcheck.metrics.settings import require_choice, require_whole_number

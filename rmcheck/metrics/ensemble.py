@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rmcheck.metrics.best_of_n import SELECTION, tied_bon_weights
-from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric, RatioMetric
+from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric
 from rmcheck.metrics.ranks import constant
+from rmcheck.metrics.ratio import RatioMetric
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.metrics.settings import require_whole_number

@@ -11,14 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
-from rmcheck.metrics.metric import (
-    ColumnMetric,
-    Metric,
-    PromptMeanMetric,
-    forwarded,
-    ratio,
-)
+from rmcheck.metrics.metric import ColumnMetric, Metric, forwarded
 from rmcheck.metrics.moments import ROUNDING_SHARE
+from rmcheck.metrics.ratio import PromptMeanMetric, ratio
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.stats.units import MIN_UNITS
 from rmcheck.stats.unseen import Seen

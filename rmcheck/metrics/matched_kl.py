@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.best_of_n import golden_gain_concerns
-from rmcheck.metrics.metric import Invariance, Metric, ratio
+from rmcheck.metrics.metric import Invariance, Metric
+from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.metrics.settings import require_number

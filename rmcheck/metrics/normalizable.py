@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmcheck.metrics.metric import PromptMeanMetric
+from rmcheck.metrics.ratio import PromptMeanMetric
 from rmcheck.metrics.settings import require_flag
 
 

@@ -5,10 +5,10 @@ from typing import Literal
 
 import numpy as np
 
-from rmcheck.metrics.metric import ratio
 from rmcheck.metrics.normalizable import NormalizableMetric
 from rmcheck.metrics.pairwise import ORDER_ONLY
 from rmcheck.metrics.ranks import constant
+from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats
 from rmcheck.metrics.settings import require_choice

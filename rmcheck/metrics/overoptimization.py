@@ -12,7 +12,8 @@ import numpy as np
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import SELECTION, bon_kl, golden_gain_concerns
 from rmcheck.metrics.bon_curve import curve_gains, n_grid, within_variance
-from rmcheck.metrics.metric import Invariance, Metric, ratio
+from rmcheck.metrics.metric import Invariance, Metric
+from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.metrics.settings import require_choice, require_number, require_whole_number

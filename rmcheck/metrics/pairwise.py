@@ -6,8 +6,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.metrics.metric import Invariance, PromptMeanMetric, ratio
+from rmcheck.metrics.metric import Invariance
 from rmcheck.metrics.ranks import once, order, places, smallest, tie_bounds
+from rmcheck.metrics.ratio import PromptMeanMetric, ratio
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Ints
 from rmcheck.metrics.settings import require_choice

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmcheck.metrics.metric import Invariance, PromptMeanMetric, ratio
+from rmcheck.metrics.metric import Invariance
 from rmcheck.metrics.normalizable import NormalizableMetric
 from rmcheck.metrics.pairwise import ORDER_ONLY, pair_counts
 from rmcheck.metrics.ranks import average_ranks, constant, order
+from rmcheck.metrics.ratio import PromptMeanMetric, ratio
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats
 

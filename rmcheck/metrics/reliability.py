@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmcheck.metrics.metric import ColumnMetric, Invariance, ratio
+from rmcheck.metrics.metric import ColumnMetric, Invariance
 from rmcheck.metrics.moments import within_moments
+from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Block, Floats
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError, UsageError
-from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric, RatioMetric
+from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric
 from rmcheck.metrics.parity import MARGIN_ROUNDING, flipped_pairs, map_between, map_sentence
+from rmcheck.metrics.ratio import RatioMetric
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.metrics.settings import require_number

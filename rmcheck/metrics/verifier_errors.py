@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.metrics.metric import Invariance, RatioMetric
+from rmcheck.metrics.metric import Invariance
+from rmcheck.metrics.ratio import RatioMetric
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats
 from rmcheck.metrics.settings import require_number

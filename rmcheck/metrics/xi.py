@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.metrics.metric import ratio
 from rmcheck.metrics.normalizable import NormalizableMetric
 from rmcheck.metrics.pairwise import ORDER_ONLY
 from rmcheck.metrics.ranks import Order, order, places, tie_bounds
+from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Ints
 

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
-from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric, Invariance, Metric, ratio
+from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric, Invariance, Metric
+from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.metrics.settings import require_choice, require_whole_number
 from rmcheck.probes.probe import Probe

@@ -9,19 +9,18 @@ Each law takes the metric, rewards that it accepts, and a source of random numbe
 AssertionError where the law does not hold; Hypothesis then shows the smallest such rewards.
 """
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
-from typing import NamedTuple
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from rmcheck.errors import UndefinedMetricError, UsageError
-from rmcheck.metrics.metric import Invariance, Metric, per_prompt_sums
+from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.registry import make_metric, metric_names
-from rmcheck.metrics.rewards import Floats, Ints, Rewards
+from rmcheck.metrics.rewards import Floats, Rewards
+from rmcheck.testing.changes import CHANGES, PromptRewards, rows_of
 from rmcheck.testing.strategies import rewards_for
 
 Law = Callable[[Metric, Rewards, np.random.Generator], None]
@@ -73,7 +72,7 @@ def _check_generated(metric: Metric, laws: Iterable[Law], max_examples: int) -> 
             try:
                 law(metric, rewards, np.random.default_rng(seed))
             except AssertionError as error:
-                rows = [str(row) for row in _rows(rewards)]
+                rows = [str(row) for row in rows_of(rewards)]
                 doc = (law.__doc__ or law.__name__).strip()
                 error.add_note("\n".join([f"{metric.signature} breaks the law: {doc}", *rows]))
                 raise
@@ -97,42 +96,6 @@ def _assert_same(found: float, expected: float, law: str) -> None:
     assert close, f"{law}: {found!r}, but {expected!r} before"
 
 
-class PromptRewards(NamedTuple):
-    """The rewards of one prompt, and the further numbers of its responses by name."""
-
-    proxy: Floats
-    golden: Floats
-    columns: Mapping[str, Floats]
-
-    def map(self, change: Callable[[Floats], Floats]) -> "PromptRewards":
-        """The same change of everything."""
-        columns = {name: change(values) for name, values in self.columns.items()}
-        return PromptRewards(change(self.proxy), change(self.golden), columns)
-
-    def taken(self, positions: slice | Ints) -> "PromptRewards":
-        """The responses at these positions."""
-        return self.map(lambda values: values[positions])
-
-    def __str__(self) -> str:
-        everything = {"proxy": self.proxy, "golden": self.golden, **self.columns}
-        return ", ".join(f"{name} {values.tolist()}" for name, values in everything.items())
-
-
-def _rows(rewards: Rewards) -> list[PromptRewards]:
-    whole = PromptRewards(rewards.proxy, rewards.golden, rewards.columns)
-    return [whole.taken(slice(a, b)) for a, b in itertools.pairwise(rewards.offsets)]
-
-
-def _from_rows(rows: Iterable[PromptRewards]) -> Rewards:
-    given = list(rows)
-    columns = given[0].columns if given else {}
-    return Rewards.from_arrays(
-        [row.proxy for row in given],
-        [row.golden for row in given],
-        columns={name: [row.columns[name] for row in given] for name in columns},
-    )
-
-
 def _alike(metric: Metric, values: Floats) -> PromptRewards:
     """A prompt that has the same numbers in everything that the metric reads."""
     return PromptRewards(values, values, dict.fromkeys(metric.columns, values))
@@ -150,24 +113,22 @@ def value_in_range(metric: Metric, rewards: Rewards, rng: np.random.Generator) -
 
 def order_of_responses(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
     """Permuting the responses of a prompt, proxy and golden together, changes nothing."""
-    rows = [row.taken(rng.permutation(row.proxy.size)) for row in _rows(rewards)]
-    _assert_same(
-        evaluate(metric, _from_rows(rows)), evaluate(metric, rewards), "responses permuted"
-    )
+    rows = [row.taken(rng.permutation(row.proxy.size)) for row in rows_of(rewards)]
+    _assert_same(evaluate(metric, from_rows(rows)), evaluate(metric, rewards), "responses permuted")
 
 
 def order_of_prompts(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
     """Permuting the prompts changes nothing."""
-    rows = _rows(rewards)
-    permuted = _from_rows(rows[i] for i in rng.permutation(len(rows)))
+    rows = rows_of(rewards)
+    permuted = from_rows(rows[i] for i in rng.permutation(len(rows)))
     _assert_same(evaluate(metric, permuted), evaluate(metric, rewards), "prompts permuted")
 
 
 def duplicated_pool(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
     """The pool twice over has the same value."""
-    rows = _rows(rewards)
+    rows = rows_of(rewards)
     _assert_same(
-        evaluate(metric, _from_rows(rows + rows)), evaluate(metric, rewards), "pool twice over"
+        evaluate(metric, from_rows(rows + rows)), evaluate(metric, rewards), "pool twice over"
     )
 
 
@@ -177,9 +138,9 @@ def sums_add_up(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> N
     if fitted is None:
         return
     whole, _ = per_prompt_sums(fitted, rewards)
-    rows = _rows(rewards)
+    rows = rows_of(rewards)
     cut = int(rng.integers(0, len(rows) + 1))
-    shards = [_from_rows(part) for part in (rows[:cut], rows[cut:]) if part]
+    shards = [from_rows(part) for part in (rows[:cut], rows[cut:]) if part]
     # A shard may hold nothing but prompts that the fitted metric leaves out.
     parts = np.concatenate(
         [
@@ -247,7 +208,9 @@ def rewards_unchanged(metric: Metric, rewards: Rewards, rng: np.random.Generator
 
 def float32_rewards(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
     """Rewards kept as float32 that lose nothing give the same value."""
-    narrow = _from_rows(row.map(lambda values: values.astype(np.float32)) for row in _rows(rewards))
+    narrow = from_rows(
+        row.map(lambda values: values.astype(np.float32)) for row in rows_of(rewards)
+    )
     _assert_same(evaluate(metric, narrow), evaluate(metric, rewards), "as float32")
 
 
@@ -256,11 +219,12 @@ def perfect_proxy(metric: Metric, rewards: Rewards, rng: np.random.Generator) ->
     if "proxy_scale" not in metric.invariances:
         return
     rows = [
-        row._replace(golden=rng.permutation(row.proxy.size).astype(float)) for row in _rows(rewards)
+        row._replace(golden=rng.permutation(row.proxy.size).astype(float))
+        for row in rows_of(rewards)
     ]
-    best = evaluate(metric, _from_rows(row._replace(proxy=row.golden) for row in rows))
-    other = evaluate(metric, _from_rows(rows))
-    if other == evaluate(metric, _from_rows(row._replace(golden=-row.golden) for row in rows)):
+    best = evaluate(metric, from_rows(row._replace(proxy=row.golden) for row in rows))
+    other = evaluate(metric, from_rows(rows))
+    if other == evaluate(metric, from_rows(row._replace(golden=-row.golden) for row in rows)):
         return  # golden plays no part, so it is no perfect proxy either
     gap = best - other if metric.direction == "higher" else other - best
 
@@ -273,13 +237,14 @@ def perfect_proxy(metric: Metric, rewards: Rewards, rng: np.random.Generator) ->
 def direction_told(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> None:
     """Where a metric tells direction, golden itself beats its reversal and a constant proxy."""
     rows = [
-        row._replace(golden=rng.permutation(row.proxy.size).astype(float)) for row in _rows(rewards)
+        row._replace(golden=rng.permutation(row.proxy.size).astype(float))
+        for row in rows_of(rewards)
     ]
-    best = evaluate(metric, _from_rows(row._replace(proxy=row.golden) for row in rows))
+    best = evaluate(metric, from_rows(row._replace(proxy=row.golden) for row in rows))
     if not metric.tells_direction or np.isnan(best):
         return
     for name, sign in (("reversed", -1.0), ("constant", 0.0)):
-        other = evaluate(metric, _from_rows(row._replace(proxy=sign * row.golden) for row in rows))
+        other = evaluate(metric, from_rows(row._replace(proxy=sign * row.golden) for row in rows))
         gap = best - other if metric.direction == "higher" else other - best
 
         assert np.isnan(other) or gap > TOLERANCE, (
@@ -315,7 +280,7 @@ def too_few_responses(metric: Metric, rewards: Rewards, rng: np.random.Generator
     if fitted is None:
         return
     short = np.arange(fitted.min_responses - 1, dtype=float)
-    longer = _from_rows([*_rows(rewards), _alike(metric, short)])
+    longer = from_rows([*rows_of(rewards), _alike(metric, short)])
     sums, measured = per_prompt_sums(fitted, longer)
 
     assert not measured[-1], f"{metric.name} measured a prompt of {short.size} responses"
@@ -332,7 +297,7 @@ def ragged_pool_refused(metric: Metric, rewards: Rewards, rng: np.random.Generat
     if not metric.depends_on_n:
         return
     longer = np.arange(rewards.counts.max() + 1, dtype=float)
-    ragged = _from_rows([*_rows(rewards), _alike(metric, longer)])
+    ragged = from_rows([*rows_of(rewards), _alike(metric, longer)])
     try:
         per_prompt_sums(metric.fitted(ragged), ragged)
     except UndefinedMetricError:
@@ -397,59 +362,6 @@ def _fitted(metric: Metric, rewards: Rewards) -> Metric | None:
 def _totals(fitted: Metric, rewards: Rewards) -> Floats:
     return np.asarray(per_prompt_sums(fitted, rewards)[0].sum(axis=0))
 
-
-def _shift(values: Floats, rng: np.random.Generator) -> Floats:
-    return values + rng.integers(-20, 21)
-
-
-def _scale(values: Floats, rng: np.random.Generator) -> Floats:
-    return values * rng.integers(2, 10)
-
-
-def _stretch(values: Floats, rng: np.random.Generator) -> Floats:
-    # A lookup table of whole numbers: a formula could round two values to one.
-    levels, place = np.unique(values, return_inverse=True)
-    return np.cumsum(rng.integers(1, 50, size=levels.size)).astype(float)[place]
-
-
-def _reverse(values: Floats, rng: np.random.Generator) -> Floats:
-    return -values
-
-
-def _redraw(values: Floats, rng: np.random.Generator) -> Floats:
-    return rng.permutation(values) * rng.integers(1, 10)
-
-
-def _scale_golden(rewards: Rewards, rng: np.random.Generator) -> Rewards:
-    factor = float(rng.integers(2, 10))  # one for the pool
-    return _from_rows(row._replace(golden=row.golden * factor) for row in _rows(rewards))
-
-
-Change = Callable[[Floats, np.random.Generator], Floats]
-
-
-def _of_proxy(change: Change) -> Callable[[Rewards, np.random.Generator], Rewards]:
-    return lambda rewards, rng: _from_rows(
-        row._replace(proxy=change(row.proxy, rng)) for row in _rows(rewards)
-    )
-
-
-def _of_golden(change: Change) -> Callable[[Rewards, np.random.Generator], Rewards]:
-    return lambda rewards, rng: _from_rows(
-        row._replace(golden=change(row.golden, rng)) for row in _rows(rewards)
-    )
-
-
-CHANGES: Mapping[Invariance, Callable[[Rewards, np.random.Generator], Rewards]] = {
-    "proxy_shift": _of_proxy(_shift),
-    "proxy_scale": _of_proxy(_scale),
-    "proxy_monotone": _of_proxy(_stretch),
-    "golden_shift": _of_golden(_shift),
-    "golden_scale": _scale_golden,
-    "golden_monotone": _of_golden(_stretch),
-    "proxy_reversal": _of_proxy(_reverse),
-    "golden_any": _of_golden(_redraw),
-}
 
 LAWS: Mapping[str, Law] = {
     law.__name__: law

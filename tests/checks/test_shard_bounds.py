@@ -14,7 +14,8 @@ from rmcheck.checks.shards import (
 )
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.length_bias import LENGTH
-from rmcheck.metrics.metric import Metric, ratio
+from rmcheck.metrics.metric import Metric
+from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING

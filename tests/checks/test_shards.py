@@ -17,7 +17,7 @@ from rmcheck.checks.shards import (
 )
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.best_of_n import NDR
-from rmcheck.metrics.metric import PromptMeanMetric
+from rmcheck.metrics.ratio import PromptMeanMetric
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from rmcheck.errors import UndefinedMetricError, UsageError
-from rmcheck.metrics.metric import PromptMeanMetric, per_prompt_sums, ratio
+from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.pairwise import ORDER_ONLY
+from rmcheck.metrics.ratio import PromptMeanMetric, ratio
 from rmcheck.metrics.registration import METRICS as METRICS_BY_NAME
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.registry import SHIPPED, make_metric, metric_class, metric_names

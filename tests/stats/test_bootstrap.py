@@ -6,7 +6,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmcheck.metrics.metric import ratio, ratio_gradient
+from rmcheck.metrics.ratio import ratio, ratio_gradient
 from rmcheck.stats.bootstrap import BCa, Exact, SortedDraws, Studentised, resample, standard_error
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.weights import draw_weights

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rmcheck.metrics.metric import ratio, ratio_gradient
+from rmcheck.metrics.ratio import ratio, ratio_gradient
 from rmcheck.stats.bootstrap import standard_error
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.power import influences, unit_sd, units_to_detect

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from rmcheck.metrics.metric import RatioMetric
+from rmcheck.metrics.ratio import RatioMetric
 from rmcheck.stats.bootstrap import Exact
 from rmcheck.stats.student_t import influence_error, student_t
 

@@ -15,8 +15,8 @@ import numpy as np
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import bon_kl, golden_gain_concerns
 from rmcheck.metrics.bon_curve import BonCurve, bits, largest_n, n_grid
-from rmcheck.metrics.metric import ratio
 from rmcheck.metrics.overoptimization import fit_gao, gamma_of, n_at_kl
+from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.stats.simultaneous import Band, LargestMean, band, largest_mean
 from rmcheck.stats.units import MIN_UNITS, Units, few_units

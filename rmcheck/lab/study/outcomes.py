@@ -7,7 +7,8 @@ import numpy as np
 
 from rmcheck.lab.study.family import RmFamily
 from rmcheck.metrics.best_of_n import NDR
-from rmcheck.metrics.metric import per_prompt_sums, ratio
+from rmcheck.metrics.metric import per_prompt_sums
+from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.rewards import Floats
 from rmcheck.metrics.tilting import GAIN, pooled_sd, tilt_sums
 

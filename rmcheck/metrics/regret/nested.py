@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.best_of_n import SELECTION
-from rmcheck.metrics.metric import MAX_UNDEFINED_SHARE, ColumnMetric, RatioMetric
+from rmcheck.metrics.metric import ColumnMetric
 from rmcheck.metrics.moments import l_moments
+from rmcheck.metrics.ratio import MAX_UNDEFINED_SHARE, RatioMetric
 from rmcheck.metrics.regret.nested_columns import CHOSEN_AT, RANDOM
 from rmcheck.metrics.rewards import Block, Floats, Ints
 from rmcheck.metrics.settings import require_number, require_whole_number

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmcheck.metrics.metric import ratio, ratio_gradient
+from rmcheck.metrics.ratio import ratio, ratio_gradient
 from rmcheck.metrics.rewards import Floats
 from rmcheck.stats.bootstrap import Statistic
 

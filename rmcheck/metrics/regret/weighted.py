@@ -33,7 +33,8 @@ from rmcheck.metrics.best_of_n import (
     DropRatio,
     golden_gain_concerns,
 )
-from rmcheck.metrics.metric import Invariance, ratio, ratio_gradient
+from rmcheck.metrics.metric import Invariance
+from rmcheck.metrics.ratio import ratio, ratio_gradient
 from rmcheck.metrics.regret.drawn_labels import Drawn
 from rmcheck.metrics.regret.golden_gain import golden_gain
 from rmcheck.metrics.rewards import Block, Floats, Ints, Rewards

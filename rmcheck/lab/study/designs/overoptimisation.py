@@ -9,7 +9,7 @@ from rmcheck.lab.study.finding import Cell, DesignResult, Measured
 from rmcheck.lab.study.published import TABLE_7
 from rmcheck.metrics.best_of_n import bon_kl
 from rmcheck.metrics.bon_curve import BonCurve, n_grid
-from rmcheck.metrics.metric import ratio
+from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.rewards import Floats
 from rmcheck.reports.charts import Series, chart
 
