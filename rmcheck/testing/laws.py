@@ -20,7 +20,7 @@ from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.registry import make_metric, metric_names
 from rmcheck.metrics.rewards import Floats, Rewards
-from rmcheck.testing.changes import CHANGES, PromptRewards, rows_of
+from rmcheck.testing.changes import CHANGES, PromptRewards, from_rows, rows_of
 from rmcheck.testing.strategies import rewards_for
 
 Law = Callable[[Metric, Rewards, np.random.Generator], None]
