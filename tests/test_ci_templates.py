@@ -6,12 +6,15 @@ import re
 import stat
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
 from rmcheck.cli import main
+from rmcheck.cli.init import GITHUB, GITLAB
 
 ROOT = Path(__file__).parent.parent
 POOL = "\n".join(
@@ -136,6 +139,32 @@ def _with_inputs(**given):
     return re.sub(r"\$\[\[ inputs\.(\w+) \]\]", lambda match: known[match[1]], text)
 
 
+def pipelines():
+    """Each file for a service of CI, with the name of its published schema."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "ci.md").read_text(), re.DOTALL)
+    texts = {
+        "action": ("github-actions", (ROOT / "action.yml").read_text()),
+        "own CI": ("github-workflows", (ROOT / ".github/workflows/ci.yml").read_text()),
+        "init, GitHub": ("github-workflows", GITHUB.format(suite="suites/a.yaml")),
+        "init, GitLab": ("gitlab-ci", GITLAB.format(suite="suites/a.yaml")),
+        "component": ("gitlab-ci", _with_inputs(model="hf:rm").partition("\n---\n")[2]),
+        "page, GitHub": ("github-workflows", next(text for text in blocks if "jobs:" in text)),
+        "page, GitLab": ("gitlab-ci", next(text for text in blocks if "include:" in text)),
+    }
+    return [pytest.param(*found, id=name) for name, found in texts.items()]
+
+
+@pytest.mark.parametrize(("schema", "text"), pipelines())
+def test_a_pipeline_is_what_its_service_publishes_as_valid(schema, text):
+    """By the schemas that GitHub and GitLab publish for editors."""
+    shipped = files("check_jsonschema") / "builtin_schemas" / "vendor" / f"{schema}.json"
+    known = json.loads(shipped.read_text("utf-8"))
+    # YAML 1.1 takes the key `on` for true.
+    pipeline = {"on" if k is True else k: value for k, value in yaml.safe_load(text).items()}
+
+    jsonschema.validators.validator_for(known)(known).validate(pipeline)
+
+
 def test_the_hook_of_pre_commit_checks_the_suites(project, monkeypatch, capsys):
     """Its entry with its arguments is a command that fails on a mistake."""
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
@@ -147,4 +176,5 @@ def test_the_hook_of_pre_commit_checks_the_suites(project, monkeypatch, capsys):
     (project / "suites" / "demo.yaml").write_text(SUITE.replace("at_least", "at_leats"))
     assert main(command[1:]) == 2
     assert "at_leats" in capsys.readouterr().err
-    assert re.search(hook["files"], "suites/demo.yaml")
+    for changed in ("suites/demo.yaml", "elsewhere/demo.yml", "data/pool.jsonl.gz", "pairs.csv"):
+        assert re.search(hook["files"], changed)

@@ -267,6 +267,12 @@ def test_a_reader_that_goes_away_is_no_traceback(folder):
     assert done.returncode == 141
 
 
+def test_without_a_command_all_are_listed(capsys):
+    """A wrong call all the same."""
+    assert main([]) == 2
+    assert "write a first suite for a file of data" in capsys.readouterr().err
+
+
 def test_the_gates_help_names_no_laboratory(capsys):
     """`rmcheck --help` lists what the gate needs; `rmcheck lab --help` what lies behind it."""
     with pytest.raises(SystemExit):

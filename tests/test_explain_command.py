@@ -64,6 +64,13 @@ def test_a_check_of_a_run_says_what_would_open_the_gate(runs, capsys):
     assert "accuracy: higher is better" in said["random", "doubtful"]
 
 
+@pytest.mark.parametrize("name", ["demo::accuracy", "demo.yaml::accuracy", "demo: accuracy"])
+def test_a_check_is_found_by_each_name_that_a_run_shows(runs, name, capsys):
+    """As the table, the last line of a failure and the page have it."""
+    assert main(["explain", name, "--report", "perfect"]) == 0
+    assert "demo: accuracy" in capsys.readouterr().out
+
+
 def test_a_check_that_is_not_in_the_run_is_named(runs, capsys):
     """With those that are."""
     assert main(["explain", "acuracy", "--report", "random"]) == 2

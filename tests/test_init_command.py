@@ -123,6 +123,27 @@ def test_a_workflow_is_written_where_one_is_asked_for(pool):
     assert any("pytest suites/help.yaml --rmcheck" in command for command in commands)
 
 
+def test_a_pipeline_of_gitlab_is_written_where_its_name_asks_for_one(pool):
+    """It runs the suite too."""
+    assert main(["init", "data/help.jsonl", "--ci", ".gitlab-ci.yml"]) == 0
+
+    (job,) = yaml.safe_load((pool.parent.parent / ".gitlab-ci.yml").read_text()).values()
+    assert "pytest suites/help.yaml --rmcheck" in job["script"][-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--ci", "data"], "data is a folder; name a file in it"),
+        (["--out", "gate.json"], "gate.json: a suite is YAML; name the file gate.yaml"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_refused_first(pool, capsys, options, message):
+    """Before anything is read."""
+    assert main(["init", "data/help.jsonl", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_nothing_is_overwritten_without_a_word(pool, capsys):
     """A suite that somebody has changed stays."""
     main(["init", "data/help.jsonl"])
@@ -140,14 +161,27 @@ def test_nothing_is_overwritten_without_a_word(pool, capsys):
     [
         (lambda row: row.pop("golden"), "no response has a golden reward"),
         (
+            lambda row: row.update(golden=row["golden"][:1], responses=row["responses"][:1]),
+            "no prompt has two judged responses",
+        ),
+        (
+            lambda row: row.update(golden=[3.0] * 4),
+            "on every prompt all responses have the same 'golden'",
+        ),
+        (
+            lambda row: row.update(golden=[str(golden) for golden in row["golden"]]),
+            "(str); expected a number or null\n    and 39 more like it",
+        ),
+        (lambda row: row.update(prompt="Why?"), "1 independent prompts (the same prompt counts"),
+        (
             lambda row: row.update(helpful=row["golden"], harmless=row.pop("golden")),
             "no column is called golden, and there are several labels: helpful, harmless",
         ),
     ],
-    ids=["no label", "two labels"],
+    ids=["no label", "one response", "constant", "texts", "one prompt", "two labels"],
 )
-def test_data_without_one_golden_are_refused(change, message, tmp_path, monkeypatch, capsys):
-    """Nothing is written, and the way out is named."""
+def test_data_that_decide_nothing_are_refused(change, message, tmp_path, monkeypatch, capsys):
+    """Nothing is written, and what is wrong is named with its file."""
     monkeypatch.chdir(tmp_path)
     made = list(rows(40, 4))
     for row in made:
@@ -155,8 +189,24 @@ def test_data_without_one_golden_are_refused(change, message, tmp_path, monkeypa
     (tmp_path / "pool.jsonl").write_text("\n".join(map(json.dumps, made)) + "\n")
 
     assert main(["init", "pool.jsonl"]) == 2
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith(f"rmcheck: {tmp_path / 'pool.jsonl'}") or "pool.jsonl:" in said
     assert not (tmp_path / "suites").exists()
+
+
+def test_labels_that_are_missing_and_rows_that_repeat_are_told(tmp_path, monkeypatch):
+    """The suite says what it does about them, and loads."""
+    monkeypatch.chdir(tmp_path)
+    made = list(rows(60, 4))
+    del made[3]["golden"]
+    (tmp_path / "pool.jsonl").write_text("\n".join(map(json.dumps, [*made, made[0]])) + "\n")
+
+    assert main(["init", "pool.jsonl"]) == 0
+
+    text = (tmp_path / "suites" / "pool.yaml").read_text()
+    assert "    missing_label: drop  # 1 found" in text
+    assert "#   duplicate_row: 1 found, kept" in text
 
 
 @pytest.mark.parametrize(("prompts", "responses"), [(35, 2), (40, 4), (60, 8)])

@@ -55,7 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given to it is wrong, 70 for a bug in rmcheck, 130 after Ctrl-C, 143 after SIGTERM, 141 when
         its reader went away, as under `| head`.
     """
-    options = parser(arguments).parse_args(arguments)
+    top = parser(arguments)
+    options = top.parse_args(arguments)
+    if "run" not in options:
+        top.print_help(sys.stderr)
+        return EXIT_WRONG_INPUT
     try:
         with (
             sigterm_stops(),
@@ -102,7 +106,7 @@ def parser(
     )
     top.add_argument("--version", action="version", version=f"rmcheck {rmcheck.__version__}")
     top.add_argument("--debug", action="store_true", help="show the traceback of a bug")
-    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
     given = sys.argv[1:] if arguments is None else arguments
     named = next((word for word in given if not word.startswith("-")), "")
     for name, text in COMMANDS.items():

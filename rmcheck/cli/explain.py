@@ -50,12 +50,18 @@ def run(options: argparse.Namespace) -> int:
 
 def _named(checks: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
     """The checks of this name in all suites, and all slices of one."""
-    found = [check for check in checks if name in (check["name"], check["node"], _title(check))]
+    found = [check for check in checks if name in _names(check)]
     if not found:
         names = list(dict.fromkeys(check["name"] for check in checks))
         hint = near_miss(name, names)
         raise UsageError(f"no check {name!r} in this run.{hint} Checks: {', '.join(names)}.")
     return found
+
+
+def _names(check: Mapping[str, Any]) -> tuple[str, ...]:
+    """The check alone, as a node of pytest, as on the page, and as in the table of the terminal."""
+    row = f"{check['suite']}::{check['name']}"
+    return check["name"], check["node"], _title(check), row, f"{row}[{check['slice']}]"
 
 
 def _title(check: Mapping[str, Any]) -> str:

@@ -11,28 +11,49 @@ from rmcheck.errors import UsageError
 if TYPE_CHECKING:
     from rmcheck.pool.pool import FaultAction, FaultKind
 
-WORKFLOW = """\
+GITHUB = """\
 name: reward model
 on: [pull_request]
 jobs:
   gate:
     runs-on: ubuntu-latest
+    permissions: {{contents: read}}
     steps:
       - uses: actions/checkout@v4
+        with: {{persist-credentials: false}}
       - uses: actions/setup-python@v5
         with: {{python-version: "3.12"}}
       # uv takes the build of torch for CPUs; the usual one brings gigabytes of CUDA.
       - run: >
           pip install uv && uv pip install --system torch --torch-backend=cpu
-          && uv pip install --system "rmcheck[hf]"
-      - uses: actions/cache@v4  # scores are kept between runs
+          && uv pip install --system "rmcheck[hf,report]"
+      - uses: actions/cache/restore@v4  # scores are kept between runs
         with: {{path: .rmcheck, key: "rmcheck-${{{{ github.run_id }}}}", restore-keys: rmcheck-}}
       - run: >
-          pytest {suite} --rmcheck --rmcheck-report=report
+          pytest {suite} --rmcheck --rmcheck-report=report --junitxml=report/junit.xml
           --rmcheck-model=hf:runs/candidate --rmcheck-baseline=hf:runs/released
+      - uses: actions/cache/save@v4
+        if: always()  # a gate that closes has scored, too
+        with: {{path: .rmcheck, key: "rmcheck-${{{{ github.run_id }}}}"}}
       - uses: actions/upload-artifact@v4
         if: always()
         with: {{name: rmcheck, path: report}}
+"""
+GITLAB = """\
+reward-model-gate:
+  image: python:3.12
+  cache: {{key: rmcheck, paths: [.rmcheck], when: always}}  # scores are kept between runs
+  script:
+    # uv takes the build of torch for CPUs; the usual one brings gigabytes of CUDA.
+    - pip install uv && uv pip install --system torch --torch-backend=cpu
+    - uv pip install --system "rmcheck[hf,report]"
+    - >-
+      pytest {suite} --rmcheck --rmcheck-report=report --junitxml=report/junit.xml
+      --rmcheck-model=hf:runs/candidate --rmcheck-baseline=hf:runs/released
+  artifacts:
+    when: always
+    paths: [report]
+    reports: {{junit: report/junit.xml}}
 """
 
 
@@ -49,7 +70,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--format", metavar="NAME", help="format, where it is not seen")
     command.add_argument(
-        "--ci", type=Path, metavar="FILE", help="GitHub workflow to write, in .github/workflows"
+        "--ci",
+        type=Path,
+        metavar="FILE",
+        help="pipeline to write: .github/workflows/NAME.yml, or .gitlab-ci.yml",
     )
     command.add_argument("--force", action="store_true", help="overwrite files that are there")
 
@@ -64,10 +88,15 @@ def run(options: argparse.Namespace) -> int:
     from rmcheck.pool.reading import read_pool
     from rmcheck.run.draft import suite_text
     from rmcheck.run.load import load
+    from rmcheck.suite.detect import is_yaml
 
     name = _name(options.data)
     out = options.out or Path("suites") / f"{name}.yaml"
+    if not is_yaml(out):
+        raise UsageError(f"{out}: a suite is YAML; name the file {out.with_suffix('.yaml')}")
     for path in filter(None, (out, options.ci)):
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; name a file in it, such as {path / 'gate.yml'}")
         if path.exists() and not options.force:
             raise UsageError(f"{path} is there already; --force overwrites it")
     drop: dict[FaultKind, FaultAction] = {
@@ -80,8 +109,9 @@ def run(options: argparse.Namespace) -> int:
     load(out)  # what was written is a suite
     print(f"{out}: {checks} checks on {len(pool.prompts)} prompts ({pool.format})")
     if options.ci:
-        _write(options.ci, WORKFLOW.format(suite=out.as_posix()))
-        print(f"{options.ci}: gates each pull request; name your checkpoints there")
+        pipeline = GITLAB if "gitlab" in options.ci.name else GITHUB
+        _write(options.ci, pipeline.format(suite=out.as_posix()))
+        print(f"{options.ci}: runs the gate; name your checkpoints there")
     fakes = "--rmcheck-model=fake:perfect --rmcheck-baseline=fake:random"
     print(f"try it without a model: pytest {out} --rmcheck {fakes}")
     return 0

@@ -1,5 +1,6 @@
 """Which format a file has: told by the fields of its first rows, never by its name."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,14 @@ FIRST_ROWS = 20
 NumberedRow = tuple[int, dict[str, Any] | RowFault]
 
 
+# Formats that a row nearly has, in a message.
+SHOWN_FORMATS = 5
+_RENAME = """\
+call the fields
+  prompt, chosen, rejected      of pairs
+  prompt, response, golden      of one response a row, golden a number: higher is better
+  prompt, responses, golden     of lists with all responses of a prompt
+or as one of the formats that `rmcheck validate --formats` lists"""
 # In a suite and on the command line.
 _OPTION = "`format:` or `--format`"
 
@@ -50,13 +59,7 @@ def detected_reader(file: Path, first: list[NumberedRow], *, prompts_alone: bool
     """
     rows = [Row(values, line) for line, values in first if isinstance(values, dict)]
     if not rows:
-        raise PoolError(
-            [
-                Problem(str(file), fault.detail, line=line)
-                for line, fault in first
-                if isinstance(fault, RowFault)
-            ]
-        )
+        raise _problem(file, *_no_row(file, first))
     # Last, since every row of a pool has a prompt.
     readers = (*READERS, PROMPTS) if prompts_alone else READERS
     lines: dict[str, int] = {}
@@ -75,16 +78,36 @@ def detected_reader(file: Path, first: list[NumberedRow], *, prompts_alone: bool
 
 
 def _unknown_format(file: Path, row: Row, readers: Iterable[Reader]) -> str:
-    hint = f"if these are prompts: {sample_first(file)}\n" if PROMPTS.matches(row) else ""
-    # Where prompts alone are read they are what was probably meant.
-    first = sorted(readers, key=lambda reader: reader is not PROMPTS)
-    formats = "\n".join(f"  {reader.name}: {reader.fields}" for reader in first)
     found = listed(list(row) or ["(none)"], SHOWN_NAMES)
-    return (
-        f"unknown format: the row has the fields {found}\n{hint}"
-        f"known formats and their fields:\n{formats}\n"
-        f"name one with {_OPTION} where the fields alone cannot tell"
-    )
+    # Where prompts alone are read they are what was probably meant.
+    near = [PROMPTS] if PROMPTS in readers else _nearest(row, readers)
+    lines = [f"unknown format: the row has the fields {found}"]
+    if len(row.values) == 1 and isinstance(next(iter(row.values.values())), list):
+        lines.append(f"if the rows stand under {found!r}, let the file be that list")
+    lines += [_RENAME, *(f"  {reader.name}: {reader.fields}" for reader in near)]
+    if PROMPTS not in readers and PROMPTS.matches(row):
+        lines.append(f"if these are prompts: {sample_first(file)}")
+    return "\n".join([*lines, f"name one with {_OPTION} where the fields alone cannot tell"])
+
+
+def _nearest(row: Row, readers: Iterable[Reader]) -> list[Reader]:
+    """Formats of which the row has fields, not counting the prompt; those with most come first."""
+    shared = {
+        reader: len({*re.findall(r"\w+", reader.fields)} & {*row} - {"prompt"})
+        for reader in readers
+    }
+    return sorted(filter(shared.get, shared), key=lambda reader: -shared[reader])[:SHOWN_FORMATS]
+
+
+def _no_row(file: Path, first: list[NumberedRow]) -> tuple[str, int]:
+    """What is wrong with the first of the first lines, none of which is a row."""
+    (line, fault), *others = first
+    more = ""
+    if others:
+        more = f"; nor are the {len(others)} lines after it rows"
+    if others and file.name.lower().endswith((".jsonl", ".ndjson", ".json")):
+        more += f". A row is one line: `jq -c . {file.name}` writes objects of several lines so"
+    return f"{getattr(fault, 'detail', '')}{more}", line
 
 
 def _problem(file: Path, message: str, line: int = 0) -> PoolError:

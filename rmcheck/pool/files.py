@@ -16,9 +16,12 @@ from rmcheck.pool.limits import LimitedLines, TooLargeError, Unpacked, special_f
 from rmcheck.pool.row import RowFault, malformed
 from rmcheck.wording import hub_advice
 
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".jsonl.gz", ".ndjson.gz", ".json.gz")
-# Prompts alone are read from these too, see `rmcheck.pool.prompt_files`.
-TABLES = (".csv", ".csv.gz")
+# Tables are read by their names, see `rmcheck.pool.prompt_files`; prompts alone from texts too.
+TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+SUFFIXES = (
+    *(".jsonl", ".ndjson", ".json", ".parquet", ".jsonl.gz", ".ndjson.gz", ".json.gz"),
+    *TABLES,
+)
 TEXTS = (".txt", ".txt.gz")
 GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"
@@ -27,7 +30,8 @@ _KINDS = (
     (b"version https://git-lfs", "a Git LFS pointer; fetch the file with git lfs pull"),
     (b"<!doctype html", "an HTML page"),
     (b"<html", "an HTML page"),
-    (b"pk\x03\x04", "a ZIP archive; unpack it"),
+    (b"pk\x03\x04", "a ZIP archive; unpack it, or save a workbook of Excel as CSV UTF-8"),
+    (b"\xff\xfe", "UTF-16; save it as UTF-8"),
     (b"\x28\xb5\x2f\xfd", "packed by Zstandard; unpack it"),
     (b"\xfd7zxz", "packed by xz; unpack it"),
     (b"bzh", "packed by bzip2; unpack it"),
@@ -43,7 +47,9 @@ def data_files(path: Path) -> list[Path]:
     """
     if path.is_dir():
         below = sorted(p for p in path.rglob("*") if p.is_file())
-        files = [p for p in below if p.name.endswith(SUFFIXES) and not p.name.startswith(".")]
+        files = [
+            p for p in below if p.name.lower().endswith(SUFFIXES) and not p.name.startswith(".")
+        ]
         if not files:
             found = ", ".join(str(p.relative_to(path)) for p in below[:5]) or "nothing"
             raise _error(
@@ -97,8 +103,8 @@ def _text_rows(path: Path, file: LimitedLines) -> Iterator[tuple[int, dict[str, 
                 (n, _parsed(each)) for n, each in enumerate(lines, number + 1) if each.strip()
             )
         else:
-            found = f"neither JSON Lines, a JSON list nor Parquet{_kind(text.lstrip())}"
-            raise _error(path, found + _way_out(path), line=number)
+            found = _kind(text.lstrip()) or _way_out(path)
+            raise _error(path, f"neither JSON Lines, a JSON list nor Parquet{found}", line=number)
         return
     raise _error(path, "the file has no row, only white space")
 
@@ -168,9 +174,9 @@ def gzip_errors(path: Path) -> Iterator[None]:
 
 
 def _way_out(path: Path) -> str:
-    """What is to be done with a table or a text, which holds no pool."""
-    if not path.name.lower().endswith((*TABLES, *TEXTS)):
-        return ""
+    """What is to be done with a table that is not called one, or a text, which holds no pool."""
+    if not path.name.lower().endswith(TEXTS):
+        return "; a table is told by its name, .csv or .tsv"
     return f". If it holds prompts: {sample_first(path)}"
 
 

@@ -88,7 +88,8 @@ def _table_rows(path: Path, content: bytes) -> Iterator[tuple[int, dict[str, Any
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise PoolError([Problem(str(path), f"not UTF-8: {error.reason}", line=line)]) from error
+        message = f"not UTF-8: {error.reason}; save the table as CSV UTF-8"
+        raise PoolError([Problem(str(path), message, line=line)]) from error
     # Excel writes semicolons where a comma is the decimal mark.
     comma = max(",;\t", key=text.lstrip().partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=comma, strict=True)

@@ -229,8 +229,7 @@ class _Reading:
 
     def _mixed_formats(self, path: Path) -> Iterator[Problem]:
         formats = ", ".join(
-            f"{reader.name} ({len(files)} files, the first is {files[0]})"
-            for reader, files in self.found.items()
+            f"{reader.name} ({_named_files(files)})" for reader, files in self.found.items()
         )
         if formats:
             yield Problem(
@@ -240,10 +239,16 @@ class _Reading:
             )
 
     def _nothing_left(self, path: Path) -> Problem:
-        kinds = dict.fromkeys(fault.kind for fault in self.faults if fault.action == "drop")
-        return Problem(
-            str(path), f"no prompt is left of {self.rows_read} rows; dropped for {', '.join(kinds)}"
+        dropped = [fault for fault in self.faults if fault.action == "drop"]
+        kinds = ", ".join(dict.fromkeys(fault.kind for fault in dropped))
+        return problem_of_rows(
+            f"no prompt is left of {self.rows_read} rows; dropped for {kinds}",
+            [(fault.path, fault.line, fault.prompt_id, fault.detail) for fault in dropped],
         )
+
+
+def _named_files(files: list[Path]) -> str:
+    return f"{len(files)} files, the first is {files[0]}" if len(files) > 1 else str(files[0])
 
 
 def _faults_inside(prompt: Prompt) -> Iterator[RowFault]:

@@ -6,6 +6,7 @@ in 95 % of runs; who has measured a released model asks for what that one reache
 
 import json
 import math
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from rmcheck.checks.alike import CORRELATION, alike, spread_inside, two_alike
 from rmcheck.checks.measurement import measure, slice_values
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.pool.faults import FAULT_RULES, fault_counts
+from rmcheck.pool.labels import labelled
 from rmcheck.pool.pool import Pool
 from rmcheck.run.load import load
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
@@ -28,6 +31,8 @@ from rmcheck.run.loaded import LoadedSuite, PlannedCheck
 SLICE_PROMPTS, SLICE_VALUES = 30, 20
 # Responses a prompt from which ranks, and best-of-n, say more than pairs do.
 RANKED, PICKED = 5, 4
+# What needs no quotes, where YAML takes it for a text.
+_PLAIN = re.compile(r"[A-Za-z./][\w./-]*", re.ASCII)
 # A bound that any check can have.
 PLACEHOLDER = 0.5
 
@@ -62,15 +67,19 @@ def suite_text(pool: Pool, name: str, path: str, *, format: str | None = None) -
         UsageError: The pool has no golden reward, several labels and none is called golden, or
             fewer independent prompts than anything is decided on.
     """
+    golden = _golden(pool)
+    pool = labelled(pool, golden, "drop")
+    _refuse_undecidable(pool, golden)
     drafts = list(_drafts(pool))
-    head = _head(pool, _golden(pool), drafts, format)
+    head = _head(pool, golden, drafts, format)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "draft.yaml"
         file.write_text(_text("draft", str(pool.path), head, drafts, [None] * len(drafts)), "utf-8")
         loaded = load(file, lambda *_, **__: pool)
         if loaded.units < loaded.sampling.min_prompts:
+            same = "" if loaded.units == len(pool.prompts) else " (the same prompt counts once)"
             raise UsageError(
-                f"{pool.path}: {loaded.units} independent prompts, fewer than "
+                f"{pool.path}: {loaded.units} independent prompts{same}, fewer than "
                 f"{loaded.sampling.min_prompts}: no check could be decided on them"
             )
         bounds = _bounds(loaded)
@@ -103,6 +112,23 @@ def _golden(pool: Pool) -> str:
         f"{pool.path}: no response has a golden reward, so there is nothing to judge by. A suite "
         "can name a golden reward model: `golden: {model: hf:PATH}`."
     )
+
+
+def _refuse_undecidable(pool: Pool, golden: str) -> None:
+    """Raises UsageError where no prompt has two responses of which golden prefers one."""
+    if pool.columns.counts.max() < 2:
+        raise UsageError(
+            f"{pool.path}: no prompt has two judged responses, and a check compares responses to "
+            "one prompt. Rows of one prompt need the same text in `prompt`; `rmcheck sample` lets "
+            "a policy answer each prompt several times."
+        )
+    starts = pool.columns.ends[:-1]
+    values = pool.columns.label(golden)
+    if (np.maximum.reduceat(values, starts) == np.minimum.reduceat(values, starts)).all():
+        raise UsageError(
+            f"{pool.path}: on every prompt all responses have the same {golden!r}, so no model "
+            "can be told from another"
+        )
 
 
 def _drafts(pool: Pool) -> Iterator[Draft]:
@@ -185,11 +211,17 @@ def _head(pool: Pool, golden: str, drafts: Sequence[Draft], format: str | None) 
         for kind, count in found.items()
         if FAULT_RULES[kind].default == "fail"
     ]
+    kept = [
+        f"#   {kind}: {count} found, kept"
+        for kind, count in found.items()
+        if FAULT_RULES[kind].default == "keep"
+    ]
     return [
         *([f"  format: {format}"] if format else []),
         *([f"  slices: {_yaml(slices)}"] if slices else []),
         *(["  faults:", *wrong] if wrong else []),
         f"# {pool.columns.indices.size} responses to {len(pool.prompts)} prompts.",
+        *kept,
         f"golden: {{column: {_yaml(golden)}}}",
     ]
 
@@ -220,5 +252,7 @@ def _text(
 
 
 def _yaml(value: Any) -> str:
-    """JSON, which is YAML."""
+    """A plain word as it is, anything else as JSON, which is YAML."""
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and yaml.safe_load(value) == value:
+        return value
     return json.dumps(value, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 
 import pytest
 
@@ -105,6 +106,10 @@ def test_a_folder_is_all_data_files_below_it_in_order(tmp_path):
         (b"PAR1 and no more", "broken Parquet after row 0: "),
         (b'{"a": 1}\n', "unknown format: the row has the fields a\n"),
         (b"{}\n", "unknown format: the row has the fields (none)\n"),
+        (b'{"data": [{"prompt": "x"}]}\n', "if the rows stand under 'data', let the file be that"),
+        (b'{\n "prompt": "x"\n}\n', "; nor are the 2 lines after it rows. A row is one line"),
+        (b"PK\x03\x04", "it is a ZIP archive; unpack it, or save a workbook of Excel as CSV"),
+        ('{"prompt": "x"}\n'.encode("utf-16"), "it is UTF-16; save it as UTF-8"),
         (b"{not json}\n", ":1: not JSON: Expecting property name"),
         (b'{"prompt": "half\n', ":1: not JSON: Unterminated string starting at column 12"),
     ],
@@ -120,6 +125,25 @@ def test_broken_files(data, message, tmp_path):
 
     assert text.startswith(str(path))
     assert message in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "nearest"),
+    [
+        ({"prompt": "x", "good": "y", "bad": "z"}, []),
+        ({"prompt": "x", "completions": ["y"], "scores": [1]}, ["ppe_best_of_k", "ultrafeedback"]),
+        ({"prompt": "x", "response_a": "y", "response_b": "z", "winner": "a"}, ["ppe_human"]),
+    ],
+)
+def test_unknown_fields_are_told_what_to_be_called(fields, nearest, tmp_path):
+    """The names that any data can have stand first, then the formats that share a field."""
+    path = tmp_path / "pool.jsonl"
+    path.write_bytes(lines(fields))
+
+    text = refused(path)
+
+    assert f"the row has the fields {', '.join(fields)}\ncall the fields\n  prompt, chosen," in text
+    assert sorted(re.findall(r"^  (\w+):", text, re.MULTILINE)) == nearest
 
 
 def test_every_broken_line_is_reported_at_once(tmp_path):
@@ -206,8 +230,7 @@ def test_files_of_several_formats_are_refused_together(write, tmp_path):
 
     text = refused(tmp_path)
 
-    assert "native (1 files, the first is " in text
-    assert "trl (1 files, the first is " in text
+    assert f"native ({tmp_path / 'a.jsonl'}), trl ({tmp_path / 'b.jsonl'})" in text
 
 
 def test_rows_of_several_formats_are_ambiguous(write):

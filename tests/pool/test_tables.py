@@ -55,6 +55,25 @@ def test_tables_are_read_as_spreadsheets_write_them(table, comma, encoding):
     assert table(text, encoding=encoding).prompts[0].responses == ("So, yes.", "No.")
 
 
+def test_a_table_of_tabs_is_told_by_its_name(table):
+    """As a spreadsheet calls it."""
+    assert table("prompt\tchosen\trejected\nWhy?\tSo, yes.\tNo.\n", "a.tsv").format == "trl"
+
+
+def test_tables_of_a_folder_are_read(table, tmp_path):
+    """No data file is left out without a word."""
+    table("prompt,chosen,rejected\nWhy?,So.,No.\n")
+    table("prompt,chosen,rejected\nHow?,Thus.,No.\n", "more.CSV")
+
+    assert len(read_pool(tmp_path).prompts) == 2
+
+
+def test_a_table_in_utf_16_is_told_what_to_be(table):
+    """Excel calls it Unicode text."""
+    with pytest.raises(PoolError, match=r"not UTF-8: .*; save the table as CSV UTF-8"):
+        table("prompt,chosen,rejected\nWhy?,So.,No.\n", encoding="utf-16")
+
+
 def test_a_cell_that_is_no_number_is_a_fault_of_its_row(table):
     """The column is meant as numbers, for most cells are."""
     with pytest.raises(PoolError) as caught:
