@@ -146,7 +146,7 @@ class CheckpointPolicy(Policy):
 
 def _checked(spec: ModelSpec, values: Mapping[str, str]) -> CausalCheckpoint:
     """The folder, which is one of a language model that has a chat template or is given one."""
-    checkpoint = CausalCheckpoint(spec.path)
+    checkpoint = CausalCheckpoint.of(spec)
     checkpoint.check_folder()
     named = checkpoint.architecture
     if not named.endswith(("ForCausalLM", "LMHeadModel")):

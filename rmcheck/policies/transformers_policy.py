@@ -20,6 +20,7 @@ class TransformersPolicy(CheckpointPolicy):
 
     scheme: ClassVar[str] = "hf"
     settings: ClassVar[tuple[Setting, ...]] = (
+        known.BASE,
         known.DTYPE,
         known.DEVICE,
         known.TEMPLATE,

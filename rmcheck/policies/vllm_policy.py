@@ -31,6 +31,7 @@ class VllmPolicy(CheckpointPolicy):
 
     scheme: ClassVar[str] = "vllm"
     settings: ClassVar[tuple[Setting, ...]] = (
+        known.BASE,
         known.DTYPE,
         known.MAX_LENGTH,
         known.TEMPLATE,

@@ -10,7 +10,7 @@ import tiny_models
 from safetensors.torch import load_file, save_file
 
 from rmcheck.cli import main
-from rmcheck.errors import ConformanceError, ModelError, UnknownModelError
+from rmcheck.errors import ConformanceError, ModelError, UnknownModelError, UsageError
 from rmcheck.models.registry import open_model
 from rmcheck.policies.policy import Decoding
 from rmcheck.policies.registry import open_policy
@@ -88,6 +88,33 @@ def test_the_fingerprint_covers_adapter_and_base(adapter, base, tmp_path):
     assert same.description["base"] == str(tmp_path / "elsewhere" / "base")
     assert same.fingerprint == plain.fingerprint
     assert len({plain.fingerprint, other_adapter, other_base}) == 3
+
+
+def test_a_base_that_has_moved_is_named_in_the_model(adapter, copy, base, tmp_path, samples):
+    """The model is the one that it was, and other weights there are another one."""
+    moved = shutil.copytree(base, tmp_path / "moved")
+    adapters.change(copy, base_model_name_or_path="/gone/base")
+
+    gone = refusal(copy, UnknownModelError)
+    found = open_model(f"hf:{copy}?base={moved}")
+    rewards, _ = rewards_of(f"hf:{copy}?base={moved}", samples)
+    expected, _ = rewards_of(f"hf:{adapter}", samples)
+    spoil(moved / "model.safetensors")
+
+    assert "names the base '/gone/base', which is not there" in gone
+    assert "Name its folder in the model, base=DIR" in gone
+    assert found.description["base"] == str(moved)
+    assert found.fingerprint == open_model(f"hf:{adapter}").fingerprint
+    np.testing.assert_array_equal(rewards, expected)
+    assert open_model(f"hf:{copy}?base={moved}").fingerprint != found.fingerprint
+
+
+def test_a_base_must_be_there_and_be_of_use(copy, llama_folder, tmp_path):
+    """It is named where it is no folder, and refused where the model has none."""
+    with pytest.raises(UnknownModelError, match=r"base= names .*nowhere, and there is no such"):
+        open_model(f"hf:{copy}?base={tmp_path / 'nowhere'}")
+    with pytest.raises(UsageError, match="is no PEFT adapter and has no base; remove base="):
+        open_model(f"hf:{llama_folder}?base={copy}")
 
 
 def spoil(file):
@@ -193,7 +220,8 @@ def test_adapters_of_language_models_are_read_as_their_twins(policy, base, sampl
 
     def spec(folder):
         if kind == "implicit":
-            return f"implicit:{folder},{base}?beta=1"
+            named = f"&base={base}" if folder == policy else ""
+            return f"implicit:{folder},{base}?beta=1{named}"
         if kind == "process":
             return rf"process:{folder}?aggregate=mean&step=;&tag=|&good=f&bad=w"
         file = tmp_path / f"{folder.name}.yaml"

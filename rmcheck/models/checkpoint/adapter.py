@@ -32,9 +32,11 @@ class Adapter:
 
     Attributes:
         path: The folder.
+        named_base: Folder of the base, where it is not the one that the config names.
     """
 
     path: Path
+    named_base: Path | None = None
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -57,17 +59,23 @@ class Adapter:
 
     @cached_property
     def base(self) -> Path:
-        """Folder of the base: as named, relative to the adapter or to here, or in the hub's cache.
+        """Folder of the base: as `base=` or the config names it.
+
+        A name of the config is relative to the adapter or to here, or one in the hub's cache.
 
         Raises:
             ModelError: The config names none, or one that no folder can have.
             UnknownModelError: It is not there.
         """
         named = self.config.get("base_model_name_or_path")
+        if self.named_base:
+            if self.named_base.is_dir():
+                return self.named_base
+            raise UnknownModelError(f"base= names {self.named_base}, and there is no such folder")
         if not named:
             raise ModelError(
                 f"{self.path / CONFIG} names no base (base_model_name_or_path), on which its "
-                "rewards depend too"
+                "rewards depend too; name its folder in the model: base=DIR"
             )
         try:
             written = user_path(named)
@@ -79,8 +87,8 @@ class Adapter:
             places = ", ".join(str(path) for path in dict.fromkeys(near))
             raise UnknownModelError(
                 f"{self.path / CONFIG} names the base {named!r}, which is not there: not as "
-                f"{places}, and not in the cache of the hub. Write its folder into "
-                "base_model_name_or_path, or download it first: hf download NAME"
+                f"{places}, and not in the cache of the hub. Name its folder in the model, "
+                "base=DIR, or download it first: hf download NAME"
             )
         return found
 

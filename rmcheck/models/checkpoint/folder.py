@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from rmcheck.errors import ConformanceError, ModelError, UnknownModelError
+from rmcheck.errors import ConformanceError, ModelError, UnknownModelError, UsageError
 from rmcheck.models.checkpoint.adapter import CONFIG as ADAPTER
 from rmcheck.models.checkpoint.adapter import WEIGHTS as ADAPTER_WEIGHTS
 from rmcheck.models.checkpoint.adapter import Adapter
@@ -21,6 +21,7 @@ from rmcheck.models.checkpoint.head import Head, parse_head
 from rmcheck.models.checkpoint.json_file import read_object
 from rmcheck.models.checkpoint.safetensors_header import Tensor, read_header
 from rmcheck.models.checkpoint.weight_files import found_weights
+from rmcheck.models.spec import ModelSpec
 from rmcheck.wording import hub_advice
 
 # First part of a tensor's name in every sequence classification head of transformers.
@@ -63,10 +64,18 @@ class Checkpoint:
     Attributes:
         path: The folder.
         remote_code: Whether its own Python files may be run (`trust_remote_code=yes`).
+        named_base: Folder of an adapter's base, where it is not the one that the adapter names.
     """
 
     path: Path
     remote_code: bool = False
+    named_base: Path | None = None
+
+    @classmethod
+    def of(cls, spec: ModelSpec, path: Path | None = None, remote_code: bool = False) -> Self:
+        """The folder that a spec names, or another one, with the base that its `base=` names."""
+        base = spec.settings.get("base")
+        return cls(path or spec.path, remote_code, spec.resolve(base) if base else None)
 
     def check(self) -> None:
         """Refuse what cannot be a reward model.
@@ -85,6 +94,7 @@ class Checkpoint:
 
         Raises:
             UnknownModelError: No folder, no config.json in it, or an adapter without its base.
+            UsageError: A base is named, and it is no adapter.
             ModelError: An adapter that cannot be merged.
             ConformanceError: An adapter of another base.
         """
@@ -94,6 +104,8 @@ class Checkpoint:
                 f"checkpoint {self.path} {kind}; a checkpoint is a folder of this machine, or "
                 f"org/name@revision on a hub{hub_advice(self.path)}"
             )
+        if self.named_base and not self.adapter:
+            raise UsageError(f"{self.path} is no PEFT adapter and has no base; remove base=")
         if not (self.base_path / "config.json").is_file():
             steps = sorted(p.parent.name for p in self.base_path.glob("*/config.json"))
             inside = f"; there are checkpoints inside it: {', '.join(steps)}" if steps else ""
@@ -127,7 +139,7 @@ class Checkpoint:
     @cached_property
     def adapter(self) -> Adapter | None:
         """The PEFT adapter that the folder holds, if it does."""
-        return Adapter(self.path) if (self.path / ADAPTER).is_file() else None
+        return Adapter(self.path, self.named_base) if (self.path / ADAPTER).is_file() else None
 
     @property
     def base_path(self) -> Path:

@@ -16,6 +16,8 @@ PrefixRule = Literal["auto", "shared", "off"]
 # Type of weights and activations; see `chosen_dtype`.
 DTYPE = Setting("dtype", ("float32", "bfloat16", "float16"), closed=True)
 DEVICE = Setting("device", ("auto", "cpu", "cuda", "cuda:N"), "auto")
+# Where the base of an adapter is, if not where its config says.
+BASE = Setting("base", ("DIR",))
 ENGINE = Setting("engine", ("hf", "vllm"), "hf", closed=True)
 MAX_LENGTH = Setting("max_length", ("N",))
 TEMPLATE = Setting("template", ("FILE.jinja",))

@@ -219,7 +219,7 @@ class ClassifierModel(CheckpointModel[ConversationTokenizer, ScorerT]):
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
-        self.checkpoint = Checkpoint(spec.path, self._set.remote_code)
+        self.checkpoint = Checkpoint.of(spec, remote_code=self._set.remote_code)
         self.checkpoint.check()
         self._settle(spec, self.checkpoint)
         self.head = self.checkpoint.head(self._set.head, spec.text)

@@ -75,7 +75,7 @@ class CheckpointSettings:
         if values["spread"]:
             values["prefix"] = "off"
         values["place"] = Placement.read(spec, stated)
-        for name in (*NAMES, "device_map", "max_memory"):
+        for name in (*NAMES, "device_map", "max_memory", "base"):
             values.pop(name, None)
         return values
 

@@ -26,6 +26,7 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
 
     scheme: ClassVar[str] = "hf"
     settings: ClassVar[tuple[Setting, ...]] = (
+        known.BASE,
         known.DTYPE,
         known.DEVICE,
         *SPREAD,

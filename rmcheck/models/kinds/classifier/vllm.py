@@ -64,6 +64,7 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
     form = VllmSettings
     _set: VllmSettings
     settings: ClassVar[tuple[Setting, ...]] = (
+        known.BASE,
         known.DTYPE,
         known.HEAD,
         known.MAX_LENGTH,

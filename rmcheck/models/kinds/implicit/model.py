@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from rmcheck.errors import ConformanceError, ModelError, UsageError
@@ -82,6 +82,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         Setting("beta", ("BETA",), "0.1"),
         Setting("length_normalised", ("no", "yes"), "no", closed=True),
         known.ENGINE,
+        known.BASE,
         known.DTYPE,
         known.DEVICE,
         known.MAX_LENGTH,
@@ -222,7 +223,11 @@ def _checkpoints(spec: ModelSpec, remote_code: bool) -> tuple[CausalCheckpoint, 
             f"{spec.text}: an implicit reward has two folders, and this names "
             f"{len([n for n in named if n])}; write implicit:POLICY,REFERENCE"
         )
-    policy, reference = (CausalCheckpoint(spec.resolve(n), remote_code) for n in named)
+    found = [CausalCheckpoint.of(spec, spec.resolve(name), remote_code) for name in named]
+    # The other one may be the base itself; where neither is an adapter the first refuses `base`.
+    if any(one.adapter for one in found):
+        found = [one if one.adapter else replace(one, named_base=None) for one in found]
+    policy, reference = found
     policy.check()
     reference.check()
     return policy, reference

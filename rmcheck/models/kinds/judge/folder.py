@@ -20,7 +20,7 @@ from rmcheck.models.kinds.language_model import LanguageModel
 from rmcheck.models.spec import ModelSpec, Setting, check_settings
 from rmcheck.models.text.checkpoint_tokenizer import installed_version, load_tokenizer, token_limit
 
-_TEXT = (known.MAX_LENGTH, known.TEMPLATE, known.DATE)
+_TEXT = (known.BASE, known.MAX_LENGTH, known.TEMPLATE, known.DATE)
 SETTINGS: Mapping[str, tuple[Setting, ...]] = {
     "hf": (known.DTYPE, known.DEVICE, *_TEXT, known.ATTENTION, known.PREFIX),
     "vllm": (known.DTYPE, *_TEXT, *PLACEMENT),
@@ -52,7 +52,7 @@ class FolderJudge(JudgeEngine):
             ConformanceError: It is no causal language model, or has no chat template.
         """
         values = check_settings(spec, SETTINGS[spec.scheme])
-        checkpoint = CausalCheckpoint(spec.path)
+        checkpoint = CausalCheckpoint.of(spec)
         checkpoint.check()
         limit = token_limit(spec, checkpoint, values["max_length"])
         model = LanguageModel.read(spec, values, checkpoint, limit, "a judge")

@@ -92,6 +92,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
         Setting("good", ("LABEL", "INDEX", "TOKEN")),
         Setting("bad", ("LABEL", "INDEX", "TOKEN")),
         known.ENGINE,
+        known.BASE,
         known.DTYPE,
         known.DEVICE,
         known.MAX_LENGTH,
@@ -106,7 +107,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__(spec)
         self.aggregate = self._set.aggregate
-        self.checkpoint = ProcessCheckpoint(spec.path, self._set.remote_code)
+        self.checkpoint = ProcessCheckpoint.of(spec, remote_code=self._set.remote_code)
         self.checkpoint.check()
         if self.on_vllm and self.checkpoint.kind == "head" and not self.checkpoint.head_layers:
             raise UsageError(
