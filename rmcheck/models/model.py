@@ -335,6 +335,23 @@ def named_prompts(samples: Sequence[Sample], shown: int = 5) -> str:
     return listed(dict.fromkeys(repr(sample.prompt_id) for sample in samples), shown)
 
 
+def checked_ids(encoded: list[Encoded], vocabulary: int | None, model: str) -> list[Encoded]:
+    """The samples as they are, where the model has an embedding for each of their ids.
+
+    Raises:
+        ScoringError: It has not; a GPU would be lost to all later models of the process.
+    """
+    outside = [e for e in encoded if vocabulary is not None and max(e.ids) >= vocabulary]
+    if outside:
+        raise ScoringError(
+            f"{model}: the tokenizer gives ids up to {max(max(e.ids) for e in outside)}, but the "
+            f"model has {vocabulary} embeddings: it is not the tokenizer that the model was "
+            "trained with, or tokens were added and the model was not resized "
+            f"(prompts {named_prompts([e.sample for e in outside])})"
+        )
+    return encoded
+
+
 def checked_rewards(
     rewards: NDArray[np.float64], batch: Sequence[Encoded], model: str
 ) -> NDArray[np.float64]:

@@ -275,6 +275,29 @@ def test_regression_and_raw_logits_are_stated(llama_copy, samples):
     np.testing.assert_allclose(model.score(model.encode(samples)), plain, rtol=0, atol=1e-5)
 
 
+def test_a_padding_id_below_0_is_none(llama_copy, samples):
+    """Llama 1 and its children say -1: rows are filled with what is masked anyway."""
+    before = opened(llama_copy)
+    plain = before.score(before.encode(samples))
+    change_config(llama_copy, pad_token_id=-1)
+    model = opened(llama_copy)
+    proved(model, samples)
+
+    np.testing.assert_allclose(model.score(model.encode(samples)), plain, rtol=0, atol=1e-5)
+
+
+def test_a_tokenizer_that_outgrew_the_model_is_refused(llama_copy, samples):
+    """Ids without an embedding are told by their prompts, before a GPU is lost to them."""
+    from transformers import AutoTokenizer
+
+    words = AutoTokenizer.from_pretrained(llama_copy)
+    words.add_tokens(["fox"])
+    words.save_pretrained(llama_copy)
+
+    with pytest.raises(ScoringError, match=r"ids up to 320, but the model has 320 embeddings"):
+        opened(llama_copy).encode(samples)
+
+
 def test_normalisation_in_training_is_stated(llama_copy, samples):
     """A mean and a standard deviation in the config are reported, never applied (trap 4.26)."""
     change_config(llama_copy, mean=1.5, std=2.0)

@@ -17,14 +17,6 @@ class CausalCheckpoint(Checkpoint):
     """A folder that AutoModelForCausalLM loads."""
 
     @property
-    def vocabulary_size(self) -> int | None:
-        """How many tokens the model gives probabilities; None when the config does not say."""
-        for config in (self.config, self.config.get("text_config") or {}):
-            if isinstance(config.get("vocab_size"), int):
-                return int(config["vocab_size"])
-        return None
-
-    @property
     def end_ids(self) -> frozenset[int]:
         """Tokens that end a turn: chat models name several, in generation_config.json."""
         named = [self.config.get("eos_token_id")]

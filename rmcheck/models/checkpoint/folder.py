@@ -256,6 +256,16 @@ class Checkpoint:
         return None
 
     @property
+    def vocabulary_size(self) -> int | None:
+        """How many tokens the model has embeddings for; None where no config says."""
+        if self.adapter and any("embed" in name for name in self.adapter.saved):
+            return None  # it may have resized them
+        for config in (self.config, self.config.get("text_config") or {}):
+            if isinstance(config.get("vocab_size"), int):
+                return int(config["vocab_size"])
+        return None
+
+    @property
     def original_context(self) -> int | None:
         """Tokens beyond which longrope turns texts by other factors; None without longrope."""
         for config in (self.config, self.config.get("text_config") or {}):

@@ -16,6 +16,7 @@ from rmcheck.models.model import (
     EngineFacts,
     Sample,
     TooLong,
+    checked_ids,
 )
 from rmcheck.models.spec import ModelSpec
 from rmcheck.models.text.chat_template import ChatTemplate
@@ -106,6 +107,7 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
 
     form: ClassVar[type[CheckpointSettings]] = CheckpointSettings
     on_vllm: bool = False
+    checkpoint: Checkpoint
     _limit: int | None
     _set: CheckpointSettings
     _template: ChatTemplate
@@ -120,6 +122,20 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
     def from_spec(cls, spec: ModelSpec) -> Self:
         """The model that a spec names, without loading it."""
         return cls(spec)
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """Token ids of each sample; see `encode` of the tokenizer.
+
+        Raises:
+            ScoringError: A conversation is too long, or has ids that the model has no embedding
+                for; all of them are named.
+        """
+        return checked_ids(super().encode(samples, too_long), self._vocabulary, self.spec)
+
+    @property
+    def _vocabulary(self) -> int | None:
+        """Number of its embeddings, where the folder says it."""
+        return self.checkpoint.vocabulary_size
 
     @property
     def dtype(self) -> Dtype:

@@ -76,7 +76,7 @@ def test_tokens_that_the_model_has_no_embedding_for_are_refused(folder, opened, 
 
     message = refusal(ScoringError, session.encode, samples, "error")
 
-    assert "has no embedding for (it has 200)" in message
+    assert "but the model has 200 embeddings" in message
 
 
 def test_scores_are_kept_and_a_resumed_run_asks_for_the_rest_alone(opened, samples, tmp_path):

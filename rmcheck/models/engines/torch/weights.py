@@ -90,7 +90,7 @@ class TorchWeights:
         self.attention = str(getattr(self._config, "_attn_implementation", "unknown"))
         self.pad_id: int | None = getattr(self._config, "pad_token_id", None)
         # RoBERTa counts positions by the padding id, so the filler must be that one.
-        self._filler = self.pad_id or 0
+        self._filler = max(self.pad_id or 0, 0)  # old Llamas say -1 for none
         self._body: Any = getattr(self._model, self._model.base_model_prefix, None)
         whole = checkpoint.quantisation == "none" and not spread
         self._on_cpu = self.device.type == "cpu" and whole

@@ -16,7 +16,7 @@ from rmcheck.models.kinds.checkpoint_model import ClassifierModel, Session
 from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.kinds.classifier.vllm_conformance import CacheRule, VllmProof
 from rmcheck.models.libraries import brief
-from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
+from rmcheck.models.model import Encoded, named_prompts
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.text.checkpoint_tokenizer import installed_version
 from rmcheck.models.text.tokenization import ConversationTokenizer
@@ -138,24 +138,6 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
         )
         # What the engine takes is known now.
         return Session(self._opened_tokenizer(engine.max_length), engine)
-
-    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
-        """Token ids of each sample; see `ConversationTokenizer.encode`.
-
-        Raises:
-            ScoringError: A conversation is too long, or has ids that the model has no embedding
-                for; all of them are named.
-        """
-        encoded = super().encode(samples, too_long)
-        size = self.checkpoint.config.get("vocab_size")
-        outside = [e for e in encoded if isinstance(size, int) and max(e.ids) >= size]
-        if outside:
-            raise ScoringError(
-                f"{self.spec}: the tokenizer gives ids up to {max(max(e.ids) for e in outside)}, "
-                f"but the model has {size} embeddings; prompts "
-                f"{named_prompts([e.sample for e in outside])}"
-            )
-        return encoded
 
     def prove(self, encoded: Sequence[Encoded]) -> None:
         """Fill the conformance page and decide about the prefix cache.

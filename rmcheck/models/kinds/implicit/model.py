@@ -146,6 +146,10 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         over = "mean over response tokens" if self.length_normalised else "sum over response tokens"
         return f"{self.beta:g} * (log policy - log reference), {over}"
 
+    @property
+    def _vocabulary(self) -> int | None:
+        return self.policy.vocabulary_size
+
     def _opened(self) -> Session[ResponseTokenizer, ImplicitScorer]:
         words = load_tokenizer(self.policy)
         self._check_vocabulary(words.get_vocab(), load_tokenizer(self.reference).get_vocab())

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rmcheck.errors import ScoringError
 from rmcheck.models.engines.asked import Way
 from rmcheck.models.engines.http.asking import Replies
 from rmcheck.models.engines.token_probabilities import next_token
@@ -25,7 +24,7 @@ from rmcheck.models.model import (
     EngineFacts,
     Sample,
     TooLong,
-    named_prompts,
+    checked_ids,
 )
 from rmcheck.models.proof.conformance import tolerated
 from rmcheck.models.workers import Workers
@@ -69,14 +68,7 @@ class FolderSession(JudgeSession):
             ScoringError: Also for ids that the model has no embedding for.
         """
         encoded = self.tokenizer.encode(samples, too_long)
-        size = self.model.checkpoint.vocabulary_size
-        outside = [e.sample for e in encoded if size is not None and max(e.ids) >= size]
-        if outside:
-            raise ScoringError(
-                f"{self.model.spec}: the tokenizer gives ids that the model has no embedding "
-                f"for (it has {size}); prompts {named_prompts(outside)}"
-            )
-        return encoded
+        return checked_ids(encoded, self.model.checkpoint.vocabulary_size, self.model.spec)
 
     def items(self, samples: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:
         """Precision, the question as it is read, and who may write special tokens."""

@@ -83,6 +83,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
     scheme: ClassVar[str] = "process"
     form = ProcessSettings
     _set: ProcessSettings
+    checkpoint: ProcessCheckpoint
     settings: ClassVar[tuple[Setting, ...]] = (
         Setting("aggregate", tuple(AGGREGATES), closed=True),
         Setting("tag", ("TEXT",)),
