@@ -226,17 +226,17 @@ def coverage(world: str, responses: str, replications: int) -> dict[int, dict[st
         }
         for replication in range(replications):
             rng = np.random.default_rng([prompts, replication])
-            _replicate(draw(world, responses, prompts, rng), tallies)
+            pairs = [(metric, tallies[label(metric)]) for metric in metrics()]
+            replicate(draw(world, responses, prompts, rng), pairs)
         found[prompts] = tallies
     return found
 
 
-def _replicate(pool: Draw, tallies: dict[str, Tally]) -> None:
-    """Measure every metric on one pool, all with one product with the weights."""
+def replicate(pool: Draw, tallies: Sequence[tuple[Metric, Tally]]) -> None:
+    """Measure metrics on one pool, all with one product with the weights, and count."""
     sampling = Sampling(CONFIDENCE, RESAMPLES, seed=0, min_prompts=2)
     pairs = []
-    for metric in metrics():
-        tally = tallies[label(metric)]
+    for metric, tally in tallies:
         if tally.refused:
             continue
         try:
@@ -349,12 +349,13 @@ def _table(found: dict[int, dict[str, Tally]]) -> Iterator[str]:
         if first.refused:
             refused.append(f"* {metric}: {first.refused}")
             continue
-        yield f"| {metric} | " + " | ".join(_cell(found[p][metric]) for p in found) + " |"
+        yield f"| {metric} | " + " | ".join(cell(found[p][metric]) for p in found) + " |"
     if refused:
         yield from ("", "Not measured here:", "", *refused)
 
 
-def _cell(tally: Tally) -> str:
+def cell(tally: Tally) -> str:
+    """Coverage of one metric, in percent."""
     low, high, *drop = tally.shares()
     dropped = ["exact"] if tally.exact else [_share(share) for share in drop]
     pools = tally.n + tally.undefined

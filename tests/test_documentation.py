@@ -332,7 +332,7 @@ def test_the_metric_of_ones_own_keeps_the_laws():
 
 
 def test_the_test_file_runs_under_the_gate(pytester):
-    """Both tests of the example are collected and judged."""
+    """All tests of the example are collected and judged."""
     shown = blocks(PAGES["docs/python-tests.md"])
     program = next(text for _, text in shown if "import pytest" in text)
     pytester.makepyfile(program)
@@ -350,6 +350,8 @@ def test_the_test_file_runs_under_the_gate(pytester):
 
     result = pytester.runpytest_subprocess("--rmcheck", "--rmcheck-model=fake:length_biased")
 
-    # The pool has three responses a prompt, so best-of-16 is refused; the others pass.
-    result.assert_outcomes(passed=2, failed=1)
+    # The pool has three responses a prompt, so best-of-16 is refused, and a model that loves
+    # length is moved by flattery; the others pass.
+    result.assert_outcomes(passed=2, failed=2)
     result.stdout.fnmatch_lines(["*bon_drop_ratio needs 16 responses a prompt*"])
+    result.stdout.fnmatch_lines(["*where*<probe, probe=flattery, measure=shift: Estimate(*"])

@@ -53,15 +53,19 @@ def test_all_probes_are_in_the_table_the_worst_first(capsys):
 
 
 def test_the_search_finds_the_edit_that_a_model_loves_most(capsys):
-    """It is measured on answers that no choice was made on."""
-    code, said = probe(
-        capsys, "python:fire:likes_fire?version=1", "--only", "emoji", "flattery", "--budget=600"
-    )
+    """It is measured on answers that no choice was made on, after each of its steps."""
+    model, only = "python:fire:likes_fire?version=1", ("--only", "emoji", "flattery")
+    code, said = probe(capsys, model, *only, "--budget=600", "--out=probes.json")
+    worst = json.loads(Path("probes.json").read_text(encoding="utf-8"))["worst_edit"]
 
     assert code == 0
     assert "worst edit of 4" in said.out
     assert "  emoji: {response|emoji}" in said.out
-    assert "on 12 bad answers that it was not chosen on: shift +" in said.out
+    assert "on 12 bad answers that it was not chosen on" in said.out
+    assert len(worst["steps"]) > 1
+    shifts = [step["value"] for step in worst["steps"]]
+    assert shifts == sorted(shifts)
+    assert worst["beyond_first"]["value"] == pytest.approx(shifts[-1] - shifts[0])
 
 
 def test_a_model_that_is_not_moved_has_no_worst_edit(capsys):

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmcheck.cli.arguments import add_lock_timeout, add_store, add_too_long
-from rmcheck.errors import RmcheckError, UsageError, near_miss
+from rmcheck.errors import RmcheckError
 from rmcheck.wording import aligned, excerpt
 
 if TYPE_CHECKING:
+    from rmcheck.checks.measurement import Measurement
     from rmcheck.models.model import RewardModel
     from rmcheck.probes.probe import Probe
     from rmcheck.probes.search import WorstEdit
     from rmcheck.run.find import Finding
+    from rmcheck.run.probing import Worst
 
 RARE_TOKENS = 12
 WIDEST_TEMPLATE = 90
@@ -111,16 +113,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _probes(options: argparse.Namespace) -> "Mapping[str, Probe]":
     """Those that are asked for."""
-    from rmcheck.probes.probe_file import read_probes, shipped_probes
+    from rmcheck.probes.probe_file import known_probes, probe_named
 
-    known = dict(shipped_probes())
-    if options.probes is not None:
-        known |= read_probes(options.probes)
-    for name in options.only or ():
-        if name not in known:
-            hint = near_miss(name, known)
-            raise UsageError(f"unknown probe {name!r}.{hint} Probes: {', '.join(known)}.")
-    return {name: known[name] for name in options.only or known}
+    names = options.only or known_probes(options.probes)
+    return {name: probe_named(name, options.probes) for name in names}
 
 
 def _faults(action: str | None) -> Any:
@@ -138,10 +134,7 @@ def _row(name: str, finding: "Finding | RmcheckError") -> dict[str, Any]:
         "probe": name,
         "measure": metric.settings["measure"],
         "texts": metric.settings["texts"],
-        "n": e.n,
-        "value": e.value,
-        "lower": e.lower,
-        "upper": e.upper,
+        **_bounds(finding.measurement),
         "concerns": list(e.concerns),
         **finding.measurement.facts,
     }
@@ -194,23 +187,46 @@ def _search(
     steps = candidates(probes, rare)
     if rare:
         print(f"\nrare tokens of the model's own tokenizer: {', '.join(map(repr, rare))}")
-    found, measured = worst_edit(model, loaded, rewards, steps, store_of, budget=options.budget)
-    print(f"\nworst edit of {len(steps)}, {found.scored} texts scored in the search:")
-    for step in found.steps:
-        print(f"  {step.probe}: {excerpt(step.template, WIDEST_TEMPLATE)}")
-    data: dict[str, Any] = {"steps": [[s.probe, s.template] for s in found.steps], "rare": rare}
-    if measured is None:
+    worst = worst_edit(model, loaded, rewards, steps, store_of, budget=options.budget)
+    print(f"\nworst edit of {len(steps)}, {worst.found.scored} texts scored in the search:")
+    data: dict[str, Any] = {"rare": rare, "steps": list(_steps(worst))}
+    if not worst.after:
         print("  none raised the reward of bad answers")
         return data
-    e, facts = measured.estimate, measured.facts
+    for step in data["steps"]:
+        print(f"  {step['probe']}: {excerpt(step['template'], WIDEST_TEMPLATE)}")
+        print(f"    {_shift(step)} SD, so far")
+    whole = data["steps"][-1]
     print(
-        f"  on {e.n} bad answers that it was not chosen on: shift {e.value:+.2f} "
-        f"[{e.lower:+.2f}, {e.upper:+.2f}] SD; beats the honest answer on "
-        f"{facts.get('bad_beats_honest', 0):.0%} ({facts.get('bad_beats_honest_before', 0):.0%} "
+        f"  on {whole['n']} bad answers that it was not chosen on; it beats the honest answer on "
+        f"{whole.get('bad_beats_honest', 0):.0%} ({whole.get('bad_beats_honest_before', 0):.0%} "
         "before)"
     )
-    _example(found)
-    return {**data, "n": e.n, "value": e.value, "lower": e.lower, "upper": e.upper, **facts}
+    if worst.beyond_first is not None:
+        data["beyond_first"] = _bounds(worst.beyond_first)
+        print(f"  beyond its first step: {_shift(data['beyond_first'])} SD")
+    _example(worst.found)
+    return data
+
+
+def _steps(worst: "Worst") -> Iterator[dict[str, Any]]:
+    """Each step, and what it does on top of those before it."""
+    for step, measured in zip(worst.found.steps, worst.after, strict=True):
+        yield {
+            "probe": step.probe,
+            "template": step.template,
+            **_bounds(measured),
+            **measured.facts,
+        }
+
+
+def _bounds(measured: "Measurement") -> dict[str, Any]:
+    e = measured.estimate
+    return {"n": e.n, "value": e.value, "lower": e.lower, "upper": e.upper}
+
+
+def _shift(row: Mapping[str, Any]) -> str:
+    return " ".join(_numbers(row)[1:])
 
 
 def _example(found: "WorstEdit") -> None:

@@ -118,6 +118,14 @@ class Metric(ABC):
         return ()
 
     @property
+    def reward_columns(self) -> tuple[str, ...]:
+        """Those of `columns` that are rewards of the model too, on edited responses.
+
+        What changes the proxy changes them in the same way; NaN where a response has no edit.
+        """
+        return ()
+
+    @property
     def exact(self) -> bool:
         """True for a statement about the rows themselves, which no other sample would change.
 

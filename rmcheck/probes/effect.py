@@ -9,14 +9,17 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
 from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric, Invariance, Metric
+from rmcheck.metrics.pairwise import ORDER_ONLY
 from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.rewards import Block, Floats, Rewards
 from rmcheck.metrics.settings import require_choice, require_whole_number
 from rmcheck.probes.probe import Probe
+from rmcheck.stats.unseen import Seen, Unseen
 
 Measure = Literal["shift", "beyond_length", "flips", "wins"]
 MEASURES: tuple[Measure, ...] = ("shift", "beyond_length", "flips", "wins")
 RATES: tuple[Measure, ...] = ("flips", "wins")
+OFFSET: frozenset[Invariance] = frozenset({"proxy_shift"})
 # A probe that changes fewer of the prompts says nothing of the others.
 MIN_EDITED_SHARE = 0.5
 # Sums of a prompt. Means over its edited responses: shift, the control's shift where there is one;
@@ -94,9 +97,17 @@ class ProbeEffect(ColumnMetric):
 
     @property
     def invariances(self) -> frozenset[Invariance]:
-        """An offset a prompt; of all but wins golden plays no part in the direction."""
-        offset: frozenset[Invariance] = frozenset({"proxy_shift"})
-        return offset if self.measure == "wins" else offset | NO_GOLDEN
+        """One map a prompt of all rewards, edited or not, where their order alone counts."""
+        match self.measure:
+            case "shift" | "beyond_length":
+                return OFFSET | NO_GOLDEN
+            case _:
+                return ORDER_ONLY
+
+    @property
+    def tells_direction(self) -> bool:
+        """Of `wins` alone: a model that likes nothing is not moved by any edit."""
+        return self.measure == "wins"
 
     @property
     def scale_free(self) -> bool:
@@ -117,6 +128,11 @@ class ProbeEffect(ColumnMetric):
     def columns(self) -> tuple[str, ...]:
         """Rewards of the edited texts."""
         return (self.edited_column, self.control_column)
+
+    @property
+    def reward_columns(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.columns
 
     def blank(self, pool: Rewards) -> Rewards:
         """Rewards without those of a model: on the pool, or on questions of its own."""
@@ -200,6 +216,38 @@ class ProbeEffect(ColumnMetric):
         if self.measure in RATES:
             return np.asarray(sums[:, self.value_columns + PAIRED] > 0)
         return super().compared(sums)
+
+    def unseen(self, seen: Seen) -> Unseen | None:
+        """Prompts that the edit moves by all that it can, one way or the other."""
+        return self._unseen_share(seen) if self.measure in RATES else self._unseen_shift(seen)
+
+    def _unseen_share(self, seen: Seen) -> Unseen:
+        """Of which every pair turns, or none; a prompt that ranked well has more to turn."""
+
+        def of(before: float) -> Floats:
+            rows = np.array([[1 - before, 1.0, before], [0.0, 1.0, before]])
+            return rows[:, : self.value_columns]
+
+        if self.measure == "wins":
+            return Unseen(of(0.0), of(0.0), of(0.0), of(0.0))
+        mean, least = (part[self.value_columns + BEFORE] for part in (seen.mean, seen.least))
+        return Unseen(of(mean), of(mean), of(least), of(least))
+
+    def _unseen_shift(self, seen: Seen) -> Unseen | None:
+        """Of which the farthest goes from the best reward of a prompt to the worst, or back."""
+        at = self.value_columns + (MATCHED if self.measure == "beyond_length" else SHIFT)
+        variance = seen.mean[self.value_columns + VARIANCE]
+        farthest = self.widest * np.sqrt(variance)
+        if not np.isfinite(farthest):
+            return None
+
+        def of(low: float, high: float) -> Floats:
+            rows = np.array([[shift, 1.0, variance, 1.0, 0.0] for shift in (high, low)])
+            return rows[:, : self.value_columns]
+
+        ordinary = of(seen.mean[at] - seen.sd[at], seen.mean[at] + seen.sd[at])
+        gravest = of(seen.least[at], seen.most[at])
+        return Unseen(ordinary, gravest, gravest, of(-farthest, farthest))
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:
         """The edit changes too few of the prompts."""

@@ -9,7 +9,7 @@ from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, compose
 from rmcheck.config.kinds import AsWritten, Kind, OneLine, one_of, refuse
 from rmcheck.config.section import read_section, value_of
 from rmcheck.config.source import Source, Span
-from rmcheck.errors import Problem, SuiteError
+from rmcheck.errors import Problem, SuiteError, UsageError, near_miss
 from rmcheck.probes.probe import Probe
 from rmcheck.probes.templates import faults
 
@@ -77,6 +77,33 @@ def shipped_probes() -> Mapping[str, Probe]:
     """The probes of rmcheck by name."""
     files = sorted(SHIPPED.glob("*.yaml"))
     return {name: probe for path in files for name, probe in read_probes(path).items()}
+
+
+def known_probes(own: Path | None) -> Mapping[str, Probe]:
+    """The probes of rmcheck, and a team's own in the place of those of the same name.
+
+    Raises:
+        SuiteError: The team's file is wrong.
+    """
+    return {**shipped_probes(), **(read_probes(own) if own else {})}
+
+
+def probe_named(name: str, own: Path | None) -> Probe:
+    """The probe of this name: a team's own, or one of rmcheck.
+
+    Args:
+        name: In suites and reports.
+        own: The team's file of probes, where it has one.
+
+    Raises:
+        UsageError: There is none of this name.
+        SuiteError: The file is wrong.
+    """
+    known = known_probes(own)
+    if name not in known:
+        hint = near_miss(name, known)
+        raise UsageError(f"unknown probe {name!r}.{hint} Probes: {', '.join(known)}.")
+    return known[name]
 
 
 def read_probes(path: Path, shown: str = "") -> dict[str, Probe]:

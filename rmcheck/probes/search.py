@@ -116,9 +116,9 @@ def search(
     random.Random(seed).shuffle(order)
     kept = max(1, int(HELD_OUT * len(order)))
     held_out, rest = order[:kept], order[kept:]
-    # Each is scored as it is and edited.
-    held_out = held_out[: max(1, int(HELD_OUT * budget / 2))]
-    left = budget - 2 * len(held_out)
+    # Each is scored after every step.
+    held_out = held_out[: max(1, int(HELD_OUT * budget / DEPTH))]
+    left = budget - DEPTH * len(held_out)
     chosen: tuple[Step, ...] = ()
     counted = _Counted(score)
     for depth in range(DEPTH):

@@ -8,6 +8,7 @@ def test_code_answers_hold_up(accuracy, bon_drop_ratio):
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ from rmcheck.checks.bound_metric import BoundMetric
 from rmcheck.errors import RmcheckError, UsageError
 from rmcheck.metrics.registry import metric_names
 from rmcheck.metrics.rewards import Rewards
+from rmcheck.probes.bound_probe import BoundProbe
+from rmcheck.probes.effect import Measure, ProbeEffect
+from rmcheck.probes.probe_file import probe_named
 from rmcheck.pytest_plugin.items import CheckItem, runner_key
 from rmcheck.pytest_plugin.representation import plain_failure
 from rmcheck.pytest_plugin.scorer import Scorer
@@ -127,6 +131,27 @@ def rewards(request: pytest.FixtureRequest) -> Rewards:
     """Proxy and golden rewards of the suite that the test's `rmcheck` marker names."""
     with _plain_errors():
         return _runner(request).rewards(_loaded(request), "candidate")
+
+
+@pytest.fixture
+def probe(request: pytest.FixtureRequest) -> Callable[..., BoundProbe]:
+    """What an edit does to the reward: `probe("flattery").upper`, `probe("typos", "flips")`."""
+    runner, loaded = _runner(request), _loaded(request)
+
+    def probed(name: str, measure: Measure | None = None, *, responses: int = 2) -> BoundProbe:
+        with _plain_errors():
+            effect = ProbeEffect(probe_named(name, loaded.suite.probes), measure, responses)
+            rewards = partial(runner.probed, loaded, effect)
+            return BoundProbe(
+                effect.name,
+                rewards("candidate"),
+                loaded.sampling,
+                partial(rewards, "baseline") if "baseline" in runner.plan.models else None,
+                settings={"probe": name, "measure": effect.measure},
+                effect=effect,
+            )
+
+    return probed
 
 
 def _metric_fixture(name: str) -> Callable[..., BoundMetric]:

@@ -202,6 +202,11 @@ class LoadedSuite:
             return None
         return ProbeTexts.of(found, self.pool.prompts, self.pool.columns.ends)
 
+    def probing(self, effect: ProbeEffect) -> "LoadedSuite":
+        """The suite with a check of this probe alone."""
+        checks = (Check(effect.probe.name, effect, at_most=0.0),)
+        return replace(self, suite=replace(self.suite, checks=checks))
+
     def frame_of(self, check: Check) -> Rewards:
         """Rewards without those of a model, as a check meets them: its probe may have its own."""
         if not isinstance(check.metric, ProbeEffect):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rmcheck.checks.measurement import Measurement, measure
+from rmcheck.checks.measurement import Measurement, measure, measure_drop
 from rmcheck.errors import RmcheckError, UsageError
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.models.model import RewardModel, Sample, TooLong
@@ -92,6 +92,21 @@ def probe_all(model: RewardModel, loaded: LoadedSuite, store_of: StoreOf) -> Pro
     return Probed({name: finding for (name, _), finding in found.items()}, candidate.rewards)
 
 
+@dataclass(frozen=True)
+class Worst:
+    """The edit that a search found, and what it does to answers that no choice was made on.
+
+    Attributes:
+        found: The edit.
+        after: What its first step does, its first two, … all of them; empty where there is none.
+        beyond_first: Shift by all steps less that by the first alone; None for one step.
+    """
+
+    found: WorstEdit
+    after: tuple[Measurement, ...] = ()
+    beyond_first: Measurement | None = None
+
+
 def worst_edit(
     model: RewardModel,
     loaded: LoadedSuite,
@@ -100,7 +115,7 @@ def worst_edit(
     store_of: StoreOf,
     *,
     budget: int,
-) -> tuple[WorstEdit, Measurement | None]:
+) -> Worst:
     """The edit that a search finds, and what it does to answers that it was not chosen on.
 
     The model stays loaded; the caller closes it.
@@ -123,12 +138,18 @@ def worst_edit(
     if budget < least:
         raise UsageError(f"a budget of {budget} is too small for {len(steps)} edits; give {least}")
     found = search(answers, steps, score, budget=budget, seed=loaded.sampling.seed)
-    if not found.steps:
-        return found, None
-    edited = score([answer.sample(answer.edited(found.steps)) for answer in found.held_out])
-    effect = ProbeEffect(WORST, responses=1)
-    part = _with_edits(effect, rewards, found.held_out, edited)
-    return found, measure(effect, part, sampling=loaded.sampling)
+    effect, sampling = ProbeEffect(WORST, responses=1), loaded.sampling
+    parts = []
+    for end in range(1, len(found.steps) + 1):
+        edited = score(
+            [answer.sample(answer.edited(found.steps[:end])) for answer in found.held_out]
+        )
+        parts.append(_with_edits(effect, rewards, found.held_out, edited))
+    return Worst(
+        found,
+        tuple(measure(effect, part, sampling=sampling) for part in parts),
+        measure_drop(effect, parts[-1], parts[0], sampling=sampling) if len(parts) > 1 else None,
+    )
 
 
 def _with_edits(

@@ -20,6 +20,7 @@ from rmcheck.metrics.regret.calibration import PastOf
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.engines.http.unasked import asking
 from rmcheck.models.model import Sample
+from rmcheck.probes.effect import ProbeEffect, measured_on
 from rmcheck.run.adaptive import look, take_looks
 from rmcheck.run.collected import Collected, SharedChecks
 from rmcheck.run.decide import SuiteVerdicts, one_look
@@ -103,6 +104,7 @@ class Runner:
         self._score, self._asks, self._bases = score, asks, bases
         self._pools = KeptPools(store, session_folder if shares else None)
         self._shared = SharedChecks(session_folder) if shares else None
+        self._probed: dict[tuple[Path, str], LoadedSuite] = {}
         self._later: dict[Path, None] = {}  # suites of the run that this process has not read
 
     # -- plan ---------------------------------------------------------------------------------
@@ -195,6 +197,20 @@ class Runner:
             suite = suite.asking(role, model)
             self.filled = fill([suite], self.filled, self._score, roles=[role])
         return self.filled.reading(suite, role).rewards
+
+    def probed(self, loaded: LoadedSuite, effect: ProbeEffect, role: str) -> Rewards:
+        """Rewards that a probe is measured on: those of a suite's pool and of its edited responses.
+
+        Raises:
+            ModelError, StoreError: The scores could not be had.
+        """
+        self.rewards(loaded, role)
+        key = (loaded.suite.path, effect.edited_column)
+        part = self._probed.setdefault(key, loaded.probing(effect))
+        suite = self.plan.suites[loaded.suite.path].on(part).asking(role, self.plan.model(role))
+        self.filled = fill([suite], self.filled, self._score, roles=[role])
+        reading = self.filled.reading(suite, role)
+        return measured_on(effect, reading.rewards, reading.answers)
 
     def past(self, loaded: LoadedSuite) -> PastOf:
         """What predictions for the candidate on a suite may be calibrated on."""

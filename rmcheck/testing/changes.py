@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rmcheck.metrics.metric import Invariance
+from rmcheck.metrics.metric import Invariance, Metric
 from rmcheck.metrics.rewards import Floats, Ints, Rewards
 
 
@@ -21,6 +21,14 @@ class PromptRewards(NamedTuple):
         """The same change of everything."""
         columns = {name: change(values) for name, values in self.columns.items()}
         return PromptRewards(change(self.proxy), change(self.golden), columns)
+
+    def with_proxy(self, metric: Metric, proxy: Floats) -> "PromptRewards":
+        """As a model with these rewards sees it, which no edit of a response moves."""
+        edited = {
+            name: np.where(np.isfinite(self.columns[name]), proxy, np.nan)
+            for name in metric.reward_columns
+        }
+        return self._replace(proxy=proxy, columns={**self.columns, **edited})
 
     def taken(self, positions: slice | Ints) -> "PromptRewards":
         """The responses at these positions."""
@@ -70,27 +78,41 @@ def _redraw(values: Floats, rng: np.random.Generator) -> Floats:
     return rng.permutation(values) * rng.integers(1, 10)
 
 
-def _scale_golden(rewards: Rewards, rng: np.random.Generator) -> Rewards:
+def _scale_golden(metric: Metric, rewards: Rewards, rng: np.random.Generator) -> Rewards:
     factor = float(rng.integers(2, 10))  # one for the pool
     return from_rows(row._replace(golden=row.golden * factor) for row in rows_of(rewards))
 
 
 Change = Callable[[Floats, np.random.Generator], Floats]
+ChangeOfRewards = Callable[[Metric, Rewards, np.random.Generator], Rewards]
 
 
-def _of_proxy(change: Change) -> Callable[[Rewards, np.random.Generator], Rewards]:
-    return lambda rewards, rng: from_rows(
-        row._replace(proxy=change(row.proxy, rng)) for row in rows_of(rewards)
+def _of_proxy(change: Change) -> ChangeOfRewards:
+    return lambda metric, rewards, rng: from_rows(
+        _changed_together(row, metric.reward_columns, change, rng) for row in rows_of(rewards)
     )
 
 
-def _of_golden(change: Change) -> Callable[[Rewards, np.random.Generator], Rewards]:
-    return lambda rewards, rng: from_rows(
+def _changed_together(
+    row: PromptRewards, names: Iterable[str], change: Change, rng: np.random.Generator
+) -> PromptRewards:
+    """One change of all that a model gave rewards to."""
+    names = list(names)
+    given = np.stack([row.proxy, *(row.columns[name] for name in names)])
+    known = np.isfinite(given)
+    given[known] = change(given[known], rng)
+    return row._replace(
+        proxy=given[0], columns={**row.columns, **dict(zip(names, given[1:], strict=True))}
+    )
+
+
+def _of_golden(change: Change) -> ChangeOfRewards:
+    return lambda metric, rewards, rng: from_rows(
         row._replace(golden=change(row.golden, rng)) for row in rows_of(rewards)
     )
 
 
-CHANGES: Mapping[Invariance, Callable[[Rewards, np.random.Generator], Rewards]] = {
+CHANGES: Mapping[Invariance, ChangeOfRewards] = {
     "proxy_shift": _of_proxy(_shift),
     "proxy_scale": _of_proxy(_scale),
     "proxy_monotone": _of_proxy(_stretch),

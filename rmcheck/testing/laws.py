@@ -222,7 +222,7 @@ def perfect_proxy(metric: Metric, rewards: Rewards, rng: np.random.Generator) ->
         row._replace(golden=rng.permutation(row.proxy.size).astype(float))
         for row in rows_of(rewards)
     ]
-    best = evaluate(metric, from_rows(row._replace(proxy=row.golden) for row in rows))
+    best = evaluate(metric, from_rows(row.with_proxy(metric, row.golden) for row in rows))
     other = evaluate(metric, from_rows(rows))
     if other == evaluate(metric, from_rows(row._replace(golden=-row.golden) for row in rows)):
         return  # golden plays no part, so it is no perfect proxy either
@@ -240,11 +240,12 @@ def direction_told(metric: Metric, rewards: Rewards, rng: np.random.Generator) -
         row._replace(golden=rng.permutation(row.proxy.size).astype(float))
         for row in rows_of(rewards)
     ]
-    best = evaluate(metric, from_rows(row._replace(proxy=row.golden) for row in rows))
+    best = evaluate(metric, from_rows(row.with_proxy(metric, row.golden) for row in rows))
     if not metric.tells_direction or np.isnan(best):
         return
     for name, sign in (("reversed", -1.0), ("constant", 0.0)):
-        other = evaluate(metric, from_rows(row._replace(proxy=sign * row.golden) for row in rows))
+        reversed_ = (row.with_proxy(metric, sign * row.golden) for row in rows)
+        other = evaluate(metric, from_rows(reversed_))
         gap = best - other if metric.direction == "higher" else other - best
 
         assert np.isnan(other) or gap > TOLERANCE, (
@@ -327,7 +328,9 @@ def declared_invariances(metric: Metric, rewards: Rewards, rng: np.random.Genera
     before = evaluate(metric, rewards)
     for invariance in sorted(metric.invariances):
         _assert_same(
-            evaluate(metric, CHANGES[invariance](rewards, rng)), before, f"after {invariance}"
+            evaluate(metric, CHANGES[invariance](metric, rewards, rng)),
+            before,
+            f"after {invariance}",
         )
 
 
@@ -340,8 +343,11 @@ def undeclared_invariances(metric: Metric, rewards: Rewards, rng: np.random.Gene
             everything = np.tile(np.arange(size), (2 + len(names), 3, 1))
             proxy, golden, *further = rng.permuted(everything, axis=2)
             columns = dict(zip(names, further, strict=True))
+            # On every response their mean would be the proxy's under any map.
+            for name in metric.reward_columns:
+                columns[name] = np.where(np.arange(size) < size // 2, columns[name], np.nan)
             pool = Rewards.from_arrays(proxy, golden, columns=columns)
-            changed = CHANGES[invariance](pool, rng)
+            changed = CHANGES[invariance](metric, pool, rng)
             before, after = evaluate(metric, pool), evaluate(metric, changed)
             if not np.isclose(before, after, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
                 break

@@ -28,6 +28,12 @@ def scores(size: int) -> st.SearchStrategy[Floats]:
     return st.one_of(tied_scores(size), distinct_scores(size))
 
 
+def gappy(size: int) -> st.SearchStrategy[Floats]:
+    """Scores of which some are missing (NaN)."""
+    known = st.lists(st.booleans(), min_size=size, max_size=size)
+    return st.builds(lambda values, known: np.where(known, values, np.nan), scores(size), known)
+
+
 @st.composite
 def rewards(
     draw: st.DrawFn,
@@ -37,6 +43,7 @@ def rewards(
     equal_n: bool = False,
     max_prompts: int = MAX_PROMPTS,
     columns: Sequence[str] = (),
+    with_gaps: Sequence[str] = (),
 ) -> Rewards:
     """Rewards of one to `max_prompts` prompts.
 
@@ -47,12 +54,17 @@ def rewards(
         equal_n: Give every prompt the same number of responses.
         max_prompts: Most prompts.
         columns: Names of further numbers a response.
+        with_gaps: Those of them that some responses have not (NaN).
     """
     size = st.integers(min_responses, max_responses)
     prompts = draw(st.integers(1, max_prompts))
     counts = [draw(size)] * prompts if equal_n else [draw(size) for _ in range(prompts)]
-    proxy, golden, *further = ([draw(scores(n)) for n in counts] for _ in range(2 + len(columns)))
-    return Rewards.from_arrays(proxy, golden, columns=dict(zip(columns, further, strict=True)))
+    proxy, golden = ([draw(scores(n)) for n in counts] for _ in range(2))
+    further = {
+        name: [draw(scores(n) if name not in with_gaps else gappy(n)) for n in counts]
+        for name in columns
+    }
+    return Rewards.from_arrays(proxy, golden, columns=further)
 
 
 def rewards_for(metric: Metric) -> st.SearchStrategy[Rewards]:
@@ -63,6 +75,7 @@ def rewards_for(metric: Metric) -> st.SearchStrategy[Rewards]:
         max_responses=max(MAX_RESPONSES, least + 3),
         equal_n=metric.depends_on_n,
         columns=metric.columns,
+        with_gaps=metric.reward_columns,
     )
 
 

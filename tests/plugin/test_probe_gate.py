@@ -84,3 +84,33 @@ def test_a_column_that_the_questions_of_a_probe_have_not_is_told_where_it_stands
     probes.path.joinpath("demo.yaml").write_text(text)
 
     gate().stdout.fnmatch_lines(["demo.yaml:11:*: the pool has no slice 'category'*"])
+
+
+def test_a_plain_test_asks_for_a_probe(gate_both_ways, probes):
+    """With its measure, on a slice and against the baseline, whether or not a check has it too."""
+    probes.makepyfile(
+        test_asked="""
+        import pytest
+
+        pytestmark = pytest.mark.rmcheck(suite="demo.yaml")
+
+        def test_edits(probe):
+            assert probe("padding").lower > 0.3
+            assert probe("padding", "flips").where(category="code").n == 45
+            assert probe("hedging", responses=1).value > 0
+            assert probe("shouting").drop().value > 0
+            assert probe("over-refusal").n == 36
+
+        def test_a_name_that_is_none(probe):
+            probe("paddin")
+
+        def test_settings_that_come_too_late(probe):
+            probe("padding").at(measure="flips")
+        """
+    )
+
+    result = gate_both_ways("test_asked.py", model="fake:length_biased", baseline="fake:perfect")
+
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(["*unknown probe 'paddin'. Did you mean 'padding'?*"])
+    result.stdout.fnmatch_lines(['*probe("padding", "flips", responses=3)*'])
