@@ -98,13 +98,11 @@ class Boolean(Kind):
     """true or false."""
 
     def read(self, node: Node, what: str, source: Source) -> bool:
-        """The truth value."""
         if not isinstance(node, ScalarNode) or node.type != "boolean":
             raise refuse(source, node, f"{what} must be true or false, not {describe(node)}")
         return node.text.lower() in ("true", "yes", "on")
 
     def schema(self) -> dict[str, Any]:
-        """A boolean."""
         return {"type": "boolean"}
 
 
@@ -121,7 +119,6 @@ class Number(Kind):
     open: bool = False
 
     def read(self, node: Node, what: str, source: Source) -> float:
-        """The number."""
         value = float(_number(node, what, source, "a number", DECIMAL))
         inside = self.low < value < self.high if self.open else self.low <= value <= self.high
         if not inside:
@@ -136,7 +133,6 @@ class Number(Kind):
         return " and ".join(parts)
 
     def schema(self) -> dict[str, Any]:
-        """A number with its limits."""
         words = ("exclusiveMinimum", "exclusiveMaximum") if self.open else ("minimum", "maximum")
         limits = zip(words, (self.low, self.high), strict=True)
         return {"type": "number", **{word: at for word, at in limits if math.isfinite(at)}}
@@ -149,14 +145,12 @@ class Integer(Kind):
     low: int | None = None
 
     def read(self, node: Node, what: str, source: Source) -> int:
-        """The number."""
         value = int(_number(node, what, source, "a whole number", WHOLE))
         if self.low is not None and value < self.low:
             raise refuse(source, node, f"{what} must be at least {self.low}, not {value}")
         return value
 
     def schema(self) -> dict[str, Any]:
-        """An integer with its limit."""
         return {"type": "integer"} | ({} if self.low is None else {"minimum": self.low})
 
 
@@ -175,7 +169,6 @@ class Choice(Kind):
     listing: str = ""
 
     def read(self, node: Node, what: str, source: Source) -> str:
-        """The word."""
         words = self.words()
         title = f"{self.noun}s".capitalize() if self.noun else "Valid words"
         valid = f"{title}: {self.listing or ', '.join(words)}."
@@ -189,7 +182,6 @@ class Choice(Kind):
         return node.text
 
     def schema(self) -> dict[str, Any]:
-        """An enumeration."""
         return {"enum": list(self.words())}
 
 
@@ -216,7 +208,6 @@ class AsWritten(Kind):
         raise refuse(source, node, f"{what} must have one value{example}, not {describe(node)}")
 
     def schema(self) -> dict[str, Any]:
-        """A scalar."""
         return {"type": ["string", "number", "boolean"]}
 
 
@@ -225,7 +216,6 @@ class Words(Kind):
     """A word or a list of different words, each as it is written."""
 
     def read(self, node: Node, what: str, source: Source) -> tuple[str, ...]:
-        """The words in file order."""
         items = node.items if isinstance(node, ListNode) else (node,)
         words = tuple(AsWritten().read(item, f"a word of {what}", source) for item in items)
         if "" in words or len(set(words)) < max(len(words), 1):

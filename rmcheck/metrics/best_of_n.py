@@ -198,7 +198,6 @@ class DropRatio(GainRatio):
         return 1 - super().value(sums)
 
     def gradient(self, sums: Floats) -> Floats:
-        """Derivative of `value` by every total."""
         return -super().gradient(sums)
 
 
@@ -214,7 +213,6 @@ class DropOf(Statistic):
         return 1 - ratio(sums[..., self.gain], sums[..., self.best])
 
     def gradient(self, sums: Floats, /) -> Floats:
-        """Derivative of `value` by every total."""
         out = np.zeros_like(sums)
         part = [self.gain, self.best]
         out[..., part] = ratio_gradient(sums[..., part], sign=-1.0)

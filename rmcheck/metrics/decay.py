@@ -62,7 +62,6 @@ class Decay(Metric):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Those of the metric, and the column."""
         return {**self.base.settings, "over": self.column}
 
     @property
@@ -86,7 +85,6 @@ class Decay(Metric):
         PolicySteps.read(rewards, self.column)
 
     def fitted(self, rewards: Rewards) -> Self:
-        """With the steps of the pool."""
         return self.fixed(steps=PolicySteps.read(rewards, self.column).steps)
 
     def whole_sums(self, rewards: Rewards) -> tuple[Floats, NDArray[np.bool_]]:
@@ -129,7 +127,6 @@ class Decay(Metric):
         return np.asarray(self.each(sums) @ self._weights)
 
     def gradient(self, sums: Floats) -> Floats | None:
-        """Derivative by every total."""
         own = self.base.gradient(self._apart(sums))
         return None if own is None else (own * self._weights[:, None]).reshape(sums.shape)
 
@@ -138,7 +135,6 @@ class Decay(Metric):
         return np.asarray(sums.any(axis=1))
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:
-        """Those of the metric at any step."""
         apart = self._apart(sums)
         found = {step: apart[:, number] for number, step in enumerate(self.steps)}
         return tuple(
@@ -148,7 +144,6 @@ class Decay(Metric):
         )
 
     def facts(self, sums: Floats) -> dict[str, float]:
-        """The metric at each step."""
         values = zip(self.steps, self.each(sums).tolist(), strict=True)
         return {f"at_step_{step:g}": value for step, value in values}
 

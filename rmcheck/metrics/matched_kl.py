@@ -133,7 +133,6 @@ class MatchedKlRegret(Metric):
         return 1 - ratio(self._at_kl(sums, 0, 3)[0], self._at_kl(sums, 1, 7)[0])
 
     def gradient(self, sums: Floats) -> Floats:
-        """Derivative of `value` by every total."""
         top, of_top = self._at_kl(sums, 0, 3)
         bottom, of_bottom = self._at_kl(sums, 1, 7)
         bottom = np.where(bottom == 0, np.nan, bottom)[..., None]

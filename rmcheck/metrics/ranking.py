@@ -58,7 +58,6 @@ class Pearson(PromptMeanMetric):
     invariances = LINEAR
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
-        """(p,) correlation of each prompt."""
         return _correlation(proxy, golden)
 
 
@@ -84,7 +83,6 @@ class Spearman(PromptMeanMetric):
     invariances = ORDER_ONLY
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
-        """(p,) rank correlation of each prompt."""
         size, by_proxy = proxy.shape[1], order(proxy)
         ranks = by_proxy.average_ranks, by_proxy.arrange(average_ranks(golden))
         # Sums of ranks are exact, and so are those of squares and products less that of the mean.
@@ -118,7 +116,6 @@ class Kendall(PromptMeanMetric):
     invariances = ORDER_ONLY
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
-        """(p,) τ-b of each prompt."""
         counts = pair_counts(proxy, golden)
         in_proxy = (counts.total - counts.proxy_tied).astype(float)
         in_golden = (counts.total - counts.golden_tied).astype(float)
@@ -158,7 +155,6 @@ class MRR(NormalizableMetric):
         return (-np.inf, 1.0) if self.normalized else (0.0, 1.0)
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
-        """(p,) reciprocal rank of each prompt."""
         if self.normalized:
             reciprocal = 1 / (golden.shape[1] + 1 - average_ranks(golden))
             found = _of_first(reciprocal, proxy)
@@ -199,7 +195,6 @@ class NDCG(NormalizableMetric):
         return (-np.inf, 1.0) if self.normalized else (0.0, 1.0)
 
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
-        """(p,) NDCG of each prompt."""
         size = proxy.shape[1]
         discounts = 1 / np.log2(np.arange(size + 1, 1, -1))  # of ascending places
         by_proxy, by_golden = order(proxy), order(golden)

@@ -38,7 +38,6 @@ class RatioMetric(Metric):
         return ratio(sums[..., 0], sums[..., 1])
 
     def gradient(self, sums: Floats) -> Floats:
-        """Derivative of the ratio by every total."""
         return ratio_gradient(sums, sign=1.0)
 
 

@@ -60,7 +60,6 @@ class GoldenReliability(ColumnMetric):
         return reliability(sums)
 
     def gradient(self, sums: Floats) -> Floats:
-        """Derivative of `value` by every total."""
         return reliability_gradient(sums)
 
 

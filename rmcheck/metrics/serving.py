@@ -46,7 +46,6 @@ class ServingMetric(ColumnMetric):
             )
 
     def without(self, column: str, rewards: Rewards) -> str:
-        """What to say where no serving engine was asked."""
         return (
             f"{self.name} compares with a serving engine, and these rewards have none; name it in "
             "the suite, serving: {model: SCHEME:LOCATION}"
@@ -94,7 +93,6 @@ class RankFlips(ServingMetric, RatioMetric):
         return np.stack([flips.astype(float), np.full(prompts, n * (n - 1) / 2)], axis=-1)
 
     def facts(self, sums: Floats) -> dict[str, float]:
-        """How many pairs flip, of how many."""
         return {"flipped_pairs": float(sums[0]), "pairs": float(sums[1])}
 
 

@@ -84,7 +84,6 @@ class TailExcess(Metric):
         return NDR().value(sums[..., :2]) - NDR().value(sums[..., 2:4])
 
     def gradient(self, sums: Floats) -> Floats:
-        """Derivative of `value` by every total."""
         at_two, at_n = NDR().gradient(sums[..., :2]), NDR().gradient(sums[..., 2:])
         return np.concatenate([at_two, -at_n], axis=-1)
 
@@ -94,7 +93,6 @@ class TailExcess(Metric):
         return at_two or golden_gain_concerns(sums[:, 3], sums[:, 4])
 
     def facts(self, sums: Floats) -> dict[str, float]:
-        """Both kept shares."""
         return {
             "ndr_2": float(NDR().value(sums[:2])),
             "ndr_n": float(NDR().value(sums[2:4])),

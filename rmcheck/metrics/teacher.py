@@ -79,7 +79,6 @@ class RewardVariance(Metric):
         return mean / np.where(pooled > 0, pooled, np.nan)
 
     def gradient(self, sums: Floats) -> Floats:
-        """Derivative of `value` by every total."""
         mean, pooled = _variances(sums)
         prompts, total, squares, number = (sums[..., k] for k in range(1, 5))
         pooled = np.where(pooled > 0, pooled, np.nan)

@@ -46,7 +46,6 @@ class CheckpointPolicy(Policy):
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
-        """The policy that a spec names, without loading it."""
         return cls(spec)
 
     @property

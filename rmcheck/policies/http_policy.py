@@ -84,5 +84,4 @@ class HttpPolicy(Policy):
         return [tuple(found[at : at + n]) for at in range(0, len(found), n)]
 
     def close(self) -> None:
-        """Close the connections."""
         self.server.client.close()

@@ -89,7 +89,6 @@ class AbsoluteSum(Distribution):
     overall: SortedDraws = field(repr=False)
 
     def bound(self, level: float) -> float:
-        """The bound at this level."""
         if level < 0.5:
             return max(0.0, self.value - self.noise.quantile(1 - level))
         found = float(np.interp(level, self.above, self.sums))
@@ -126,7 +125,6 @@ class AbsoluteDifference(Distribution):
     apart: AbsoluteSum
 
     def bound(self, level: float) -> float:
-        """The bound at this level."""
         half = level / 2 if level < 0.5 else (1 + level) / 2
         separate = self.first.bound(half) - self.second.bound(1 - half)
         if level < 0.5:

@@ -112,7 +112,6 @@ class BCa(Distribution):
         return self.draws.quantile(_NORMAL.cdf(self.bias + shifted / slope))
 
     def level(self, at: float) -> float:
-        """`bound` solved for its level."""
         z = _NORMAL.inv_cdf(self.draws.share_below(at)) - self.bias
         slope = 1 + self.acceleration * z
         if slope <= 0:
@@ -133,7 +132,6 @@ class Studentised(Distribution):
         return self.center - self.error * self.t.quantile(1 - level)
 
     def level(self, at: float) -> float:
-        """`bound` solved for its level."""
         return 1 - self.t.share_below((self.center - at) / self.error)
 
 

@@ -138,7 +138,6 @@ class Largest(Distribution):
         return float(np.min(ends) if self.between else np.max(ends))
 
     def level(self, at: float) -> float:
-        """`bound` solved for its level."""
         if at >= self.bound(0.5):
             return max(0.5, self.under.share_below(self._reach(at - self.values)))
         lower = self.values - at

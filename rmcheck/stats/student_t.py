@@ -36,7 +36,6 @@ class StudentT(Distribution):
         return self.center + self.error * float(stdtrit(self.freedom, level))
 
     def level(self, at: float) -> float:
-        """`bound` solved for its level."""
         from scipy.special import stdtr
 
         return float(stdtr(self.freedom, (at - self.center) / self.error))

@@ -13,7 +13,6 @@ class Columns(Kind):
     """A list of column names, each once."""
 
     def read(self, node: Node, what: str, source: Source) -> tuple[str, ...]:
-        """The names in file order."""
         if not isinstance(node, ListNode):
             raise refuse(
                 source,
@@ -37,7 +36,6 @@ class Columns(Kind):
         return tuple(found)
 
     def schema(self) -> dict[str, Any]:
-        """An array of distinct strings."""
         return {"type": "array", "items": OneLine().schema(), "uniqueItems": True}
 
 
@@ -49,7 +47,6 @@ class ColumnValues(Kind):
     """
 
     def read(self, node: Node, what: str, source: Source) -> dict[str, str]:
-        """Column to value."""
         if not isinstance(node, MapNode) or not node.entries:
             raise refuse(
                 source,
@@ -68,6 +65,5 @@ class ColumnValues(Kind):
         return out
 
     def schema(self) -> dict[str, Any]:
-        """An object of scalars."""
         value = AsWritten().schema()
         return {"type": "object", "minProperties": 1, "additionalProperties": value}

@@ -41,7 +41,6 @@ class FaultActions(Kind):
         return out
 
     def schema(self) -> dict[str, Any]:
-        """An action, or an object of actions."""
         by_kind = {k: one_of(*rule.allowed).schema() for k, rule in FAULT_RULES.items()}
         return {
             "anyOf": [

@@ -16,7 +16,6 @@ class ModelName(Kind):
     """`scheme:location`. Whether there is such a model is found out when it is opened."""
 
     def read(self, node: Node, what: str, source: Source) -> str:
-        """The name, as written."""
         name = OneLine(example="hf:ckpt/golden-rm").read(node, what, source)
         try:
             parse_spec(name, Path.cwd())

@@ -63,7 +63,6 @@ class Line(Distribution):
         return self.offset + self.slope * inner
 
     def level(self, at: float) -> float:
-        """`bound` solved for its level."""
         if self.slope == 0:
             return 0.5 if at == self.offset else float(at > self.offset)
         level = self.inner.level((at - self.offset) / self.slope)

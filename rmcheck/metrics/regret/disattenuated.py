@@ -82,11 +82,9 @@ class Disattenuated(Metric):
         return "; ".join(filter(None, (self.base.note, "golden's noise taken out")))
 
     def fitted(self, rewards: Rewards) -> Self:
-        """With what is corrected fitted."""
         return replace(self, base=self.base.fitted(rewards))
 
     def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
-        """With what is corrected localised."""
         return replace(self, base=self.base.localised(rewards, mask))
 
     def block_sums(self, block: Block) -> Floats:
@@ -109,7 +107,6 @@ class Disattenuated(Metric):
         return _Corrected(self.base).value(sums)
 
     def gradient(self, sums: Floats) -> Floats | None:
-        """Derivative of `value` by every total."""
         return _Corrected(self.base).gradient(sums)
 
     def bounded_by(self) -> tuple[Statistic, ...]:
@@ -117,7 +114,6 @@ class Disattenuated(Metric):
         return tuple(_Corrected(inner) for inner in self.base.bounded_by())
 
     def compared(self, sums: Floats) -> NDArray[np.bool_]:
-        """What the corrected metric is compared on."""
         return self.base.compared(sums[:, :-MOMENTS])
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:
@@ -126,6 +122,5 @@ class Disattenuated(Metric):
         return (*own, *reliability_concerns(sums[:, -MOMENTS:]))
 
     def facts(self, sums: Floats) -> dict[str, float]:
-        """The facts of what is corrected, and the reliability."""
         found = float(reliability(sums[-MOMENTS:]))
         return {**self.base.facts(sums[:-MOMENTS]), "golden_reliability": found}

@@ -164,7 +164,6 @@ class NestedDrop(ColumnMetric, RatioMetric):
         return 1 - super().value(sums)
 
     def gradient(self, sums: Floats) -> Floats:
-        """Derivative of `value` by every total."""
         return -super().gradient(sums)
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:

@@ -30,7 +30,6 @@ class OrdinalDrop(Metric):
     note = "extrapolated from accuracy, as if proxy and golden were Gaussian"
 
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
-        """The sums of accuracy."""
         return _ACCURACY.per_prompt(proxy, golden)
 
     def value(self, sums: Floats) -> Floats:
@@ -38,11 +37,9 @@ class OrdinalDrop(Metric):
         return 1 - np.sin(np.pi * (_ACCURACY.value(sums) - 0.5))
 
     def gradient(self, sums: Floats) -> Floats | None:
-        """Derivative of `value` by every total."""
         inner = _ACCURACY.gradient(sums)
         slope = -np.pi * np.cos(np.pi * (_ACCURACY.value(sums) - 0.5))
         return None if inner is None else np.asarray(slope)[..., None] * inner
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:
-        """The concerns of accuracy."""
         return _ACCURACY.concerns(sums)

@@ -87,7 +87,6 @@ class PooledDrop(DropRatio):
         return self.fixed(anchor=anchor).localised(rewards, np.ones(len(rewards), dtype=bool))
 
     def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
-        """This metric with the ranks of the prompts that are measured."""
         if self.tails and mask.all():
             return self  # `fitted` has seen the same prompts
         rows = _centred(rewards, mask, self.min_responses)
@@ -145,7 +144,6 @@ class PooledDrop(DropRatio):
         return _POOLED.value(sums)
 
     def gradient(self, sums: Floats) -> Floats:
-        """Derivative of `value` by every total."""
         return _POOLED.gradient(sums)
 
     def bounded_by(self) -> tuple[Statistic, ...]:

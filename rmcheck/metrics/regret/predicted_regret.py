@@ -153,7 +153,6 @@ class PredictedRegret(Metric):
         return self._with(method=method, reason=reason)
 
     def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
-        """This metric with what its method must see of the prompts that are measured."""
         if self.method is None:
             return self
         return self._with(method=self.method.localised(rewards, mask))
@@ -221,26 +220,21 @@ class PredictedRegret(Metric):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns of the method."""
         return self.method.columns if self.method else ()
 
     @property
     def min_responses(self) -> int:
-        """The least number of responses of the method."""
         return self.method.min_responses if self.method else 2
 
     @property
     def depends_on_n(self) -> bool:
-        """Whether the method depends on n."""
         return self.method.depends_on_n if self.method else False
 
     @property
     def studentised(self) -> bool:
-        """The way to bound of the method."""
         return self.method.studentised if self.method else False
 
     def require(self, rewards: Rewards) -> None:
-        """Refuse rewards that the method cannot measure."""
         if self.method is None:
             super().require(rewards)
         else:
@@ -248,7 +242,6 @@ class PredictedRegret(Metric):
 
     @property
     def effective_units(self) -> float:
-        """The effective number of units of the method."""
         return self.method.effective_units if self.method else math.inf
 
     @property

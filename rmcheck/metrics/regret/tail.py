@@ -90,7 +90,6 @@ class TailDrop(Statistic):
         )
 
     def gradient(self, sums: Floats, /) -> Floats:
-        """Derivative of `value` by every total."""
         out = np.zeros_like(sums)
         for i, j, sign in self._terms:
             out[..., [i, j]] += ratio_gradient(sums[..., [i, j]], sign=sign)

@@ -89,7 +89,6 @@ class WeightedDrop(DropRatio):
         return self.localised(rewards, np.ones(len(rewards), dtype=bool))
 
     def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
-        """This metric with its sums on the prompts that are measured."""
         if self.pool is rewards and self.mask is not None and np.array_equal(self.mask, mask):
             return self
         scored = rewards.scored
@@ -171,7 +170,6 @@ class WeightedDrop(DropRatio):
         return 1 - plain - shrunk
 
     def gradient(self, sums: Floats) -> Floats:
-        """Derivative of `value` by every total."""
         kept = ratio(sums[..., GAIN], sums[..., GAIN + 1])
         plain = ratio(sums[..., PAIRS], sums[..., PAIRS + 1])
         apart = kept - plain
