@@ -3,8 +3,9 @@
 import inspect
 import io
 import json
+import math
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -64,6 +65,15 @@ def json_text(data: Any) -> str:
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
     escaped = _UNPRINTABLE_IN_LINES.sub(lambda match: json.dumps(match.group())[1:-1], text)
     return _JSON_COMMAND.sub(r"#\\u0023", escaped) + "\n"
+
+
+def finite(data: Any) -> Any:
+    """The same data with null for a number that is not finite, which JSON has no word for."""
+    if isinstance(data, Mapping):
+        return {key: finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
 def excerpt(text: str, most: int) -> str:

@@ -150,7 +150,6 @@ def test_a_pool_format(project, tmp_path):
                 messages=(Message("user", row.text("asked")),),
                 responses=tuple(answer.text("text") for answer in answers),
                 labels={"golden": tuple(answer.number("stars") for answer in answers)},
-                line=row.line,
             )
 
 

@@ -20,8 +20,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print a line a check, and which models were compared."""
+    from rmcheck.reports.document import read_run
     from rmcheck.reports.page import changes
-    from rmcheck.reports.reading import read_run
 
     old, new = read_run(options.old), read_run(options.new)
     rows = changes(new, old)

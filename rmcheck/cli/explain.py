@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     """
     names = [options.name]
     if options.report:
-        from rmcheck.reports.reading import read_run
+        from rmcheck.reports.document import read_run
 
         found = _named(read_run(options.report)["checks"], options.name)
         print(*(line for check in found for line in _of_check(check)), sep="\n")

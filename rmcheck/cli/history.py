@@ -76,7 +76,7 @@ def add(options: argparse.Namespace) -> int:
         raise UsageError(f"{options.report}: no check was decided, so there is nothing to keep.")
     history = History(options.folder)
     for record in records:
-        print(history.add_run(record))
+        print(history.add(record))
     return 0
 
 
@@ -165,7 +165,7 @@ def add_regret(options: argparse.Namespace) -> int:
         seed=options.seed,
         note=options.note,
     )
-    print(history.add_regret(regret))
+    print(history.add(regret))
     return 0
 
 

@@ -35,9 +35,9 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UsageError: More than two folders, or one without a report of a version that is known.
     """
+    from rmcheck.reports.document import read_run
     from rmcheck.reports.model_card import badge, model_index
     from rmcheck.reports.page import write_page
-    from rmcheck.reports.reading import read_run
     from rmcheck.store.folder import write_whole
 
     if len(options.folders) > 2:

@@ -85,22 +85,6 @@ class History:
         """
         return self._sound().regrets
 
-    def add_run(self, record: RunRecord) -> Path:
-        """Keep a run; one that is there already, of whatever day, is left as it is.
-
-        Raises:
-            StoreError: It could not be written.
-        """
-        return self._add(record)
-
-    def add_regret(self, record: RegretRecord) -> Path:
-        """Keep a regret; one that is there already is left as it is.
-
-        Raises:
-            StoreError: It could not be written.
-        """
-        return self._add(record)
-
     def run(self, name: str) -> RunRecord:
         """The run whose id begins with `name`.
 
@@ -119,7 +103,12 @@ class History:
         listed = ", ".join(list(known)[-10:]) or "none"
         raise UsageError(f"no run {name!r}.{near_miss(name, known)} Runs: {listed}.")
 
-    def _add(self, record: RunRecord | RegretRecord) -> Path:
+    def add(self, record: RunRecord | RegretRecord) -> Path:
+        """Keep a run or a regret; one that is there already, of whatever day, is left as it is.
+
+        Raises:
+            StoreError: It could not be written.
+        """
         target = self.folder / f"{record.id}.json"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

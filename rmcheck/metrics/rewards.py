@@ -206,6 +206,11 @@ class Rewards:
         """(P,) whether golden tells responses of a prompt apart."""
         return _varies(self.golden, self.offsets)
 
+    def centred(self, values: Floats) -> Floats:
+        """(M,) values less their mean over the prompt."""
+        sums = np.add.reduceat(np.append(values, 0.0), self.offsets[:-1])
+        return values - np.repeat(sums / np.maximum(self.counts, 1), self.counts)
+
     @property
     def units(self) -> int:
         """Number of independent units (clusters) of the pool."""

@@ -182,7 +182,8 @@ class _Reading:
                 self._note(item, path, row.line, action="keep")
             else:
                 prompt = with_tools(row, item)
-                yield replace(prompt, path=path, cluster=cluster or item.cluster)
+                known = cluster or item.cluster
+                yield replace(prompt, path=path, line=row.line, cluster=known)
 
     def _cluster_of(self, row: Row) -> str:
         if self.cluster is None:

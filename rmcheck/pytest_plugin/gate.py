@@ -12,6 +12,7 @@ import pytest
 from rmcheck.errors import RmcheckError, bug_text
 from rmcheck.metrics.registry import metric_names
 from rmcheck.models.checkpoint.fingerprint import known_digests
+from rmcheck.models.checkpoint.settings import has_gpu
 from rmcheck.models.trust import trusting
 from rmcheck.parsing import ParsingError, user_path
 from rmcheck.probes.effect import ProbeEffect
@@ -74,15 +75,6 @@ def _remove_old_report(config: pytest.Config) -> None:
             return  # there is none; that none can be written is said in the end
         except OSError as error:
             raise pytest.UsageError(f"the old report cannot be removed: {error}") from error
-
-
-def has_gpu() -> bool:
-    """Whether torch is installed and sees a GPU."""
-    try:
-        import torch
-    except ImportError:
-        return False
-    return torch.cuda.is_available()
 
 
 class Gate:

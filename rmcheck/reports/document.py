@@ -1,13 +1,14 @@
 """`report.json`: everything a run found, for programs."""
 
-import math
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rmcheck.checks.record import CheckRecord
+from rmcheck.errors import UsageError
 from rmcheck.store.folder import write_whole
-from rmcheck.wording import json_text, printable
+from rmcheck.wording import finite, json_text, printable
 
 REPORT_VERSION = 1
 REPORT_NAME = "report.json"
@@ -40,17 +41,27 @@ def write_json(folder: Path, data: dict[str, Any]) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / REPORT_NAME
-    write_whole(target, json_text(_finite(data)).encode())
+    write_whole(target, json_text(finite(data)).encode())
     return target
 
 
-def _finite(data: Any) -> Any:
-    """The same data with null for a number that is not finite: a bound that there is none of."""
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_finite(value) for value in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
+def read_run(path: Path) -> dict[str, Any]:
+    """What `report.json` says, as data.
+
+    Raises:
+        UsageError: There is no report of a version that is known.
+    """
+    path = path / REPORT_NAME if path.is_dir() else path
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is no report of rmcheck: {error}") from error
+    found = data.get("report") if isinstance(data, dict) else None
+    if found != REPORT_VERSION:
+        raise UsageError(f"{path}: a report of version {REPORT_VERSION} is wanted, not {found!r}")
+    return dict(data)
 
 
 def junit_properties(check: CheckRecord) -> list[tuple[str, str]]:

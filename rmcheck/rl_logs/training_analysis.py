@@ -1,6 +1,5 @@
 """Whether golden followed proxy over an RL run, stopped following it, or fell."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from rmcheck.rl_logs.training_log import TrainingLog
 from rmcheck.rl_logs.training_outcome import HALF, Onset, Outcome, Reason, Run, Transfer
 from rmcheck.rl_logs.transfer import Gains, SeriesInterval
 from rmcheck.stats.weights import Floats
+from rmcheck.wording import finite
 
 Axis = Literal["step", "kl"]
 
@@ -73,7 +73,7 @@ class TrainingAnalysis:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; null where a number is infinite or none."""
-        found: dict[str, Any] = _finite(asdict(self))
+        found: dict[str, Any] = finite(asdict(self))
         return found
 
 
@@ -217,9 +217,3 @@ def _averaged(log: TrainingLog) -> TrainingLog:
         proxy=np.array([log.proxy[part].mean() for part in parts]),
         golden=np.array([log.golden[part].mean() for part in parts]),
     )
-
-
-def _finite(data: Any) -> Any:
-    if isinstance(data, Mapping):
-        return {key: _finite(value) for key, value in data.items()}
-    return None if isinstance(data, float) and not np.isfinite(data) else data

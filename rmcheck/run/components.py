@@ -51,7 +51,7 @@ def component_records(
     names = [name for name in weights if name in rewards.columns]
     if not names:
         return []
-    inside = {name: _inside(rewards, rewards.columns[name]) for name in names}
+    inside = {name: rewards.centred(rewards.columns[name]) for name in names}
     total = np.sum([weights[name] * inside[name] for name in names], axis=0)
     variance = float(total @ total)
     return [
@@ -68,13 +68,6 @@ def component_records(
         )
         for name in names
     ]
-
-
-def _inside(rewards: Rewards, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(M,) the values less their mean over the prompt."""
-    means = np.add.reduceat(values, rewards.offsets[:-1]) / rewards.counts
-    centred: NDArray[np.float64] = values - np.repeat(means, rewards.counts)
-    return centred
 
 
 def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:

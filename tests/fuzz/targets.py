@@ -381,7 +381,7 @@ REPORT = {
 def report(path: Path) -> None:
     """A report, and the records that the history keeps of it."""
     for record in read_report(path):
-        assert History(path.parent / "kept").add_run(record).is_file()
+        assert History(path.parent / "kept").add(record).is_file()
 
 
 def history(path: Path) -> None:

@@ -79,8 +79,8 @@ def test_records_come_back_as_they_were(tmp_path):
     run = a_run(checks=(a_check(upper=math.inf), a_check(lower=-math.inf, slice="category=code")))
     regret = a_regret(run, lower=0.2, upper=0.4, seed=0, note="PPO run 7")
 
-    history.add_run(run)
-    history.add_regret(regret)
+    history.add(run)
+    history.add(regret)
 
     assert history.runs() == (run,)
     assert history.regrets() == (regret,)
@@ -88,7 +88,7 @@ def test_records_come_back_as_they_were(tmp_path):
 
 def test_files_are_reviewable(tmp_path):
     """One value a line, sorted keys, and a name of date, RM and hash."""
-    path = History(tmp_path).add_run(a_run())
+    path = History(tmp_path).add(a_run())
 
     text = path.read_text()
     assert path.name.startswith("2026-11-23-runs-rm-7b-")
@@ -100,9 +100,9 @@ def test_the_same_run_added_twice_is_one_file(tmp_path):
     """A record that differs in its time alone is there already; any other difference is another."""
     history = History(tmp_path)
 
-    first = history.add_run(a_run())
-    again = history.add_run(a_run(day=3))
-    other = history.add_run(a_run(checks=(a_check(value=0.26),)))
+    first = history.add(a_run())
+    again = history.add(a_run(day=3))
+    other = history.add(a_run(checks=(a_check(value=0.26),)))
 
     assert again == first
     assert sorted(tmp_path.iterdir()) == sorted([first, other])
@@ -111,7 +111,7 @@ def test_the_same_run_added_twice_is_one_file(tmp_path):
 def test_two_branches_that_added_the_same_run_give_one_run(tmp_path):
     """Equal records with the names of two days are read once."""
     branches = [History(tmp_path / name) for name in ("ours", "theirs")]
-    paths = [h.add_run(a_run(day=day)) for day, h in enumerate(branches)]
+    paths = [h.add(a_run(day=day)) for day, h in enumerate(branches)]
 
     paths[1].rename(tmp_path / "ours" / paths[1].name)
 
@@ -122,11 +122,11 @@ def test_two_branches_that_added_the_same_run_give_one_run(tmp_path):
 def test_a_regret_touches_no_other_file(tmp_path):
     """Regrets are files of their own, one each, beside a run that stays as it was."""
     history = History(tmp_path)
-    path = history.add_run(a_run())
+    path = history.add(a_run())
     before = path.read_bytes()
 
-    regrets = [history.add_regret(a_regret(a_run(), value, seed=s)) for s, value in [(0, 0.3)] * 2]
-    history.add_regret(a_regret(a_run(), 0.3, seed=1))
+    regrets = [history.add(a_regret(a_run(), value, seed=s)) for s, value in [(0, 0.3)] * 2]
+    history.add(a_regret(a_run(), 0.3, seed=1))
 
     assert regrets[0] == regrets[1]
     assert path.read_bytes() == before
@@ -138,7 +138,7 @@ def test_many_writers_at_once_lose_nothing(tmp_path):
     records = [a_run(f"fp{i % 10}") for i in range(60)]
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(History(tmp_path).add_run, records))
+        list(pool.map(History(tmp_path).add, records))
 
     assert {r.fingerprint for r in History(tmp_path).runs()} == {f"fp{i}" for i in range(10)}
     assert len(list(tmp_path.iterdir())) == 10
@@ -148,8 +148,8 @@ def test_all_damaged_files_are_named_and_good_ones_are_read(tmp_path):
     """Each wrong file has its line and what is wrong; the good records are there all the same."""
     history = History(tmp_path)
     good = a_run("good")
-    history.add_run(good)
-    bad = history.add_run(a_run("bad"))
+    history.add(good)
+    bad = history.add(a_run("bad"))
     text = bad.read_text()
     line = text[: text.index('"value"')].count("\n") + 1
     bad.write_text(text.replace('"value": 0.25', '"value": "high"').replace("metric", "metrik"))
@@ -184,7 +184,7 @@ def test_all_damaged_files_are_named_and_good_ones_are_read(tmp_path):
 def test_a_record_changed_by_hand_is_noticed(tmp_path):
     """A number that no longer has the hash of the file's name is not believed."""
     history = History(tmp_path)
-    path = history.add_run(a_run())
+    path = history.add(a_run())
     path.write_text(path.read_text().replace("0.25", "0.15"))
 
     with pytest.raises(FileError, match="changed after it was written"):
@@ -197,7 +197,7 @@ def test_a_history_that_is_not_there_is_an_error(tmp_path):
         History(tmp_path / "none").runs()
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
-        History(tmp_path / "file").add_run(a_run())
+        History(tmp_path / "file").add(a_run())
 
 
 def test_a_run_is_found_by_any_clear_beginning(tmp_path):
@@ -205,7 +205,7 @@ def test_a_run_is_found_by_any_clear_beginning(tmp_path):
     history = History(tmp_path)
     runs = [a_run("a", rm="good"), a_run("b", rm="bad"), a_run("c", day=1, rm="bad")]
     for run in runs:
-        history.add_run(run)
+        history.add(run)
 
     assert history.run("2026-11-24") == runs[2]
     assert history.run(runs[0].id) == runs[0]

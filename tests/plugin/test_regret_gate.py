@@ -282,10 +282,10 @@ def rl_history(bench, lineages):
         past = replace(
             run, fingerprint=f"past {k}", lineage=lineage, checks=(replace(check, facts=facts),)
         )
-        history.add_run(past)
+        history.add(past)
         target = Target("kl", 0.5, "rl")
         regret = RegretRecord(past.id, past.fingerprint, 0.3 + 0.02 * k, target, past.time)
-        history.add_regret(regret)
+        history.add(regret)
 
 
 def test_rl_is_foretold_from_rl_runs_of_the_same_lineage_alone(bench):

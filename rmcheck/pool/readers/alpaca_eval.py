@@ -20,7 +20,6 @@ def alpaca_eval_prompts(row: Row) -> Iterator[Prompt | RowFault]:
         responses=(row.text("output"),),
         labels={},
         slices=row.slices("dataset"),
-        line=row.line,
     )
 
 
@@ -32,7 +31,6 @@ def alpaca_eval_annotations_prompts(row: Row) -> Iterator[Prompt | RowFault]:
         responses=(row.text("output_1"), row.text("output_2")),
         labels={"golden": _golden(row)},
         slices=row.slices("dataset", "annotator"),
-        line=row.line,
     )
 
 

@@ -20,7 +20,6 @@ def helpsteer2_prompts(row: Row) -> Iterator[Prompt | RowFault]:
         messages=extra_id_turns(row, "prompt"),
         responses=(row.text("response"),),
         labels={"golden": (row.number("helpfulness"),), **labels},
-        line=row.line,
     )
 
 
@@ -56,7 +55,6 @@ def _preference(
         responses=answers,
         labels={"golden": golden, field: (max(-strength, 0.0), max(strength, 0.0))},
         slices=slices,
-        line=row.line,
     )
 
 

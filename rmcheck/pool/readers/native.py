@@ -39,7 +39,6 @@ def native_prompts(row: Row) -> Iterator[Prompt | RowFault]:
         responses=responses,
         labels={name: row.numbers(name, len(responses)) for name in columns},
         slices=row.other_slices((*PROMPT_FIELDS, *columns)),
-        line=row.line,
         columns={
             name: _per_response(value, len(responses))
             for name, value in row.other_columns((*PROMPT_FIELDS, *columns)).items()
@@ -61,7 +60,6 @@ def native_row_prompts(row: Row) -> Iterator[Prompt | RowFault]:
         responses=(row.text("response"),),
         labels={name: (row.number(name),) for name in numbers},
         slices=row.other_slices((*ROW_FIELDS, *numbers)),
-        line=row.line,
         # Numbers as they are written: a ground truth of 7 is no 7.0.
         columns=row.other_columns((*ROW_FIELDS, "golden")),
     )

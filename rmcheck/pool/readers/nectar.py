@@ -17,7 +17,6 @@ def nectar_prompts(row: Row) -> Iterator[Prompt | RowFault]:
         responses=tuple(answer.text("answer") for answer in answers),
         labels={"golden": tuple(-answer.number("rank") for answer in answers)},
         slices=row.slices("good_natured"),
-        line=row.line,
     )
 
 

@@ -38,7 +38,6 @@ def ppe_human_prompts(row: Row) -> Iterator[Prompt | RowFault]:
         responses=(row.text("response_1"), row.text("response_2")),
         labels={"golden": WINNERS[winner]},
         slices=row.slices(*HUMAN_SLICES),
-        line=row.line,
     )
 
 
@@ -55,7 +54,6 @@ def ppe_best_of_k_prompts(row: Row) -> Iterator[Prompt | RowFault]:
         responses=tuple(row.text(name) for name in fields),
         labels={"golden": row.numbers("scores", len(fields))},
         slices=row.slices("model_name"),
-        line=row.line,
     )
 
 

@@ -45,7 +45,6 @@ def prompts(row: Row) -> Iterator[Prompt | RowFault]:
         labels={},
         slices=row.other_slices(known),
         columns=row.other_columns(known),
-        line=row.line,
     )
 
 

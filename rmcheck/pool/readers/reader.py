@@ -22,9 +22,9 @@ class Reader:
         name: What `format:` calls it.
         fields: Its key fields, as messages show them.
         matches: Whether a row has the shape of this format; fields only, never the file's name.
-        prompts: The prompts of one row, without ids where the format has none, and with an empty
-            cluster unless the format knows better than "same conversation". It raises a RowFault
-            that ends the row, and yields one that does not.
+        prompts: The prompts of one row, without their place in the file, without ids where the
+            format has none, and with an empty cluster unless the format knows better than "same
+            conversation". It raises a RowFault that ends the row, and yields one that does not.
         grouped: True where a row holds one response, and the rows of one conversation (or of one
             prompt id) make one prompt.
     """
@@ -76,6 +76,5 @@ def pair_of_conversations(
         responses=(better, worse),
         labels={"golden": WIN} | (labels or {}),
         slices=slices or {},
-        line=row.line,
         columns=columns or {},
     )

@@ -18,7 +18,6 @@ def rewardbench_prompts(row: Row) -> Iterator[Prompt | RowFault]:
         responses=(row.text("chosen"), row.text("rejected")),
         labels={"golden": WIN},
         slices=row.slices("subset"),
-        line=row.line,
     )
 
 
@@ -43,7 +42,6 @@ def rewardbench2_prompts(row: Row) -> Iterator[Prompt | RowFault]:
         labels={"golden": (1.0,) * len(correct) + (0.0,) * len(incorrect)},
         slices=row.slices("subset") | ({"kind": kind} if ties else {}),
         cluster=f"ties:{question}" if ties else "",
-        line=row.line,
     )
 
 

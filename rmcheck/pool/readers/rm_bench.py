@@ -46,7 +46,6 @@ def rm_bench_prompts(row: Row) -> Iterator[Prompt | RowFault]:
                 }
                 | slices,
                 cluster=source,
-                line=row.line,
             )
 
 

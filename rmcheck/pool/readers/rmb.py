@@ -31,7 +31,6 @@ def _prompt(row: Row, id_field: str, best: Sequence[Row], losers: Sequence[Row])
         responses=tuple(answer.text("answer") for answer in (*best, *losers)),
         labels={"golden": (1.0,) * len(best) + (0.0,) * len(losers)},
         slices=_slices(row),
-        line=row.line,
     )
 
 

@@ -45,7 +45,6 @@ def ultrafeedback_prompts(row: Row) -> Iterator[Prompt | RowFault]:
         responses=tuple(completion.text("response") for completion in completions),
         labels={column: tuple(labels[column] for labels in rated) for column in columns},
         slices=row.slices("source"),
-        line=row.line,
     )
 
 

@@ -50,9 +50,7 @@ def points(rewards: Rewards, sampling: Sampling) -> dict[str, Any]:
 
 def _inside(rewards: Rewards, values: Floats) -> Floats:
     """(M,) values less their prompt's mean, over the standard deviation inside prompts."""
-    counts = np.maximum(rewards.counts, 1)
-    sums = np.add.reduceat(np.append(values, 0.0), rewards.offsets[:-1])
-    centred = values - np.repeat(sums / counts, rewards.counts)
+    centred = rewards.centred(values)
     spread = float(np.sqrt(np.mean(centred**2)))
     scaled: Floats = centred / spread if spread > 1e-12 * np.abs(values).max() else 0 * centred
     return scaled
