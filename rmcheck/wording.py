@@ -127,12 +127,7 @@ def first_line(documented: object) -> str:
 
 
 def hub_advice(path: Path, kind: str = "") -> str:
-    """How to download what may have been meant, where a path looks like `owner/name` on a hub.
-
-    Args:
-        path: Nothing is there.
-        kind: ` --repo-type dataset` for data; empty for a model.
-    """
+    """How to download what may have been meant, where a path looks like `owner/name` on a hub."""
     name = f"{path.parent.name}/{path.name}"
     if path.parent.exists() or not _HUB_NAME.fullmatch(name) or _DATA_FILE.search(name):
         return ""

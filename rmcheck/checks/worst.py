@@ -24,8 +24,6 @@ class WorstOf(Distribution):
         Berger 1982, Technometrics 24:295-300.
 
     Attributes:
-        parts: What is known of each slice's value.
-        smallest: Whether a small value is bad.
         better: How many worse values are left out: 0 is the worst, 1 the second worst.
     """
 

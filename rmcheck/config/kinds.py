@@ -192,11 +192,7 @@ def one_of(*words: str) -> Choice:
 
 @dataclass(frozen=True)
 class AsWritten(Kind):
-    """A value whose text counts as it stands in the file: `no`, `010` and `2024` are these words.
-
-    Attributes:
-        example: How a right value looks, for messages.
-    """
+    """A value whose text counts as it stands in the file: `no`, `010`, `2024` are these words."""
 
     example: str = ""
 

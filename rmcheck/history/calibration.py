@@ -32,7 +32,6 @@ class Basis:
     """What a past run must share with the new one to be comparable.
 
     Attributes:
-        pool_fingerprint: Content of the pool.
         golden: Fingerprint of the golden RM, or where a golden column came from.
         metric: Name of the metric whose facts are the features.
         signature: Its comparable signature (see `comparable`).

@@ -17,9 +17,6 @@ class FakePolicy(Policy):
 
     A word is a token of it. Temperature changes nothing.
 
-    Args:
-        texts: What it says; an empty text is an empty response.
-
     Raises:
         UnknownModelError: There are no texts.
 

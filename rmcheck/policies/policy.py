@@ -137,12 +137,6 @@ class Policy(ABC):
 
 
 def response_seed(seed: int, prompt_id: str, index: int) -> int:
-    """64 bits that only these three decide: BLAKE2b over them.
-
-    Args:
-        seed: Seed of the whole run.
-        prompt_id: Name of the prompt in its pool.
-        index: Position of the response in its prompt, from 0.
-    """
+    """64 bits that only these three decide: BLAKE2b over them."""
     text = f"{seed}:{index}:{prompt_id}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")

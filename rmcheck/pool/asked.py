@@ -39,13 +39,7 @@ class AskedColumns:
 
 
 class Given:
-    """The columns that prompts give to a reward.
-
-    Args:
-        asked: What the reward asks for.
-        pool: Its rows; all of them decide which columns there are.
-        hidden: Columns that no reward may read.
-    """
+    """The columns that prompts give to a reward."""
 
     def __init__(self, asked: AskedColumns, pool: Pool, hidden: frozenset[str] = GOLDEN) -> None:
         self._asked, self._pool, self._hidden = asked, pool, hidden

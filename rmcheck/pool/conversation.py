@@ -129,11 +129,6 @@ def split_answer(
 ) -> tuple[tuple[Message, ...], str]:
     """What was asked, and the final assistant turn that answers it.
 
-    Args:
-        turns: The completion alone, or the whole conversation with it.
-        name: The field, for messages.
-        prompt: What was asked, where the row says so by itself.
-
     Raises:
         RowFault: The last turn is not the assistant's, or the answer is several messages.
     """

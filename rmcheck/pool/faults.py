@@ -119,13 +119,7 @@ def place(path: str, line: int) -> str:
 def problem_of_rows(
     summary: str, rows: Sequence[tuple[str, int, str, str]], way_out: str = ""
 ) -> Problem:
-    """One problem that many rows have, at the place of the first of them.
-
-    Args:
-        summary: What they have in common.
-        rows: Path, line, prompt id (or nothing) and detail of each.
-        way_out: What the user can write to read the pool all the same.
-    """
+    """One problem that rows (path, line, prompt id, detail) have, at the place of the first."""
     path, line = rows[0][:2]
     alike: dict[str, list[str]] = {}
     for where, number, name, detail in rows:

@@ -113,13 +113,6 @@ def drawn_traits(
     """Traits of as many responses of each prompt as a second or two allows.
 
     Where not even `least` of each can be read, some prompts are left out.
-
-    Args:
-        pool: Its texts are read.
-        seed: Of the draw.
-        most: Responses at most.
-        most_characters: Characters at most, about.
-        least: Fewest responses of a prompt that has so many.
     """
     columns = pool.columns
     rng = np.random.default_rng(seed)

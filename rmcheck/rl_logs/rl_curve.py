@@ -17,8 +17,6 @@ class RLCurve:
     policy is not in a log without error, so `start` is fitted with the others.
 
     Attributes:
-        start: Golden at the initial policy.
-        alpha: α.
         beta: β; above 0 the curve has a peak.
         peak_kl: KL of the peak in nats, infinite where there is none.
         no_peak_share: Share of resamples whose peak lies beyond the largest KL of the log.

@@ -35,8 +35,6 @@ class Look:
     """The prompts of a suite that are in when its checks are decided.
 
     Attributes:
-        number: Counted from 0.
-        looks: When one looks at this suite.
         new: The suite with the prompts that come in for this look.
         part: The suite with all prompts that are in; at the last look, the suite.
     """

@@ -57,12 +57,6 @@ class Draft:
 def suite_text(pool: Pool, name: str, path: str, *, format: str | None = None) -> tuple[str, int]:
     """A commented suite, and the number of its checks.
 
-    Args:
-        pool: As read with `rmcheck.pool.reading.read_pool`; rows that were dropped are named.
-        name: Of the suite.
-        path: Of the pool, as the suite is to name it.
-        format: Of the pool, where the suite must name it.
-
     Raises:
         UsageError: The pool has no golden reward, several labels and none is called golden, or
             fewer independent prompts than anything is decided on.

@@ -83,7 +83,6 @@ class _Place:
 
     Attributes:
         name: Of the slice or step, where one of several is chosen.
-        conditions: Slice column to value.
         taken: (M,) responses that count, where they are not all of a prompt's.
     """
 

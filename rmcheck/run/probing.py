@@ -68,12 +68,7 @@ class Battery:
 
 @dataclass(frozen=True, eq=False)
 class Probed:
-    """What the probes found.
-
-    Attributes:
-        findings: One a probe, or why it could not be measured.
-        rewards: Of the model on the pool.
-    """
+    """What the probes found."""
 
     findings: Mapping[str, Finding | RmcheckError]
     rewards: Rewards

@@ -49,16 +49,7 @@ _LONGEST = "longest"
 def check_record(
     decided: Decided, planned: PlannedSuite, filled: Filled, *, node: str, path: str, identity: str
 ) -> CheckRecord:
-    """A decided check as plain facts.
-
-    Args:
-        decided: The check.
-        planned: Its suite, on the prompts that decided it.
-        filled: What the models have scored there.
-        node: Where pytest finds the check.
-        path: The suite file as people see it.
-        identity: What of models and data belongs into the signature.
-    """
+    """A decided check as plain facts."""
     finding, verdict, loaded = decided.finding, decided.verdict, planned.loaded
     check, e, suite = finding.planned.check, finding.measurement.estimate, loaded.suite
     reading = filled.reading(planned, "candidate")

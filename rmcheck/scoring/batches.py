@@ -33,11 +33,6 @@ def default_budget(facts: EngineFacts, *, durable: bool = True, packed: bool = F
     On a CPU padding costs as much as text and big batches leave the cache, so batches are small.
     Without a device the only reason for batches is that each is kept before the next begins; where
     nothing outlives the session they are large.
-
-    Args:
-        facts: Where the model computes.
-        durable: Whether scores outlive the session.
-        packed: Whether the model pads nothing (`shares_prefixes`).
     """
     device = facts.device
     if not device:
@@ -49,11 +44,7 @@ def default_budget(facts: EngineFacts, *, durable: bool = True, packed: bool = F
 
 
 class BatchOrder(Protocol):
-    """Samples in the order in which they are scored, to be cut into batches.
-
-    Attributes:
-        order: Positions of the samples.
-    """
+    """Samples in the order in which they are scored, to be cut into batches."""
 
     order: list[int]
 
@@ -77,11 +68,7 @@ class BatchOrder(Protocol):
 
 
 class PaddedOrder:
-    """By falling length, for models that pad a batch to its longest sample.
-
-    Args:
-        lengths: Tokens of each sample.
-    """
+    """By falling length, for models that pad a batch to its longest sample."""
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.order = longest_first(lengths)

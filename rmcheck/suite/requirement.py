@@ -28,12 +28,7 @@ USES_OVER = {
 
 @dataclass(frozen=True)
 class _Subject:
-    """What a check measures.
-
-    Attributes:
-        table: Keys of such a check.
-        metric: Its class; None where the name is unknown.
-    """
+    """What a check measures."""
 
     key: str
     table: Mapping[str, Kind | None]
