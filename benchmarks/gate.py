@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 import rmcheck
-from rmcheck.pool import read_pool
+from rmcheck.pool.reading import read_pool
 from rmcheck.scoring.bundle import write_bundle
 from rmcheck.scoring.request import PoolSamples
 from rmcheck.store.parts import Provenance

@@ -54,7 +54,7 @@ from scoring_worlds import (
 from rmcheck.models.model import Encoded, RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.models.workers import Workers
-from rmcheck.pool import read_pool
+from rmcheck.pool.reading import read_pool
 from rmcheck.scoring.request import Request, scores_of
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.scores import ScoreStore

@@ -12,7 +12,7 @@ import pytest
 
 from rmcheck import metric_names
 from rmcheck.cli import main
-from rmcheck.pool import reader_names
+from rmcheck.pool.reading import reader_names
 
 SUITE = """\
 rmcheck: 1

@@ -368,7 +368,7 @@ def test_a_command(project, tmp_path):
 
         def run(options: argparse.Namespace) -> int:
             """Count."""
-            from rmcheck.pool import read_pool
+            from rmcheck.pool.reading import read_pool
 
             prompts = read_pool(options.pool).prompts
             print(f"{len(prompts)} prompts, {sum(len(p.responses) for p in prompts)} responses")

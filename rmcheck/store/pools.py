@@ -62,7 +62,7 @@ class KeptPools:
         faults: Mapping[FaultKind, FaultAction] | None = None,
         cluster: str | None = None,
     ) -> Pool:
-        """`rmcheck.pool.read_pool`, from what an earlier session has kept where it can be."""
+        """`read_pool`, from what an earlier session has kept where it can be."""
         how = repr((str(path), format, sorted((faults or {}).items()), cluster))
         name = _name(path, how)
 

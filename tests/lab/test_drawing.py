@@ -14,7 +14,8 @@ from rmcheck.lab.sampling.drawing import draw_at_random, draw_by_weight, in_prop
 from rmcheck.lab.sampling.sampled_pool import sample_pool
 from rmcheck.metrics.best_of_n import tied_bon_weights
 from rmcheck.policies.fake import FakePolicy
-from rmcheck.pool import Message, Prompt, read_pool
+from rmcheck.pool.pool import Message, Prompt
+from rmcheck.pool.reading import read_pool
 
 
 @given(st.integers(2, 40), st.data())

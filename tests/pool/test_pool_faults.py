@@ -5,8 +5,9 @@ import json
 import pytest
 
 from rmcheck.errors import PoolError, UsageError
-from rmcheck.pool import FAULT_RULES, fault_counts, labelled, read_pool
-from rmcheck.pool.labels import inclusion, judged_alone
+from rmcheck.pool.faults import FAULT_RULES, fault_counts
+from rmcheck.pool.labels import inclusion, judged_alone, labelled
+from rmcheck.pool.reading import read_pool
 
 
 def row(prompt: str = "x", responses: tuple[str, ...] = ("a", "b"), **fields) -> dict:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from rmcheck.errors import PoolError, UsageError
-from rmcheck.pool import read_pool
+from rmcheck.pool.reading import read_pool
 
 ROW = {"prompt": "Name a fruit.", "responses": ["apple", "brick"], "golden": [1.0, 0.0]}
 OTHER = {"prompt": "Name a stone.", "responses": ["slate", "bread"], "golden": [0.5, 0.25]}

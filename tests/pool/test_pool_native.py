@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rmcheck.pool import FAULT_RULES, Message, Prompt, read_pool
+from rmcheck.pool.faults import FAULT_RULES
+from rmcheck.pool.pool import Message, Prompt
+from rmcheck.pool.reading import read_pool
 
 # The smallest change of a prompt that must change the pool's fingerprint, field by field.
 CHANGES = {

@@ -6,8 +6,10 @@ import pytest
 from pool_formats import ROWS, assistant, completion, user
 
 from rmcheck.errors import PoolError
-from rmcheck.pool import Message, Pool, fault_counts, read_pool, reader_names
+from rmcheck.pool.faults import fault_counts
+from rmcheck.pool.pool import Message, Pool
 from rmcheck.pool.readers import READERS
+from rmcheck.pool.reading import read_pool, reader_names
 from rmcheck.pool.row import Row
 
 

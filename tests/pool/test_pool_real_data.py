@@ -15,7 +15,10 @@ from typing import Any
 import pytest
 
 from rmcheck.errors import PoolError
-from rmcheck.pool import Pool, fault_counts, labelled, read_pool
+from rmcheck.pool.faults import fault_counts
+from rmcheck.pool.labels import labelled
+from rmcheck.pool.pool import Pool
+from rmcheck.pool.reading import read_pool
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pool_formats import ROWS, assistant, user
 
 from rmcheck.errors import PoolError, UsageError
-from rmcheck.pool import Message, read_pool, read_prompts
+from rmcheck.pool.pool import Message
+from rmcheck.pool.reading import read_pool, read_prompts
 
 ASKED = (Message("user", "Name a fruit."),)
 SYSTEM = Message("system", "Be brief.")

@@ -10,7 +10,7 @@ from counting_models import CountingModel, numbered_samples, reward_of, sample
 from rmcheck.errors import ScoringError, StoreError
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
-from rmcheck.pool import Message, Pool, Prompt
+from rmcheck.pool.pool import Message, Pool, Prompt
 from rmcheck.scoring.bundle import write_bundle
 from rmcheck.scoring.members import choose_store, fill_members, read_combined
 from rmcheck.scoring.request import PoolSamples, Request, named_responses, read_scores

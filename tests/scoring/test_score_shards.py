@@ -17,7 +17,7 @@ from rmcheck.cli import main
 from rmcheck.errors import PoolError, UsageError
 from rmcheck.models.registry import open_model
 from rmcheck.models.trust import trusting
-from rmcheck.pool import read_pool
+from rmcheck.pool.reading import read_pool
 from rmcheck.scoring import shards
 from rmcheck.scoring.request import PoolSamples
 from rmcheck.scoring.scored_shards import scored_shards

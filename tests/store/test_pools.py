@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from rmcheck.errors import PoolError
 from rmcheck.models.model import Sample
-from rmcheck.pool import Pool, Prompt, read_pool
 from rmcheck.pool.columns import PoolColumns
-from rmcheck.pool.pool import Fault, Message, text_keys
+from rmcheck.pool.pool import Fault, Message, Pool, Prompt, text_keys
+from rmcheck.pool.reading import read_pool
 from rmcheck.store import pools
 from rmcheck.store.pools import FOLDER, KeptPools
 
