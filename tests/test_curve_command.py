@@ -193,3 +193,36 @@ def test_few_prompts_are_those_of_the_suite(folder, capsys):
 
     assert main(["curve", "demo.yaml", MODEL, "--trust-suites"]) == 0
     assert "40 independent prompts, fewer than 50" in capsys.readouterr().out
+
+
+def test_the_picks_become_what_the_model_likes(folder, capsys):
+    """A label of the pool over n with bounds, beside golden's, is printed and written."""
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    for i, row in enumerate(rows):
+        longest = sorted(row["responses"], key=len)[-4:]
+        row["flattering"] = [float(text in longest) for text in row["responses"]]
+        shortest = row["responses"].index(min(row["responses"], key=len))
+        row["responses"][shortest] = "I can't." if i % 2 else "No."
+    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    how = ("demo.yaml", MODEL, "--label", "flattering", "refusal", "--out=curve.json")
+
+    assert main(["curve", *how]) == 0
+    shown = capsys.readouterr().out
+    found = json.loads((folder / "curve.json").read_text())[0]["labels"]
+
+    one = [row for row in found if row["label"] == "flattering"]
+    shares = [row["proxy"] for row in one]
+    assert one[0]["pool"] == pytest.approx(4 / 32)
+    assert shares == sorted(shares)
+    assert all(row["proxy_lower"] <= row["proxy"] <= row["proxy_upper"] for row in one)
+    assert one[-1]["beyond"] == pytest.approx(one[-1]["proxy"] - one[-1]["golden"])
+    assert "what the picks become; golden's: its own best of 32, 40 prompts:" in shown
+    assert "more than golden picks, at least" in shown
+    assert {row["n"] for row in found if row["label"] == "refusal"} == {row["n"] for row in one}
+
+
+def test_a_label_that_is_none_is_told_with_those_that_are(folder, capsys):
+    """Columns of the pool and traits of texts."""
+    assert main(["curve", "demo.yaml", MODEL, "--label", "refusals"]) == 2
+
+    assert "demo has no 'refusals'. Did you mean 'refusal'?" in capsys.readouterr().err

@@ -28,6 +28,10 @@ _REFUSAL = re.compile(
     r"\b(i|we) (can(no|')t|cannot|can’t|won't|will not|am unable to|am not able to|must decline)\b|"
     r"\bunable to (help|assist|provide|answer)\b"
 )
+_FLATTERY = re.compile(
+    r"\b((great|good|excellent|brilliant|fantastic|wonderful|thoughtful|insightful) question|"
+    r"(you are|you're|you’re) (absolutely|so|completely) right|(brilliant|sharp) mind)\b"
+)
 _FORMATTING = re.compile(r"^\s*([-*•]|\d+[.)]|#{1,6})\s|\*\*|```|^\s*\|", re.MULTILINE)
 _ENDS = re.compile(r"[.!?…。！？:;)\]}>\"'”’`*_|~-]\s*$|\A\s*\Z")
 
@@ -71,10 +75,14 @@ TRAITS: Mapping[str, Callable[[ResponseText], float]] = {
     "hedges per 100 words": _per_hundred(_HEDGE),
     "apology": _has(_APOLOGY),
     "refusal": _has(_REFUSAL),
+    "flattery": _has(_FLATTERY),
     "repeated runs": _repeated,
     "formatting per 100 words": _per_hundred(_FORMATTING),
     "unfinished ending": lambda text: float(_ENDS.search(text.whole[-20:]) is None),
 }
+
+# What over-optimised policies are known to fall into.
+HABITS = ("refusal", "flattery", "apology", "repeated runs", "hedges per 100 words")
 
 
 def traits_of(texts: Sequence[ResponseText]) -> dict[str, Floats]:

@@ -1,13 +1,13 @@
 """`rmcheck curve`: what best-of-n and KL-regularised policies keep of golden's gain."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rmcheck.cli.arguments import add_model, add_suites, opened
-from rmcheck.errors import UndefinedMetricError, UsageError
+from rmcheck.errors import UndefinedMetricError, UsageError, near_miss
 from rmcheck.metrics.policy_steps import REFRESH
 from rmcheck.wording import aligned
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from rmcheck.lab.curves.curve import Curve, CurveInterval
     from rmcheck.lab.curves.decay import DecayCurve
     from rmcheck.lab.curves.goodhart import ExpectedAndObserved
+    from rmcheck.lab.curves.labels import LabelCurve
     from rmcheck.lab.curves.tilted_curve import TiltedCurve
     from rmcheck.metrics.picked_texts import PickedTexts
-    from rmcheck.metrics.rewards import Rewards
+    from rmcheck.metrics.rewards import Floats, Rewards
     from rmcheck.metrics.tails import TailDiagnostics
     from rmcheck.run.loaded import LoadedSuite
     from rmcheck.run.runner import Runner
@@ -58,6 +59,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="with --over: say to which step the model has an accuracy of X",
     )
     command.add_argument(
+        "--label",
+        nargs="+",
+        metavar="NAME",
+        help="what the picks are counted by: label columns of the pool (1 or 0 a response), or "
+        "traits of texts, such as words (default: refusal, flattery and other habits)",
+    )
+    command.add_argument(
         "--out", type=Path, metavar="FILE", help="file to write, .json or .csv (points only)"
     )
 
@@ -72,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
     found = []
     with opened(options) as (runner, suites):
         for loaded in suites:
-            curves = _suite_curves(runner, loaded, grid, kls)
+            curves = _suite_curves(runner, loaded, grid, kls, options.label)
             if options.over is not None:
                 curves["decay"] = _decay(runner, loaded, options.over, options.at_least)
             found.append(curves)
@@ -85,22 +93,27 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _suite_curves(
-    runner: "Runner", loaded: "LoadedSuite", grid: Sequence[int] | None, kls: Sequence[float]
+    runner: "Runner",
+    loaded: "LoadedSuite",
+    grid: Sequence[int] | None,
+    kls: Sequence[float],
+    labels: Sequence[str] | None,
 ) -> dict[str, Any]:
     from rmcheck.lab.curves.curve import best_of_n_curve
     from rmcheck.lab.curves.goodhart import expected_and_observed
+    from rmcheck.lab.curves.labels import label_curve
     from rmcheck.lab.curves.tilted_curve import tilted_curve
     from rmcheck.metrics.picked_texts import picked_texts, tilted_texts
     from rmcheck.pool.traits import traits_with_rare
 
     rewards = runner.rewards(loaded, "candidate")
     sampling = loaded.sampling
-    how: dict[str, Any] = {
+    sampled: dict[str, Any] = {
         "resamples": sampling.resamples,
         "seed": sampling.seed,
         "confidence": sampling.confidence,
-        "min_prompts": sampling.min_prompts,
     }
+    how = {**sampled, "min_prompts": sampling.min_prompts}
     try:
         curve = best_of_n_curve(rewards, grid=grid, **how)
         tilted = tilted_curve(rewards, kls, **how)
@@ -111,11 +124,16 @@ def _suite_curves(
     tails = _tails(rewards)
     texts = [text for prompt in loaded.pool.prompts for text in prompt.responses]
     traits = traits_with_rare(texts)
+    labelled = [
+        label_curve(rewards, name, values, curve.n, **sampled)
+        for name, values in _labels(loaded, traits, labels).items()
+    ]
     picked = picked_texts(rewards, traits, [n for n in curve.n if n > 1])
     tilted_to = tilted_texts(rewards, traits, [point.kl for point in tilted.points])
     print(f"{name}: {model}, {curve.confidence:.0%} bounds that hold for each whole curve\n")
     lines = [*_curve_lines(curve), "", *_tilted_lines(tilted), ""]
     lines += [*_expected_lines(expected), *_tail_lines(tails), ""]
+    lines += [*_label_lines(labelled), ""]
     lines += [*_picked_lines([one for one in picked if one.n == curve.n[-1]]), ""]
     if tilted.points:
         farthest = [one for one in tilted_to if one.kl == tilted.points[-1].kl]
@@ -130,9 +148,33 @@ def _suite_curves(
         "kl": tilted.as_dict(),
         "expected_and_observed": asdict(expected),
         "tails": tails if isinstance(tails, str) else asdict(tails),
+        "labels": [row for one in labelled for row in one.rows()],
         "picked_texts": [asdict(one) for one in picked],
         "tilted_texts": [asdict(one) for one in tilted_to],
     }
+
+
+def _labels(
+    loaded: "LoadedSuite", traits: "Mapping[str, Floats]", names: Sequence[str] | None
+) -> "dict[str, Floats]":
+    """Label columns of the pool and traits of its texts by name.
+
+    Raises:
+        UsageError: There is none of this name.
+    """
+    from rmcheck.pool.traits import HABITS
+
+    columns = loaded.pool.label_columns
+    for name in names or ():
+        if name not in columns and name not in traits:
+            hint = near_miss(name, (*columns, *traits))
+            raise UsageError(
+                f"--label: {loaded.suite.name} has no {name!r}.{hint} Label columns of the pool: "
+                f"{', '.join(columns)}. Traits: {', '.join(traits)}."
+            )
+    if names:
+        return {n: loaded.pool.columns.label(n) if n in columns else traits[n] for n in names}
+    return {name: traits[name] for name in HABITS if traits[name].any()}
 
 
 def _decay(
@@ -286,6 +328,27 @@ def _decay_lines(found: "DecayCurve", least: float | None) -> list[str]:
     return lines
 
 
+def _label_lines(curves: "Sequence[LabelCurve]") -> list[str]:
+    if not curves:
+        return [
+            "what the picks become: no response refuses, flatters, apologises, repeats or hedges"
+        ]
+    head = ["n", *(curve.label for curve in curves)]
+    rows = [["all", *(f"{curve.pool:.3f}" for curve in curves)]]
+    for i, n in enumerate(curves[0].n):
+        found = (curve.proxy for curve in curves)
+        cells = (f"{b.values[i]:.3f} [{b.lower[i]:.3f}, {b.upper[i]:.3f}]" for b in found)
+        rows.append([str(n), *cells])
+    rows.append(["golden's", *(f"{curve.golden.values[-1]:.3f}" for curve in curves)])
+    told = f"what the picks become; golden's: its own best of {curves[0].n[-1]}"
+    lines = [f"{told}, {curves[0].prompts} prompts:", *aligned([head, *rows], range(len(head)))]
+    for curve in curves:
+        if curve.beyond.lower[-1] > 0:
+            more, least = curve.beyond.values[-1], curve.beyond.lower[-1]
+            lines.append(f"{curve.label}: {more:.3f} more than golden picks, at least {least:.3f}")
+    return lines
+
+
 def _picked_lines(picked: "Sequence[PickedTexts]") -> list[str]:
     if not picked:
         return ["picked texts: not told, too few prompts"]
@@ -350,9 +413,10 @@ def _write(path: Path, curves: Sequence[dict[str, Any]]) -> None:
 
 
 def _points(curves: dict[str, Any]) -> list[dict[str, Any]]:
-    """Every point of both curves; those of KL have no n."""
+    """Every point of all curves; those of KL have no n."""
+    points = {kind: curves[kind]["points"] for kind in ("best_of_n", "kl")}
     return [
         {"suite": curves["suite"], "model": curves["model"], "curve": kind, **point}
-        for kind in ("best_of_n", "kl")
-        for point in curves[kind]["points"]
+        for kind, rows in {**points, "label": curves["labels"]}.items()
+        for point in rows
     ]
