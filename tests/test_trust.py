@@ -7,10 +7,11 @@ import sys
 import pytest
 
 from rmcheck.cli import main
-from rmcheck.errors import PoolError, UsageError
+from rmcheck.errors import PoolError, SuiteError, UsageError
 from rmcheck.models.registry import open_model
 from rmcheck.models.trust import trusting
 from rmcheck.pool.reading import read_pool
+from rmcheck.probes.probe_file import read_probes
 
 SUITE = """\
 rmcheck: 1
@@ -165,3 +166,24 @@ def test_nothing_is_shown_of_a_template_elsewhere(tmp_path, content):
             open_model(f"judge:{judge}")
 
         assert ("hunter2" in str(caught.value)) is shown
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        read_probes,
+        lambda path: open_model(f"judge:{path}", given=False),
+        lambda path: open_model(f"ensemble:{path}", given=False),
+    ],
+    ids=["probes", "judge", "ensemble"],
+)
+@pytest.mark.parametrize("content", ["root:hunter2:20228", "- hunter2: [", "{key: hunter2}"])
+def test_nothing_is_shown_of_another_file(tmp_path, read, content):
+    """A suite may name any file as that of a judge, an ensemble or probes."""
+    (tmp_path / "secret.yaml").write_text(f"# mine\n{content}\n")
+
+    with pytest.raises((UsageError, SuiteError)) as caught:
+        read(tmp_path / "secret.yaml")
+
+    assert "so it is another file; nothing of it is shown" in str(caught.value)
+    assert "hunter2" not in str(caught.value)

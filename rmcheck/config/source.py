@@ -54,16 +54,27 @@ class Source:
         self.lines = LINE_END.split(self.text)
 
     @classmethod
-    def of(cls, path: Path, wrong: Callable[[Sequence[Problem]], RmcheckError]) -> Self:
+    def of(
+        cls,
+        path: Path,
+        wrong: Callable[[Sequence[Problem]], RmcheckError],
+        keys: Sequence[str] = (),
+    ) -> Self:
         """The text of a file.
+
+        Args:
+            path: The file.
+            wrong: See the attributes.
+            keys: Of which such a file has one at the beginning of a line. A stranger's suite can
+                name any file; of one without them nothing is shown.
 
         Raises:
             OSError: The file cannot be read.
-            RmcheckError: `wrong`, as it is not UTF-8 text.
+            RmcheckError: `wrong`, as it is not UTF-8 text, or has none of the keys.
         """
         data = path.read_bytes()
         try:
-            return cls(str(path), data.decode("utf-8"), wrong)
+            found = cls(str(path), data.decode("utf-8"), wrong)
         except UnicodeDecodeError as error:
             before = data[: error.start].decode("utf-8")
             line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
@@ -71,6 +82,12 @@ class Source:
             if b"\0" in data[:4]:
                 message += " (it looks like UTF-16; save the file as UTF-8)"
             raise wrong([Problem(str(path), message, line, column)]) from error
+        begins = rf"(?m)^[-\s{{\"']*({'|'.join(keys)})\b"
+        if keys and found.text.strip() and not re.search(begins, found.text):
+            named = ", ".join(f"`{key}:`" for key in keys)
+            message = f"has none of {named}, so it is another file; nothing of it is shown"
+            raise wrong([Problem(str(path), message)])
+        return found
 
     def problem(self, span: Span, message: str, *valid: str) -> Problem:
         """A problem at these characters."""

@@ -117,7 +117,7 @@ def read_probes(path: Path, shown: str = "") -> dict[str, Probe]:
         SuiteError: All problems of the file, each with line, column and excerpt.
     """
     try:
-        source = replace(Source.of(path, SuiteError), path=shown or str(path))
+        source = replace(Source.of(path, SuiteError, ("probes",)), path=shown or str(path))
     except OSError as error:
         problem = Problem(shown or str(path), f"cannot be read: {error.strerror}")
         raise SuiteError([problem]) from error

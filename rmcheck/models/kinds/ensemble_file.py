@@ -68,8 +68,9 @@ def read_ensemble_file(
         UnknownModelError: There is no such file.
         UsageError: The file is wrong; all problems are shown where they stand.
     """
-    source, top = read_model_file(path, "ensemble", f"An ensemble has `{MEMBERS}: {EXAMPLE}`.")
     table = {MEMBERS: Members(), **{setting.name: _kind_of(setting) for setting in known}}
+    begin = f"An ensemble has `{MEMBERS}: {EXAMPLE}`."
+    source, top = read_model_file(path, "ensemble", begin, tuple(table))
     found = read_section(top, table, [MEMBERS], "the ensemble", source, "An ensemble")
     if source.problems:
         raise source.error()

@@ -9,22 +9,25 @@ from rmcheck.errors import FileError, Problem, UnknownModelError, UsageError
 from rmcheck.pool.limits import special_file
 
 
-def read_model_file(path: Path, kind: str, begin: str) -> tuple[Source, MapNode]:
+def read_model_file(
+    path: Path, kind: str, begin: str, keys: Sequence[str]
+) -> tuple[Source, MapNode]:
     """The mapping that such a file is, and where its problems are noted.
 
     Args:
         path: The file.
         kind: What it describes, such as `judge`.
         begin: How such a file begins, for one that is something else.
+        keys: See `Source.of`.
 
     Raises:
         UnknownModelError: There is no such file, or it cannot be read.
-        UsageError: It is no YAML, or no mapping.
+        UsageError: It is no YAML, no mapping, or another file.
     """
     if wrong := special_file(path):
         raise UnknownModelError(f"{kind} file {path} {wrong}")
     try:
-        source = Source.of(path, _usage_error)
+        source = Source.of(path, _usage_error, keys)
     except OSError as error:
         raise UnknownModelError(f"{kind} file {path} cannot be read ({error.strerror})") from error
     root = compose(source)

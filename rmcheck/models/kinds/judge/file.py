@@ -69,7 +69,7 @@ def read_judge_file(path: Path) -> JudgeFile:
         UsageError: The file is wrong; all problems are shown where they stand.
         MissingDependencyError: jinja2 is not installed.
     """
-    source, top = read_model_file(path, "judge", BEGIN)
+    source, top = read_model_file(path, "judge", BEGIN, tuple(JUDGE))
     found = read_section(top, JUDGE, ("engine", "read"), "the judge", source, "A judge")
     read = read_rule(top, source)
     shows = "responses" if compares(top) else "response"
