@@ -5,6 +5,8 @@ import sys
 
 import numpy as np
 import pytest
+import tiny_models
+from tokenizers import normalizers
 
 from rmcheck.errors import PoolError, ScoringError, UsageError
 from rmcheck.models.registry import open_model
@@ -63,7 +65,7 @@ def hangs(solution_str, **arguments):
 
 # OpenRLHF
 def reward_func(queries, prompts, labels):
-    assert queries[0] == prompts[0] + "4", queries
+    assert queries[0] in (prompts[0] + "4", prompts[0] + "5"), queries
     right = torch.tensor([float(q.endswith(l)) for q, l in zip(queries, labels)])
     return {"rewards": right, "scores": right, "extra_logs": {}}
 
@@ -71,6 +73,17 @@ def reward_func(queries, prompts, labels):
 async def custom_rm(args, sample, **kwargs):
     assert sample.prompt in ("2 + 2?", "2 + 3?"), sample
     return {"acc": int(sample.response == sample.label), "length": len(sample.response)}
+
+# with a template
+seen = []
+
+def keeps(queries, prompts, labels):
+    seen.append((queries, prompts, labels))
+    return [0.0] * len(queries)
+
+async def keeps_sample(args, sample, **kwargs):
+    seen.append((sample.prompt, sample.response, sample.label))
+    return 0.0
 
 # verifiers
 class Rubric:
@@ -148,6 +161,57 @@ def test_the_data_source_may_be_named_for_all_rows(bench):
     assert bench("verl:trained:compute_score?data_source=sums", rows).rewards[0] == 1
     with pytest.raises(PoolError, match="no column 'data_source'"):
         bench("verl:trained:compute_score", rows)
+
+
+@pytest.fixture
+def policy(tmp_path):
+    """A tokenizer that reads every letter as a small one."""
+    words = tiny_models.tokenizer(chat_template=tiny_models.POLICY_TEMPLATE)
+    words.backend_tokenizer.normalizer = normalizers.Lowercase()
+    words.save_pretrained(tmp_path / "policy")
+    return words
+
+
+@pytest.mark.parametrize(
+    ("spec", "batches"),
+    [
+        ("openrlhf:trained:keeps?tokenizer=policy", [1, 1]),
+        ("openrlhf:trained:keeps?tokenizer=policy&batch=2", [2]),
+    ],
+)
+def test_openrlhf_gives_the_text_that_was_read_and_the_one_that_was_written(
+    bench, policy, spec, batches
+):
+    """A query is decoded from tokens, with its EOS; a prompt is what the template wrote."""
+    bench(spec, [{**ROWS[0], "prompt": "Two + 2?"}])
+    seen = sys.modules["trained"].seen
+
+    turns = [{"role": "user", "content": "Two + 2?"}]
+    prompt = policy.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    assert "Two + 2?" in prompt
+    queries = [f"{prompt.lower()}{answer}<|end|>" for answer in "45"]
+    assert [len(one[0]) for one in seen] == batches
+    assert [query for one in seen for query in one[0]] == queries
+    assert seen[0][1:] == ([prompt] * batches[0], ["4"] * batches[0])
+
+
+@pytest.mark.parametrize(("eos", "end"), [("", "<|end|>"), ("&eos=strip", "")])
+def test_slime_gives_a_response_with_the_eos_that_sglang_leaves_there(bench, policy, eos, end):
+    """Unless training leaves special tokens out of texts."""
+    bench(f"slime:trained:keeps_sample?tokenizer=policy{eos}", [{**ROWS[0], "prompt": "Two?"}])
+
+    turns = [{"role": "user", "content": "Two?"}]
+    prompt = policy.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    assert sys.modules["trained"].seen == [(prompt, f"4{end}", "4"), (prompt, f"5{end}", "4")]
+
+
+def test_the_policys_template_is_part_of_the_function(bench, policy):
+    """Another one gives other prompts, whatever the function's version."""
+    spec = "slime:trained:custom_rm?tokenizer=policy&version=1"
+    first = open_model(spec, base=bench.folder).fingerprint
+    (bench.folder / "policy" / "chat_template.jinja").write_text("{{ messages[0].content }}")
+
+    assert open_model(spec, base=bench.folder).fingerprint != first
 
 
 def test_several_rewards_are_their_weighted_sum(bench):

@@ -106,18 +106,29 @@ class ConversationTokenizer:
         """
         rows = []
         for prompt in prompts:
-            try:
-                (row,) = self._apply([turns(prompt.messages)], generation_prompt=True)
-            # A template is a program of its own: it may raise anything.
-            except Exception as error:
-                roles = ", ".join(message.role for message in prompt.messages)
-                raise ScoringError(
-                    f"the chat template refuses prompt {prompt.prompt_id!r} (roles: {roles}): "
-                    f"{error}"
-                ) from error
+            row: list[int] = self._opened(prompt, tokenize=True)
             self._check(Sample(prompt.prompt_id, 0, prompt.messages, ""), row)
             rows.append(row)
         return rows
+
+    def prompt_texts(self, prompts: Sequence[Prompt]) -> list[str]:
+        """The same as texts, as the template writes them.
+
+        Raises:
+            ScoringError: The template refuses a prompt.
+        """
+        return [self._opened(prompt, tokenize=False) for prompt in prompts]
+
+    def _opened(self, prompt: Prompt, *, tokenize: bool) -> Any:
+        try:
+            turned = [turns(prompt.messages)]
+            return self._apply(turned, tokenize=tokenize, generation_prompt=True)[0]
+        # A template is a program of its own: it may raise anything.
+        except Exception as error:
+            roles = ", ".join(message.role for message in prompt.messages)
+            raise ScoringError(
+                f"the chat template refuses prompt {prompt.prompt_id!r} (roles: {roles}): {error}"
+            ) from error
 
     def written(self, conversations: Sequence[list[dict[str, Any]]]) -> list[str]:
         """Each conversation as the text that the template writes.

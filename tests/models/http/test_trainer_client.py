@@ -114,12 +114,12 @@ def test_openrlhf_sends_what_the_policy_read_and_wrote(served, folder, words):
 
 
 def test_slime_sends_prompt_response_and_label(served, folder, words):
-    """And takes the answer itself as the reward."""
+    """The response with its EOS, which SGLang leaves there; the answer itself is the reward."""
     rewards, path, body = sent(served, "/rm", f"client=slime&policy={folder}")
 
     assert (rewards, path) == ([0.25], "/rm")
     assert sorted(body) == ["label", "prompt", "response"]
-    assert (body["response"], body["label"]) == ("four", "4")
+    assert (body["response"], body["label"]) == ("four<|end|>", "4")
 
 
 def test_the_page_says_what_is_sent(served, folder):

@@ -59,7 +59,7 @@ class TrainerClientModel(RewardModel):
     verl writes the conversation by the reward model's template (`tokenizer`) without the policy's
     EOS, and takes one BOS away; OpenRLHF sends what the policy read and wrote, by the policy's
     template (`policy`) and with its EOS; slime sends prompt, as the policy's template writes it,
-    and response. Labels are the column `label`.
+    and response with its EOS, which SGLang leaves there. Labels are the column `label`.
 
     Args:
         spec: The address, for OpenRLHF and slime with its path.
@@ -186,10 +186,11 @@ class TrainerClientModel(RewardModel):
         if self._trainer == "verl":
             return [_of_verl(rm, eos, sample) for sample in samples]
         prompts = [Prompt(s.prompt_id, s.messages, (), {}) for s in samples]
-        written = [policy.text(ids) for ids in policy.encode_prompts(prompts)]
+        read = [policy.text(ids) for ids in policy.encode_prompts(prompts)]
+        written = policy.prompt_texts(prompts)
         return [
-            TrainerText(f"{prompt}{s.response}{eos}", prompt, s.response, s.columns.get("label"))
-            for prompt, s in zip(written, samples, strict=True)
+            TrainerText(f"{one}{s.response}{eos}", prompt, s.response + eos, s.columns.get("label"))
+            for one, prompt, s in zip(read, written, samples, strict=True)
         ]
 
     def prove(self, encoded: Sequence[Encoded]) -> None:

@@ -15,14 +15,16 @@ from rmcheck.pool.asked import AskedColumns
 class OpenRlhfRewardModel(FunctionModel):
     """A function `(queries, prompts, labels) -> rewards`.
 
-    A query is the prompt with its response. With `tokenizer=DIR` prompts are written by the chat
-    template of the policy, and a query ends with its EOS, as OpenRLHF has them with
-    `--apply_chat_template`; without it a prompt is the text of its one user turn. Labels are the
-    column `label`, or that of the setting `label_key`. A mapping that the function returns has the
-    rewards as `rewards`.
+    It is called with one of each at a time, unless `batch` says more. With `tokenizer=DIR` prompts
+    are written by the chat template of the policy, and a query is the text of the tokens that it
+    read and wrote, with its EOS, as OpenRLHF has them with `--apply_chat_template`; without it a
+    prompt is the text of its one user turn, and a query the prompt with its response. Labels are
+    the column `label`, or that of the setting `label_key`. A mapping that the function returns has
+    the rewards as `rewards`.
 
     Reference:
-        OpenRLHF, `examples/python/reward_func.py` and `openrlhf/utils/agent.py`.
+        OpenRLHF, `openrlhf/utils/agent.py` (`SingleTurnAgentExecutor`) and
+        `openrlhf/datasets/prompts_dataset.py`.
     """
 
     scheme: ClassVar[str] = "openrlhf"
@@ -36,7 +38,9 @@ class OpenRlhfRewardModel(FunctionModel):
         super().__init__(spec)
         chosen = stated_settings(spec, self.settings)
         self._label = chosen["label_key"]
+        self.largest_batch = self.largest_batch or 1
         self._written = WrittenPrompts(spec, chosen["tokenizer"])
+        self.fingerprint = self._written.fingerprint(self.fingerprint)
 
     def asks(self, parameters: Sequence[inspect.Parameter]) -> AskedColumns:
         """The labels."""
@@ -45,7 +49,8 @@ class OpenRlhfRewardModel(FunctionModel):
     def call(self, function: Callable[..., Any], samples: Sequence[Sample]) -> Any:
         """Queries, prompts and labels by position."""
         prompts, end = self._written.texts(samples), self._written.end
-        queries = [f"{p}{s.response}{end}" for p, s in zip(prompts, samples, strict=True)]
+        read = self._written.read(samples)
+        queries = [f"{p}{s.response}{end}" for p, s in zip(read, samples, strict=True)]
         labels = [sample.columns[self._label] for sample in samples]
         return function(queries, prompts, labels)
 

@@ -40,10 +40,13 @@ class SlimeRewardModel(RowFunctionModel):
     """A function `(args, sample) -> reward`, as a rule a coroutine function.
 
     `args` has `reward_key` alone. With `tokenizer=DIR` the prompt is written by the policy's chat
-    template. A mapping that the function returns has the reward under the setting `reward_key`.
+    template, and the response ends with its EOS, which SGLang leaves there; `eos=strip` is for
+    training with `--rollout-skip-special-tokens`. A mapping that the function returns has the
+    reward under the setting `reward_key`.
 
     Reference:
-        slime, `slime/rollout/rm_hub/__init__.py` and `slime/utils/types.py`.
+        slime, `slime/rollout/rm_hub/__init__.py`, `slime/rollout/sglang_rollout.py`
+        (`no_stop_trim`) and `slime/utils/data.py`.
     """
 
     scheme: ClassVar[str] = "slime"
@@ -52,6 +55,7 @@ class SlimeRewardModel(RowFunctionModel):
         Setting("label_key", ("COLUMN",), "label"),
         Setting("reward_key", ("NAME",)),
         Setting("tokenizer", ("DIR",)),
+        Setting("eos", ("append", "strip"), "append", closed=True),
     )
 
     def __init__(self, spec: ModelSpec) -> None:
@@ -59,6 +63,8 @@ class SlimeRewardModel(RowFunctionModel):
         chosen = stated_settings(spec, self.settings)
         self._label, self._reward = chosen["label_key"], chosen["reward_key"]
         self._written = WrittenPrompts(spec, chosen["tokenizer"])
+        self._ends = chosen["eos"] == "append"
+        self.fingerprint = self._written.fingerprint(self.fingerprint)
 
     def asks(self, parameters: Sequence[inspect.Parameter]) -> AskedColumns:
         """Label and metadata, where the pool has them."""
@@ -70,7 +76,7 @@ class SlimeRewardModel(RowFunctionModel):
             SimpleNamespace(reward_key=self._reward or None),
             SlimeSample(
                 self._prompt(sample),
-                sample.response,
+                sample.response + (self._written.end if self._ends else ""),
                 sample.columns.get(self._label),
                 dict(sample.columns.get("metadata") or {}),
                 sample.index,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rmcheck.errors import ScoringError
+from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.model import Sample
 from rmcheck.models.spec import ModelSpec
 from rmcheck.models.text.checkpoint_tokenizer import (
@@ -36,8 +37,14 @@ class WrittenPrompts:
         )
         self._tokenizer: ConversationTokenizer | None = None
 
+    def fingerprint(self, function: str) -> str:
+        """Of a function that gets these prompts: 64 hex digits, other ones for another template."""
+        if self._folder is None:
+            return function
+        return fingerprint({"function": function}, self._folder.read_files, root=self._folder.path)
+
     def texts(self, samples: Sequence[Sample]) -> list[str]:
-        """The prompt of each sample.
+        """The prompt of each sample, as it is written.
 
         Raises:
             ScoringError: A prompt is several turns and no template writes it, or the template
@@ -45,9 +52,19 @@ class WrittenPrompts:
         """
         if self._folder is None:
             return [plain_prompt(self._spec, sample) for sample in samples]
+        return self._loaded().prompt_texts([_prompt(sample) for sample in samples])
+
+    def read(self, samples: Sequence[Sample]) -> list[str]:
+        """The prompt of each sample as a policy reads it: its tokens as a text.
+
+        Raises:
+            ScoringError: As of `texts`.
+        """
+        if self._folder is None:
+            return self.texts(samples)
         tokenizer = self._loaded()
-        prompts = [Prompt(s.prompt_id, s.messages, (), {}) for s in samples]
-        return [tokenizer.text(ids) for ids in tokenizer.encode_prompts(prompts)]
+        rows = tokenizer.encode_prompts([_prompt(sample) for sample in samples])
+        return [tokenizer.text(ids) for ids in rows]
 
     @property
     def is_template(self) -> bool:
@@ -74,6 +91,10 @@ class WrittenPrompts:
                 type_ids=False,
             )
         return self._tokenizer
+
+
+def _prompt(sample: Sample) -> Prompt:
+    return Prompt(sample.prompt_id, sample.messages, (), {})
 
 
 def plain_prompt(spec: str, sample: Sample) -> str:
