@@ -162,7 +162,11 @@ def nearest(word: str, valid: Iterable[str]) -> str | None:
     """The valid word that was probably meant, if any is near."""
     if len(word) > LONGEST_WORD:
         return None
-    return next(iter(difflib.get_close_matches(word, islice(valid, MOST_WORDS), n=1)), None)
+    words = list(islice(valid, MOST_WORDS))
+    close = difflib.get_close_matches(word, words, n=1)
+    # A word cut short is far from the whole one, and clear where only one begins so.
+    longer = [one for one in words if len(word) >= 3 and one.startswith(word)]
+    return close[0] if close else longer[0] if len(longer) == 1 else None
 
 
 def near_miss(word: str, valid: Iterable[str]) -> str:

@@ -151,6 +151,9 @@ def _store(folder: Path) -> Iterator[Looked]:
     if not folder.exists():
         yield Looked("ok", "store", f"{folder} is made by the first run")
         return
+    if folder.is_file():
+        yield Looked("wrong", "store", f"{folder} is a file; scores are kept in a folder")
+        return
     free = shutil.disk_usage(folder).free / 2**30
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
     if not os.access(folder, os.W_OK):

@@ -229,6 +229,8 @@ def _number(
     looks_right = pattern.fullmatch(node.text) is not None
     if node.type == "text" and not (node.plain and looks_right):
         hint = f". Leave out the quotes: {node.text}" if looks_right else ""
+        if DECIMAL.fullmatch(percent := node.text.removesuffix("%")) and percent != node.text:
+            hint = f". Did you mean {float(percent) / 100:g}?"
         raise refuse(source, node, f"{what} must be {kind}, not {describe(node)}{hint}")
     if looks_right:
         digits = node.text.replace("_", "")

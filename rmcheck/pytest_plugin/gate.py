@@ -72,7 +72,9 @@ def _remove_old_report(config: pytest.Config) -> None:
             for name in (REPORT_NAME, PAGE_NAME, MARKDOWN_NAME):
                 (folder / name).unlink(missing_ok=True)
         except NotADirectoryError:
-            return  # there is none; that none can be written is said in the end
+            raise pytest.UsageError(
+                f"--rmcheck-report: {folder} is a file, or in one; a report is a folder"
+            ) from None
         except OSError as error:
             raise pytest.UsageError(f"the old report cannot be removed: {error}") from error
 

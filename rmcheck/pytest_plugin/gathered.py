@@ -1,5 +1,6 @@
 """What the processes of a run have found, gathered in the one that answers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from rmcheck.reports.table import (
     told_apart,
 )
 from rmcheck.suite.detect import is_yaml
+from rmcheck.wording import listed
+
+# Nodes that a line names.
+SHOWN = 5
 
 
 class Gathered:
@@ -70,8 +75,16 @@ class Gathered:
         """The table of all checks, and what must be known of it, line by line."""
         records, suites = told_apart(self.records, list(self.suites.values()))
         about = [line for suite in suites for line in (*suite_lines(suite), *model_lines(suite))]
-        remarks = [self.taken(), *notes(records), *about, *scoring_lines(suites)]
+        remarks = [self.taken(), *self._not_judged(), *notes(records), *about]
+        remarks += scoring_lines(suites)
         return [*table(records), tally(records), *(f"  {line}" for line in remarks)]
+
+    def _not_judged(self) -> Iterator[str]:
+        """Which checks have no line in the table, for they ended in an error."""
+        nodes = [error["node"] for error in self.errors]
+        checks = [node for node in nodes if is_yaml(Path(node.partition("::")[0]))]
+        if checks:
+            yield f"not judged, see ERRORS: {listed(checks, SHOWN)}"
 
     def taken(self) -> str:
         """Which files were taken as suites; one that is not named here was not looked at."""

@@ -97,7 +97,10 @@ def _numbers(record: CheckRecord, look: FailureView) -> list[str]:
     if record.exact:
         return [title, *_exact_numbers(record, look.models), *_facts(record, look)]
     subject = "decay" if record.kind == "max_decay" else "candidate"
-    rows = [(subject, look.models.get("candidate", ""), _estimate(record.candidate))]
+    estimate = record.candidate
+    if record.kind in ("at_least", "at_most"):  # bounds as they decide: of a worst slice corrected
+        estimate = EstimateRecord(record.value, record.lower, record.upper)
+    rows = [(subject, look.models.get("candidate", ""), _estimate(estimate))]
     if record.baseline:
         rows.append(("baseline", look.models.get("baseline", ""), _estimate(record.baseline)))
     end = "lower" if record.kind == "at_least" else "upper"
@@ -161,7 +164,10 @@ def _explanation(record: CheckRecord) -> list[str]:
             f"about {record.prompts_needed} could."
         )
     elif record.value == record.bound:
-        lines.append("  The value lies on the bound: no number of prompts would decide.")
+        return [
+            "  The value lies on the bound: no number of prompts would decide. "
+            "Ask for what you can accept."
+        ]
     lines.append("  The gate stays closed: add prompts, or ask for what you can accept.")
     return lines
 

@@ -1,5 +1,6 @@
 """Reading a suite with its pool and its history, and checking what one asks of the other."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from rmcheck.errors import (
     FileError,
     NoSuchClusterError,
+    PoolError,
     Problem,
     SuiteError,
     UndefinedMetricError,
@@ -96,6 +98,21 @@ def _pool_of(suite: Suite, read: ReadPool) -> Pool:
     except NoSuchClusterError as error:
         message = error.problems[0].message
         raise SuiteError([suite_problem(suite, message, "pool", "cluster")]) from error
+    except PoolError as error:
+        if path.exists():
+            raise
+        message = f"{path}: {error.problems[0].message}"
+        found = [suite_problem(suite, message, "pool", "path", valid=_from_the_suite(suite, path))]
+        raise SuiteError(found) from error
+
+
+def _from_the_suite(suite: Suite, path: Path) -> str:
+    """What to write where a path starts at the current folder and not at the suite's."""
+    folder = suite.path.parent.absolute()
+    here = Path(os.path.relpath(path, folder))
+    if not here.exists():
+        return ""
+    return f"A path starts at the suite's folder: {Path(os.path.relpath(here.absolute(), folder))}."
 
 
 def _history(suite: Suite) -> "HistoryContents | None":

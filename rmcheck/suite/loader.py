@@ -35,6 +35,9 @@ from rmcheck.suite.suite import (
 )
 from rmcheck.suite.training import only_logs, read_training_check, refuse_unused
 
+# What a suite is asked to name, and a run names.
+RUN_NAMES = {"model", "candidate", "baseline"}
+
 
 class PartlyReadError(SuiteError):
     """A suite file is wrong, and its pool can be looked at all the same."""
@@ -74,7 +77,10 @@ def parse_suite(text: str, path: str | Path) -> Suite:
 def _suite(source: Source, path: Path) -> Suite:
     """The suite in a text; relative paths in it start from where `path` is."""
     top = _versioned_mapping(compose(source), source)
-    refuse_unknown(top, keys.SUITE, "", source, f"A suite takes: {', '.join(keys.SUITE)}.")
+    takes = [f"A suite takes: {', '.join(keys.SUITE)}."]
+    if RUN_NAMES & top.entries.keys():
+        takes.insert(0, "A run names its models: --rmcheck-model=… and --rmcheck-baseline=….")
+    refuse_unknown(top, keys.SUITE, "", source, *takes)
     logs_only = only_logs(top)
     required = keys.REQUIRED["suite"] if logs_only else ("rmcheck", "pool", "checks")
     require_keys(top, required, keys.SUITE, "the suite", source)

@@ -45,6 +45,21 @@ def test_what_the_pool_cannot_give_is_found_at_collection(gate, bench, old, new,
     assert "rmcheck/run/" not in result.stdout.str()
 
 
+def test_a_pool_that_is_named_from_the_current_folder_is_told_its_path(gate, bench):
+    """A path starts at the suite's folder, so that it holds wherever the run starts."""
+    (bench.path / "suites").mkdir()
+    (bench.path / "demo.yaml").rename(bench.path / "suites" / "demo.yaml")
+
+    result = gate()
+
+    result.stdout.fnmatch_lines(
+        [
+            "*suites/demo.yaml:4:14: suites/pool.jsonl: no such file*",
+            "*A path starts at the suite's folder: ../pool.jsonl.",
+        ]
+    )
+
+
 def test_a_run_that_judged_nothing_does_not_pass(gate_both_ways, bench):
     """With tests but without any check the gate_both_ways would stand open; it does not."""
     (bench.path / "demo.yaml").unlink()

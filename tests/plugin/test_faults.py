@@ -80,13 +80,28 @@ def test_a_function_that_fails_is_an_error_of_the_checks(gate, rules, rule, said
 
 
 def test_a_report_that_cannot_be_written_fails_the_run(gate, bench):
-    """A file stands where the folder should be."""
-    (bench.path / "out").write_text("not a folder")
+    """A file came to stand where the folder should be."""
+    (bench.path / "conftest.py").write_text(
+        "def pytest_sessionstart(session): (session.path / 'out').write_text('')"
+    )
 
     result = gate("--rmcheck-report=out")
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(["rmcheck: the report cannot be written: *"])
+
+
+def test_a_report_in_place_of_a_file_is_refused_before_anything_is_scored(gate, bench):
+    """It is a slip of the command line."""
+    result = gate("--rmcheck-report=demo.yaml")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "is a file, or in one; a report is a folder" in result.stderr.str()
+
+
+def test_a_check_that_is_not_judged_is_named_under_the_table(gate):
+    """So that nobody takes the table for all that was asked."""
+    gate(baseline=None).stdout.fnmatch_lines(["*not judged, see ERRORS: demo.yaml::no-regression"])
 
 
 def test_a_report_with_an_unreadable_suite_never_says_passed(gate, bench):

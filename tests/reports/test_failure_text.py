@@ -26,6 +26,21 @@ def test_a_check_has_ten_lines_at_most(kind, verdict):
     assert text.splitlines()[-1] == "  pytest demo.yaml::worst --rmcheck --rmcheck-model=hf:new"
 
 
+def test_the_bounds_beside_the_candidate_are_those_that_decide():
+    """The table has them too; those of the worst of several slices are wider than a slice's own."""
+    text = failure_text(replace(RECORD, upper=0.7), LOOK)
+
+    assert "models/new   0.600  [0.550, 0.700]" in text
+
+
+def test_a_value_on_its_bound_is_told_to_move_the_bound():
+    """More prompts would not help."""
+    text = failure_text(replace(RECORD, verdict="inconclusive", value=0.75), LOOK)
+
+    assert "no number of prompts would decide. Ask for what you can accept." in text
+    assert "add prompts" not in text
+
+
 def test_a_reader_who_asks_gets_all_of_it():
     """Every pick and number, and what signs the result."""
     text = failure_text(RECORD, replace(LOOK, verbose=True))
