@@ -137,10 +137,13 @@ def _commands() -> Iterator[str]:
     for name, module in modules.items():
         command = argparse.ArgumentParser(prog=f"rmcheck {name}")
         importlib.import_module(module).add_arguments(command)
-        yield from _command(command, cli.COMMANDS.get(name, ""))
+        yield from _command(command, cli.COMMANDS.get(name, ""), modules)
 
 
-def _command(command: argparse.ArgumentParser, text: str) -> Iterator[str]:
+def _command(
+    command: argparse.ArgumentParser, text: str, alone: Mapping[str, str]
+) -> Iterator[str]:
+    """A section, and one for each command below it that is not a command of its own too."""
     said = prose(command.description or text)
     rows, below = [], []
     for action in command._actions:
@@ -149,9 +152,12 @@ def _command(command: argparse.ArgumentParser, text: str) -> Iterator[str]:
         elif not isinstance(action, argparse._HelpAction):
             rows.append((f"`{_argument(action)}`", prose(_help(action))))
     listed = table(("argument", ""), rows) if rows else ""
-    yield f"## `{command.prog}`\n\n{said}\n\n{listed}"
+    both = [f"`{one.prog}`" for one in below if one.prog.split()[-1] in alone]
+    told = f"{', '.join(both)} are the commands without `lab`.\n\n" if both else ""
+    yield f"## `{command.prog}`\n\n{said}\n\n{told}{listed}"
     for one in below:
-        yield from _command(one, "")
+        if one.prog.split()[-1] not in alone:
+            yield from _command(one, "", {})
 
 
 def _argument(action: argparse.Action) -> str:
