@@ -106,6 +106,21 @@ def load_environment():
     return Environment()
 
 groups = Rubric([of_group], [1.0])
+
+# verifiers 0.4: `@vf.reward` marks methods of tasks
+class TaskOf04:
+    __module__ = "verifiers.v1.task"
+
+class OurTask(TaskOf04):
+    pass
+
+def load_taskset():
+    return OurTask()
+
+async def marked(trace):
+    return 1.0
+
+marked._vf_weight = 1.0
 nothing = 3
 """
 ROWS = [
@@ -236,6 +251,9 @@ def test_a_rubric_is_its_functions_with_their_weights(bench):
     [
         ("verifiers:trained:groups", "of_group judges a group of completions at once"),
         ("verifiers:trained:nothing", "is int, which has no reward functions"),
+        ("verifiers:trained:OurTask", r"is of verifiers 0.4 \(verifiers.v1\), where a reward is"),
+        ("verifiers:trained:load_taskset", "reads the trace of a run in its harness, which no"),
+        ("verifiers:trained:marked", "write what it says of an answer as a function"),
         ("trl:trained:correct,trained:short?reward_weights=1", "it is 2 numbers"),
         ("trl:trained:correct,trained:short?reward_weights=1,nan", "it is 2 numbers"),
         ("trl:trained:correct,trained:correct", "is named twice"),

@@ -31,7 +31,8 @@ class VerifiersRubric(WeightedRewards):
     whole groups are refused. A function that raises is an error here, where the package counts 0.
 
     Reference:
-        verifiers, `verifiers/rubrics/rubric.py`, as in its versions 0.1 to 0.3.
+        verifiers, `verifiers/rubrics/rubric.py`, as in its versions 0.1 to 0.3; tasks of 0.4 are
+        refused.
     """
 
     scheme: ClassVar[str] = "verifiers"
@@ -69,6 +70,8 @@ class _RubricModule(FunctionModel):
         """The rubrics of the name."""
         with importable(self._base):
             found = imported_name(self.spec, self._module, self._function_name)
+            if _is_of_tasks(found):
+                raise self._of_tasks()
             try:
                 made = found() if inspect.isroutine(found) else found
             # Whatever the user's code raises.
@@ -76,6 +79,8 @@ class _RubricModule(FunctionModel):
                 raise UnknownModelError(
                     f"{self.spec}: {self.name} raised {type(error).__name__}: {error}"
                 ) from error
+        if _is_of_tasks(made):
+            raise self._of_tasks()
         rubrics = list(_flat(getattr(made, "rubric", made)))
         if not rubrics:
             raise UsageError(
@@ -83,6 +88,20 @@ class _RubricModule(FunctionModel):
                 " name a Rubric, an environment that has one, or what makes one"
             )
         return rubrics
+
+    def _of_tasks(self) -> UsageError:
+        return UsageError(
+            f"{self.spec}: {self.name} is of verifiers 0.4 (verifiers.v1), where a reward is a "
+            "method of a task and reads the trace of a run in its harness, which no pool has; "
+            "write what it says of an answer as a function, and name that: trl:module:function"
+        )
+
+
+def _is_of_tasks(found: Any) -> bool:
+    """Whether something is a task, a set of tasks or an `@vf.reward` of verifiers 0.4."""
+    kinds = (found if isinstance(found, type) else type(found)).__mro__
+    of_v1 = any(kind.__module__.startswith("verifiers.v1") for kind in kinds)
+    return of_v1 or hasattr(found, "_vf_weight")
 
 
 def _flat(rubric: Any) -> Iterator[Any]:
