@@ -374,18 +374,28 @@ def per_prompt_sums(metric: Metric, rewards: Rewards) -> tuple[Floats, NDArray[n
     out: Floats | None = None  # K is known once the first block is measured
     measured = np.zeros(len(rewards), dtype=bool)
     for block in rewards.blocks(metric.min_responses):
-        sums = metric.block_sums(block)
-        finite = np.isfinite(sums)
-        if not finite.all():
-            bad = int(np.argmin(finite.all(axis=-1)))
-            prompt = rewards.prompt_ids[block.rows[bad]]
-            raise UndefinedMetricError(
-                f"{metric.name} of prompt {str(prompt)!r} has the sums {sums[bad].tolist()}, "
-                "which are not all finite"
-            )
+        sums = finite_sums(metric, block, rewards.prompt_ids)
         if out is None:
             out = np.zeros((len(rewards), sums.shape[-1]))
         out[block.rows] = sums
         measured[block.rows] = True
     assert out is not None  # `require` raised otherwise
     return out, measured
+
+
+def finite_sums(metric: Metric, block: Block, prompt_ids: NDArray[np.str_]) -> Floats:
+    """(p, K) sums of the prompts of a block.
+
+    Raises:
+        UndefinedMetricError: A sum is not finite.
+    """
+    sums = metric.block_sums(block)
+    finite = np.isfinite(sums)
+    if not finite.all():
+        bad = int(np.argmin(finite.all(axis=-1)))
+        prompt = prompt_ids[block.rows[bad]]
+        raise UndefinedMetricError(
+            f"{metric.name} of prompt {str(prompt)!r} has the sums {sums[bad].tolist()}, "
+            "which are not all finite"
+        )
+    return sums

@@ -1,6 +1,6 @@
 """Pairs of responses of one prompt: how often the proxy orders them as the golden reward does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -47,9 +47,20 @@ class PairCounts:
     both_tied: Ints
 
 
-@once
 def pair_counts(proxy: Floats, golden: Floats) -> PairCounts:
     """Count the pairs of every row of (p, N) rewards, exactly.
+
+    Of two arrays that nobody can write to, they are counted once, whichever is the proxy.
+    """
+    if id(proxy) <= id(golden):
+        return _pair_counts(proxy, golden)
+    found = _pair_counts(golden, proxy)
+    return replace(found, proxy_tied=found.golden_tied, golden_tied=found.proxy_tied)
+
+
+@once
+def _pair_counts(proxy: Floats, golden: Floats) -> PairCounts:
+    """`pair_counts`, in this order.
 
     Rows are sorted by the proxy, and by falling golden inside a tie, so that the strict ascents
     left in golden's ranks are the concordant pairs; ties come from runs in sorted rows.

@@ -11,6 +11,9 @@ from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Ints
 from rmcheck.metrics.settings import require_whole_number
 
+# Responses of a prompt of which every pair may be in memory.
+MOST_DIRECT = 128
+
 
 def rank_bins(golden: Floats, bins: int) -> Ints:
     """(p, N) the bin of each response by golden rank: 1 = best to `bins` = worst.
@@ -77,8 +80,24 @@ class RankBinAccuracy(Accuracy):
 
     def credit(self, proxy: Floats, golden: Floats) -> tuple[Floats, Floats]:
         """(p,) pairs of the two bins ordered rightly, and (p,) pairs of them."""
+        if proxy.shape[1] <= MOST_DIRECT and not order(golden).tied:
+            return self._credit_of_places(proxy, golden)
         bins = rank_bins(golden, self.bins)
         among = (bins == self.chosen) | (bins == self.rejected)
         # Between two bins the bin is all of golden that counts: pairs inside either are ties.
         level = golden if self.chosen == self.rejected else -bins.astype(np.float64)
         return self.judged(pair_counts_among(proxy, level, among))
+
+    def _credit_of_places(self, proxy: Floats, golden: Floats) -> tuple[Floats, Floats]:
+        """`credit` where golden has no ties, so that each bin is a run of places in its order."""
+        place = np.arange(proxy.shape[1])
+        bins = rank_bins(place[None].astype(np.float64), self.bins)[0]
+        of_bins = (bins[:, None] == self.chosen) & (bins == self.rejected)
+        better, worse = (
+            order(golden).arrange(proxy)[:, places]
+            for places in np.nonzero(of_bins & (place[:, None] > place))
+        )
+        wins = (better > worse).sum(axis=1).astype(np.float64)
+        if self.ties == "half":
+            wins += (better == worse).sum(axis=1) / 2
+        return wins, np.full(len(wins), float(better.shape[1]))

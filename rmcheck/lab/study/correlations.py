@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.lab.study.rm_table import RmTable
+from rmcheck.metrics.ranks import average_ranks
 from rmcheck.stats.weights import Floats
 
 Ints = NDArray[np.int64]
@@ -146,9 +147,13 @@ def pearson(x: Floats, y: Floats) -> Floats:
 
 def spearman(x: Floats, y: Floats) -> Floats:
     """(…) Spearman's rank correlation, ties sharing their mean rank."""
-    from scipy.stats import rankdata
+    return pearson(_ranks(x), _ranks(y))
 
-    return pearson(rankdata(x, axis=-1), rankdata(y, axis=-1))
+
+def _ranks(x: Floats) -> Floats:
+    """(…, M) ranks, ties sharing their mean; NaN where one of the numbers is."""
+    rows = average_ranks(x.reshape(-1, x.shape[-1])).reshape(x.shape)
+    return np.where(np.isnan(x).any(axis=-1, keepdims=True), NAN, rows)
 
 
 def kendall(x: Floats, y: Floats) -> Floats:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from rmcheck.lab.study.family import RmFamily
-from rmcheck.metrics.metric import Metric, per_prompt_sums
+from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.rewards import Floats, Rewards
 
 # Test sets in which each drawn row of responses stands, about.
@@ -32,19 +32,32 @@ class Draws:
     family: RmFamily
     weights: csr_array
 
-    def values(self, metric: Metric) -> Floats:
-        """(B, Q) the metric of every pair on every test set; NaN where it is undefined."""
-        return np.stack([self.of_rewards(metric, rewards) for rewards in self.rewards()], axis=1)
+    def values(self, *metrics: Metric) -> Floats:
+        """(K, B, Q) each metric of every pair on every test set; NaN where it is undefined.
+
+        Raises:
+            UndefinedMetricError: A metric cannot be measured on so few responses.
+        """
+        fitted = [[_fitted(metric, rewards) for metric in metrics] for rewards in self.rewards()]
+        weights = self.weights.tocsc()
+        totals: dict[tuple[int, int], Floats] = {}
+        for part, q, k, sums in self.family.sums(fitted):
+            totals[k, q] = totals.get((k, q), 0.0) + weights[:, part] @ sums
+        return np.stack(
+            [
+                np.stack([each[k].value(totals[k, q]) for q, each in enumerate(fitted)], axis=1)
+                for k in range(len(metrics))
+            ]
+        )
 
     def rewards(self) -> Iterator[Rewards]:
         """Rewards of each pair in turn."""
         return (self.family.rewards(golden, proxy) for golden, proxy in self.family.pairs.tolist())
 
-    def of_rewards(self, metric: Metric, rewards: Rewards) -> Floats:
-        """(B,) the metric of these (D·P, k) rewards on every test set."""
-        fitted = metric.fitted(rewards)
-        sums, _ = per_prompt_sums(fitted, rewards)
-        return fitted.value(self.weights @ sums)
+
+def _fitted(metric: Metric, rewards: Rewards) -> Metric:
+    metric.require(rewards)
+    return metric.fitted(rewards)
 
 
 def drawn(

@@ -57,7 +57,7 @@ class Experiment:
     @cached_property
     def accuracy(self) -> Floats:
         """(B, Q) accuracy on all tested responses, prompts drawn with replacement."""
-        return self.draws(1, self.every_response).values(Accuracy())
+        return self.draws(1, self.every_response).values(Accuracy())[0]
 
 
 def turned(metric: Metric, values: Floats) -> Floats:

@@ -1,15 +1,19 @@
 """Rewards that a family of models gives to the same responses: what every design works on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
-from rmcheck.metrics.rewards import Floats, Ints, Rewards
+from rmcheck.metrics.metric import Metric, finite_sums
+from rmcheck.metrics.rewards import Block, Floats, Ints, Rewards
+
+# Rewards of a model that are looked at together: what is found of them stays in the cache.
+PART_SIZE = 2**15
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +98,31 @@ class RmFamily:
         """What one model says of another: the input of every metric."""
         return rewards_of(self.scores[proxy], self.scores[golden])
 
+    def sums(self, metrics: Sequence[Sequence[Metric]]) -> Iterator[tuple[slice, int, int, Floats]]:
+        """Sums of every prompt, some prompts after others, so that memory stays bounded.
+
+        Of a part, all pairs share the arrays of their models: each is sorted once, not for every
+        pair.
+
+        Args:
+            metrics: (Q, K) metrics of each pair, fitted.
+
+        Yields:
+            Which prompts, positions of pair and metric, and (p, …) the sums.
+        """
+        names = _prompt_names(self.prompts)
+        size = max(1, PART_SIZE // self.responses)
+        for first in range(0, self.prompts, size):
+            part = slice(first, min(first + size, self.prompts))
+            scores = [np.array(of_model[part], dtype=np.float64) for of_model in self.scores]
+            for array in scores:
+                array.flags.writeable = False
+            rows = np.arange(part.start, part.stop)
+            for q, (golden, proxy) in enumerate(self.pairs.tolist()):
+                block = Block(rows, scores[proxy], scores[golden])
+                for k, metric in enumerate(metrics[q]):
+                    yield part, q, k, finite_sums(metric, block, names)
+
     def chosen(self, responses: Ints) -> "RmFamily":
         """The family with some responses of each prompt.
 
@@ -121,6 +150,11 @@ def rewards_of(proxy: Floats, golden: Floats) -> Rewards:
         proxy=proxy.ravel(),
         golden=golden.ravel(),
         offsets=np.arange(prompts + 1, dtype=np.int64) * responses,
-        prompt_ids=np.arange(prompts).astype(np.str_),
+        prompt_ids=_prompt_names(prompts),
         clusters=np.arange(prompts, dtype=np.int64),
     )
+
+
+@lru_cache(maxsize=4)
+def _prompt_names(count: int) -> NDArray[np.str_]:
+    return np.arange(count).astype(np.str_)

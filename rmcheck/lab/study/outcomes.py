@@ -7,7 +7,6 @@ import numpy as np
 
 from rmcheck.lab.study.family import RmFamily
 from rmcheck.metrics.best_of_n import NDR
-from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.rewards import Floats
 from rmcheck.metrics.tilting import GAIN, pooled_sd, tilt_sums
@@ -48,9 +47,10 @@ def kl_penalty(halves: tuple[RmFamily, RmFamily], penalty: float) -> KeptGain:
 
 def bon_sums(family: RmFamily, n: int) -> Floats:
     """(Q, P, 2) golden gain of each pair on each prompt: by the proxy's choice, and golden's."""
-    metric = NDR(n=n)
-    pairs = (family.rewards(g, m) for g, m in family.pairs.tolist())
-    return np.stack([per_prompt_sums(metric, rewards)[0][:, :2] for rewards in pairs])
+    out = np.empty((len(family.pairs), family.prompts, 2))
+    for part, q, _, sums in family.sums([[NDR(n=n)]] * len(out)):
+        out[q, part] = sums[:, :2]
+    return out
 
 
 def tilt_gains(family: RmFamily, penalty: float) -> Floats:

@@ -1,6 +1,7 @@
 """More prompts or more responses: Figures 6 and 14 at equal samples, Figure 7 at equal labour."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,7 +9,6 @@ from rmcheck.lab.study.agreement import agreement
 from rmcheck.lab.study.annotator import annotated_ranks, comparisons
 from rmcheck.lab.study.draws import Draws
 from rmcheck.lab.study.experiment import Experiment
-from rmcheck.lab.study.family import rewards_of
 from rmcheck.lab.study.finding import Cell, DesignResult, Measured
 from rmcheck.lab.study.outcomes import KeptGain
 from rmcheck.metrics.pairwise import Accuracy
@@ -30,7 +30,7 @@ def equal_samples(experiment: Experiment) -> list[DesignResult]:
     values = _over_budgets(
         experiment,
         float,
-        lambda k, prompts: experiment.draws(6, k, prompts).values(Accuracy()),
+        lambda k, prompts: experiment.draws(6, k, prompts).values(Accuracy())[0],
     )
     about = (
         "Accuracy with more responses a prompt and fewer prompts, so that each line has as many "
@@ -93,16 +93,15 @@ def _over_budgets(
 
 def _annotated(draws: Draws, quality: float, rng: np.random.Generator) -> Floats:
     """(B, Q) accuracy against what the annotator says of each golden."""
-    family, metric = draws.family, Accuracy()
-    said = {
-        int(g): annotated_ranks(family.scores[g], quality, rng)
-        for g in np.unique(family.pairs[:, 0])
-    }
-    found = [
-        draws.of_rewards(metric, rewards_of(family.scores[m], said[g]))
-        for g, m in family.pairs.tolist()
-    ]
-    return np.stack(found, axis=1)
+    family = draws.family
+    said = [annotated_ranks(scores, quality, rng) for scores in family.scores]
+    both = replace(
+        family,
+        names=(*family.names, *family.names),
+        scores=np.concatenate([family.scores, said]),
+        pairs=family.pairs + np.array([len(said), 0]),
+    )
+    return replace(draws, family=both).values(Accuracy())[0]
 
 
 def _curve(

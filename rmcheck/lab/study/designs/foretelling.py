@@ -9,16 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.lab.study.agreement import Agreement, agreement
+from rmcheck.lab.study.draws import Draws
 from rmcheck.lab.study.experiment import Experiment, turned
 from rmcheck.lab.study.family import RmFamily
 from rmcheck.lab.study.finding import Cell, DesignResult, Measured
 from rmcheck.lab.study.outcomes import KeptGain
-from rmcheck.metrics.metric import Metric, per_prompt_sums
+from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import make_metric
-from rmcheck.metrics.rewards import Floats, Rewards
+from rmcheck.metrics.rewards import Floats
 
 # Every metric together: ridge regression on standardised numbers, so that it is defined for fewer
 # models than metrics.
@@ -80,23 +82,17 @@ def _numbers(
     family: RmFamily, metrics: Mapping[str, Metric]
 ) -> tuple[dict[str, Floats], list[str]]:
     """Name to (Q,) values, turned so that a higher one is better; and what is undefined."""
-    found: dict[str, list[float]] = {name: [] for name in metrics}
-    for golden, proxy in family.pairs.tolist():
-        rewards = family.rewards(golden, proxy)
-        for name, metric in metrics.items():
-            found[name].append(_value(metric, rewards))
-    values = {n: turned(metrics[n], np.array(each)) for n, each in found.items()}
+    values = {name: _values(family, metric) for name, metric in metrics.items()}
     known = {name: x for name, x in values.items() if np.isfinite(x).all() and np.ptp(x) > 0}
     return known, [name for name in values if name not in known]
 
 
-def _value(metric: Metric, rewards: Rewards) -> float:
+def _values(family: RmFamily, metric: Metric) -> Floats:
+    whole = Draws(family, csr_array(np.ones((1, family.prompts))))
     try:
-        fitted = metric.fitted(rewards)
-        sums, measured = per_prompt_sums(fitted, rewards)
+        return turned(metric, whole.values(metric)[0, 0])
     except UndefinedMetricError:
-        return float("nan")
-    return float(fitted.value(sums[measured].sum(axis=0)))
+        return np.full(len(family.pairs), np.nan)
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,9 @@ def default_metrics() -> dict[str, Metric]:
 def metrics_compared(experiment: Experiment, metrics: Mapping[str, Metric]) -> DesignResult:
     """Table 4: what each metric foretells of each optimiser."""
     k = min(experiment.responses, experiment.every_response)
-    draws = experiment.draws(4, k)
-    values: dict[str, list[Floats]] = {name: [] for name in metrics}
-    for rewards in draws.rewards():  # all metrics of a pair at once share its order and its pairs
-        for name, metric in metrics.items():
-            values[name].append(turned(metric, draws.of_rewards(metric, rewards)))
-    found = {name: np.stack(each, axis=1) for name, each in values.items()}
-    found[PAIR] = experiment.draws(4, 2).values(Accuracy())
+    values = experiment.draws(4, k).values(*metrics.values())
+    found = {n: turned(metrics[n], x) for n, x in zip(metrics, values, strict=True)}
+    found[PAIR] = experiment.draws(4, 2).values(Accuracy())[0]
     rows, undefined = _rows(experiment, found)
     return DesignResult(
         "table-4",

@@ -25,7 +25,7 @@ def response_sources(experiment: Experiment, others: Mapping[str, RmFamily]) -> 
     rows: list[dict[str, Cell]] = []
     for name, family in pools.items():
         k = min(experiment.responses, family.responses)
-        values = replace(experiment, tested=family).draws(2, k).values(Accuracy())
+        values = replace(experiment, tested=family).draws(2, k).values(Accuracy())[0]
         for outcome in experiment.outcomes:
             found = agreements(values, outcome, experiment.tested)
             rows.append(
@@ -100,7 +100,7 @@ def prompt_shift(
     for way, family in rewritten.items():
         line = []
         for share in shares:
-            values = _mixed(experiment, family, share).values(Accuracy())
+            values = _mixed(experiment, family, share).values(Accuracy())[0]
             told = Measured.over_tests(agreement("Spearman", values, outcome, experiment.tested))
             rows.append({"prompts": way, "share": share, "Spearman": told})
             line.append([told.value, told.lower, told.upper])

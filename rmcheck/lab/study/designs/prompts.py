@@ -1,15 +1,16 @@
 """Table 3: accuracy on one category of prompts against regret on another."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+from scipy.sparse import csr_array, vstack
 
 from rmcheck.lab.study.agreement import agreement
 from rmcheck.lab.study.experiment import Experiment
 from rmcheck.lab.study.finding import Cell, DesignResult, Measured
 from rmcheck.lab.study.outcomes import KeptGain, bon_sums, kept_of
 from rmcheck.lab.study.published import CATEGORIES, TABLE_3
-from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.pairwise import Accuracy
 from rmcheck.metrics.rewards import Floats
 from rmcheck.reports.charts import matrix
@@ -59,10 +60,7 @@ def categories(experiment: Experiment) -> DesignResult | None:
 def _accuracy(experiment: Experiment, names: Sequence[str]) -> Floats:
     """(B, C, Q) accuracy on each category on every test set."""
     draws = experiment.draws(1, experiment.every_response)
-    metric, of = Accuracy(), draws.family.categories
-    parts = [draws.weights.multiply((of == name)[None]).tocsr() for name in names]
-    found = []
-    for rewards in draws.rewards():
-        sums, _ = per_prompt_sums(metric, rewards)
-        found.append([metric.value(part @ sums) for part in parts])
-    return np.transpose(np.array(found), (2, 1, 0))
+    of = draws.family.categories
+    parts = [draws.weights.multiply((of == name)[None]) for name in names]
+    found = replace(draws, weights=csr_array(vstack(parts))).values(Accuracy())[0]
+    return found.reshape(len(names), experiment.sets, -1).transpose(1, 0, 2)

@@ -19,10 +19,7 @@ def rank_bins(experiment: Experiment) -> DesignResult | None:
     draws = experiment.draws(4, experiment.every_response)
     cells = [(c, r) for c in range(1, bins + 1) for r in range(c, bins + 1)]
     metrics = [RankBinAccuracy(bins=bins, chosen=c, rejected=r) for c, r in cells]
-    by_pair = [
-        [draws.of_rewards(metric, rewards) for metric in metrics] for rewards in draws.rewards()
-    ]
-    values = np.transpose(np.array(by_pair), (1, 2, 0))
+    values = draws.values(*metrics)
     rows: list[dict[str, Cell]] = []
     figures = []
     names = [f"{i} of {bins}" for i in range(1, bins + 1)]
