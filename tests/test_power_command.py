@@ -170,3 +170,23 @@ def test_a_wrong_option_is_a_sentence_and_exit_code_2(folder, capsys, option, sa
     assert status == 2
     assert said in shown.err
     assert shown.out == ""
+
+
+def test_checks_over_the_steps_of_a_policy_are_told_about(folder, capsys):
+    """`holds_to` by the step that sees least, `max_decay` by how much its prompts move the line."""
+    rows = map(json.loads, (folder / "pool.jsonl").read_text().splitlines())
+    with (folder / "pool.jsonl").open("w") as pool:
+        for i, row in enumerate(list(rows)):
+            pool.write(json.dumps({**row, "policy_step": 100 * (i % 2)}) + "\n")
+    suite = SUITE[: SUITE.index("  - ")] + (
+        "  - {name: holds, metric: accuracy, over: policy_step, holds_to: 100, at_least: 0.6}\n"
+        "  - {name: decay, metric: accuracy, over: policy_step, max_decay: 0.1}\n"
+    )
+    (folder / "demo.yaml").write_text(suite)
+
+    assert main(["power", "demo.yaml", GOOD]) == 0
+    found = blocks(capsys.readouterr().out)
+
+    assert "on 40 prompts x 5 responses (policy_step=" in found["demo::holds"][0]
+    assert found["demo::decay"][0].startswith("demo::decay  accuracy decay ")
+    assert all("sees a difference of 0." in lines[1] for lines in found.values())

@@ -143,7 +143,7 @@ def _subset(rewards: Rewards, rows: Ints, order: Ints, responses: int) -> Reward
         offsets=np.arange(rows.size + 1, dtype=np.int64) * responses,
         prompt_ids=rewards.prompt_ids[rows],
         clusters=rewards.clusters[rows],
-        slices={},
+        slices={name: values[rows] for name, values in rewards.slices.items()},
         columns={name: values[take] for name, values in rewards.columns.items()},
         scored=None,
     )

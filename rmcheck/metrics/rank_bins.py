@@ -80,22 +80,29 @@ class RankBinAccuracy(Accuracy):
 
     def credit(self, proxy: Floats, golden: Floats) -> tuple[Floats, Floats]:
         """(p,) pairs of the two bins ordered rightly, and (p,) pairs of them."""
-        if proxy.shape[1] <= MOST_DIRECT and not order(golden).tied:
-            return self._credit_of_places(proxy, golden)
+        found = order(golden)
+        plain = (found.stop - found.start == 1).all(axis=1) & (proxy.shape[1] <= MOST_DIRECT)
+        out = np.empty((2, len(proxy)))
+        if plain.any():
+            out[:, plain] = self._credit_of_places(found.arrange(proxy)[plain])
+        if not plain.all():
+            out[:, ~plain] = self._credit_of_bins(proxy[~plain], golden[~plain])
+        return out[0], out[1]
+
+    def _credit_of_bins(self, proxy: Floats, golden: Floats) -> tuple[Floats, Floats]:
         bins = rank_bins(golden, self.bins)
         among = (bins == self.chosen) | (bins == self.rejected)
         # Between two bins the bin is all of golden that counts: pairs inside either are ties.
         level = golden if self.chosen == self.rejected else -bins.astype(np.float64)
         return self.judged(pair_counts_among(proxy, level, among))
 
-    def _credit_of_places(self, proxy: Floats, golden: Floats) -> tuple[Floats, Floats]:
-        """`credit` where golden has no ties, so that each bin is a run of places in its order."""
+    def _credit_of_places(self, proxy: Floats) -> tuple[Floats, Floats]:
+        """The same of (p, N) rewards in golden's order, without ties: bins are runs of places."""
         place = np.arange(proxy.shape[1])
         bins = rank_bins(place[None].astype(np.float64), self.bins)[0]
         of_bins = (bins[:, None] == self.chosen) & (bins == self.rejected)
         better, worse = (
-            order(golden).arrange(proxy)[:, places]
-            for places in np.nonzero(of_bins & (place[:, None] > place))
+            proxy[:, places] for places in np.nonzero(of_bins & (place[:, None] > place))
         )
         wins = (better > worse).sum(axis=1).astype(np.float64)
         if self.ties == "half":

@@ -117,7 +117,7 @@ def analyse_training(
             "use --axis=step"
         )
     x = log.steps if axis == "step" or kl is None else kl
-    run = Run(log.steps, x, kl, Gains.of(log.golden, log.proxy, seed=seed), unit, at_least)
+    run = Run(log.steps, x, kl, Gains.of(log.golden, log.proxy, kl, seed=seed), unit, at_least)
     onset = run.onset
     return TrainingAnalysis(
         outcome=run.outcome,

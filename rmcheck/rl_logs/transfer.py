@@ -67,10 +67,11 @@ class Gains:
     contrasts: Floats
 
     @classmethod
-    def of(cls, golden: Floats, proxy: Floats, *, seed: int = 0) -> Self:
-        """Gains from (T,) series of a run."""
+    def of(cls, golden: Floats, proxy: Floats, kl: Floats | None = None, *, seed: int = 0) -> Self:
+        """Gains from (T,) series of a run, with its smoothed KL in nats where that is known."""
         both = np.stack([golden, proxy])
-        smooth = _smooth(fitted := _climb(golden, proxy))
+        bends = np.empty((golden.size, 0)) if kl is None else gao_columns(kl)
+        smooth = _smooth(fitted := _climb(golden, proxy, bends), bends)
         climb = _rising(proxy)
         late = climb >= (climb[0] + climb[-1]) / 2
         parts = (np.ones(proxy.size, bool), ~late, late)
@@ -145,11 +146,11 @@ class Gains:
         return product / squares, product / float(np.sqrt(squares * (golden @ golden)))
 
 
-def _climb(golden: Floats, proxy: Floats) -> Floats:
+def _climb(golden: Floats, proxy: Floats, bends: Floats) -> Floats:
     """(T,) rising curve through proxy, each point fitted without the noise of its neighbours."""
     both = np.stack([golden, proxy])
     fitted = _rising_elsewhere(proxy, 0)
-    noise = SeriesNoise.of(both, _smooth(fitted))
+    noise = SeriesNoise.of(both, _smooth(fitted, bends))
     # Noise that is a hundredth of proxy's variance cannot pass for a climb; golden's still can
     # where proxy has a share in it.
     shown = slice(0, 2 if noise.scales[1] ** 2 > NO_CLIMB * proxy.var() else 1)
@@ -157,7 +158,7 @@ def _climb(golden: Floats, proxy: Floats) -> Floats:
         rho = float(noise.autocorrelations[shown].max())
         alike = int(np.log(ALIKE) / np.log(max(rho, 1e-9)))
         fitted = _rising_elsewhere(proxy, min(alike, proxy.size // 6))
-        noise = SeriesNoise.of(both, _smooth(fitted))
+        noise = SeriesNoise.of(both, _smooth(fitted, bends))
     return fitted
 
 
@@ -177,13 +178,21 @@ def _rising_elsewhere(series: Floats, reach: int) -> Floats:
     return out
 
 
-def _smooth(climb: Floats) -> Floats:
-    """(T, d) orthonormal columns of the quartics over the steps and of proxy's climb."""
+def gao_columns(kl: Floats) -> Floats:
+    """(T, 2) columns of Gao's form over d = √KL, whose slope at 0 no quartic follows."""
+    d = np.sqrt(kl)
+    return np.stack([d, d * np.log(np.where(d > 0, d, 1.0))], axis=1)
+
+
+def _smooth(climb: Floats, bends: Floats) -> Floats:
+    """(T, d) orthonormal columns of the quartics over the steps, of proxy's climb and of others."""
     grid = np.linspace(-1, 1, climb.size)
     degree = min(MAX_DEGREE, climb.size // POINTS_A_DEGREE)
     columns = np.polynomial.legendre.legvander(grid, degree)
-    found, size = np.linalg.qr(np.column_stack([columns, climb]))
-    return np.asarray(found[:, np.abs(np.diag(size)) > 1e-9 * max(1.0, float(np.abs(climb).max()))])
+    every = np.column_stack([columns, climb, bends])
+    found, size = np.linalg.qr(every)
+    least = 1e-9 * np.maximum(1.0, np.abs(every).max(axis=0))
+    return np.asarray(found[:, np.abs(np.diag(size)) > least])
 
 
 def _gain(climb: Floats, part: np.ndarray) -> Floats:

@@ -8,7 +8,7 @@ import pytest
 
 from rmcheck.cli import main
 from rmcheck.errors import FileError
-from rmcheck.lab.outcomes.logged import logged_rows, read_runs
+from rmcheck.lab.outcomes.logged import logged_rows, over_seeds, read_runs
 
 HEAD = "rm,golden,optimizer,seed,log"
 STEPS = np.arange(40)
@@ -61,7 +61,7 @@ def test_ndr_is_goldens_gain_over_that_of_its_own_run(two_runs):
     assert row["golden_gain"] == pytest.approx(-0.5)
     assert row["kl"] == pytest.approx(np.mean(STEPS[-4:]))
     assert row["matched_kl"] == pytest.approx(20)
-    assert row["matched_kl_ndr"] == pytest.approx(0.5, abs=0.06)  # smoothed over four points
+    assert row["ndr_matched"] == pytest.approx(0.5, abs=0.06)  # smoothed over four points
 
 
 def test_the_command_writes_what_a_study_reads(two_runs, tmp_path, capsys):
@@ -74,7 +74,37 @@ def test_the_command_writes_what_a_study_reads(two_runs, tmp_path, capsys):
     (row,) = csv.DictReader(out.read_text().splitlines())
     assert set(NEEDED) <= row.keys()
     assert (row["rm"], row["golden"], row["optimizer"], row["seed"]) == ("a", "golden", "ppo", "1")
-    assert "a against golden, ppo, seed 1: NDR -0.250 at the end" in capsys.readouterr().out
+    assert "a against golden, ppo, seed 1: NDR -0.250 [-0." in capsys.readouterr().out
+
+
+def test_ndr_has_bounds_from_the_noise_of_the_logs(tmp_path, listed):
+    """One-sided ones, which hold .4 in most of 20 lists; none where a log has no noise."""
+    rows = ["golden,golden,ppo,1,own.csv", "a,golden,ppo,1,a.jsonl"]
+    rise, held = 1 - np.exp(-STEPS / 5), []
+    for seed in range(20):
+        noise = 0.1 * np.random.default_rng(seed).normal(size=(2, STEPS.size))
+        write_csv(tmp_path / "own.csv", 1 + rise + noise[0], STEPS)
+        write_openrlhf(tmp_path / "a.jsonl", 1 + 0.4 * rise + noise[1], STEPS.astype(float))
+        (row,) = logged_rows(read_runs(listed(*rows)))
+        held += [row["lower"] <= 0.4, row["upper"] >= 0.4]
+        assert row["lower"] < row["ndr"] < row["upper"] < row["lower"] + 1
+
+    assert np.mean(held) >= 0.85
+    write_csv(tmp_path / "own.csv", 1 + rise, STEPS)
+    assert np.isnan(logged_rows(read_runs(listed(*rows)))[0]["lower"])
+
+
+def test_several_seeds_have_an_interval_of_their_own():
+    """Mean and Student's t over the runs that differ in their seed alone; one run has none."""
+    rows = [
+        {"rm": rm, "golden": "g", "optimizer": "ppo", "seed": seed, "ndr": ndr}
+        for rm, seed, ndr in [("a", 1, 0.1), ("a", 2, 0.3), ("a", 3, np.nan), ("b", 1, 0.5)]
+    ]
+    (name,), (found,) = zip(*over_seeds(rows).items(), strict=True)
+
+    assert name == ("a", "g", "ppo")
+    assert found.value == pytest.approx(0.2)
+    assert found.upper - found.value == pytest.approx(6.313752 * 0.1)  # t of one degree at .95
 
 
 def test_a_run_without_goldens_own_has_no_ndr(two_runs, listed):
@@ -107,7 +137,7 @@ def test_without_kl_there_is_an_end_and_no_matched_kl(tmp_path, two_runs, listed
     (row,) = logged_rows(read_runs(path))
 
     assert row["ndr"] == pytest.approx(-0.25)
-    assert np.isnan(row["matched_kl_ndr"])
+    assert np.isnan(row["ndr_matched"])
 
 
 def test_all_that_is_wrong_with_a_list_is_named_at_once(two_runs, listed):

@@ -162,7 +162,7 @@ def test_the_command_has_no_traceback_for_a_wrong_table(tmp_path, capsys):
     """Exit code 2 and one sentence; markup in a name stays text on the page."""
     missing = ["study", "--table", str(tmp_path / "no.csv"), "--outcome", "rl"]
     assert main([*missing, "--out", str(tmp_path / "out")]) == 2
-    assert "no.csv: cannot be read as CSV" in capsys.readouterr().err
+    assert "no.csv: cannot be read: No such file" in capsys.readouterr().err
     path = written(tmp_path, *GOOD, header="rm,<b>acc</b>,rl,kind")
 
     assert (

@@ -315,8 +315,8 @@ def test_rl_runs_are_an_outcome_with_a_ceiling_of_two_seeds(tmp_path):
     ("rows", "said"),
     [
         (rows_of(drop=[("two", 1)]), "two against exact has no run with seed 1"),
-        (rows_of(ndr={("two", 1): "nan"}), "row 5 has the ndr 'nan': that run failed"),
-        (rows_of(ndr={("two", 1): ""}), "row 5 has the ndr 'nothing': that run failed"),
+        (rows_of(ndr={("two", 1): "nan"}), "seed 1: has the ndr 'nan', that run failed"),
+        (rows_of(ndr={("two", 1): ""}), "row 5, ppo, two against exact, seed 1: has no ndr"),
         ([*rows_of(), rows_of()[0]], "row 10 repeats the run of an earlier row"),
         ([*rows_of(drop=[("two", 1)]), "two,exact,ppo,,3,1,1,0.8,0"], "row 9 has no seed"),
     ],

@@ -188,6 +188,15 @@ def test_easy_batches_are_taken_out():
     assert all(f.outcome == "falls" for f in found)
 
 
+@pytest.mark.parametrize("size", [20, 40])
+def test_gaos_curve_falls_on_few_points_too(size):
+    """Its steep beginning over √KL is no noise where the KL is known, and is followed."""
+    log = gaos_run(size=size)
+
+    assert analyse_training(log).outcome == "falls"
+    assert analyse_training(log_of(log.golden, log.proxy, steps=log.steps)).outcome == "undecided"
+
+
 @pytest.mark.parametrize("axis", ["step", "kl"])
 def test_gaos_curve_falls_from_its_peak_on_either_axis(axis):
     """Golden with a peak at KL 7.39 is said to fall, and α, β and the peak are found."""

@@ -26,7 +26,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the table, and say which runs have no NDR."""
     from rmcheck.errors import UsageError
-    from rmcheck.lab.outcomes.logged import logged_rows, read_runs
+    from rmcheck.lab.outcomes.logged import logged_rows, over_seeds, read_runs
     from rmcheck.lab.outcomes.table import write_rows
 
     rows = logged_rows(read_runs(options.runs))
@@ -41,11 +41,16 @@ def run(options: argparse.Namespace) -> int:
     for row in rows:
         about = f"{row['rm']} against {row['golden']}, {row['optimizer']}, seed {row['seed']}"
         print(f"{about}: {row['note'] or _told(row)}")
+    for (rm, golden, optimizer), told in over_seeds(rows).items():
+        ends = f"{told.value:.3f} [{told.lower:.3f}, {told.upper:.3f}]"
+        print(f"{rm} against {golden}, {optimizer}: NDR {ends}, mean over seeds")
     return 0
 
 
 def _told(row: dict[str, float]) -> str:
-    matched = ""
+    bounds = matched = ""
+    if not math.isnan(row["lower"]):
+        bounds = f" [{row['lower']:.3f}, {row['upper']:.3f}]"
     if not math.isnan(row["matched_kl"]):
-        matched = f", {row['matched_kl_ndr']:.3f} at {row['matched_kl']:.3g} nats"
-    return f"NDR {row['ndr']:.3f} at the end{matched}"
+        matched = f", {row['ndr_matched']:.3f} at {row['matched_kl']:.3g} nats"
+    return f"NDR {row['ndr']:.3f}{bounds} at the end{matched}"

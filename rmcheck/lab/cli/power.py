@@ -112,30 +112,25 @@ def _power(
     baseline: "Rewards | None",
     power: float,
 ) -> "tuple[Power, str]":
-    """What the check can see, and on which slice; of a worst slice, the one that sees least."""
-    from rmcheck.checks.measurement import slice_values
+    """What the check can see, and where; of slices or steps of which one decides, the least."""
     from rmcheck.lab.power import measure_power
 
     check, sampling = planned.check, loaded.sampling
-    if check.steps is not None:
-        raise UndefinedMetricError("what a check over the steps of a policy can see is not known")
     if check.needs_baseline and baseline is None:
         raise UsageError("compares with a baseline: give one with --baseline")
     if check.confidence is not None:
         sampling = replace(sampling, confidence=check.confidence)
-    slices = [dict(planned.conditions)]
-    if check.worst and check.over is not None:
-        values = slice_values(candidate, check.over, where=planned.conditions)
-        slices = [{**planned.conditions, check.over: value} for value in values]
-        # The bounds of a worst slice are corrected for looking at all of them.
-        sampling = replace(sampling, confidence=1 - (1 - sampling.confidence) / len(slices))
-    paired = baseline if check.needs_baseline else None
+    places = _places(planned, candidate, baseline if check.needs_baseline else None)
+    if check.worst:
+        # The bounds of a worst slice are corrected for looking at all of them; steps are not.
+        sampling = replace(sampling, confidence=1 - (1 - sampling.confidence) / len(places))
     found = []
-    for where in slices:
+    for where, own, paired in places:
         named = printable(",".join(f"{column}={value}" for column, value in where.items()))
+        within = {k: v for k, v in where.items() if k != check.steps}
         try:
             one = measure_power(
-                check.metric, candidate, paired, where=where, sampling=sampling, power=power
+                check.measured, own, paired, where=within, sampling=sampling, power=power
             )
         except UndefinedMetricError as error:
             raise UndefinedMetricError(f"{named}: {error}" if named else str(error)) from error
@@ -143,11 +138,38 @@ def _power(
     return max(found, key=lambda pair: pair[0].sees)
 
 
+def _places(
+    planned: "PlannedCheck", candidate: "Rewards", baseline: "Rewards | None"
+) -> "list[tuple[dict[str, str], Rewards, Rewards | None]]":
+    """Slices or steps of the policy of which one decides, with the rewards there."""
+    from rmcheck.checks.measurement import slice_values
+    from rmcheck.metrics.policy_steps import PolicySteps
+
+    check, where = planned.check, dict(planned.conditions)
+    if check.over is not None and check.holds_to is not None:
+        steps = PolicySteps.read(candidate, check.over)
+        return [
+            (
+                {**where, check.over: f"{steps.steps[number]:g}"},
+                steps.at(candidate, number),
+                baseline and steps.at(baseline, number),
+            )
+            for number in steps.up_to(check.holds_to)
+        ]
+    if check.over is not None and check.worst:
+        values = slice_values(candidate, check.over, where=where)
+        return [({**where, check.over: value}, candidate, baseline) for value in values]
+    return [(where, candidate, baseline)]
+
+
 def block(
     name: str, planned: "PlannedCheck", found: "Power", where: str, options: argparse.Namespace
 ) -> Iterator[str]:
     """What is said about one check, line by line."""
-    what = f"{planned.check.metric.name}{' drop' if planned.check.needs_baseline else ''}"
+    from rmcheck.checks.verdict import CHANGES
+
+    change = CHANGES.get(planned.check.criterion.kind, "")
+    what = f"{planned.check.metric.name} {change}".strip()
     yield (
         f"{name}  {what} {found.value:.3f} on {found.prompts} prompts x {_pool_size(found)} "
         f"responses{f' ({where})' if where else ''}"

@@ -11,8 +11,10 @@ are one, it is golden's own run, which the others of its optimiser and seed are 
 """
 
 import math
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +28,22 @@ from rmcheck.parsing import ParsingError, user_path
 from rmcheck.rl_logs.log_columns import ROLES, Role, find_columns
 from rmcheck.rl_logs.log_table import read_log_rows
 from rmcheck.rl_logs.training_log import TrainingLog, read_training_log
+from rmcheck.rl_logs.transfer import CONFIDENCE, SeriesInterval, gao_columns
+from rmcheck.stats.series_noise import SeriesNoise
 
 NEEDED = ("rm", "golden", "optimizer", "seed", "log")
 # Optional columns: the name that a role has in the log.
 COLUMNS: Mapping[str, Role] = {f"{role}_column": role for role in ROLES}
-MATCHED = ("matched_kl", "matched_kl_ndr")
+MATCHED = ("matched_kl", "ndr_matched")
+BOUNDS = ("lower", "upper")
 # Of the points of a log, the share that is taken together: its end, and what smooths it.
 TAIL = 0.1
 FEWEST = 3
 # A gain of fewer standard errors is no denominator.
 LEAST_ERRORS = 3.0
+# Fewer points show no noise that bounds could be made from, nor do residuals that are rounding.
+FEWEST_FOR_BOUNDS, ROUNDING = 10, 1e-9
+RESAMPLES = 1_000
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,25 @@ class LoggedRun:
         """Golden at the end, and its standard error: the last tenth of the points."""
         tail = self.log.golden[-self.window :]
         return float(tail.mean()), float(tail.std(ddof=1) / np.sqrt(tail.size))
+
+    @cached_property
+    def drawn(self) -> tuple[Floats, Floats] | None:
+        """(B,) golden at the first point and at the end, with other noise of the log's own.
+
+        None where the log does not show its noise.
+        """
+        golden, size = self.log.golden, self.log.golden.size
+        if size < FEWEST_FOR_BOUNDS:
+            return None
+        curves = np.polynomial.legendre.legvander(np.linspace(-1, 1, size), min(4, size // 10))
+        if np.isfinite(self.log.kl).all():
+            curves = np.column_stack([curves, gao_columns(self.path[0])])
+        noise = SeriesNoise.of(golden[None], np.linalg.qr(curves)[0])
+        if np.abs(noise.left).max() <= ROUNDING * max(1.0, float(np.abs(golden).max())):
+            return None
+        name = f"{self.rm}\0{self.golden}\0{self.optimizer}\0{self.seed}"
+        series = golden + noise.draws(RESAMPLES, seed=zlib.crc32(name.encode()))[0]
+        return series[:, 0], series[:, -self.window :].mean(axis=1)
 
     @property
     def path(self) -> tuple[Floats, Floats]:
@@ -128,16 +155,18 @@ def logged_rows(runs: Sequence[LoggedRun]) -> list[dict[str, Any]]:
     """What a study reads, a row for each run that is not golden's own.
 
     NDR is golden's gain in the run over its gain in its own run of that optimiser and seed. All
-    runs begin with one policy: golden at the start is the mean of the first points of all. At a
-    matched KL, the larger one that both reach, golden's run counts with the best that it had.
+    runs begin with one policy: golden at the start is the mean of the first points of all. `lower`
+    and `upper` are one-sided 95 % bounds over the noise of the logs' points, which are batches of
+    prompts and responses; they know nothing of other seeds. At a matched KL, the larger one that
+    both reach, golden's run counts with the best that it had.
     """
     own = {(run.golden, run.optimizer, run.seed): run for run in runs if run.rm == run.golden}
     starts = {
-        golden: [run.log.golden[0] for run in runs if run.golden == golden]
+        golden: [run for run in runs if run.golden == golden]
         for golden in {run.golden for run in runs}
     }
     return [
-        dict.fromkeys((*STUDIED, *MATCHED), math.nan)
+        dict.fromkeys((*STUDIED, *BOUNDS, *MATCHED), math.nan)
         | {"rm": run.rm, "golden": run.golden, "optimizer": run.optimizer, "seed": run.seed}
         | dict(_judged(run, own.get((run.golden, run.optimizer, run.seed)), starts[run.golden]))
         for run in runs
@@ -145,9 +174,30 @@ def logged_rows(runs: Sequence[LoggedRun]) -> list[dict[str, Any]]:
     ]
 
 
+def over_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], SeriesInterval]:
+    """Mean NDR of runs that differ in their seed alone, two or more, with bounds by Student's t.
+
+    Unlike those of a run, these bounds know the luck of a seed.
+    """
+    from scipy.stats import t
+
+    found: dict[tuple[str, ...], list[float]] = {}
+    for row in rows:
+        if math.isfinite(row["ndr"]):
+            found.setdefault(tuple(row[key] for key in NEEDED[:3]), []).append(row["ndr"])
+    out = {}
+    for name, values in found.items():
+        if (count := len(values)) > 1:
+            reach = t.ppf(CONFIDENCE, count - 1) * np.std(values, ddof=1) / math.sqrt(count)
+            mean = float(np.mean(values))
+            out[name] = SeriesInterval(mean, mean - float(reach), mean + float(reach))
+    return out
+
+
 def _judged(
-    run: LoggedRun, own: LoggedRun | None, starts: Sequence[float]
+    run: LoggedRun, own: LoggedRun | None, alike: Sequence[LoggedRun]
 ) -> Iterator[tuple[str, Any]]:
+    starts = [float(other.log.golden[0]) for other in alike]
     start, (end, _) = float(np.mean(starts)), run.end
     kl = run.log.kl[np.isfinite(run.log.kl)]
     yield "kl", float(kl[-min(run.window, kl.size) :].mean()) if kl.size else math.nan
@@ -163,7 +213,21 @@ def _judged(
         return
     ndr = (end - start) / (best - start)
     yield from {"ndr": ndr, "regret": 1 - ndr, "note": ""}.items()
+    yield from zip(BOUNDS, _bounds(ndr, run, own, alike), strict=True)
     yield from _matched(run, own, start, LEAST_ERRORS * error)
+
+
+def _bounds(
+    ndr: float, run: LoggedRun, own: LoggedRun, alike: Sequence[LoggedRun]
+) -> tuple[float, float]:
+    """One-sided bounds of NDR; NaN where a log does not show its noise."""
+    if run.drawn is None or own.drawn is None:
+        return math.nan, math.nan
+    firsts = [r.log.golden[0] if r.drawn is None else r.drawn[0] for r in alike]
+    start = np.mean(np.broadcast_arrays(*firsts), axis=0)
+    gain, best = run.drawn[1] - start, own.drawn[1] - start
+    found = SeriesInterval.of(ndr, np.where(best > 0, gain / best, np.nan))
+    return found.lower, found.upper
 
 
 def _matched(
@@ -178,4 +242,4 @@ def _matched(
     best = max([*reached, float(np.interp(shared, own_kl, own_golden))]) - start
     if best > least:
         yield "matched_kl", shared
-        yield "matched_kl_ndr", (float(np.interp(shared, kl, golden)) - start) / best
+        yield "ndr_matched", (float(np.interp(shared, kl, golden)) - start) / best

@@ -75,7 +75,8 @@ def _outcome(
     kept, again = (np.full(len(family.pairs), np.nan) for _ in range(2))
     for q, (g, m) in enumerate(family.pairs.tolist()):
         runs = pairs.get((family.names[g], family.names[m]), {})
-        first, second = ([runs[seed] for seed in half if seed in runs] for half in halves)
+        known = {seed: ndr for seed, ndr in runs.items() if math.isfinite(ndr)}
+        first, second = ([known[seed] for seed in half if seed in known] for half in halves)
         if first and second:
             kept[q], again[q] = np.mean(first), np.mean(second)
         elif runs and len(seeds) == 1:
@@ -113,9 +114,13 @@ def _read(path: Path) -> tuple[Runs, list[str]]:
         if cells["seed"] in runs:
             problems.append(f"row {line} repeats the run of an earlier row")
         elif value is None:
-            said = excerpt(cells["ndr"], 30) or "nothing"
+            runs[cells["seed"]] = math.nan  # known, so that it is not missing as well
+            said = f"the ndr {excerpt(cells['ndr'], 30)!r}" if cells["ndr"] else "no ndr"
+            run = f"{cells['rm']} against {cells['golden']}, seed {cells['seed']}"
             why = f" ({excerpt(row['note'], 100)})" if row.get("note") else ""
-            problems.append(f"row {line} has the ndr {said!r}: that run failed{why}")
+            problems.append(
+                f"row {line}, {cells['optimizer']}, {run}: has {said}, that run failed{why}"
+            )
         else:
             runs[cells["seed"]] = value
     return {name: dict(pairs) for name, pairs in found.items()}, problems

@@ -69,7 +69,9 @@ def scored_family(
     """
     pool = read_pool(source.path, format=source.format)
     prompts, notes = _even(file, source, pool)
-    scores = np.stack([_scores(file, member, prompts, models, store_of) for member in file.models])
+    scores = np.stack(
+        [_scores(file, source, member, prompts, models, store_of) for member in file.models]
+    )
     return left(file, source, prompts, scores, notes)
 
 
@@ -117,7 +119,8 @@ def scored_again(
     """The same family on the same responses, its prompts said anew; columns stay as they are."""
     by_name = {member.name: member for member in file.models}
     scores = [
-        _scores(file, by_name[name], prompts, models, store_of) for name in found.family.names
+        _scores(file, file.pool, by_name[name], prompts, models, store_of)
+        for name in found.family.names
     ]
     return replace(found.family, scores=np.stack(scores))
 
@@ -238,6 +241,7 @@ def _even(file: StudyFile, source: StudyPool, pool: Pool) -> tuple[tuple[Prompt,
 
 def _scores(
     file: StudyFile,
+    source: StudyPool,
     member: FamilyMember,
     prompts: Sequence[Prompt],
     models: dict[str, RewardModel],
@@ -245,11 +249,11 @@ def _scores(
 ) -> Floats:
     """(P, N) rewards of one model; NaN where there is none."""
     if member.column is not None:
-        return _column(file, member, prompts)
+        return _column(source, member, prompts)
     model = models[member.name]
     samples = PoolSamples(Pool(file.pool.path, "", tuple(prompts)))
     if model.reads_golden:
-        golden = _column(file, FamilyMember(member.name, column=GOLDEN), prompts).ravel()
+        golden = _column(source, FamilyMember(member.name, column=GOLDEN), prompts).ravel()
         given = [replace(s, golden=float(g)) for s, g in zip(samples, golden, strict=True)]
         request = Request(model, given, file.too_long)
     else:
@@ -264,12 +268,12 @@ def _scores(
     return rewards.reshape(len(prompts), -1)
 
 
-def _column(file: StudyFile, member: FamilyMember, prompts: Sequence[Prompt]) -> Floats:
+def _column(source: StudyPool, member: FamilyMember, prompts: Sequence[Prompt]) -> Floats:
     column = member.column or ""
     known = sorted({name for prompt in prompts for name in prompt.labels})
     if column not in known:
         raise UsageError(
-            f"{file.path}: model {member.name!r} needs the column {column!r} of the pool; it has: "
+            f"{source.path}: no column {column!r}, needed for model {member.name!r}. Columns: "
             f"{listed(known, 10)}"
         )
     rows = [p.labels.get(column, (None,) * len(p.responses)) for p in prompts]
