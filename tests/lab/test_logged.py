@@ -90,7 +90,7 @@ def test_ndr_has_bounds_from_the_noise_of_the_logs(tmp_path, listed):
         assert row["lower"] < row["ndr"] < row["upper"] < row["lower"] + 1
 
     assert np.mean(held) >= 0.85
-    write_csv(tmp_path / "own.csv", 1 + rise, STEPS)
+    write_csv(tmp_path / "own.csv", 1 + STEPS / 40, STEPS)
     assert np.isnan(logged_rows(read_runs(listed(*rows)))[0]["lower"])
 
 
