@@ -38,8 +38,8 @@ def accuracy_and_regret(experiment: Experiment) -> DesignResult:
         "How well the accuracy of a proxy against its golden foretells the normalised drop ratio "
         "(NDR, the share of golden's gain that optimising the proxy keeps) over all pairs. The "
         "interval is that of other families of models. The ceiling is how well two independent "
-        "runs of the optimiser agree with one another; both are noisy, so a number that knew what a "
-        "run does on average would reach about its square root.",
+        "runs of the optimiser agree with one another; both are noisy, so a number that knew what "
+        "a run does on average would reach about its square root.",
         rows,
     )
 
