@@ -95,7 +95,7 @@ def value(family: RmFamily, name: str) -> Floats:
     """(Q,) a metric of every pair, a higher one better; NaN where it is undefined."""
     whole = Draws(family, csr_array(np.ones((1, family.prompts))))
     try:
-        return turned(METRICS[name], whole.values(METRICS[name])[0, 0])
+        return turned(METRICS[name], whole.values(METRICS[name])[0][0])
     except UndefinedMetricError:
         return np.full(len(family.pairs), np.nan)
 

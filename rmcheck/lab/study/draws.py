@@ -32,8 +32,8 @@ class Draws:
     family: RmFamily
     weights: csr_array
 
-    def values(self, *metrics: Metric) -> Floats:
-        """(K, B, Q) each metric of every pair on every test set; NaN where it is undefined.
+    def values(self, *metrics: Metric) -> list[Floats]:
+        """(B, Q) of each metric: every pair on every test set; NaN where it is undefined.
 
         Raises:
             UndefinedMetricError: A metric cannot be measured on so few responses.
@@ -43,12 +43,10 @@ class Draws:
         totals: dict[tuple[int, int], Floats] = {}
         for part, q, k, sums in self.family.sums(fitted):
             totals[k, q] = totals.get((k, q), 0.0) + weights[:, part] @ sums
-        return np.stack(
-            [
-                np.stack([each[k].value(totals[k, q]) for q, each in enumerate(fitted)], axis=1)
-                for k in range(len(metrics))
-            ]
-        )
+        return [
+            np.stack([each[k].value(totals[k, q]) for q, each in enumerate(fitted)], axis=1)
+            for k in range(len(metrics))
+        ]
 
     def rewards(self) -> Iterator[Rewards]:
         """Rewards of each pair in turn."""

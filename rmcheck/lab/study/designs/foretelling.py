@@ -90,7 +90,7 @@ def _numbers(
 def _values(family: RmFamily, metric: Metric) -> Floats:
     whole = Draws(family, csr_array(np.ones((1, family.prompts))))
     try:
-        return turned(metric, whole.values(metric)[0, 0])
+        return turned(metric, whole.values(metric)[0][0])
     except UndefinedMetricError:
         return np.full(len(family.pairs), np.nan)
 
