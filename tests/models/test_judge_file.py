@@ -48,8 +48,9 @@ def test_a_score_has_defaults(read):
     """One answer at temperature 0, its last match; what is not parsed is an error."""
     judge = read(WORDS + r"read: {score: 'Score:\s*(-?\d+)', range: [1, 10]}")
 
+    stated = {"samples": 1, "temperature": 0.0, "max_tokens": 512, "last": True}
     assert judge.read == Score(
-        r"Score:\s*(-?\d+)", 1.0, 10.0, 1, 0.0, 512, last=True, unparsed=None, unparsed_at_most=0.0
+        r"Score:\s*(-?\d+)", lowest=1.0, highest=10.0, unparsed_at_most=0.0, **stated
     )
 
 
@@ -61,7 +62,17 @@ def test_everything_about_a_score_can_be_said(read):
         "last: false}\nunparsed: {reward: -1, at_most: 0.2}"
     )
 
-    assert judge.read == Score(r"(\d+)", 0.0, 5.0, 4, 1.0, 9, False, -1.0, 0.2)
+    assert judge.read == Score(
+        r"(\d+)",
+        last=False,
+        lowest=0.0,
+        highest=5.0,
+        samples=4,
+        temperature=1.0,
+        max_tokens=9,
+        unparsed=-1.0,
+        unparsed_at_most=0.2,
+    )
     assert judge.system == "Be strict."
 
 
@@ -130,6 +141,6 @@ def test_a_wrong_engine_is_told_with_the_file(tmp_path, engine, said):
 )
 def test_a_number_out_of_range_or_missing_is_not_parsed(answer, last, number):
     """The last match counts, or the first; a worse one does not stand in for it."""
-    read = Score(r"Score:\s*(-?\d+(?:\.\d+)?)", -1, 10, last=last)
+    read = Score(r"Score:\s*(-?\d+(?:\.\d+)?)", lowest=-1, highest=10, last=last)
 
     assert read.parsed(answer) == number

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from sys import float_info
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from rmcheck.models.text.confined import ConfinedError, confined
 
 # Letters of the end of an answer that is shown in an error, and that a JSON object is sought in.
 _END, _LONGEST = 200, 100_000
+# And of its beginning, where a pattern fails on it.
+_SHOWN = 60
 
 # Correlation above which a criterion is hardly worth its place.
 _SAME = 0.95
@@ -52,6 +54,7 @@ class YesNo:
         return f"log p({yes}) - log p({no}) of the next token"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Written(ABC):
     """reward = mean of the numbers that the judge writes, one an answer.
 
@@ -72,13 +75,13 @@ class Written(ABC):
     found: ClassVar[str] = "a number in range"
     lowest: float
     highest: float
-    samples: int
-    start: int
-    repeat: int
-    temperature: float
-    max_tokens: int
-    unparsed: float | None
-    unparsed_at_most: float
+    samples: int = 1
+    start: int = 0
+    repeat: int = 1
+    temperature: float = 0.0
+    max_tokens: int = 512
+    unparsed: float | None = None
+    unparsed_at_most: float = 0.05
 
     @property
     @abstractmethod
@@ -101,7 +104,7 @@ class Written(ABC):
 
     def answer(self, number: int) -> Self:
         """One of the `repeat` times that a text is judged, from 0."""
-        return cast(Self, replace(cast(Any, self), repeat=1, start=number * self.samples))
+        return replace(self, repeat=1, start=number * self.samples)
 
     @property
     def schema(self) -> Mapping[str, object] | None:
@@ -150,25 +153,16 @@ class Written(ABC):
 
 
 @dataclass(frozen=True)
-class Score(Written):
-    """A number found by a pattern.
+class Matched(Written):
+    """Reads what a pattern finds.
 
     Attributes:
-        pattern: Regular expression with one group, which is the number.
+        pattern: Regular expression with one group, which is what is read.
         last: Whether the last match in an answer counts; else the first.
     """
 
     pattern: str
-    lowest: float
-    highest: float
-    samples: int = 1
-    temperature: float = 0.0
-    max_tokens: int = 512
     last: bool = True
-    unparsed: float | None = None
-    unparsed_at_most: float = 0.05
-    start: int = 0
-    repeat: int = 1
 
     @property
     def facts(self) -> dict[str, object]:
@@ -176,10 +170,33 @@ class Score(Written):
         return {**super().facts, "pattern": self.pattern, "last": self.last}
 
     @property
+    def match(self) -> str:
+        """Which match counts, for a formula."""
+        return f"{'last' if self.last else 'first'} match of {self.pattern!r}"
+
+    def matched(self, answer: str) -> str | None:
+        """What the group is; None where nothing matches.
+
+        Raises:
+            ScoringError: The pattern takes too long on this answer.
+        """
+        try:
+            (found,) = confined("match", [answer], pattern=self.pattern, last=self.last)
+        except ConfinedError as error:
+            raise ScoringError(
+                f"the pattern {self.pattern!r} fails on the answer {answer[:_SHOWN]!r}: {error}"
+            ) from error
+        return found if isinstance(found, str) else None
+
+
+@dataclass(frozen=True)
+class Score(Matched):
+    """A number found by a pattern."""
+
+    @property
     def formula(self) -> str:
         """The reward as a person writes it."""
-        which, bounds = "last" if self.last else "first", f"{self.lowest:g} to {self.highest:g}"
-        return f"{which} match of {self.pattern!r} in {bounds}{self.of_answers}"
+        return f"{self.match} in {self.lowest:g} to {self.highest:g}{self.of_answers}"
 
     @property
     def sought(self) -> str:
@@ -187,20 +204,10 @@ class Score(Written):
         return f"number from {self.lowest:g} to {self.highest:g} by {self.pattern!r}"
 
     def parsed(self, answer: str) -> float | None:
-        """See `Written.parsed`.
-
-        Raises:
-            ScoringError: The pattern takes too long on this answer.
-        """
+        """See `Written.parsed`."""
         try:
-            (match,) = confined("match", [answer], pattern=self.pattern, last=self.last)
-        except ConfinedError as error:
-            raise ScoringError(
-                f"the pattern {self.pattern!r} fails on the answer {answer[:60]!r}: {error}"
-            ) from error
-        try:
-            return self._within(float(match))
-        except (TypeError, ValueError):
+            return self._within(float(self.matched(answer) or ""))
+        except ValueError:
             return None
 
 
@@ -232,15 +239,6 @@ class Grade(Written):
 
     name: str
     criteria: tuple[RubricCriterion, ...]
-    lowest: float
-    highest: float
-    samples: int = 1
-    temperature: float = 0.0
-    max_tokens: int = 512
-    unparsed: float | None = None
-    unparsed_at_most: float = 0.05
-    start: int = 0
-    repeat: int = 1
 
     @property
     def facts(self) -> dict[str, object]:
@@ -302,7 +300,10 @@ class Rubric:
             drawn: How answers are drawn, and what those without a grade are worth; see `Written`.
         """
         every = tuple(criteria)
-        return cls(tuple(Grade(c.name, every, c.lowest, c.highest, **drawn) for c in every))
+        grades = (
+            Grade(one.name, every, lowest=one.lowest, highest=one.highest, **drawn) for one in every
+        )
+        return cls(tuple(grades))
 
     @property
     def repeat(self) -> int:

@@ -3,17 +3,15 @@
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import ScoringError
 from rmcheck.models.kinds.judge.lists import ListSample
-from rmcheck.models.kinds.judge.read import Written
+from rmcheck.models.kinds.judge.read import Matched
 from rmcheck.models.model import Sample
-from rmcheck.models.text.confined import ConfinedError, confined
 from rmcheck.stats.choices import ratings
 
 Floats = NDArray[np.float64]
@@ -22,39 +20,24 @@ Floats = NDArray[np.float64]
 UNPARSED = -1.0
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-# Letters of an answer that are shown in an error.
-_SHOWN = 60
 
 
 @dataclass(frozen=True)
-class Compares(Written):
+class Compares(Matched):
     """Reads answers about several responses to one prompt, each list shown in both orders.
 
     Attributes:
-        pattern: Regular expression with one group: what is read.
         of: Most responses in one question.
         opponents: Of each response, where two are shown at a time and not all pairs are asked.
-        last: Whether the last match in an answer counts; else the first.
     """
 
-    pattern: str
+    # Which lists are asked changes no verdict, and is no part of a fingerprint.
     of: int = 2
     opponents: int = 7
-    samples: int = 1
-    temperature: float = 0.0
-    max_tokens: int = 2048
-    last: bool = True
-    unparsed: float | None = None
-    unparsed_at_most: float = 0.0
-    start: int = 0
-    repeat: int = 1
-    lowest: float = 0.0
-    highest: float = 1.0
-
-    @property
-    def facts(self) -> dict[str, object]:
-        """What changes a verdict, for a fingerprint; which lists are asked changes none."""
-        return {**super().facts, "pattern": self.pattern, "last": self.last}
+    max_tokens: int = field(default=2048, kw_only=True)
+    unparsed_at_most: float = field(default=0.0, kw_only=True)
+    lowest: float = field(default=0.0, kw_only=True)
+    highest: float = field(default=1.0, kw_only=True)
 
     # Fewest texts of a prompt about which something is asked, and what stands for an answer
     # without anything to read.
@@ -105,22 +88,13 @@ class Compares(Written):
         return self._read(answer, 0, self.of)
 
     def parsed_of(self, answer: str, sample: Sample) -> float | None:
-        """See `Written.parsed_of`.
-
-        Raises:
-            ScoringError: The pattern takes too long on this answer.
-        """
+        """See `Written.parsed_of`."""
         assert isinstance(sample, ListSample)  # made by `lists.compared`
         return self._read(answer, sample.at, len(sample.responses))
 
     def _read(self, answer: str, at: int, size: int) -> float | None:
-        try:
-            (match,) = confined("match", [answer], pattern=self.pattern, last=self.last)
-        except ConfinedError as error:
-            raise ScoringError(
-                f"the pattern {self.pattern!r} fails on the answer {answer[:_SHOWN]!r}: {error}"
-            ) from error
-        return self.number(match, at, size) if isinstance(match, str) else None
+        match = self.matched(answer)
+        return None if match is None else self.number(match, at, size)
 
 
 @dataclass(frozen=True)
@@ -147,11 +121,7 @@ class Preferred(Compares):
     def formula(self) -> str:
         """The reward as a person writes it."""
         model = "Bradley-Terry" if self.of == 2 else "Luce"
-        which = "last" if self.last else "first"
-        return (
-            f"{model} rating from the {which} match of {self.pattern!r}, both orders asked"
-            f"{self.of_answers}"
-        )
+        return f"{model} rating from the {self.match}, both orders asked{self.of_answers}"
 
     @property
     def sought(self) -> str:
@@ -216,10 +186,9 @@ class ListScores(Compares):
     @property
     def formula(self) -> str:
         """The reward as a person writes it."""
-        which, bounds = "last" if self.last else "first", f"{self.lowest:g} to {self.highest:g}"
+        bounds = f"{self.lowest:g} to {self.highest:g}"
         return (
-            f"mean of its numbers in the {which} match of {self.pattern!r}, {bounds}, both orders "
-            f"asked{self.of_answers}"
+            f"mean of its numbers in the {self.match}, {bounds}, both orders asked{self.of_answers}"
         )
 
     @property

@@ -179,7 +179,7 @@ def _score(node: MapNode, top: MapNode, source: Source) -> Score | None:
     if not {"score", "range"} <= found.keys():
         return None
     (lowest, highest), pattern = found.pop("range"), found.pop("score")
-    return Score(pattern, lowest, highest, **found, **unparsed)
+    return Score(pattern, lowest=lowest, highest=highest, **found, **unparsed)
 
 
 def _rubric(node: MapNode, top: MapNode, source: Source) -> Rubric | None:
