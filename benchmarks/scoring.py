@@ -51,7 +51,7 @@ from scoring_worlds import (
     word_tokenizer,
 )
 
-from rmcheck.models.model import Encoded, RewardModel, Sample
+from rmcheck.models.model import Encoded, Proven, RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.models.workers import Workers
 from rmcheck.pool.reading import read_pool
@@ -69,7 +69,8 @@ def opened(spec: str, *, proof: bool = False) -> RewardModel:
     model = open_model(spec)
     model.load()
     if not proof:
-        model.prove = lambda encoded: None  # type: ignore[method-assign]
+        proven = Proven(shares_prefixes="prefix=shared" in spec)
+        model.prove = lambda encoded: proven  # type: ignore[method-assign]
     return model
 
 

@@ -272,7 +272,7 @@ def test_an_engine(project):
         '''\
         """A classifier by an engine that takes one row at a time: `alone:DIR`."""
 
-        from collections.abc import Callable, Mapping, Sequence
+        from collections.abc import Sequence
         from typing import ClassVar
 
         from rmcheck.models.engines.asked import Asked, Floats, Way
@@ -285,15 +285,12 @@ def test_an_engine(project):
         class OneRowAtATime(TorchScorer):
             """An engine without any batch."""
 
-            @property
-            def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:
+            def numbers(
+                self, rows: Sequence[Asked], way: Way = "padded", **how: int
+            ) -> list[Floats]:
                 """Every row by itself."""
-                padded = super().ways["padded"]
-
-                def alone(rows: Sequence[Asked]) -> list[Floats]:
-                    return [numbers for row in rows for numbers in padded([row])]
-
-                return {"padded": alone}
+                numbers = super().numbers
+                return [found for row in rows for found in numbers([row])]
 
 
         class AloneRewardModel(TransformersRewardModel):
@@ -338,10 +335,10 @@ def test_an_engine(project):
                 model = open_model(f"{scheme}:{folder}?prefix=off")
                 model.load()
                 encoded = model.encode(tiny_models.samples())
-                model.prove(encoded)
+                proven = model.prove(encoded)
                 rewards.append(model.score(encoded))
 
-            assert {item.status for item in model.conformance} <= {"pass", "note"}
+            assert {item.status for item in proven.items} <= {"pass", "note"}
             np.testing.assert_allclose(*rewards, atol=1e-5)
         ''',
     )

@@ -5,7 +5,7 @@ is cheap: it reads the fingerprint and never the weights. Weights are read by `l
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -126,6 +126,26 @@ class ConformanceItem:
 
 
 @dataclass(frozen=True)
+class Proven:
+    """What a proof found; whoever asked for it holds it, and the model stays as it was.
+
+    Attributes:
+        items: The conformance page; empty for models that have nothing to prove.
+        shares_prefixes: Whether rewards are the same where tokens that samples of a batch begin
+            with are computed once. Batches are then made of samples that begin alike.
+        prefix_block: Tokens that such a beginning is shared in whole multiples of.
+        described: Facts for the report that only the proof could tell, and its warning.
+        samples: Number of samples that it rests on.
+    """
+
+    items: tuple[ConformanceItem, ...] = ()
+    shares_prefixes: bool = False
+    prefix_block: int = 1
+    described: Mapping[str, str] = field(default_factory=lambda: _NONE)
+    samples: int = 0
+
+
+@dataclass(frozen=True)
 class Combined:
     """Rewards of a model, made from the scores of its members.
 
@@ -172,17 +192,12 @@ class RewardModel(ABC):
         precomputed: True where rewards were computed elsewhere and `look_up` finds them: each row
             of a pool has its own, also where texts are equal, and no store keeps them again.
         reads_golden: True for fakes that need the golden reward of a sample.
-        shares_prefixes: Whether `score` computes tokens that samples of a batch begin with once,
-            and pads nothing. Batches are then made of samples that begin alike.
-        prefix_block: Tokens that such a beginning is shared in whole multiples of.
         compares: Whether a reward hangs on the other responses of its prompt: `questions` are
             scored in the place of samples, and `combined` makes rewards of them.
         components: Columns of `combined` that its rewards add up, and the weight of each.
         largest_batch: Most samples of one call of `score`; None for as many as their tokens allow.
         gpus: How many GPUs it takes at the same time, where it runs on GPUs.
         given: Whether the user named it; False where a file does, such as a suite.
-        conformance: The conformance page, filled by `prove`.
-        proved_on: Number of samples that the page rests on, set by whoever called `prove`.
     """
 
     scheme: ClassVar[str]
@@ -193,15 +208,11 @@ class RewardModel(ABC):
     kept: bool = True
     precomputed: bool = False
     reads_golden: bool = False
-    shares_prefixes: bool = False
-    prefix_block: int = 1
     compares: bool = False
     components: Mapping[str, float] = _NONE
     largest_batch: int | None = None
     gpus: int = 1
     given: bool = True
-    conformance: tuple[ConformanceItem, ...] = ()
-    proved_on: int = 0
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -281,13 +292,14 @@ class RewardModel(ABC):
         """
         return [Encoded(s.text_key, max(1, len(s.response) // 4), (), (), 0, s) for s in samples]
 
-    def prove(self, encoded: Sequence[Encoded]) -> None:  # noqa: B027 - models of text have none
-        """Fill `conformance` by scoring some of these samples in several ways.
+    def prove(self, encoded: Sequence[Encoded]) -> Proven:
+        """What scoring some of these samples in several ways shows; nothing for models of text.
 
         Raises:
             ConformanceError: A check failed; the message holds the whole page.
             MemoryError: The samples do not fit together; the caller tries fewer.
         """
+        return Proven()
 
     @abstractmethod
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
@@ -296,6 +308,13 @@ class RewardModel(ABC):
         Raises:
             MemoryError: The batch does not fit; the caller halves it and goes on.
         """
+
+    def scoring(self, proven: Proven) -> Callable[[Sequence[Encoded]], NDArray[np.float64]]:
+        """`score` for one sample or more, in the way that was proven.
+
+        Whoever calls it makes sure that rewards are finite (`checked_rewards`).
+        """
+        return self.score
 
     def look_up(self, rows: NamedResponses) -> NDArray[np.float64]:
         """(n,) raw rewards that were computed elsewhere, where the model is `precomputed`.
@@ -317,6 +336,33 @@ class RewardModel(ABC):
 
     def __repr__(self) -> str:
         return f"<RewardModel {self.name}, {self.fingerprint[:8]}>"
+
+
+class MembersModel(RewardModel):
+    """A model whose `members` are scored in its place, each as it reads the texts."""
+
+    @property
+    @abstractmethod
+    def members(self) -> tuple[RewardModel, ...]:
+        """The models that are scored."""
+
+    @property
+    def is_ensemble(self) -> bool:
+        """Always: its rewards are made of others, be it of one."""
+        return True
+
+    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        """Never called.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(f"{self.spec} is scored member by member; see rmcheck.scoring.members")
+
+    def close(self) -> None:
+        """Release the weights of all members."""
+        for member in self.members:
+            member.close()
 
 
 def loaded(found: _T | None, spec: str) -> _T:

@@ -11,7 +11,7 @@ the prompts that are in.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -142,7 +142,9 @@ class SuiteVerdicts:
         known = {k: d.finding for k, d in self.decided.items() if isinstance(d, Decided)}
         findings = {k: f for k, f in found.items() if isinstance(f, Finding)} | known
         checks = len(self.loaded.planned) if len(self.looks) > 1 else None
-        verdicts = decide_all(list(findings.values()), checks=checks)
+        criteria = [finding.planned.check.criterion for finding in findings.values()]
+        measured = [finding.measurement for finding in findings.values()]
+        verdicts = decide(criteria, measured, checks=checks)
         decided = {
             key: Decided(finding, verdict, look)
             for (key, finding), verdict in zip(findings.items(), verdicts, strict=True)
@@ -193,9 +195,3 @@ class SuiteVerdicts:
             isinstance(d, Decided) and d.look is look and d.verdict.outcome != "inconclusive"
             for d in self.decided.values()
         )
-
-
-def decide_all(findings: Sequence[Finding], *, checks: int | None = None) -> list[Verdict]:
-    """Verdicts on all checks of a suite, corrected for one another (see `decide`)."""
-    criteria = [finding.planned.check.criterion for finding in findings]
-    return decide(criteria, [finding.measurement for finding in findings], checks=checks)

@@ -106,27 +106,16 @@ class Filled:
             self._probing[key] = Request(model, samples, loaded.suite.too_long)
         return self._probing[key]
 
-    def combined(self, suite: PlannedSuite, role: str) -> Combined:
-        """(M',) rewards of the model of a role, in the order of the suite's samples.
-
-        Raises:
-            ModelError, StoreError: The scores could not be had.
-        """
-        return self._combined(self.request(suite, role))
-
-    def _combined(self, request: Request) -> Combined:
-        for member in request.model.members:
-            if member.fingerprint in self.errors:
-                raise self.errors[member.fingerprint]
-        return read_combined(request, self.store_of)
-
-    def rewards(self, request: Request) -> NDArray[np.float64]:
+    def combined(self, request: Request) -> Combined:
         """Rewards in the order of a request's samples.
 
         Raises:
             ModelError, StoreError: The scores could not be had.
         """
-        return self._combined(request).rewards
+        for member in request.model.members:
+            if member.fingerprint in self.errors:
+                raise self.errors[member.fingerprint]
+        return read_combined(request, self.store_of)
 
     def golden(self, suite: PlannedSuite) -> NDArray[np.float64]:
         """(M',) golden rewards of a suite; NaN where a sample has none.
@@ -134,8 +123,9 @@ class Filled:
         Raises:
             ModelError, StoreError: A golden RM's scores could not be had.
         """
-        labels = suite.loaded.labels
-        return self.combined(suite, "golden").rewards if labels is None else labels
+        if (labels := suite.loaded.labels) is not None:
+            return labels
+        return self.combined(self.request(suite, "golden")).rewards
 
     def known(self, suite: PlannedSuite, role: str) -> ModelRewards | None:
         """What was read before, if it was."""
@@ -147,25 +137,23 @@ class Filled:
         Raises:
             ModelError, StoreError: The scores could not be had.
         """
-        key = (role, suite.loaded)
-        if key not in self._readings:
-            self._readings[key] = self._read(suite, role)
-        return self._readings[key]
-
-    def _read(self, suite: PlannedSuite, role: str) -> ModelRewards:
-        loaded, combined = suite.loaded, self.combined(suite, role)
+        if known := self.known(suite, role):
+            return known
+        loaded, combined = suite.loaded, self.combined(self.request(suite, role))
         found = loaded.rewards(combined.rewards, self.golden(suite))
         own = dict(combined.columns)
         if "serving" in suite.models and role == "candidate":
-            own[SERVING] = self.combined(suite, "serving").rewards
+            own[SERVING] = self.combined(self.request(suite, "serving")).rewards
         labelled = {name: values[loaded.is_labelled] for name, values in own.items()}
         answers: Mapping[str, Rewards] = {}
         if loaded.probed and (probing := self.probing(suite, role)):
-            scores = self.rewards(probing)
+            scores = self.combined(probing).rewards
             labelled |= loaded.probed.columns(scores)
             answers = loaded.probed.answers(scores)
         rewards = replace(found, columns={**found.columns, **labelled})
-        return ModelRewards(rewards, combined.warning, answers)
+        read = ModelRewards(rewards, combined.warning, answers)
+        self._readings[role, loaded] = read
+        return read
 
     def provenance(self, model: RewardModel) -> Provenance:
         """Where the scores came from, with the page of most evidence, or pages of members."""
@@ -177,10 +165,9 @@ class Filled:
             )
             return replace(Provenance.of(model), conformance=page)
         try:
-            kept = self.store_of(model).open(model.fingerprint).provenance
+            return self.store_of(model).open(model.fingerprint).provenance
         except StoreError:  # reported already, as the error of every check
-            kept = Provenance(model.fingerprint)
-        return Provenance.of(model).or_stronger(kept) if model.conformance else kept
+            return Provenance(model.fingerprint)
 
 
 def fill(

@@ -212,12 +212,15 @@ def _model_records(suite: PlannedSuite, role: str, filled: Filled) -> Iterator[M
 def _model_record(role: str, model: RewardModel, filled: Filled) -> ModelRecord:
     kept = filled.provenance(model)
     report = filled.reports.get(model.fingerprint)
+    # What was scored before may have been elsewhere.
+    is_of_this_run = report and report.scored + report.looked_up
+    told = kept.description if is_of_this_run else model.description or kept.description
     return ModelRecord(
         role=role,
         spec=model.spec,
         name=model.name,
         fingerprint=model.fingerprint,
-        description=dict(model.description or kept.description or {})
+        description=dict(told or {})
         | ({"hub": commits} if (commits := commits_in(model.spec)) else {}),
         conformance=tuple(asdict(item) for item in kept.conformance),
         scoring=asdict(report) if report else {},

@@ -225,7 +225,7 @@ class Runner:
         self.prepare()
         suites = self.plan.suites.values()
         requests = [r for suite in suites for r in self.filled.requests(suite, "candidate")]
-        scores = [self.filled.rewards(request) for request in requests]
+        scores = [self.filled.combined(request).rewards for request in requests]
         samples = [sample for request in requests for sample in request.samples]
         provenance = self.filled.provenance(self.plan.models["candidate"])
         return samples, np.concatenate([np.zeros(0), *scores]), provenance

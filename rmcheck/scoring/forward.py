@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import PartialScoringError, ScoringError, StoreError
-from rmcheck.models.model import Encoded, RewardModel, checked_rewards
+from rmcheck.models.model import Encoded, Proven, RewardModel, checked_rewards
 from rmcheck.pool.keys import as_keys
 from rmcheck.scoring.batches import (
     BatchOrder,
@@ -80,6 +80,7 @@ class Forward:
     def __init__(
         self,
         model: RewardModel,
+        proven: Proven,
         groups: Sequence[Sequence[Text]],
         scores: ModelScores,
         budget: int,
@@ -88,9 +89,11 @@ class Forward:
         self._model = model
         self._groups = groups
         self._scores = scores
-        self._provenance = Provenance.of(model)
-        self._samples = batch_order(model, [group[0].encoded for group in groups])
-        self._left = [(0, len(groups))]  # places of the order; the last are next
+        self._provenance = Provenance.of(model, proven)
+        self._score = model.scoring(proven)
+        self._samples = batch_order(proven, [group[0].encoded for group in groups])
+        # Places of the order; the last are next.
+        self._left = [(0, len(groups))] if groups else []
         self._budget, self._spare = budget, spare_tokens(budget)
         self._together, self._ahead = 1, 0
         self._report = ScoringReport(model.spec)
@@ -113,7 +116,7 @@ class Forward:
             while self._left or running:
                 while self._left and len(running) < self._together + self._ahead:
                     batch = self._next()
-                    running[workers.submit(self._rewards, batch)] = batch
+                    running[workers.submit(self._score, batch.inputs)] = batch
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     self._take(running.pop(future), future)
         if self._error is not None:
@@ -136,15 +139,11 @@ class Forward:
             self._left.append((end, stop))
         return _Batch(start, end, [self._groups[i] for i in self._samples.order[start:end]])
 
-    def _rewards(self, batch: _Batch) -> NDArray[np.float64]:
-        """Runs in a thread of the workers."""
-        rewards = np.asarray(self._model.score(batch.inputs), dtype=np.float64)
-        return checked_rewards(rewards, batch.inputs, self._model.spec)
-
     def _take(self, batch: _Batch, scored: "Future[NDArray[np.float64]]") -> None:
         """Store what came of a batch. After an error others are stored, and no more are begun."""
         try:
-            self._keep(batch, scored.result())
+            rewards = np.asarray(scored.result(), dtype=np.float64)
+            self._keep(batch, checked_rewards(rewards, batch.inputs, self._model.spec))
         except MemoryError as error:
             self._report = replace(self._report, halvings=self._report.halvings + 1)
             self._ask_for_less(batch, error)
@@ -210,10 +209,10 @@ def _without_reward(model: RewardModel, faults: Sequence[str], unscored: int, to
     return "\n".join([count, *shown])
 
 
-def batch_order(model: RewardModel, encoded: Sequence[Encoded]) -> BatchOrder:
-    """The samples in the order in which this model scores them fastest."""
-    if model.shares_prefixes:
-        return PackedOrder([e.ids for e in encoded], model.prefix_block)
+def batch_order(proven: Proven, encoded: Sequence[Encoded]) -> BatchOrder:
+    """The samples in the order in which a model that has proved this scores them fastest."""
+    if proven.shares_prefixes:
+        return PackedOrder([e.ids for e in encoded], proven.prefix_block)
     return PaddedOrder([e.length for e in encoded])
 
 

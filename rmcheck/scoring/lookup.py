@@ -26,7 +26,7 @@ def look_up(requests: Sequence[Request], store: Store, *, release: bool) -> Scor
             keys, none = request.keys[mask], np.zeros(mask.sum(), dtype=np.int32)
             rewards = model.look_up(request.named.part(mask))
             rows = ScoreRows(keys, keys, rewards, none, none, [""] * len(keys))
-            scores.append(rows, Provenance.of(model))
+            scores.append(rows, Provenance.of(model, model.prove(())))
     finally:
         if release:
             model.close()

@@ -7,7 +7,7 @@ from typing import TextIO
 import numpy as np
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.model import Encoded, RewardModel, TooLong
+from rmcheck.models.model import Encoded, Proven, RewardModel, TooLong
 from rmcheck.models.proof.conformance import spread_of_lengths
 from rmcheck.pool.asked import columns_key
 from rmcheck.scoring.batches import default_budget
@@ -24,7 +24,7 @@ class OneProcess:
     """Scores in this process: a model is loaded and proved here once, however often it is asked."""
 
     def __init__(self) -> None:
-        self._proved: set[str] = set()
+        self._proved: dict[str, Proven] = {}
 
     def score(
         self,
@@ -36,20 +36,20 @@ class OneProcess:
         progress: TextIO | None,
     ) -> ScoringReport:
         """See `Engine`."""
-        known = model.fingerprint in self._proved
-        if type(model).load is not RewardModel.load and not known:
+        known = self._proved.get(model.fingerprint)
+        if type(model).load is not RewardModel.load and known is None:
             tell_loading(model.spec, sum(map(len, missing.values())))
         model.load()
         scores = store.open(model.fingerprint)
-        scorer = BlockScorer(model, scores, budget=budget, durable=store.durable, proved=known)
+        scorer = BlockScorer(model, scores, budget=budget, durable=store.durable, proven=known)
         texts = scorer.encoded(missing)
         groups = scorer.without_stored_inputs(texts)
         total = sum(group[0].encoded.length for group in groups)
         with progress_of(model.spec, len(groups), total, progress) as bar:
             scorer.prove(groups)
-            report = scorer.forward(groups, bar)
-        if groups:
-            self._proved.add(model.fingerprint)
+            report = scorer.forward(groups, bar).run()
+        if scorer.proven:
+            self._proved[model.fingerprint] = scorer.proven
         scores.compact()
         # Two modes that both leave a text whole want one score.
         wanted = sum(map(len, missing.values()))
@@ -68,13 +68,13 @@ class BlockScorer:
         *,
         budget: int | None,
         durable: bool,
-        proved: bool = False,
+        proven: Proven | None = None,
     ) -> None:
         self._model = model
         self._scores = scores
         self._budget = budget
         self._durable = durable
-        self._proved = proved
+        self.proven = proven
 
     def encoded(self, missing: Missing) -> list[Text]:
         """All that is missing, as the model reads it; nothing has been scored when this raises.
@@ -116,28 +116,21 @@ class BlockScorer:
             ConformanceError: The model failed its proof.
             ScoringError: One sample alone does not fit, or a reward is NaN or infinite.
         """
-        if self._proved:
-            return
         chosen = spread_of_lengths([group[0].encoded for group in groups])
-        while chosen and not self._proved:
+        while chosen and self.proven is None:
             try:
-                self._model.prove(chosen)
-                self._model.proved_on = len(chosen)
-                self._proved = True
+                self.proven = replace(self._model.prove(chosen), samples=len(chosen))
             except MemoryError as error:
                 if len(chosen) == 1:
                     raise does_not_fit(self._model, chosen[0], error) from error
                 chosen = chosen[: len(chosen) // 2]
 
-    def forward(self, groups: Sequence[Sequence[Text]], bar: Progress) -> ScoringReport:
-        """Score one text of each group."""
-        if not groups:
-            return ScoringReport(self._model.spec)
-        return Forward(self._model, groups, self._scores, self._batch_budget(), bar).run()
-
-    def _batch_budget(self) -> int:
-        facts, packed = self._model.facts, self._model.shares_prefixes
-        return self._budget or default_budget(facts, durable=self._durable, packed=packed)
+    def forward(self, groups: Sequence[Sequence[Text]], bar: Progress) -> Forward:
+        """What scores one text of each group, in batches."""
+        proven, facts = self.proven or Proven(), self._model.facts
+        packed = proven.shares_prefixes
+        budget = self._budget or default_budget(facts, durable=self._durable, packed=packed)
+        return Forward(self._model, proven, groups, self._scores, budget, bar)
 
 
 def _text(model: RewardModel, key: bytes, item: Encoded, too_long: TooLong) -> Text:

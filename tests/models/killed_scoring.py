@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -49,23 +50,15 @@ def open_logged(spec: str) -> tuple[RewardModel, list[Path]]:
 
 
 def _log_batches(model: RewardModel, log: list[Path]) -> None:
-    score, prove, proving = model.score, model.prove, []
+    scoring = model.scoring
 
-    def logged(batch):
-        if not proving:
-            texts = [encoded.sample.response.split()[-1] for encoded in batch]
-            with log[0].open("a") as file:
-                file.write(f"{model.fingerprint} {' '.join(texts)}\n")
+    def logged(score, batch):
+        texts = [encoded.sample.response.split()[-1] for encoded in batch]
+        with log[0].open("a") as file:
+            file.write(f"{model.fingerprint} {' '.join(texts)}\n")
         return score(batch)
 
-    def proved(encoded):
-        proving.append(True)
-        try:
-            prove(encoded)
-        finally:
-            proving.clear()
-
-    model.score, model.prove = logged, proved
+    model.scoring = lambda proven: partial(logged, scoring(proven))
 
 
 def score_all(model: RewardModel, store: Path) -> None:

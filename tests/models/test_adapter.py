@@ -44,10 +44,10 @@ def rewards_of(spec, samples):
     model = open_model(spec)
     model.load()
     encoded = model.encode(samples)
-    model.prove(encoded)
+    proven = model.prove(encoded)
     rewards = model.score(encoded)
     model.close()
-    return rewards, {item.name: item for item in model.conformance}
+    return rewards, {item.name: item for item in proven.items}
 
 
 def refusal(path, kind):

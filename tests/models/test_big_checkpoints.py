@@ -13,8 +13,8 @@ def scored(spec, samples):
     model = open_model(spec)
     model.load()
     encoded = model.encode(samples)
-    model.prove(encoded)
-    rewards, said = model.score(encoded), model.description
+    proven = model.prove(encoded)
+    rewards, said = model.score(encoded), {**model.description, **proven.described}
     model.close()
     return rewards, said
 

@@ -100,13 +100,13 @@ def test_a_day_is_part_of_the_model(clock_copy, samples):
         prints.append(model.fingerprint)
         assert model.tokenizer.text(encoded[0].ids).startswith("<s>today is 26 ")
 
-    model.prove(encoded)
+    proven = model.prove(encoded)
     rewards = model.score(encoded)
 
     assert ids[0] == ids[2] != ids[1]
     assert prints[0] == prints[2] != prints[1]
     assert np.isfinite(rewards).all()
-    page = {item.name: item.detail for item in model.conformance}
+    page = {item.name: item.detail for item in proven.items}
     assert "which reads the day 2024-07-26" in page["template"]
     assert "which reads the day 2024-07-26" in model.description["template"]
 

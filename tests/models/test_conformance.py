@@ -33,8 +33,8 @@ def own_reward(model, ids, types=()):
 
 def proved(model, samples):
     """The items of the page by name."""
-    model.prove(model.encode(samples))
-    return {item.name: item for item in model.conformance}
+    proven = model.prove(model.encode(samples))
+    return {item.name: item for item in proven.items}
 
 
 def failure(model, samples):
@@ -341,9 +341,9 @@ def test_cut_samples_are_counted(llama_folder, samples):
     """Samples that were cut are on the page (trap 4.11)."""
     model = opened(llama_folder, "?max_length=20")
 
-    model.prove(model.encode(samples, "left"))
+    proven = model.prove(model.encode(samples, "left"))
 
-    item = {i.name: i for i in model.conformance}["max_length"]
+    item = {i.name: i for i in proven.items}["max_length"]
     assert item.status == "note"
     assert "of these samples were cut" in item.detail
 

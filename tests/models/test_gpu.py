@@ -10,6 +10,7 @@ import tiny_models
 import torch
 
 from rmcheck.models.engines.torch.variable_length import kernel
+from rmcheck.models.model import Proven
 from rmcheck.models.registry import open_model
 from rmcheck.scoring.request import scores_of
 from rmcheck.scoring.scorer import fill
@@ -83,10 +84,10 @@ def test_a_gpu_gives_the_rewards_of_a_cpu(kind, dtype, folders, many):
 def test_a_model_proves_itself_and_shares_prompts(kind, folders, many):
     """In half precision, by the kernel where there is one; the page has no warning."""
     model = loaded(f"hf:{folders(kind)}?device=cuda&dtype=bfloat16")
-    model.prove(model.encode(many[:8]))
+    proven = model.prove(model.encode(many[:8]))
 
-    assert model.shares_prefixes
-    assert not [item.detail for item in model.conformance if "WARNING" in item.detail]
+    assert proven.shares_prefixes
+    assert not [item.detail for item in proven.items if "WARNING" in item.detail]
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")
@@ -152,7 +153,7 @@ def test_what_does_not_fit_is_halved(folders, many):
     expected = scores_of(model, longer, store, too_long="right").scores
     model, store = open_model(spec), MemoryStore()
     model.load()
-    model.prove = lambda encoded: None
+    model.prove = lambda encoded: Proven()
     gc.collect()
     torch.cuda.empty_cache()
     room = torch.cuda.memory_reserved() + (8 << 20)
@@ -177,8 +178,8 @@ def test_a_checkpoint_runs_in_its_own_type(folders, tmp_path):
         if "token" in name.name or "template" in name.name:
             (half / name.name).write_bytes(name.read_bytes())
     model = loaded(f"hf:{half}")
-    model.prove(model.encode(tiny_models.samples()))
-    (said,) = [item.detail for item in model.conformance if item.name == "precision"]
+    proven = model.prove(model.encode(tiny_models.samples()))
+    (said,) = [item.detail for item in proven.items if item.name == "precision"]
 
     assert model.dtype == "bfloat16"
     assert said.startswith("bfloat16 on cuda")

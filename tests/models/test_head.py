@@ -26,12 +26,12 @@ def three_heads(tmp_path_factory):
 
 
 def scored(spec, samples):
-    """The model, loaded and proven, and its rewards."""
+    """The model, loaded, its page, and its rewards."""
     model = open_model(spec)
     model.load()
     encoded = model.encode(samples)
-    model.prove(encoded)
-    return model, model.score(encoded)
+    proven = model.prove(encoded)
+    return model, proven.items, model.scoring(proven)(encoded)
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_the_reward_is_linear_in_the_logits(weights, seed):
 def test_a_checkpoint_is_scored_by_several_heads(three_heads, samples, prefix):
     """The reward is the weighted sum of what each head gives alone, with shared prompts too."""
     query = f"prefix={prefix}&head="
-    parts = [scored(f"hf:{three_heads}?{query}{label}", samples)[1] for label in LABELS]
+    parts = [scored(f"hf:{three_heads}?{query}{label}", samples)[2] for label in LABELS]
 
-    model, rewards = scored(f"hf:{three_heads}?{query}brevity:-0.5,helpfulness:0.7", samples)
+    model, items, rewards = scored(f"hf:{three_heads}?{query}brevity:-0.5,helpfulness:0.7", samples)
 
     np.testing.assert_allclose(rewards, 0.7 * parts[0] - 0.5 * parts[2], rtol=0, atol=1e-5)
     assert model.description["head"] == "0.7 * 'helpfulness' + -0.5 * 'brevity' of 3"
-    page = {item.name: item.detail for item in model.conformance}
+    page = {item.name: item.detail for item in items}
     assert "3 logits, the reward is 0.7 * 'helpfulness' + -0.5 * 'brevity'" in page["head"]
 
 

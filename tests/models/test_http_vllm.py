@@ -155,8 +155,8 @@ def test_many_requests_side_by_side_change_nothing(served, reference):
 
 def test_the_server_proves_itself(served):
     """Raw by asking both ways; ids as sent by the server's own count; alone as together."""
-    served.prove(served.encode(tiny_models.samples()))
-    shown = page(served.conformance)
+    proven = served.prove(served.encode(tiny_models.samples()))
+    shown = page(proven.items)
 
     assert "fail" not in shown
     assert "without it the server gives their probabilities" in shown

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from rmcheck.errors import ConformanceError, ModelError, ScoringError, UsageError
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.engines.torch.causal import CausalScorer
+from rmcheck.models.model import Proven
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
 
@@ -155,14 +156,13 @@ def test_shared_prompts_change_nothing(kind, tmp_path, samples):
     encoded = model.encode(answers_to_two_prompts(samples))
     alone = np.concatenate([model.score([one]) for one in encoded])
 
-    before = model.shares_prefixes
-    model.prove(encoded)
-    item = next(i for i in model.conformance if i.name == "shared_prefix")
+    proven = model.prove(encoded)
+    item = next(i for i in proven.items if i.name == "shared_prefix")
 
-    assert (before, model.shares_prefixes, item.status) == (False, True, "pass")
+    assert (proven.shares_prefixes, item.status) == (True, "pass")
     assert "rewards change by up to" in item.detail
-    assert model.description["prefix"] == "shared"
-    np.testing.assert_allclose(model.score(encoded), alone, rtol=0, atol=1e-4)
+    assert proven.described == {"prefix": "shared"}
+    np.testing.assert_allclose(model.scoring(proven)(encoded), alone, rtol=0, atol=1e-4)
     assert np.std(alone) > 0.01
 
 
@@ -176,7 +176,7 @@ def test_a_prompt_is_computed_once_by_each_model(pair, samples):
             lambda _, args, named: seen.append(tuple(named["input_ids"].shape)), with_kwargs=True
         )
 
-    model.score(encoded)
+    model.scoring(Proven(shares_prefixes=True))(encoded)
 
     prompts = [e.length - sum(e.type_ids) for e in encoded]
     repeated = sum(prompts) - prompts[0] - prompts[-1]
@@ -193,27 +193,29 @@ def test_sharing_can_be_turned_off(pair, samples, query, shares):
     """`prefix=off` computes every row whole, is said on the page, and is the same model."""
     model = loaded(pair, query)
 
-    model.prove(model.encode(samples))
+    proven = model.prove(model.encode(samples))
 
-    assert model.shares_prefixes is shares
+    assert proven.shares_prefixes is shares
     assert model.fingerprint == opened(pair).fingerprint
-    page = {item.name: item.detail for item in model.conformance}
+    page = {item.name: item.detail for item in proven.items}
     assert ("off, as prefix=off says" in page["shared_prefix"]) is not shares
 
 
 def test_sharing_that_disagrees_falls_back_loudly(pair, samples, monkeypatch):
     """What a wrong packed row gives is never used: a warning, and rows with their whole prompts."""
-    own = CausalScorer.packed
-    monkeypatch.setattr(
-        CausalScorer, "packed", lambda *args, **how: [n * 1.5 + 1 for n in own(*args, **how)]
-    )
+    own = CausalScorer.numbers
+
+    def wrong(self, rows, way="padded", **how):
+        return [n * 1.5 + 1 if way == "packed" else n for n in own(self, rows, way, **how)]
+
+    monkeypatch.setattr(CausalScorer, "numbers", wrong)
     model = loaded(pair, "?beta=1")
     encoded = model.encode(samples)
 
-    model.prove(encoded)
+    proven = model.prove(encoded)
 
-    assert not model.shares_prefixes
-    assert "prompts are not shared" in model.description["warning"]
+    assert not proven.shares_prefixes
+    assert "prompts are not shared" in proven.described["warning"]
     with pytest.raises(ConformanceError, match="prefix=shared, but rewards with shared prompts"):
         loaded(pair, "?beta=1&prefix=shared").prove(encoded)
 
@@ -264,9 +266,9 @@ def test_the_page_states_what_is_scored(pair, samples):
     """Formula, vocabulary, response tokens, EOS and batches stand on the conformance page."""
     model = loaded(pair)
 
-    model.prove(model.encode(samples))
+    proven = model.prove(model.encode(samples))
 
-    page = {item.name: item for item in model.conformance}
+    page = {item.name: item for item in proven.items}
     assert page["reward"].detail == "0.1 * (log policy - log reference), sum over response tokens"
     assert page["vocabulary"].detail == "same tokenizer entries; 320 and 320 probabilities a token"
     assert page["response_tokens"].status == "pass"
@@ -280,9 +282,9 @@ def test_a_template_that_opens_no_answer_is_noted(pair, samples):
     set_template(pair[0], tiny_models.CHAT_TEMPLATE)
     model = loaded(pair)
 
-    model.prove(model.encode(samples))
+    proven = model.prove(model.encode(samples))
 
-    (item,) = [item for item in model.conformance if item.name == "response_tokens"]
+    (item,) = [item for item in proven.items if item.name == "response_tokens"]
     assert item.status == "note"
     assert "in 8 of 8 texts" in item.detail
     assert "'<|assistant|>four<|end|>'" in item.detail

@@ -68,8 +68,8 @@ def question(sample):
 
 def items(model, samples):
     """The items of the page by name."""
-    model.prove(model.encode(samples))
-    return {item.name: item for item in model.conformance}
+    proven = model.prove(model.encode(samples))
+    return {item.name: item for item in proven.items}
 
 
 def refusal(kind, act, *arguments):
@@ -213,12 +213,13 @@ def test_a_judge_that_would_say_something_else_is_warned_of(opened, samples):
     """Below half of the probability the page shows the likeliest tokens."""
     model = opened('read: {yes: [" Yes"], no: [The]}')
 
-    item = items(model, samples)["mass"]
+    proven = model.prove(model.encode(samples))
+    (item,) = [item for item in proven.items if item.name == "mass"]
 
     assert item.status == "note"
     assert item.detail.startswith("warning: p(yes) + p(no) is 0.0")
     assert "'Well' 0.15" in item.detail
-    assert model.description["warning"] == item.detail.removeprefix("warning: ")
+    assert proven.described["warning"] == item.detail.removeprefix("warning: ")
 
 
 # -- failures ---------------------------------------------------------------------------------

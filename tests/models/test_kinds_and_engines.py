@@ -128,10 +128,10 @@ def test_a_cell_is_true(kind, engine, text, spec_of):
     model.load()
     try:
         encoded = model.encode(samples[:6])
-        model.prove(encoded)
+        proven = model.prove(encoded)
         rewards = model.score(encoded)
     finally:
         model.close()
 
     assert np.isfinite(rewards).all()
-    assert model.conformance
+    assert proven.items

@@ -66,9 +66,9 @@ def change_config(folder, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def statuses(model):
+def statuses(proven):
     """Name of each conformance item to its status."""
-    return {item.name: item.status for item in model.conformance}
+    return {item.name: item.status for item in proven.items}
 
 
 def ids_by_hand(sample, tag, between="", after_turn=""):
@@ -116,7 +116,7 @@ def test_labels_at_tags_agree_with_a_computation_by_hand(kind, how, tmp_path, st
 
     encoded = model.encode(steps)
     rewards = model.score(encoded)
-    model.prove(encoded)
+    proven = model.prove(encoded)
 
     expected = []
     for sample in steps:
@@ -126,7 +126,8 @@ def test_labels_at_tags_agree_with_a_computation_by_hand(kind, how, tmp_path, st
         expected.append(together_by_hand(probabilities_by_hand(logits, at, 1, 0), how))
     np.testing.assert_allclose(rewards, expected, rtol=0, atol=1e-4)
     assert np.std(expected) > 0.1
-    np.testing.assert_allclose(model.score(encoded), rewards, rtol=0, atol=1e-5)
+    shared = model.scoring(proven)(encoded)
+    np.testing.assert_allclose(shared, rewards, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt2"])
@@ -142,7 +143,7 @@ def test_answer_tokens_at_tags_agree_with_a_computation_by_hand(kind, tmp_path, 
 
     encoded = model.encode(steps)
     rewards = model.score(encoded)
-    model.prove(encoded)
+    proven = model.prove(encoded)
 
     expected = []
     for sample in steps:
@@ -152,7 +153,7 @@ def test_answer_tokens_at_tags_agree_with_a_computation_by_hand(kind, tmp_path, 
         expected.append(together_by_hand(probabilities_by_hand(logits, at, good, bad), "min"))
     np.testing.assert_allclose(rewards, expected, rtol=0, atol=1e-4)
     assert np.std(expected) > 0.05
-    assert set(statuses(model).values()) <= {"pass", "note"}
+    assert set(statuses(proven).values()) <= {"pass", "note"}
 
 
 def test_qwen2_process_models_need_no_code_of_their_own(tmp_path, steps):
@@ -164,7 +165,7 @@ def test_qwen2_process_models_need_no_code_of_their_own(tmp_path, steps):
 
     encoded = model.encode(steps)
     rewards = model.score(encoded)
-    model.prove(encoded)
+    proven = model.prove(encoded)
 
     expected = []
     for sample in steps:
@@ -176,7 +177,7 @@ def test_qwen2_process_models_need_no_code_of_their_own(tmp_path, steps):
         expected.append(together_by_hand(probabilities_by_hand(logits, at, 1, 0), "last"))
     np.testing.assert_allclose(rewards, expected, rtol=0, atol=1e-5)
     assert np.std(expected) > 0.01
-    assert model.shares_prefixes
+    assert proven.shares_prefixes
 
 
 @pytest.mark.parametrize("query", [LABELLED, CAUSAL])
@@ -186,9 +187,8 @@ def test_shared_prompts_and_steps_change_nothing(query, labelled, causal, steps)
     longer = [replace(s, response=f"{steps[2].response}\n{s.response}") for s in steps]
     encoded = model.encode([replace(s, messages=steps[2].messages) for s in longer])
 
-    together = model.step_log_odds(encoded)
+    together = model.step_log_odds(encoded, "packed")
 
-    assert model.shares_prefixes
     for one, values in zip(encoded, together, strict=True):
         alone = model.scorer.log_odds([one.ids], [one.type_ids])[0]
         np.testing.assert_allclose(values, alone, rtol=0, atol=1e-5)
@@ -226,19 +226,19 @@ def test_one_step_everywhere_is_a_warning(labelled, steps):
     """A separator that no response holds is a warning of the rewards and a note of the page."""
     model = loaded(labelled, r"?aggregate=min&tag=\n")
 
-    model.prove(model.encode(steps))
+    proven = model.prove(model.encode(steps))
 
     assert "is step=\\n\\n what separates" in model.combined(np.zeros((1, 6)), steps).warning
-    assert statuses(model)["steps"] == "note"
+    assert statuses(proven)["steps"] == "note"
 
 
 def test_the_page_names_tag_answers_and_the_worst_step(causal, steps):
     """The page shows what is read and where, so that a person can judge it."""
     model = loaded(causal, CAUSAL)
 
-    model.prove(model.encode(steps))
+    proven = model.prove(model.encode(steps))
 
-    details = {item.name: item.detail for item in model.conformance}
+    details = {item.name: item.detail for item in proven.items}
     assert "right step '+' (id " in details["answers"]
     assert details["tag"].startswith("one token, '|'")
     assert details["tags"].startswith("18 tags for as many steps, read at '|'")
@@ -249,24 +249,23 @@ def test_the_page_names_tag_answers_and_the_worst_step(causal, steps):
 def test_a_model_that_would_rather_say_something_else_is_a_warning(labelled, causal, steps):
     """A policy is no process reward model: its `+` and `-` hold little of the probability."""
     policy, judge = loaded(causal, CAUSAL), loaded(labelled)
-    for model in (policy, judge):
-        model.prove(model.encode(steps))
-    answers = {m: next(i for i in m.conformance if i.name == "answers") for m in (policy, judge)}
+    proven = {model: model.prove(model.encode(steps)) for model in (policy, judge)}
+    answers = {m: next(i for i in p.items if i.name == "answers") for m, p in proven.items()}
 
     assert "WARNING" in answers[policy].detail
-    assert "is it a process reward model" in policy.description["warning"]
+    assert "is it a process reward model" in proven[policy].described["warning"]
     assert answers[judge].status == "pass"
     assert "together 1 of the probability" in answers[judge].detail
-    assert "warning" not in judge.description
+    assert "warning" not in proven[judge].described
 
 
 def test_a_tag_of_several_tokens_is_a_note(labelled, steps):
     """Published models have tags of one token; more may be right, and is told."""
     model = loaded(labelled, r"?aggregate=min&step=\n&tag=<<")
 
-    model.prove(model.encode(steps))
+    proven = model.prove(model.encode(steps))
 
-    assert statuses(model)["tag"] == "note"
+    assert statuses(proven)["tag"] == "note"
 
 
 def test_a_head_that_does_more_than_its_last_layer_is_refused(tmp_path, steps):
@@ -389,9 +388,9 @@ def test_encoders_share_no_prompts(tmp_path, steps):
     folder = process_models.labelled(tmp_path / "model", "bert")
     model = loaded(folder)
 
-    model.prove(model.encode(steps))
+    proven = model.prove(model.encode(steps))
 
-    assert not model.shares_prefixes
+    assert not proven.shares_prefixes
     said = refusal(ConformanceError, folder, LABELLED + "&prefix=shared", load=True)
     assert "both directions" in said
 

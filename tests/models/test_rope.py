@@ -69,13 +69,13 @@ def test_a_reward_is_that_of_its_row_alone(form, prefix, folder, policies):
     encoded = model.encode(samples())
     lengths = sorted(e.length for e in encoded)
     assert lengths[1] < ORIGINAL < lengths[-2]
-    model.prove(encoded)
+    proven = model.prove(encoded)
 
-    together = model.score(encoded)
+    together = model.scoring(proven)(encoded)
     alone = [model.score([one])[0] for one in encoded]
 
     np.testing.assert_allclose(together, alone, rtol=0, atol=2e-5)
-    assert model.shares_prefixes == (prefix == "shared")
+    assert proven.shares_prefixes == (prefix == "shared")
 
 
 def test_without_care_rewards_would_differ(model):
@@ -89,8 +89,8 @@ def test_without_care_rewards_would_differ(model):
 
 def test_the_page_says_it_and_nothing_runs_beside_it(model):
     """The frequencies are kept in the model, so one thread scores."""
-    model.prove(model.encode(samples()))
-    said = {item.name: item for item in model.conformance}["attention"]
+    proven = model.prove(model.encode(samples()))
+    said = {item.name: item for item in proven.items}["attention"]
 
     assert said.status == "pass"
     assert said.detail.endswith("; longrope: rows of more than 64 tokens are computed apart")

@@ -304,7 +304,7 @@ def test_a_bundle_tells_of_the_model_that_scored(tmp_path, samples):
     assert model.description["scored by"] == "hf:runs/rm"
     assert model.description["model fingerprint"] == "ab" * 32
     assert model.description["dtype"] == "bfloat16"
-    assert model.conformance[0].detail == "one logit"
+    assert model.prove(()).items[0].detail == "one logit"
 
 
 def test_damaged_bundle_metadata_is_an_error(tmp_path, samples):

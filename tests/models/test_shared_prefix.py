@@ -10,7 +10,7 @@ import torch
 from rmcheck.errors import ConformanceError, ScoringError, UsageError
 from rmcheck.models.engines.torch import shared_prefix
 from rmcheck.models.engines.torch.last_layer import LayerQueries
-from rmcheck.models.model import Sample
+from rmcheck.models.model import Proven, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.request import scores_of
@@ -71,10 +71,10 @@ def alone(model, encoded):
     return np.concatenate([model.scorer.rewards([e.ids], [e.type_ids]) for e in encoded])
 
 
-def shared_prefix_item(model, samples):
-    """The page's line on shared prompts."""
-    model.prove(model.encode(samples))
-    return next(item for item in model.conformance if item.name == "shared_prefix")
+def proof(model, samples):
+    """What it proves, and the page's line on shared prompts."""
+    proven = model.prove(model.encode(samples))
+    return proven, next(item for item in proven.items if item.name == "shared_prefix")
 
 
 @pytest.mark.parametrize("kind", DECODERS)
@@ -85,11 +85,11 @@ def test_decoders_give_the_same_reward_alone_padded_and_shared(kind, folders):
     one_by_one = alone(model, encoded)
 
     padded = model.score(encoded)
-    item = shared_prefix_item(model, conversations())
-    shared = model.score(encoded)
+    proven, item = proof(model, conversations())
+    shared = model.scoring(proven)(encoded)
 
     assert item.status == "pass"
-    assert model.shares_prefixes
+    assert proven.shares_prefixes
     assert one_by_one.std() > 0.3
     np.testing.assert_allclose(padded, one_by_one, rtol=0, atol=EXACT)
     np.testing.assert_allclose(shared, one_by_one, rtol=0, atol=EXACT)
@@ -103,11 +103,11 @@ def test_encoders_prove_themselves_and_stay_padded(kind, folders):
     encoded = model.encode(conversations())
     one_by_one = alone(model, encoded)
 
-    item = shared_prefix_item(model, conversations())
+    proven, item = proof(model, conversations())
 
-    assert (item.status, model.shares_prefixes) == ("pass", False)
+    assert (item.status, proven.shares_prefixes) == ("pass", False)
     assert item.detail == "off: the model reads a text in both directions"
-    assert [i.name for i in model.conformance if i.status == "fail"] == []
+    assert [i.name for i in proven.items if i.status == "fail"] == []
     np.testing.assert_allclose(model.score(encoded), one_by_one, rtol=0, atol=EXACT)
 
 
@@ -123,7 +123,7 @@ def test_prompts_are_computed_once(folders, monkeypatch):
         return body(*args, **kwargs)
 
     monkeypatch.setattr(model.scorer._body, "forward", counting)
-    model.score(encoded)
+    model.scoring(Proven(shares_prefixes=True))(encoded)
 
     prompts = {e.sample.prompt_id: e for e in encoded}
     common = {
@@ -145,12 +145,12 @@ def test_half_precision_shares_within_its_tolerance(kind, folders):
     encoded = model.encode(conversations())
     one_by_one = alone(model, encoded)
 
-    item = shared_prefix_item(model, conversations())
+    proven, item = proof(model, conversations())
 
     assert item.status == "pass"
     assert "allowed 0.25" in item.detail or "allowed 0." in item.detail
     assert model.scorer._last_layer.weight.dtype == torch.float32
-    shared = model.score(encoded)
+    shared = model.scoring(proven)(encoded)
     assert np.abs(shared - one_by_one).max() < 0.25 * max(1.0, one_by_one.std())
     assert not np.allclose(shared * 32, np.round(shared * 32))
 
@@ -164,7 +164,8 @@ def test_the_reward_is_read_where_position_says(position, tmp_path):
     model = opened(folder, f"?position={position}&prefix=shared")
     encoded = model.encode(conversations())
 
-    np.testing.assert_allclose(model.score(encoded), alone(model, encoded), rtol=0, atol=EXACT)
+    shared = model.scoring(Proven(shares_prefixes=True))(encoded)
+    np.testing.assert_allclose(shared, alone(model, encoded), rtol=0, atol=EXACT)
 
 
 def spoil(monkeypatch, change):
@@ -226,14 +227,14 @@ def test_wrong_sharing_falls_back_loudly(kind, change, folders, monkeypatch):
     model = opened(folders(kind))
     encoded = model.encode(conversations())
 
-    item = shared_prefix_item(model, conversations())
+    proven, item = proof(model, conversations())
 
     assert item.status == "note"
     assert item.detail.startswith("WARNING: prompts are not shared")
     assert "rewards with shared prompts differ from one by one" in item.detail
-    assert not model.shares_prefixes
-    assert model.description["prefix"] == "off"
-    assert model.description["warning"] in item.detail
+    assert not proven.shares_prefixes
+    assert proven.described["prefix"] == "off"
+    assert proven.described["warning"] in item.detail
     np.testing.assert_allclose(model.score(encoded), alone(model, encoded), rtol=0, atol=EXACT)
 
 
@@ -246,11 +247,11 @@ def test_code_that_cannot_be_packed_falls_back_loudly(folders, monkeypatch):
     monkeypatch.setattr(shared_prefix, "attention", refuse)
     model = opened(folders("llama"))
 
-    item = shared_prefix_item(model, conversations())
+    proven, item = proof(model, conversations())
 
     assert item.status == "note"
-    assert "it cannot be run packed (TypeError: forward() got" in model.description["warning"]
-    assert not model.shares_prefixes
+    assert "it cannot be run packed (TypeError: forward() got" in proven.described["warning"]
+    assert not proven.shares_prefixes
 
 
 def test_forced_sharing_that_disagrees_stops_the_run(folders, monkeypatch):
@@ -267,22 +268,25 @@ def test_sharing_can_be_turned_off(folders):
     off = opened(folders("llama"), "?prefix=off")
     shared = opened(folders("llama"), "?prefix=shared")
 
-    item = shared_prefix_item(off, conversations())
+    proven, item = proof(off, conversations())
 
     assert (item.status, item.detail) == ("pass", "off, as prefix=off says")
-    assert not off.shares_prefixes
-    assert shared.shares_prefixes
+    assert not proven.shares_prefixes
     assert off.fingerprint == shared.fingerprint
     assert (off.description["prefix"], shared.description["prefix"]) == ("off", "shared")
 
 
-def test_nothing_is_shared_before_the_proof(folders):
-    """With `prefix=auto` a loaded model pads until it has proved itself."""
+def test_a_proof_leaves_the_model_as_it_was(folders):
+    """What it finds is held by whoever asked; nothing about the model changes."""
     model = opened(folders("llama"))
-    before = model.shares_prefixes
-    model.prove(model.encode(conversations()))
+    before, session = dict(vars(model)), model.session
 
-    assert (before, model.shares_prefixes) == (False, True)
+    proven = model.prove(model.encode(conversations()))
+
+    assert proven.shares_prefixes
+    assert proven.described == {"prefix": "shared"}
+    assert vars(model) == before
+    assert model.session is session
 
 
 def test_encoders_refuse_forced_sharing(folders):
@@ -303,7 +307,7 @@ def test_one_sample_proves_sharing_too(folders):
     """The check makes rows that begin alike from whatever samples there are."""
     model = opened(folders("llama"))
 
-    item = shared_prefix_item(model, conversations(1, 1))
+    _, item = proof(model, conversations(1, 1))
 
     assert item.status == "pass"
     assert "on 2 rows" in item.detail
@@ -343,7 +347,7 @@ def test_the_model_is_left_as_it_was(folders):
     """After a packed row the model's own attention runs again, also when the row failed."""
     model = opened(folders("llama"), "?prefix=shared")
     config = model.scorer._model.config
-    model.score(model.encode(conversations()))
+    model.scoring(Proven(shares_prefixes=True))(model.encode(conversations()))
     after = config._attn_implementation
 
     with pytest.raises(IndexError):
@@ -352,14 +356,16 @@ def test_the_model_is_left_as_it_was(folders):
     assert (after, config._attn_implementation) == ("sdpa", "sdpa")
 
 
-def test_nan_is_an_error_in_packed_rows_too(folders):
+def test_nan_is_an_error_in_packed_rows_too(folders, monkeypatch):
     """NaN is never a low score (trap 4.14)."""
     model = opened(folders("llama"), "?prefix=shared")
     with torch.no_grad():
         model.scorer._last_layer.weight.fill_(float("nan"))
 
+    monkeypatch.setattr(model, "prove", lambda encoded: Proven(shares_prefixes=True))
+
     with pytest.raises(ScoringError, match=r"is nan; 12 of 12 rewards"):
-        model.score(model.encode(conversations()))
+        fill(model, conversations(), MemoryStore())
 
 
 @pytest.mark.parametrize(
@@ -374,9 +380,9 @@ def test_nan_is_an_error_in_packed_rows_too(folders):
 def test_the_page_says_where_a_model_pools(kind, found, folders):
     """For heads that pool by themselves, the gradient shows which token they read."""
     model = opened(folders(kind), "" if kind != "bert" else "?template=pair")
-    model.prove(model.encode(conversations()))
+    proven = model.prove(model.encode(conversations()))
 
-    item = next(i for i in model.conformance if i.name == "position")
+    item = next(i for i in proven.items if i.name == "position")
 
     assert item.status == "pass"
     assert found in item.detail
@@ -387,9 +393,9 @@ def test_the_page_says_that_a_model_averages(tmp_path):
     config = tiny_models.encoder_config("modernbert", classifier_pooling="mean")
     model = opened(tiny_models.save(config, tmp_path))
     encoded = model.encode(conversations())
-    model.prove(encoded)
+    proven = model.prove(encoded)
 
-    item = next(i for i in model.conformance if i.name == "position")
+    item = next(i for i in proven.items if i.name == "position")
 
     shortest = min(e.length for e in encoded)
     assert item.detail == f"pooled by the model itself over {shortest} of {shortest} tokens"
@@ -425,9 +431,9 @@ def test_pad_equal_to_eos_is_seen_behind_other_heads(tmp_path, setting, status):
         with pytest.raises(ConformanceError, match="closing token is also the padding token"):
             model.prove(encoded)
         return
-    model.prove(encoded)
+    proven = model.prove(encoded)
 
-    item = next(i for i in model.conformance if i.name == "position")
+    item = next(i for i in proven.items if i.name == "position")
     assert item.status == "note"
     assert item.detail.startswith("position=transformers: pooled by the model itself at token")
 
@@ -439,7 +445,7 @@ def test_nothing_warns(folders):
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        rewards = model.score(encoded)
+        rewards = model.scoring(Proven(shares_prefixes=True))(encoded)
 
     assert np.isfinite(rewards).all()
 
@@ -464,15 +470,15 @@ def test_scoring_shares_prompts_from_end_to_end(folders):
 def test_what_does_not_fit_is_halved_with_shared_prompts_too(folders, monkeypatch):
     """A packed batch that does not fit in memory is cut and goes on with a smaller budget."""
     model = opened(folders("llama"), "?prefix=shared")
-    packed = model.scorer.packed
+    numbers = model.scorer.numbers
 
-    def crowded(rows):
-        if len(rows) > 3:
+    def crowded(rows, way="padded"):
+        if way == "packed" and len(rows) > 3:
             raise MemoryError("no room")
-        return packed(rows)
+        return numbers(rows, way)
 
-    monkeypatch.setattr(model.scorer, "packed", crowded)
-    monkeypatch.setattr(model, "prove", lambda encoded: None)
+    monkeypatch.setattr(model.scorer, "numbers", crowded)
+    monkeypatch.setattr(model, "prove", lambda encoded: Proven(shares_prefixes=True))
     store, samples = MemoryStore(), conversations()
     expected = alone(model, model.encode(samples))
 

@@ -72,13 +72,13 @@ def test_log_odds_page_and_words_are_those_of_transformers(opened, samples):
     encoded = here.encode(samples)
     rewards = here.score(encoded)
     shuffled = here.score(encoded[::-1])
-    here.prove(encoded)
+    proven = here.prove(encoded)
 
     assert [e.ids for e in encoded] == [e.ids for e in there.encode(samples)]
     np.testing.assert_allclose(rewards, expected, rtol=0, atol=5e-5)
     np.testing.assert_allclose(shuffled[::-1], rewards, rtol=0, atol=1e-5)
     assert [list(row) for row in here.session.likeliest(encoded, 5)] == [list(r) for r in tokens]
-    assert [item.name for item in here.conformance] == [
+    assert [item.name for item in proven.items] == [
         "reward",
         "precision",
         "question",
@@ -137,8 +137,8 @@ def test_grades_are_held_to_their_schema(opened, samples):
     member.load()
     encoded = member.encode(samples)
 
-    member.prove(encoded)
-    page = {item.name: item.status for item in member.conformance}
+    proven = member.prove(encoded)
+    page = {item.name: item.status for item in proven.items}
     rewards = member.score(encoded)
 
     assert (page["schema"], page["parsed"]) == ("pass", "pass")

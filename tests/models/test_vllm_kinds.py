@@ -88,16 +88,16 @@ def test_steps_by_labels_are_those_of_transformers(build, tmp_path):
     there.close()
     here.load()
     encoded = here.encode(process_models.samples())
-    here.prove(encoded)
+    proven = here.prove(encoded)
 
     found = here.step_log_odds(encoded)
-    page = {item.name: item for item in here.conformance}
+    page = {item.name: item for item in proven.items}
     here.close()
 
     assert np.concatenate(expected).std() > 0.1
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=5e-5)
-    assert not here.shares_prefixes
+    assert not proven.shares_prefixes
     assert page["prefix_cache"].detail.startswith("off: vLLM gives no states")
     assert page["answers"].status == "pass"
 
@@ -115,18 +115,18 @@ def test_steps_are_those_of_transformers_with_and_without_the_cache(folder):
     expected = there.step_log_odds(there.encode(steps))
     here.load()
     encoded = here.encode(steps)
-    here.prove(encoded)
+    proven = here.prove(encoded)
 
     found = here.step_log_odds(encoded)
     rewards = here.score(encoded)
-    page = {item.name: item for item in here.conformance}
+    page = {item.name: item for item in proven.items}
     here.close()
 
     assert [e.ids for e in encoded] == [e.ids for e in there.encode(steps)]
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=5e-5)
     np.testing.assert_allclose(rewards, [one.min() for one in expected], rtol=0, atol=5e-5)
-    assert here.shares_prefixes
+    assert proven.shares_prefixes
     assert page["prefix_cache"].detail.startswith("on: ")
     assert "attention" not in page
     assert "shared_prefix" not in page
@@ -164,11 +164,11 @@ def test_implicit_rewards_are_those_of_transformers(pair, samples):
     expected = there.score(there.encode(samples))
     here.load()
     encoded = here.encode(samples)
-    here.prove(encoded)
+    proven = here.prove(encoded)
 
     rewards = here.score(encoded)
     again = here.score(encoded[::-1])
-    page = {item.name: item for item in here.conformance}
+    page = {item.name: item for item in proven.items}
     here.close()
     here.load()
     reloaded = here.score(encoded)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from functools import partial
 from types import SimpleNamespace
 
 import joblib
@@ -13,6 +14,7 @@ import torch
 
 from rmcheck.models.engines.torch import cpu
 from rmcheck.models.engines.torch.shared_context import SharedContext
+from rmcheck.models.model import Proven
 from rmcheck.models.registry import open_model
 from rmcheck.models.workers import CpuWorkers, Threads, Workers
 from rmcheck.scoring.request import scores_of
@@ -178,16 +180,19 @@ def test_rewards_do_not_depend_on_the_number_of_workers(kind, folders, two_cores
         monkeypatch.setattr(joblib, "cpu_count", lambda count=count: count)
         model, store = open_model(folders[kind]), MemoryStore()
         torch.set_num_threads(2)
-        noted = model.score
+        own = model.scoring
 
-        def score(batch, noted=noted):
+        def noted(score, batch):
             threads.add(threading.current_thread().name)
             time.sleep(0.002)  # the other begins meanwhile, however fast this one is
-            return noted(batch)
+            return score(batch)
+
+        def scoring(proven, own=own, noted=noted):
+            return partial(noted, own(proven))
 
         fill(model, samples, store, budget=256)
         found[count] = scores_of(model, samples, store).scores
-        model.score, again = score, MemoryStore()
+        model.scoring, again = scoring, MemoryStore()
         fill(model, samples, again, budget=256)
         np.testing.assert_array_equal(scores_of(model, samples, again).scores, found[count])
 
@@ -230,7 +235,7 @@ def test_a_gpu_computes_one_batch_and_the_next_is_ready(llama_folder, monkeypatc
 
     monkeypatch.setattr(scorer._body, "forward", counting)
     monkeypatch.setattr(model, "workers", lambda: Threads(ahead=1))
-    monkeypatch.setattr(model, "prove", lambda encoded: None)
+    monkeypatch.setattr(model, "prove", lambda encoded: Proven())
     store = MemoryStore()
     report = fill(model, tiny_models.samples(), store, budget=64)
 

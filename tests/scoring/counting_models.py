@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong
+from rmcheck.models.model import Encoded, Proven, RewardModel, Sample, TooLong
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import ScoreStore
@@ -45,9 +45,11 @@ class CountingModel(RewardModel):
         loads: How often it was loaded.
         proofs: Lengths of the samples of each proof.
         events: `load`, `encode`, `prove`, `score`, `close` in order.
+        proven: What its proof finds.
     """
 
     scheme = "counting"
+    proven = Proven()
 
     def __init__(self, *, fingerprint: str = "ab" * 32, max_tokens: int = 10**9) -> None:
         self.spec = "counting:model"
@@ -89,10 +91,11 @@ class CountingModel(RewardModel):
             encoded.append(Encoded(key, max(1, len(text) // 4), ids, (), cut, s))
         return encoded
 
-    def prove(self, encoded: Sequence[Encoded]) -> None:
+    def prove(self, encoded: Sequence[Encoded]) -> Proven:
         """Note it."""
         self.events.append("prove")
         self.proofs.append([e.length for e in encoded])
+        return self.proven
 
     def score(self, batch: Sequence[Encoded]) -> np.ndarray:
         """`reward_of` what is read."""

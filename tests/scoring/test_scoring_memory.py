@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.model import EngineFacts
+from rmcheck.models.model import EngineFacts, Proven
 from rmcheck.scoring.request import scores_of
 from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore, ScoreStore
@@ -58,7 +58,7 @@ def test_a_batch_that_does_not_fit_is_halved(most, budget):
 class Packed(CountingModel):
     """Computes a common beginning once, and fails on more than `most` tokens."""
 
-    shares_prefixes = True
+    proven = Proven(shares_prefixes=True)
 
     def __init__(self, most):
         super().__init__()
@@ -92,7 +92,7 @@ def test_the_budget_follows_from_model_device_and_store(tmp_path, durable, devic
     """  # noqa: D205
 
     class Placed(CountingModel):
-        shares_prefixes = packed
+        proven = Proven(shares_prefixes=packed)
         facts = EngineFacts(device)
 
     size = 500 if packed else 2000
@@ -113,9 +113,10 @@ def test_a_proof_that_does_not_fit_is_made_on_fewer_samples():
 
     class SmallProof(CountingModel):
         def prove(self, encoded):
-            super().prove(encoded)
+            proven = super().prove(encoded)
             if len(encoded) > 2:
                 raise MemoryError
+            return proven
 
     model = SmallProof()
     fill(model, numbered_samples(60), MemoryStore())

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmcheck.errors import PartialScoringError, ScoringError, StoreError
+from rmcheck.models.model import Proven
 from rmcheck.models.workers import Workers
 from rmcheck.scoring.batches import PackedOrder, PaddedOrder, fair_share
 from rmcheck.scoring.request import scores_of
@@ -89,7 +90,7 @@ def stored(model, samples, store):
 def test_every_sample_gets_its_own_reward_whoever_scores_it(texts, budget, count, shared):
     """However many workers, and whether batches are padded or packed; each text once."""
     store, model = MemoryStore(), ThreadedModel(count)
-    model.shares_prefixes = shared
+    model.proven = Proven(shares_prefixes=shared)
     samples = [sample(text, f"p{i}") for i, text in enumerate(texts)]
     report = fill(model, samples, store, budget=budget)
     scored = sorted(text for batch in model.batches for text in batch)
@@ -294,7 +295,7 @@ def test_workers_share_what_is_left(prompts, workers, budget):
 def test_the_last_batches_are_small_and_tear_no_prompt_apart():
     """Two workers end at about the same time; a prompt's responses stay together."""
     model = ThreadedModel(2)
-    model.shares_prefixes = True
+    model.proven = Proven(shares_prefixes=True)
     texts = [f"{p:02d} a beginning of thirty letters {r * 20}" for p in range(20) for r in "abcd"]
     fill(model, [sample(text) for text in texts], MemoryStore(), budget=600)
     sizes = [len(call) for call in model.calls]

@@ -105,7 +105,7 @@ class ScoringActor:
             groups = self._scorer.without_stored_inputs(texts)
             self._scorer.prove(groups)
             with progress_of(self._model.spec, 0, 0) as bar:
-                report = self._scorer.forward(groups, bar)
+                report = self._scorer.forward(groups, bar).run()
             return report.plus(
                 ScoringReport(self._model.spec, equal_inputs=len(texts) - len(groups))
             )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import ScoringError
 from rmcheck.lab.rl.settings import Ensemble
 from rmcheck.metrics.tilting import pooled_sd
-from rmcheck.models.model import RewardModel, Sample, checked_rewards
+from rmcheck.models.model import Proven, RewardModel, Sample, checked_rewards
 from rmcheck.pool.pool import Prompt
 
 Floats = NDArray[np.float64]
@@ -60,7 +60,7 @@ class Reward:
         self._models = tuple(models)
         self._scales = tuple(scales)
         self._ensemble = ensemble
-        self._proved = False
+        self._proven: dict[str, Proven] = {}
 
     def __call__(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> Floats:
         """(B,) rewards in standard deviations; higher is better.
@@ -79,20 +79,21 @@ class Reward:
                 for model, scale in zip(self._models, self._scales, strict=True)
             ]
         )
-        self._proved = True
         return combined(rows, self._ensemble)
 
     def _scored(self, model: RewardModel, samples: Sequence[Sample]) -> Floats:
-        if not self._proved:
+        known = self._proven.get(model.fingerprint)
+        if known is None:
             model.load()
         encoded = model.encode(samples)
-        if not self._proved:
-            model.prove(encoded[:_PROOF])
+        if known is None:
+            known = self._proven[model.fingerprint] = model.prove(encoded[:_PROOF])
+        score = model.scoring(known)
         step = min(model.largest_batch or _AT_ONCE, _AT_ONCE)
         parts = []
         for at in range(0, len(encoded), step):
             batch = encoded[at : at + step]
-            parts.append(checked_rewards(model.score(batch), batch, model.name))
+            parts.append(checked_rewards(score(batch), batch, model.name))
         return np.concatenate(parts)
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ A kind says which positions, and which numbers there; its reward is a formula of
 has one or more ways to compute them, which agree to rounding; the proof compares them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -52,9 +52,13 @@ class ModelEngine(Protocol):
     each position. Behind the last hidden state they are computed in float32.
     """
 
-    @property
-    def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:
-        """Each takes rows of one form (the same columns) and gives the numbers of each row.
+    def numbers(self, rows: Sequence[Asked], way: Way = "padded", **how: int) -> list[Floats]:
+        """The numbers of each row.
+
+        Args:
+            rows: Of one form: the same columns.
+            way: How they are computed, where there is a choice.
+            how: Further arguments of the way, such as `least` of `packed`.
 
         Raises:
             MemoryError: The rows do not fit.

@@ -49,7 +49,7 @@ class LastTokenReward(ModelEngine):
         asked = [
             self._asked(tuple(row), tuple(types[i]) if types else ()) for i, row in enumerate(rows)
         ]
-        return self.head.rewards(np.concatenate(self.ways[way](asked, **how)))
+        return self.head.rewards(np.concatenate(self.numbers(asked, way, **how)))
 
     def reward_position(self, row: Sequence[int]) -> int:
         """Index of the token at which the reward of a row is read."""

@@ -29,7 +29,7 @@ class TokenProbabilities(ModelEngine):
             MemoryError: The rows do not fit.
         """
         asked = [response_tokens(*one) for one in zip(rows, responses, strict=True)]
-        return np.array([numbers.sum() for numbers in self.ways[way](asked, **how)])
+        return np.array([numbers.sum() for numbers in self.numbers(asked, way, **how)])
 
     def next_token(
         self,
@@ -49,7 +49,8 @@ class TokenProbabilities(ModelEngine):
         Raises:
             MemoryError: The rows do not fit.
         """
-        return np.concatenate(self.ways[way]([next_token(row, tokens) for row in rows], **how))
+        asked = [next_token(row, tokens) for row in rows]
+        return np.concatenate(self.numbers(asked, way, **how))
 
 
 def response_tokens(row: Sequence[int], response: Sequence[int]) -> Asked:

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, Self, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar, cast
 
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.checkpoint.settings import Dtype, PrefixRule
-from rmcheck.models.engines.asked import Way
 from rmcheck.models.engines.last_token import PositionRule
-from rmcheck.models.engines.vllm.engine import VllmEngine
 from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
-from rmcheck.models.kinds.session_model import SessionModel
+from rmcheck.models.kinds.session_model import SessionModel, Weights
 from rmcheck.models.model import (
     Encoded,
     EngineFacts,
@@ -34,28 +32,6 @@ if TYPE_CHECKING:
 
 TokenizerT = TypeVar("TokenizerT", bound=ConversationTokenizer)
 ScorerT = TypeVar("ScorerT", bound="Weights")
-
-
-class Weights(Protocol):
-    """Weights in memory, whatever is read from them."""
-
-    @property
-    def loaded(self) -> bool:
-        """False once their engine has died."""
-        ...
-
-    @property
-    def facts(self) -> EngineFacts:
-        """See `RewardModel.facts`."""
-        ...
-
-    def workers(self) -> Workers:
-        """See `RewardModel.workers`."""
-        ...
-
-    def close(self) -> None:
-        """Give the memory back."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -116,7 +92,6 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
         self._set = self.form.read(spec, self.settings)
         self.on_vllm = self._set.engine == "vllm"
         self.spec = self.spec_anywhere = spec.text
-        self.shares_prefixes = self.prefix == "shared"
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -153,18 +128,6 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
         return self._set.prefix
 
     @property
-    def prefix_in_use(self) -> PrefixRule:
-        """Whether prompts are shared; `auto` until the proof has decided."""
-        if self.shares_prefixes:
-            return "shared"
-        return "off" if self.conformance else self.prefix
-
-    @property
-    def way(self) -> Way:
-        """How batches are computed."""
-        return "packed" if self.shares_prefixes and not self.on_vllm else "padded"
-
-    @property
     def template_source(self) -> str:
         """Where the chat template comes from."""
         return self._template.described(self._set.template)
@@ -179,14 +142,6 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
         """The loaded weights."""
         return self.session.scorer
 
-    def _decide(self, shares_prefixes: bool) -> None:
-        """With `prefix=auto` the proof decides; vLLM has a cache of its own."""
-        if isinstance(self.scorer, VllmEngine):
-            self.shares_prefixes = self.scorer.reads_cache
-            self.prefix_block = self.scorer.block_size
-        elif self.prefix == "auto":
-            self.shares_prefixes = shares_prefixes
-
     def _described(self, engine: object) -> dict[str, str]:
         """Where and how it is run, for a description; the settings until it is loaded."""
         if self.on_vllm:
@@ -196,7 +151,7 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
             "device": str(found.device) if found else self._set.device,
             **(found.devices if found else {}),
             "attention": found.attention if found else self._set.attention,
-            "prefix": self.prefix_in_use,
+            "prefix": self.prefix,
         }
 
     def _settle(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:

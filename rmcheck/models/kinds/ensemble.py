@@ -10,7 +10,7 @@ from rmcheck.errors import ModelError, RmcheckError, ScoringError, UsageError
 from rmcheck.metrics.ensemble import DISAGREEMENT
 from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.kinds.ensemble_file import Member, read_ensemble_file
-from rmcheck.models.model import Combined, Encoded, RewardModel, Sample
+from rmcheck.models.model import Combined, MembersModel, RewardModel, Sample
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings
 from rmcheck.models.trust import trusting
 
@@ -22,7 +22,7 @@ Scale = Literal["raw", "prompt"]
 SPREAD_RATIO = 3.0
 
 
-class EnsembleRewardModel(RewardModel):
+class EnsembleRewardModel(MembersModel):
     """Several reward models, combined response by response.
 
     | combine | reward |
@@ -187,21 +187,6 @@ class EnsembleRewardModel(RewardModel):
             {DISAGREEMENT: np.sort(within, axis=0).std(axis=0)},
             "; ".join(filter(None, [*self._warnings(own), self._warning(spread)])),
         )
-
-    def score(self, batch: Sequence[Encoded]) -> Floats:
-        """Never called: members are scored one by one, each as it reads the texts.
-
-        Raises:
-            UsageError: Always.
-        """
-        raise UsageError(
-            f"{self.spec}: an ensemble is scored member by member; see rmcheck.scoring.members"
-        )
-
-    def close(self) -> None:
-        """Release the weights of all members."""
-        for member in self._members:
-            member.close()
 
     def _reward(self, scores: Floats) -> Floats:
         match self.combine:

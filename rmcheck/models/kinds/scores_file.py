@@ -12,7 +12,15 @@ from rmcheck.errors import ModelError, ScoringError, UnknownModelError
 from rmcheck.models.checkpoint.fingerprint import file_digest
 from rmcheck.models.kinds.known_scores import KnownScores
 from rmcheck.models.kinds.score_files import read_metadata, read_scores_file
-from rmcheck.models.model import ConformanceItem, Encoded, RewardModel, Sample, TooLong, loaded
+from rmcheck.models.model import (
+    ConformanceItem,
+    Encoded,
+    Proven,
+    RewardModel,
+    Sample,
+    TooLong,
+    loaded,
+)
 from rmcheck.models.spec import ModelSpec
 from rmcheck.parsing import parse_json
 from rmcheck.pool.keys import NamedResponses, as_keys
@@ -60,6 +68,7 @@ class ScoresFile(RewardModel):
         self.fingerprint = file_digest(self.path)
         self._rows: KnownScores | None = None
         self._origin: Mapping[str, str] = {}
+        self._page: tuple[ConformanceItem, ...] = ()
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -93,9 +102,13 @@ class ScoresFile(RewardModel):
         rows, metadata = read_scores_file(self.path)
         origin: dict[str, str] = {}
         if b"rmcheck.fingerprint" in metadata:
-            origin, self.conformance = _origin(self.path, metadata)
+            origin, self._page = _origin(self.path, metadata)
         found = {"rows": "found by text_key"} if rows.by_text else _BY_POSITION
         self._rows, self._origin = rows, {**origin, **found}
+
+    def prove(self, encoded: Sequence[Encoded]) -> Proven:
+        """The page that a bundle tells of the model that scored."""
+        return Proven(self._page)
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
         """The samples themselves.

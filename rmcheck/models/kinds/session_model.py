@@ -1,40 +1,39 @@
 """Reward models that are opened without weights and loaded to score: what is the same of all."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from rmcheck.models.engines.asked import Floats
+from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.model import (
     Encoded,
     EngineFacts,
+    Proven,
     RewardModel,
     Sample,
     TooLong,
     checked_rewards,
     loaded,
 )
-from rmcheck.models.proof.conformance import Proof
+from rmcheck.models.proof.compared import Proof
 from rmcheck.models.workers import Workers
 
 
-class ModelSession(Protocol):
-    """A model that is loaded: nothing in it is missing."""
+class Weights(Protocol):
+    """Weights in memory, whatever is read from them."""
 
     @property
     def loaded(self) -> bool:
-        """False once its engine has died."""
+        """False once their engine has died."""
         ...
 
     @property
     def facts(self) -> EngineFacts:
         """See `RewardModel.facts`."""
-        ...
-
-    def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:
-        """See `RewardModel.encode`."""
         ...
 
     def workers(self) -> Workers:
@@ -43,6 +42,14 @@ class ModelSession(Protocol):
 
     def close(self) -> None:
         """Give everything back."""
+        ...
+
+
+class ModelSession(Weights, Protocol):
+    """A model that is loaded: nothing in it is missing."""
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:
+        """See `RewardModel.encode`."""
         ...
 
 
@@ -56,7 +63,6 @@ class SessionModel(RewardModel, Generic[SessionT]):
     """
 
     _session: SessionT | None = None
-    _warning: str = ""
 
     @property
     def session(self) -> SessionT:
@@ -87,11 +93,13 @@ class SessionModel(RewardModel, Generic[SessionT]):
         """What the session reads of each sample."""
         return self.session.encode(samples, too_long)
 
-    def prove(self, encoded: Sequence[Encoded]) -> None:
-        """Fill the conformance page; it may decide how the rest is scored."""
+    def prove(self, encoded: Sequence[Encoded]) -> Proven:
+        """The conformance page, and whether what texts begin with is computed once."""
         proven = self._proof(encoded).proven()
-        self.conformance, self._warning = proven.items, proven.warning
-        self._decide(proven.shares_prefixes)
+        if "prefix" not in self.description:
+            return proven
+        used = {"prefix": "shared" if proven.shares_prefixes else "off"}
+        return replace(proven, described={**used, **proven.described})
 
     def score(self, batch: Sequence[Encoded]) -> Floats:
         """(len(batch),) raw rewards, higher is better.
@@ -102,7 +110,11 @@ class SessionModel(RewardModel, Generic[SessionT]):
         """
         if not batch:
             return np.zeros(0)
-        return checked_rewards(self._rewards(batch), batch, self.spec)
+        return checked_rewards(self._rewards(batch, "padded"), batch, self.spec)
+
+    def scoring(self, proven: Proven) -> Callable[[Sequence[Encoded]], Floats]:
+        """Packed where the proof says so, and not checked."""
+        return partial(self._rewards, way="packed" if proven.shares_prefixes else "padded")
 
     def workers(self) -> Workers:
         """The threads of the engine."""
@@ -123,14 +135,10 @@ class SessionModel(RewardModel, Generic[SessionT]):
         """What it has to prove, on samples of the run."""
 
     @abstractmethod
-    def _rewards(self, batch: Sequence[Encoded]) -> Floats:
-        """(len(batch),) rewards of one sample or more, finite or not."""
+    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
+        """(len(batch),) rewards of one sample or more, finite or not.
 
-    def _decide(self, shares_prefixes: bool) -> None:
-        """Whether beginnings are computed once, as the proof says."""
-        self.shares_prefixes = shares_prefixes
-
-    @property
-    def _warnings(self) -> dict[str, str]:
-        """What the page warns of, for the end of a description."""
-        return {"warning": self._warning} if self._warning else {}
+        Args:
+            batch: The samples.
+            way: How they are computed, where there is a choice.
+        """

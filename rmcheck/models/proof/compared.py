@@ -1,21 +1,29 @@
 """The loop of every proof: numbers one at a time against the same in company and in other ways."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
+from rmcheck.errors import ScoringError
 from rmcheck.models.checkpoint.settings import PrefixRule
 from rmcheck.models.engines.asked import Floats, Way
-from rmcheck.models.model import ConformanceItem, Encoded, checked_rewards
-from rmcheck.models.proof.conformance import Proof, Provable, Status, grafted, packed_agrees
+from rmcheck.models.libraries import brief
+from rmcheck.models.model import ConformanceItem, Encoded, Proven, checked_rewards
+from rmcheck.models.proof.conformance import (
+    Checks,
+    Provable,
+    Status,
+    grafted,
+    require_passed,
+    spread_of_lengths,
+)
 from rmcheck.models.text.tokenization import ConversationTokenizer
 
 
-class ComparedProof(Proof):
-    """Numbers of samples one at a time, and checks that compare others with them.
+class Proof(ABC):
+    """The checks of a page: numbers of samples one at a time, and others compared with them.
 
     A subclass reads the numbers (`_read`) and lists its checks. A tolerance is a share of how far
     numbers lie apart, so that a scaled head changes nothing; below a spread of one unit it stays,
@@ -28,25 +36,58 @@ class ComparedProof(Proof):
         unit: Spread below which a tolerance shrinks no further.
 
     Raises:
-        ScoringError: There are no samples, or a number is NaN or infinite.
-        MemoryError: A sample does not fit.
+        ScoringError: There are no samples.
     """
 
+    # The word before what the report says beside every number.
+    warns: ClassVar[str] = "WARNING"
     # The words for what has numbers, for these, and for their unit.
     texts: ClassVar[str] = "samples"
     numbers: ClassVar[str] = "rewards"
     measure: ClassVar[str] = ""
+    # What to say where beginnings are computed once, where they cannot be, and where there is no
+    # way to: nothing.
+    once: ClassVar[str] = ""
+    whole: ClassVar[str] = ""
+    unshared: ClassVar[str] = ""
+    _prefix: PrefixRule = "off"
 
     def __init__(
         self, spec: str, encoded: Sequence[Encoded], *, share: float, unit: float = 1.0
     ) -> None:
-        super().__init__(spec, encoded)
+        self._spec = spec
+        self._samples: Sequence[Encoded] = spread_of_lengths(encoded)
+        if not self._samples:
+            raise ScoringError(f"{spec}: no samples to prove the model on")
+        self._share, self._unit = share, unit
+        self._shares_prefixes = False
+        self._prefix_block = 1
+        self._warnings: list[str] = []
+
+    def proven(self) -> Proven:
+        """All items, none of which is a `fail`, and what follows from them.
+
+        Raises:
+            ConformanceError: An item fails; the message is the page.
+            ScoringError: A reward is NaN or infinite.
+            MemoryError: A sample does not fit, or all of them in one batch; the caller tries fewer.
+        """
         self._parts = self._read_alone()
         self._alone = np.concatenate(self._parts)
         self._check(self._alone, self._samples)
         self._spread = float(self._alone.std())
-        self._unit = unit
-        self._tolerance = self._allowed(share)
+        self._tolerance = self._allowed(self._share)
+        items: list[ConformanceItem] = []
+        for check in self.checks():
+            found = check() or ()
+            items += found if isinstance(found, tuple) else (found,)
+        require_passed(self._spec, items)
+        warned = {"warning": "; ".join(self._warnings)} if self._warnings else {}
+        return Proven(tuple(items), self._shares_prefixes, self._prefix_block, warned)
+
+    @abstractmethod
+    def checks(self) -> Checks:
+        """In the order of the page; None where there is nothing to say."""
 
     @abstractmethod
     def _read(
@@ -70,31 +111,52 @@ class ComparedProof(Proof):
             f"{change:.2g}{self.measure} (allowed {self._tolerance:.2g})"
         )
 
-    def _packed(self, prefix: PrefixRule, window: int, once: str, whole: str) -> ConformanceItem:
-        """Rows without padding, beginnings once, against one row at a time.
+    @property
+    def _window(self) -> int | None:
+        """Tokens that attention sees, 0 for all; None where rows are computed in one way only."""
+        return None
 
-        Args:
-            prefix: Whether that is wanted.
-            window: Tokens that attention sees where it slides, 0 where it does not.
-            once: What to say where they agree.
-            whole: What to say where they do not, and rows are computed whole.
-        """
-        if prefix == "off":
+    def sharing(self) -> ConformanceItem | None:
+        """Rows without padding, beginnings once, against one row at a time."""
+        if self._window is None:
+            return (
+                ConformanceItem("shared_prefix", "pass", self.unshared) if self.unshared else None
+            )
+        if self._prefix == "off":
             return ConformanceItem("shared_prefix", "pass", "off, as prefix=off says")
-        behind = grafted(self._samples, window)
-        alone = np.concatenate([self._alone, *self._one_by_one(behind)])
-        rows = [*self._samples, *behind]
-        together = partial(self._read, rows, "packed", least=1)
-        agrees, said = packed_agrees(
-            self.numbers, alone, lambda: np.concatenate(together()), len(rows), self._tolerance
+        behind = grafted(self._samples, self._window)
+        alone, rows = [self._alone], [*self._samples, *behind]
+        for one in behind:
+            alone += self._read([one])
+        try:
+            together = np.concatenate(self._read(rows, "packed", least=1))
+        except MemoryError:
+            raise
+        # An architecture may refuse the packed row in any way that its own code has.
+        except Exception as error:
+            return self._not_shared(f"it cannot be run packed ({brief(error)})")
+        worst = float(np.abs(together - np.concatenate(alone)).max())
+        if not worst <= self._tolerance:
+            return self._not_shared(
+                f"{self.numbers} with shared prompts differ from one by one by up to {worst:.3g} "
+                f"(allowed {self._tolerance:.2g}) on {len(rows)} rows"
+            )
+        self._shares_prefixes = True
+        said = f"on {len(rows)} rows {self.numbers} change by up to {worst:.2g}"
+        return ConformanceItem(
+            "shared_prefix", "pass", f"{self.once}; {said} (allowed {self._tolerance:.2g})"
         )
-        if agrees:
-            self._shares_prefixes = True
-            return ConformanceItem("shared_prefix", "pass", f"{once}; {said}")
-        if prefix == "shared":
-            said = f"prefix=shared, but {said}; use prefix=off"
-            return ConformanceItem("shared_prefix", "fail", said)
-        return self._warned("shared_prefix", f"{whole}: {said}")
+
+    def _not_shared(self, why: str) -> ConformanceItem:
+        if self._prefix != "shared":
+            return self._warned("shared_prefix", f"{self.whole}: {why}")
+        detail = f"prefix=shared, but {why}; use prefix=off"
+        return ConformanceItem("shared_prefix", "fail", detail)
+
+    def _warned(self, name: str, warning: str) -> ConformanceItem:
+        """An item that does not stop the run, and that the report says beside every number."""
+        self._warnings.append(warning)
+        return ConformanceItem(name, "note", f"{self.warns}: {warning}")
 
     def _allowed(self, share: float) -> float:
         return share * max(self._unit, self._spread)
@@ -105,10 +167,10 @@ class ComparedProof(Proof):
 
     def _read_alone(self) -> Sequence[Floats]:
         """(K,) numbers of each sample, one at a time."""
-        return self._one_by_one(self._samples)
-
-    def _one_by_one(self, samples: Sequence[Encoded]) -> list[Floats]:
-        return [self._read([sample])[0] for sample in samples]
+        found: list[Floats] = []
+        for sample in self._samples:
+            found += self._read([sample])
+        return found
 
     def _check(self, numbers: Floats, samples: Sequence[Encoded]) -> None:
         """Refuse numbers that are not finite.
@@ -119,7 +181,7 @@ class ComparedProof(Proof):
         checked_rewards(numbers, samples, self._spec)
 
 
-class TokensProof(ComparedProof):
+class TokensProof(Proof):
     """Also what there is to say of conversations as token ids that are made here.
 
     Args:

@@ -1,6 +1,7 @@
 """What takes the place of torch's own checks where vLLM runs a language model."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -27,7 +28,8 @@ class VllmWays(CheckpointProof):
         if not engine.keeps_cache:
             return ConformanceItem("prefix_cache", "note", "off: vLLM has none for this model")
         rows = [*self._samples, *grafted(self._samples)]
-        alone = np.concatenate([self._alone, *self._one_by_one(rows[len(self._samples) :])])
+        behind = (self._read([one]) for one in rows[len(self._samples) :])
+        alone = np.concatenate([self._alone, *chain.from_iterable(behind)])
         before = engine.cached_tokens
         engine.reads_cache = True
         change = float(np.abs(np.concatenate(self._read(rows)) - alone).max())
@@ -37,6 +39,7 @@ class VllmWays(CheckpointProof):
             f"{self.numbers} change by up to {change:.2g} (allowed {self._tolerance:.2g})"
         )
         if cached and change <= self._tolerance:
+            self._shares_prefixes, self._prefix_block = True, engine.block_size
             return ConformanceItem("prefix_cache", "pass", f"on: {detail}")
         engine.reads_cache = False
         if not cached:

@@ -1,6 +1,5 @@
 """One proof for all kinds: the ways to compute a row agree, alone and in company."""
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,11 +34,8 @@ class CheckpointProof(TokensProof):
         unit: float = 1.0,
     ) -> None:
         self._engines = engines
+        self._prefix = model.prefix
         super().__init__(model, encoded, share=tolerated(model.dtype), unit=unit)
-
-    @abstractmethod
-    def sharing(self) -> ConformanceItem:
-        """Beginnings computed once for all rows that have them, against one row at a time."""
 
     def attention(self) -> ConformanceItem | None:
         """Which attention runs, where the engine says so."""
@@ -54,15 +50,8 @@ class CheckpointProof(TokensProof):
         return status, f"{detail}{self._flips(alone, together)}"
 
     def _batch(self) -> slice:
-        """The samples that are scored in one padded batch, for few tokens.
-
-        Where prompts are shared all samples were in one packed row, and no batch is padded later:
-        the shorter half. Elsewhere the shortest and the longest, where padding is largest.
-        """
-        count = len(self._samples)
-        if self._shares_prefixes:
-            return slice(0, max(2, count // 2))
-        return slice(0, None, max(1, count - 1))
+        """The shortest and the longest, where padding is largest, for few tokens."""
+        return slice(0, None, max(1, len(self._samples) - 1))
 
     def _flips(self, alone: Floats, together: Floats) -> str:
         return ""
@@ -84,6 +73,9 @@ class TorchProof(CheckpointProof):
 
     # Whose attention it is, for a message.
     of_attention: ClassVar[str] = "the model"
+    once = "a prompt is computed once for all of its responses"
+    whole = "prompts are not shared, every response is computed with its whole prompt"
+    unshared = "off: the model reads a text in both directions"
     _engines: Sequence["TorchModel"]
 
     def attention(self) -> ConformanceItem:
@@ -99,17 +91,16 @@ class TorchProof(CheckpointProof):
         used = ", ".join(engine.attention + engine.rope.note for engine in self._engines)
         return ConformanceItem("attention", "pass", used)
 
-    def sharing(self) -> ConformanceItem:
-        """Prompts computed once for all of their responses, against one row at a time."""
-        if not all(engine.is_decoder for engine in self._engines):
-            detail = "off: the model reads a text in both directions"
-            return ConformanceItem("shared_prefix", "pass", detail)
-        return self._packed(
-            self._model.prefix,
-            max(engine.window for engine in self._engines),
-            once="a prompt is computed once for all of its responses",
-            whole="prompts are not shared, every response is computed with its whole prompt",
-        )
+    @property
+    def _window(self) -> int | None:
+        decoders = all(engine.is_decoder for engine in self._engines)
+        return max(engine.window for engine in self._engines) if decoders else None
+
+    def _batch(self) -> slice:
+        """Where prompts are shared all were in one packed row, and none is padded later."""
+        if self._shares_prefixes:
+            return slice(0, max(2, len(self._samples) // 2))
+        return super()._batch()
 
     def _of_attention(self, engine: "TorchModel") -> str:
         return self.of_attention

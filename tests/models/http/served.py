@@ -21,6 +21,6 @@ def truth(model, samples):
     return [reward_of(encoded.ids) for encoded in model.encode(samples)]
 
 
-def item(model, name):
+def item(proven, name):
     """One line of the page."""
-    return next(found for found in model.conformance if found.name == name)
+    return next(found for found in proven.items if found.name == name)

@@ -25,12 +25,12 @@ def test_each_family_is_found_and_gives_its_rewards(family, words, opened):
     with FailingServer(family, words) as server:
         model = opened(server)
         samples = tiny_models.samples()
-        model.prove(model.encode(samples))
+        proven = model.prove(model.encode(samples))
         rewards = model.score(model.encode(samples))
 
         assert model.server.name == family
         assert rewards.tolist() == truth(model, samples)
-        assert [item for item in model.conformance if item.status == "fail"] == []
+        assert [item for item in proven.items if item.status == "fail"] == []
 
 
 @pytest.mark.parametrize("family", ["vllm", "tei"])
@@ -207,9 +207,9 @@ def test_the_key_comes_from_the_environment_and_stands_nowhere(server, opened, m
         opened(server)
     monkeypatch.setenv(KEY_VARIABLE, KEY)
     model = opened(server)
-    model.prove(model.encode(many(2)))
+    proven = model.prove(model.encode(many(2)))
 
-    shown = [refused.value, model.spec, model.name, model.description, model, model.conformance]
+    shown = [refused.value, model.spec, model.name, model.description, model, proven.items]
     assert KEY not in " ".join(map(str, shown))
     assert "***" in str(refused.value)
     assert server.headers[-1]["Authorization"] == f"Bearer {KEY}"

@@ -126,9 +126,9 @@ def test_the_page_says_what_is_sent(served, folder):
     """The trainer, its request and how a text begins and ends."""
     model = open_model(f"http:{served.url}?client=verl&tokenizer={folder}")
     model.load()
-    model.prove(model.encode([SAMPLE]))
+    proven = model.prove(model.encode([SAMPLE]))
 
-    told = {item.name: item.detail for item in model.conformance}
+    told = {item.name: item.detail for item in proven.items}
     assert told["client"] == "verl: POST /classify, one text a request, use_activation false"
     assert "four" in told["text"]
 

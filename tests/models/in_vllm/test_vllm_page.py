@@ -74,7 +74,8 @@ def test_the_prefix_cache_is_used_once_it_is_proven(model, wide_llama):
     model.score(encoded)
     unproven = model.scorer.cached_tokens - before
 
-    item = proved(model, LONG)["prefix_cache"]
+    proven = model.prove(encoded)
+    (item,) = [item for item in proven.items if item.name == "prefix_cache"]
     before = model.scorer.cached_tokens
     shuffled = random.Random(1).sample(range(len(encoded)), len(encoded))
     rewards = model.score([encoded[i] for i in shuffled])
@@ -82,7 +83,7 @@ def test_the_prefix_cache_is_used_once_it_is_proven(model, wide_llama):
     assert unproven == 0
     assert item.status == "pass"
     assert item.detail.startswith("on: 4 texts with a common beginning, ")
-    assert model.shares_prefixes
+    assert (proven.shares_prefixes, proven.prefix_block) == (True, model.scorer.block_size)
     assert model.scorer.cached_tokens - before >= 9 * model.scorer.block_size
     np.testing.assert_allclose(rewards, expected[shuffled], rtol=0, atol=5e-5)
 
@@ -128,9 +129,8 @@ def test_longrope_is_warned_of_where_short_texts_would_differ(tmp_path, samples)
     for settings in ("", "?max_length=256"):
         opened = loaded(f"vllm:{folder}{settings}")
         encoded = opened.encode(samples)
-        opened.prove(encoded)
+        said[settings] = opened.prove(encoded).described.get("warning", "")
         rewards[settings] = opened.score(encoded)
-        said[settings] = opened.description.get("warning", "")
         opened.close()
 
     assert "shorter texts get other rewards there. max_length=256 makes both alike" in said[""]

@@ -84,7 +84,6 @@ def test_bert_gives_the_rewards_of_transformers_with_type_ids(tmp_path, samples)
     assert np.abs(untyped - expected).max() > 1e-2
     assert items["position"].detail == "pooled by the model itself (CLS)"
     assert items["prefix_cache"].detail == "off: vLLM has none for CLS pooling"
-    assert not model.shares_prefixes
     odd = Encoded(b"odd", 3, (1, 2, 3), (1, 0, 1), 0, samples[0])
     assert "use hf: instead" in refusal(ScoringError, model.score, [odd])
     model.close()

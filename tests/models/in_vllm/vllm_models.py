@@ -36,8 +36,8 @@ def rewards_of(spec, samples):
 
 def proved(model, samples):
     """The items of the page by name."""
-    model.prove(model.encode(samples))
-    return {item.name: item for item in model.conformance}
+    proven = model.prove(model.encode(samples))
+    return {item.name: item for item in proven.items}
 
 
 def refusal(kind, act, *arguments):

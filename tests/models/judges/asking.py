@@ -43,8 +43,8 @@ def log_probabilities(folder, text):
 
 def items(model, samples):
     """The items of the page by name."""
-    model.prove(model.encode(samples))
-    return {item.name: item for item in model.conformance}
+    proven = model.prove(model.encode(samples))
+    return {item.name: item for item in proven.items}
 
 
 def refusal(kind, act, *arguments):

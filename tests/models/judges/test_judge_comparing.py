@@ -190,9 +190,11 @@ def test_a_checkpoint_in_this_process_compares_too(folder, tmp_path):
         "read: {choice: '([abct])', tie: [t], of: 3, temperature: 1.0, max_tokens: 12}\n"
     )
     model, samples = open_model(f"judge:{tmp_path / 'compare.yml'}"), responses(*"vwxyz")
+    store = MemoryStore()
 
-    found = judged(model, samples)
-    (page,) = (item.detail for item in model.conformance if item.name == "parsed")
+    found = judged(model, samples, store)
+    conformance = store.open(model.fingerprint).provenance.conformance
+    (page,) = (item.detail for item in conformance if item.name == "parsed")
 
     assert "answers have a choice" in page
     assert np.ptp(found.rewards) > 0

@@ -276,8 +276,8 @@ def test_what_is_no_grade_is_left_out(answer, found):
 def page(model, samples):
     """The items of a loaded model's page by name."""
     model.load()
-    model.prove(model.encode(samples))
-    return {item.name: item for item in model.conformance}
+    proven = model.prove(model.encode(samples))
+    return {item.name: item for item in proven.items}
 
 
 def test_the_page_says_how_often_two_answers_disagree(opened, samples):

@@ -45,17 +45,18 @@ def test_what_questions_begin_with_is_computed_once(opened, samples, settings, s
     encoded = model.encode(samples)
     alone = np.concatenate([model.score([one]) for one in encoded])
 
-    before, page = model.shares_prefixes, items(model, samples)
+    proven = model.prove(encoded)
+    page = {item.name: item for item in proven.items}
     seen = []
     model.session.weights._body.register_forward_pre_hook(
         lambda _, args, named: seen.append(named["input_ids"].numel()), with_kwargs=True
     )
-    together = model.score(encoded)
+    together = model.scoring(proven)(encoded)
 
     longest = max(e.length for e in encoded)
-    assert (before, model.shares_prefixes) == (False, shares)
+    assert proven.shares_prefixes is shares
     assert page["shared_prefix"].status == "pass"
-    assert model.description["prefix"] == ("shared" if shares else "off")
+    assert proven.described == {"prefix": "shared" if shares else "off"}
     assert (sum(seen) < sum(e.length for e in encoded) - 60) is shares
     assert (sum(seen) == longest * len(encoded)) is not shares
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
@@ -63,15 +64,18 @@ def test_what_questions_begin_with_is_computed_once(opened, samples, settings, s
 
 def test_a_judge_whose_packed_questions_disagree_computes_them_whole(opened, samples, monkeypatch):
     """It says so where its rewards are read; `prefix=shared` refuses to go on."""
-    own = CausalScorer.packed
-    monkeypatch.setattr(
-        CausalScorer, "packed", lambda *args, **how: [n * 2 + 1 for n in own(*args, **how)]
-    )
+    own = CausalScorer.numbers
+
+    def wrong(self, rows, way="padded", **how):
+        return [n * 2 + 1 if way == "packed" else n for n in own(self, rows, way, **how)]
+
+    monkeypatch.setattr(CausalScorer, "numbers", wrong)
     model, insisting = opened(), opened(settings="?prefix=shared")
 
-    page = items(model, samples)
+    proven = model.prove(model.encode(samples))
+    page = {item.name: item for item in proven.items}
 
-    assert not model.shares_prefixes
+    assert not proven.shares_prefixes
     assert page["shared_prefix"].status == "note"
     assert "log-odds with shared prompts differ from one by one" in page["shared_prefix"].detail
     said = refusal(ConformanceError, insisting.prove, insisting.encode(samples))
@@ -168,7 +172,8 @@ def test_the_page_says_what_the_judge_would_rather_say(opened, samples):
     """A random model puts little on two letters, and that is a warning of page and description."""
     model = opened()
 
-    page = items(model, samples)
+    proven = model.prove(model.encode(samples))
+    page = {item.name: item for item in proven.items}
 
     assert list(page) == [
         "reward",
@@ -183,7 +188,7 @@ def test_the_page_says_what_the_judge_would_rather_say(opened, samples):
         "depends_on_response",
     ]
     assert page["mass"].detail.startswith("warning: p(yes) + p(no) is 0.0")
-    assert "let the template ask for these words" in model.description["warning"]
+    assert "let the template ask for these words" in proven.described["warning"]
     assert "'f' 76" in page["words"].detail
     assert page["question"].detail.endswith("<|end|>\\n<|assistant|>'")
 

@@ -69,13 +69,13 @@ class TorchScorer(TorchModel, LastTokenReward):
         )
         self.is_decoder = self.reads_last_token
 
-    def _padded_numbers(self, rows: Sequence[Asked]) -> Floats:
-        if self.reads_last_token:
-            return super()._padded_numbers(rows)
-        return float64(self._pooled_logits([row.ids for row in rows], [row.types for row in rows]))
+    @property
+    def pools(self) -> bool:
+        """Whether the model's own logits are all there is."""
+        return not self.reads_last_token
 
     def _numbers(self, states: "Tensor", rows: Sequence[Asked]) -> Floats:
-        return float64(self._last_layer(states))
+        return float64(self._last_layer(states) if self.reads_last_token else states)
 
     def _pooled_logits(self, rows: Rows, types: Rows) -> "Tensor":
         """(rows, labels) logits of the model's own forward."""

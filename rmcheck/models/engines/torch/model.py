@@ -6,7 +6,7 @@ to end without padding, common beginnings once. What is read from a state is up 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.engines.asked import Asked, Floats, Way, read_at, split
 from rmcheck.models.engines.torch.cpu import usable_cores, worker_count
 from rmcheck.models.engines.torch.packing import LEAST_PREFIX, packed_reads
-from rmcheck.models.engines.torch.rope import rows_apart
 from rmcheck.models.engines.torch.shared_prefix import PackedBody
 from rmcheck.models.engines.torch.spread import Spread
 from rmcheck.models.engines.torch.weights import TorchWeights
@@ -36,6 +35,11 @@ class TorchModel(TorchWeights, ABC):
     """
 
     is_decoder: bool = True
+
+    @property
+    def pools(self) -> bool:
+        """Whether the model reads a row by itself, so that its own logits stand for states."""
+        return False
 
     def __init__(
         self,
@@ -63,56 +67,45 @@ class TorchModel(TorchWeights, ABC):
         count = worker_count(self._config, self.scratch) if self.for_threads else 1
         return CpuWorkers(count, usable_cores()) if count > 1 else Workers()
 
-    @property
-    def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:
-        """See `ModelEngine`."""
-        return {"padded": self.padded, "packed": self.packed}
-
-    def padded(self, rows: Sequence[Asked]) -> list[Floats]:
-        """Numbers of each row, rows padded on the right to the longest.
-
-        Raises:
-            MemoryError: The rows do not fit.
-        """
-        return self._computed(rows, self._padded_numbers)
-
-    def packed(self, rows: Sequence[Asked], least: int = LEAST_PREFIX) -> list[Floats]:
-        """Numbers of each row, without padding and common beginnings once.
+    def numbers(
+        self, rows: Sequence[Asked], way: Way = "padded", *, least: int = LEAST_PREFIX, **_: int
+    ) -> list[Floats]:
+        """Numbers of each row: padded on the right to the longest, or packed end to end.
 
         Args:
-            rows: What is asked, at one position of each row or more.
-            least: Tokens below which a common beginning is not shared.
+            rows: What is asked; of `packed` at one position of each row or more.
+            way: `packed` pads nothing, and computes common beginnings once.
+            least: Tokens below which `packed` does not share a common beginning.
 
         Raises:
             MemoryError: The rows do not fit.
         """
-
-        def numbers(rows: Sequence[Asked]) -> Floats:
-            at = [np.asarray(row.at) for row in rows]
-            packed = packed_reads([row.ids for row in rows], at, least)
-            return self._numbers(self._packed_body.states(packed), rows)
-
-        return self._computed(rows, numbers)
-
-    @rows_apart(per_row=1)
-    def _computed(
-        self, rows: Sequence[Asked], numbers: Callable[[Sequence[Asked]], Floats]
-    ) -> list[Floats]:
+        found: dict[int, Floats] = {}
         with self._inferring():
-            return split(numbers(rows), rows)
-
-    def _padded_numbers(self, rows: Sequence[Asked]) -> Floats:
-        return self._numbers(self._padded_states(rows), rows)
+            for group in self.rope.apart([len(row) for row in rows]):
+                asked = [rows[i] for i in group]
+                if way == "packed":
+                    at = [np.asarray(row.at) for row in asked]
+                    packed = packed_reads([row.ids for row in asked], at, least)
+                    states = self._packed_body.states(packed)
+                else:
+                    states = self._padded_states(asked)
+                numbers = split(self._numbers(states, asked), asked)
+                found.update(zip(group, numbers, strict=True))
+        return [found[i] for i in range(len(rows))]
 
     def _padded_states(self, rows: Sequence[Asked]) -> "Tensor":
         torch, _ = engine()
+        if self.pools:
+            logits: Tensor = self._model(**self._inputs(rows)).logits
+            return logits
         states: Tensor = self._body(**self._inputs(rows)).last_hidden_state
         line, at = (torch.from_numpy(a).to(states.device) for a in read_at(rows))
         return states[line, at]
 
     def _inputs(self, rows: Sequence[Asked]) -> dict[str, Any]:
         inputs = self._padded([row.ids for row in rows], [row.types for row in rows])
-        return inputs | ({"use_cache": False} if self.is_decoder else {})
+        return inputs | ({"use_cache": False} if self.is_decoder and not self.pools else {})
 
     @abstractmethod
     def _numbers(self, states: "Tensor", rows: Sequence[Asked]) -> Floats:

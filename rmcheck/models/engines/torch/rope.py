@@ -6,13 +6,8 @@ depend on what it is scored with. Here rows are computed with those that alone h
 factors. (`dynamic` frequencies change too, but only beyond the positions that a model has.)
 """
 
-from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import Any, TypeVar, cast
-
-import numpy as np
-
-_F = TypeVar("_F", bound=Callable[..., Any])
+from collections.abc import Sequence
+from typing import Any
 
 
 class Rope:
@@ -37,48 +32,19 @@ class Rope:
             return ""
         return f"; longrope: rows of more than {self.original} tokens are computed apart"
 
-    def apart(self, lengths: Sequence[int]) -> list[list[int]]:
+    def apart(self, lengths: Sequence[int], *, grow: bool = False) -> list[list[int]]:
         """Positions of rows in groups of the same frequencies.
 
         Args:
             lengths: Tokens of each row.
+            grow: Whether rows do, so that each is computed alone where frequencies differ.
         """
+        if grow and self.original is not None:
+            return [[row] for row in range(len(lengths))]
         original = self.original or max(lengths, default=0)
         short = [row for row, length in enumerate(lengths) if length <= original]
         long = [row for row, length in enumerate(lengths) if length > original]
         return [group for group in (short, long) if group]
-
-
-def rows_apart(per_row: int, *, alone: bool = False) -> Callable[[_F], _F]:
-    """Let a method of a model that has a `rope` compute rows of different frequencies apart.
-
-    Args:
-        per_row: How many of its first arguments, rows included, have an entry for each row, or
-            are empty; it returns an entry for each row.
-        alone: Whether rows grow, so that each is computed alone where frequencies differ.
-    """
-
-    def decorated(method: _F) -> _F:
-        @wraps(method)
-        def computed(self: Any, rows: Sequence[Sequence[int]], *others: Any, **named: Any) -> Any:
-            groups = self.rope.apart(list(map(len, rows)))
-            if alone and self.rope.original is not None:
-                groups = [[row] for row in range(len(rows))]
-            if len(groups) <= 1:
-                return method(self, rows, *others, **named)
-            found: list[Any] = [None] * len(rows)
-            for group in groups:
-                picked = (
-                    [one[i] for i in group] if at < per_row and len(one) else one
-                    for at, one in enumerate((rows, *others))
-                )
-                for row, result in zip(group, method(self, *picked, **named), strict=True):
-                    found[row] = result
-            return found if isinstance(found[0], list | np.ndarray) else np.array(found)
-
-        return cast(_F, computed)
-
-    return decorated
 
 
 def _original_sizes(module: Any) -> list[int]:

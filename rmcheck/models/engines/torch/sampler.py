@@ -12,7 +12,6 @@ import numpy as np
 from rmcheck.errors import ConformanceError, ModelError
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.engines.torch.device import memory_errors
-from rmcheck.models.engines.torch.rope import rows_apart
 from rmcheck.models.engines.torch.weights import TorchWeights
 from rmcheck.models.libraries import engine, quiet_transformers
 
@@ -45,7 +44,6 @@ class TorchSampler(TorchWeights):
         # a repetition penalty.
         self._model.generation_config = transformers.GenerationConfig()
 
-    @rows_apart(per_row=2, alone=True)
     def sample(
         self,
         rows: Sequence[Sequence[int]],
@@ -56,15 +54,21 @@ class TorchSampler(TorchWeights):
     ) -> list[list[int]]:
         """See `rmcheck.models.engines.writing.Sampler.sample`."""
         torch, transformers = engine()
-        draw = _Draw(_uniforms(seeds, max_tokens), temperature, self._name)
+        found: dict[int, list[int]] = {}
         with memory_errors(), quiet_transformers(), torch.inference_mode():
-            inputs = self._padded(rows, side="left")
-            out = self._model.generate(
-                **inputs,
-                generation_config=self._greedy(max_tokens),
-                logits_processor=transformers.LogitsProcessorList([draw]),
-            )
-        return [self._until_eos(row) for row in out[:, inputs["input_ids"].shape[1] :].tolist()]
+            for group in self.rope.apart([len(row) for row in rows], grow=True):
+                uniforms = _uniforms([seeds[i] for i in group], max_tokens)
+                inputs = self._padded([rows[i] for i in group], side="left")
+                out = self._model.generate(
+                    **inputs,
+                    generation_config=self._greedy(max_tokens),
+                    logits_processor=transformers.LogitsProcessorList(
+                        [_Draw(uniforms, temperature, self._name)]
+                    ),
+                )
+                drawn = out[:, inputs["input_ids"].shape[1] :].tolist()
+                found.update(zip(group, map(self._until_eos, drawn), strict=True))
+        return [found[i] for i in range(len(rows))]
 
     def _check_loading(self, checkpoint: Checkpoint, info: Mapping[str, Any]) -> None:
         # Tensors that it does not read, such as a value head, change no response.

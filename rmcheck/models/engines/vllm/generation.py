@@ -3,7 +3,7 @@
 See `rmcheck.models.engines.vllm.engine`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,12 +86,7 @@ class VllmGenerator(VllmEngine, TokenProbabilities):
         self.cached_tokens += sum(output.cached for output in outputs)
         return outputs
 
-    @property
-    def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:
-        """See `ModelEngine`; vLLM shares beginnings by its own cache."""
-        return {"padded": self.numbers}
-
-    def numbers(self, rows: Sequence[Asked]) -> list[Floats]:
+    def numbers(self, rows: Sequence[Asked], way: Way = "padded", **how: int) -> list[Floats]:
         """Log-probabilities in nats: of at most 128 `columns`, or of the tokens that stand there.
 
         Of `columns` each position is a request that ends there; of `chosen`, which are the tokens

@@ -3,7 +3,7 @@
 No activation is applied to the logit. See `rmcheck.models.engines.vllm.engine`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,13 +69,11 @@ class VllmPooling(VllmEngine, LastTokenReward):
         self.pooling = self.found.pooling
         self.reads_last_token = self.pooling == "LAST"
 
-    @property
-    def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:
-        """See `ModelEngine`; vLLM shares beginnings by its own cache."""
-        return {"padded": self.numbers}
+    def numbers(self, rows: Sequence[Asked], way: Way = "padded", **how: int) -> list[Floats]:
+        """(1, labels) raw logits of each row, at its only position or as the model pools it.
 
-    def numbers(self, rows: Sequence[Asked]) -> list[Floats]:
-        """(1, labels) raw logits of each row, at its only position or as the model pools it."""
+        There is one way: vLLM shares beginnings by its own cache.
+        """
         # vLLM reads the last token it is given, which sees nothing after itself.
         ids = [row.ids[: row.at[0] + 1] if row.at else row.ids for row in rows]
         return split(self.logits(ids, [row.types for row in rows]), rows)

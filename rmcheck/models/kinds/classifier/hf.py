@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.models.checkpoint import settings as known
-from rmcheck.models.engines.asked import Floats
+from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.torch.classifier import TorchScorer
 from rmcheck.models.engines.torch.spread import SETTINGS as SPREAD
 from rmcheck.models.kinds.checkpoint_model import ClassifierModel, Session
@@ -70,7 +70,7 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
             "eos": self._set.eos,
             "position": self._set.position,
             "transformers": installed_version("transformers"),
-        } | self._warnings
+        }
 
     def _opened(self) -> Session[ConversationTokenizer, TorchScorer]:
         tokenizer = self._opened_tokenizer(self.max_length)
@@ -95,5 +95,5 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
     def _proof(self, encoded: Sequence[Encoded]) -> TransformersProof:
         return TransformersProof(self, encoded)
 
-    def _rewards(self, batch: Sequence[Encoded]) -> Floats:
-        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], self.way)
+    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
+        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], way)

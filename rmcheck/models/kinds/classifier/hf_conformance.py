@@ -64,7 +64,9 @@ class TransformersProof(TorchProof, ClassifierProof):
         """From the model's own forward: the reward, without the last token, and the model's own."""
         if not self._scorer.reads_last_token:
             return super()._read_alone()
-        read = [self._scorer.read_once(sample.ids, sample.type_ids) for sample in self._samples]
+        read = []
+        for sample in self._samples:
+            read.append(self._scorer.read_once(sample.ids, sample.type_ids))
         alone, self._before, self._own = np.array(read).T
         return list(alone[:, None])
 

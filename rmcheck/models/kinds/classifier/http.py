@@ -13,6 +13,7 @@ from rmcheck.errors import ScoringError, UnknownModelError, UsageError
 from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.checkpoint.folder import Checkpoint
+from rmcheck.models.engines.asked import Way
 from rmcheck.models.engines.http.address import address, api_key
 from rmcheck.models.engines.http.asking import rewards_of
 from rmcheck.models.engines.http.client import Client, Patience, UnreachableError
@@ -242,7 +243,7 @@ class HttpRewardModel(SessionModel[Session[ConversationTokenizer, ServerScorer]]
             self, self.scorer, encoded, version=self._version, takes_types=self.takes_types
         )
 
-    def _rewards(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+    def _rewards(self, batch: Sequence[Encoded], way: Way) -> NDArray[np.float64]:
         replies = self.scorer.asked(batch).mapped(self.scorer.reward)
         return np.array(rewards_of(replies, self.spec, batch))
 

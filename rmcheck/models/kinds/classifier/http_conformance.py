@@ -39,7 +39,7 @@ class ServerProof(TokensProof):
         takes_types: Whether the model tells a pair's texts apart by type ids; None if nothing says.
 
     Raises:
-        ScoringError: There are no samples, or the server scores none of them.
+        ScoringError: There are no samples.
     """
 
     limited: ClassVar[str] = ", checked before anything is sent"

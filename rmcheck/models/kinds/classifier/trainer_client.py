@@ -27,6 +27,7 @@ from rmcheck.models.model import (
     ConformanceItem,
     Encoded,
     EngineFacts,
+    Proven,
     RewardModel,
     Sample,
     TooLong,
@@ -193,11 +194,11 @@ class TrainerClientModel(RewardModel):
             for one, prompt, s in zip(read, written, samples, strict=True)
         ]
 
-    def prove(self, encoded: Sequence[Encoded]) -> None:
+    def prove(self, encoded: Sequence[Encoded]) -> Proven:
         """Say what is sent; that it is right is for the comparison with the checkpoint to show."""
         (text,) = self.texts([encoded[0].sample])
         item = partial(ConformanceItem, status="note")
-        self.conformance = (
+        items = (
             item(name="client", detail=f"{self._trainer}: {self._request.sent}"),
             item(name="text", detail=f"begins {text.text[:60]!r}, ends {text.text[-60:]!r}"),
             item(
@@ -206,6 +207,7 @@ class TrainerClientModel(RewardModel):
                 "with the checkpoint (serving:, rmcheck parity)",
             ),
         )
+        return Proven(items)
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
         """(len(batch),) what the trainer would read of the answers.

@@ -8,7 +8,7 @@ import numpy as np
 
 from rmcheck.errors import PartialScoringError, RmcheckError, ScoringError, UsageError
 from rmcheck.models.checkpoint import settings as known
-from rmcheck.models.engines.asked import Floats
+from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.vllm.engine import running, vllm_version
 from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
 from rmcheck.models.engines.vllm.pooling import VllmPooling
@@ -16,7 +16,7 @@ from rmcheck.models.kinds.checkpoint_model import ClassifierModel, Session
 from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.kinds.classifier.vllm_conformance import CacheRule, VllmProof
 from rmcheck.models.libraries import brief
-from rmcheck.models.model import Encoded, named_prompts
+from rmcheck.models.model import Encoded, Proven, named_prompts
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.text.checkpoint_tokenizer import installed_version
 from rmcheck.models.text.tokenization import ConversationTokenizer
@@ -109,7 +109,7 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
             **self._set.place.described,
             "vllm": vllm_version(),
             "transformers": installed_version("transformers"),
-        } | self._warnings
+        }
 
     @property
     def max_length(self) -> int | None:
@@ -139,8 +139,8 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
         # What the engine takes is known now.
         return Session(self._opened_tokenizer(engine.max_length), engine)
 
-    def prove(self, encoded: Sequence[Encoded]) -> None:
-        """Fill the conformance page and decide about the prefix cache.
+    def prove(self, encoded: Sequence[Encoded]) -> Proven:
+        """The conformance page, which decides about the prefix cache.
 
         Raises:
             ConformanceError: An item fails; the message is the page.
@@ -148,7 +148,7 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
             MemoryError: They do not fit in one batch; the caller tries fewer.
         """
         try:
-            super().prove(encoded)
+            return super().prove(encoded)
         except (MemoryError, RmcheckError):
             raise
         # What an engine raises is any error of vLLM, torch or a kernel.
@@ -158,7 +158,7 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
     def _proof(self, encoded: Sequence[Encoded]) -> VllmProof:
         return VllmProof(self, self.prefix_cache, encoded)
 
-    def _rewards(self, batch: Sequence[Encoded]) -> Floats:
+    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
         """Raw logits.
 
         Raises:

@@ -93,6 +93,7 @@ class VllmProof(ClassifierProof):
             f"from the cache: rewards change by up to {change:.2g} (allowed {self._tolerance:.2g})"
         )
         if cached and change <= self._tolerance:
+            self._shares_prefixes, self._prefix_block = True, engine.block_size
             return ConformanceItem("prefix_cache", "pass", f"on: {detail}")
         engine.reads_cache = False
         if wanted == "on":

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
 from rmcheck.models.checkpoint.fingerprint import fingerprint
-from rmcheck.models.model import Combined, Encoded, RewardModel, Sample
+from rmcheck.models.model import Combined, MembersModel, RewardModel, Sample
 from rmcheck.models.spec import ModelSpec
 
 
-class WeightedRewards(RewardModel):
+class WeightedRewards(MembersModel):
     """Rewards that a trainer adds up; each is scored and kept as a model of its own.
 
     Args:
@@ -48,11 +48,6 @@ class WeightedRewards(RewardModel):
         return self._members
 
     @property
-    def is_ensemble(self) -> bool:
-        """Always: its rewards are made of others, be it of one."""
-        return True
-
-    @property
     def name(self) -> str:
         """The rewards with their weights."""
         parts = (f"{w:g} × {name[7:]}" for name, w in self.components.items())
@@ -69,14 +64,6 @@ class WeightedRewards(RewardModel):
         own = [m.combined(row[None], samples).rewards for m, row in pairs]
         columns = dict(zip(self.components, own, strict=True))
         return Combined(self._weights @ np.stack(own), columns)
-
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """Never called: rewards are scored one by one.
-
-        Raises:
-            UsageError: Always.
-        """
-        raise UsageError(f"{self.spec}: several rewards are scored one by one")
 
 
 def weights_of(spec: ModelSpec, stated: str, count: int) -> list[float]:

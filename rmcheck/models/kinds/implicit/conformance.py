@@ -146,7 +146,7 @@ class TorchImplicitProof(TorchProof, ImplicitProof):
         shortest = self._samples[0]
         row = response_tokens(shortest.ids, shortest.type_ids)
         gaps = [
-            abs(float(one.whole(row).sum() - one.padded([row])[0].sum())) for one in self._engines
+            abs(float(one.whole(row).sum() - one.numbers([row])[0].sum())) for one in self._engines
         ]
         share = tolerated(self._model.dtype)
         detail = f"{max(gaps):.2g} nats from the models' own forward"

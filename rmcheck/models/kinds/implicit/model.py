@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from rmcheck.errors import ConformanceError, ModelError, UsageError
 from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
-from rmcheck.models.engines.asked import Floats
+from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.engines.vllm.generation import VllmGenerator
 from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
@@ -138,7 +138,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
             "template": self.template_source,
             "eos": self._set.eos,
             "transformers": installed_version("transformers"),
-        } | self._warnings
+        }
 
     @property
     def formula(self) -> str:
@@ -173,9 +173,9 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         proof = VllmImplicitProof if self.on_vllm else TorchImplicitProof
         return proof(self, self.scorer, self.formula, encoded)
 
-    def _rewards(self, batch: Sequence[Encoded]) -> Floats:
+    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
         """In units of beta nats."""
-        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], self.way)
+        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], way)
 
     def _loaded(self, checkpoint: CausalCheckpoint) -> CausalScorer | VllmGenerator:
         if self.on_vllm:

@@ -30,12 +30,9 @@ class JudgeSession(ABC):
         """See `RewardModel.facts`."""
         return EngineFacts()
 
-    def described(self, shares_prefixes: bool) -> Mapping[str, str]:
-        """What is known now that it is loaded, for the report.
-
-        Args:
-            shares_prefixes: Whether what questions begin with is computed once.
-        """
+    @property
+    def described(self) -> Mapping[str, str]:
+        """What is known now that it is loaded, for the report."""
         return {}
 
     def workers(self) -> Workers:

@@ -54,12 +54,12 @@ class FolderSession(JudgeSession):
         """The facts of the weights."""
         return self.weights.facts
 
-    def described(self, shares_prefixes: bool) -> Mapping[str, str]:
+    @property
+    def described(self) -> Mapping[str, str]:
         """See `JudgeSession.described`."""
         if isinstance(self.weights, VllmEngine):  # which makes its own batches
             return {}
-        prefix = "shared" if shares_prefixes else "off"
-        return {"device": str(self.weights.device), "prefix": prefix}
+        return {"device": str(self.weights.device)}
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:
         """See `JudgeTokenizer.encode`.
@@ -136,7 +136,7 @@ class FolderOdds(FolderSession, OddsSession):
     def _position(self, scorer: CausalScorer) -> ConformanceItem:
         """Logits made at the last id only, against the model's own forward."""
         row = next_token(self.tokenizer.opening, [*self.yes, *self.no])
-        gap = np.abs(scorer.padded([row])[0] - scorer.whole(row)).max()
+        gap = np.abs(scorer.numbers([row])[0] - scorer.whole(row)).max()
         detail = f"the last token; {gap:.2g} nats from the model's own forward"
         if gap <= self.tolerance:
             return ConformanceItem("position", "pass", detail)

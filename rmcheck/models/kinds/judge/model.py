@@ -28,7 +28,7 @@ from rmcheck.models.model import (
     Sample,
     TooLong,
 )
-from rmcheck.models.proof.conformance import Proof
+from rmcheck.models.proof.compared import Proof
 from rmcheck.models.spec import parse_spec
 from rmcheck.pool.asked import AskedColumns
 
@@ -136,7 +136,6 @@ class ReadingJudge(JudgeRewardModel, SessionModel[JudgeSession]):
         known: Known | None = None,
     ) -> None:
         super().__init__(judge, spec, engine)
-        self.shares_prefixes = self.engine.prefix == "shared"
         read = judge.read
         assert not isinstance(read, Rubric)  # read criterion by criterion
         self._verdicts: Verdicts[Any] = (
@@ -149,9 +148,8 @@ class ReadingJudge(JudgeRewardModel, SessionModel[JudgeSession]):
 
     @property
     def description(self) -> Mapping[str, str]:
-        """Also what is known once it is loaded, and what the page warns of."""
-        now = self._session.described(self.shares_prefixes) if self._session else {}
-        return {**super().description, **now, **self._warnings}
+        """Also what is known once it is loaded."""
+        return {**super().description, **(self._session.described if self._session else {})}
 
     def _opened(self) -> JudgeSession:
         try:
@@ -164,9 +162,8 @@ class ReadingJudge(JudgeRewardModel, SessionModel[JudgeSession]):
         formula, prefix = self.judge.read.formula, self.engine.prefix
         return self._verdicts.proof(self.session, formula, encoded, prefix)
 
-    def _rewards(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+    def _rewards(self, batch: Sequence[Encoded], way: Way) -> NDArray[np.float64]:
         """Log-odds in nats, or numbers of the judge's own scale."""
-        way: Way = "packed" if self.shares_prefixes else "padded"
         replies = self._verdicts.rewards(self.session, batch, way)
         return np.array(rewards_of(replies, self.spec, batch))
 

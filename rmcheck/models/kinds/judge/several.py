@@ -7,17 +7,16 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.errors import UsageError
 from rmcheck.metrics.flips import repeat_columns
 from rmcheck.models.kinds.judge.engine import JudgeEngine
 from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.model import JudgeRewardModel, ReadingJudge
 from rmcheck.models.kinds.judge.read import Read, Rubric, YesNo, redundant
 from rmcheck.models.kinds.judge.score import Known
-from rmcheck.models.model import Combined, Encoded, RewardModel, Sample
+from rmcheck.models.model import Combined, MembersModel, RewardModel, Sample
 
 
-class RubricJudge(JudgeRewardModel):
+class RubricJudge(MembersModel, JudgeRewardModel):
     """A judge whose answers grade several criteria: its members, one criterion each.
 
     They are scored one after another. Whoever is asked first for a text keeps what its answers say
@@ -66,21 +65,8 @@ class RubricJudge(JudgeRewardModel):
         said = "; ".join([*warnings, *redundant(self.rubric.names, scores)])
         return Combined(weights @ scores / weights.sum(), columns, said)
 
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """Never called: criteria are scored one by one.
 
-        Raises:
-            UsageError: Always.
-        """
-        raise UsageError(f"{self.spec}: a rubric is scored criterion by criterion")
-
-    def close(self) -> None:
-        """Release the engine of all criteria."""
-        for member in self._members:
-            member.close()
-
-
-class RepeatedJudge(JudgeRewardModel):
+class RepeatedJudge(MembersModel, JudgeRewardModel):
     """A judge that is asked again about every text: its members are the answers, one after another.
 
     The reward is the mean. What each answer gives is a column, so that `verdict_flips` can say how
@@ -125,19 +111,6 @@ class RepeatedJudge(JudgeRewardModel):
         return Combined(
             np.mean([one.rewards for one in each], axis=0), columns, "; ".join(warnings)
         )
-
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """Never called: answers are scored one after another.
-
-        Raises:
-            UsageError: Always.
-        """
-        raise UsageError(f"{self.spec}: answers that are repeated are scored one after another")
-
-    def close(self) -> None:
-        """Release the engine of all answers."""
-        for answer in self._answers:
-            answer.close()
 
 
 def _with(spec: str, name: str, value: str) -> str:

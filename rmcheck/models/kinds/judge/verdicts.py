@@ -11,7 +11,7 @@ from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.http.asking import Replies
 from rmcheck.models.kinds.judge.engine import JudgeEngine, JudgeSession
 from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample
-from rmcheck.models.proof.compared import ComparedProof
+from rmcheck.models.proof.compared import Proof
 from rmcheck.models.proof.conformance import Status
 
 SessionT = TypeVar("SessionT", bound=JudgeSession)
@@ -52,7 +52,7 @@ class Verdicts(ABC, Generic[SessionT]):
     @abstractmethod
     def proof(
         self, session: SessionT, formula: str, encoded: Sequence[Encoded], prefix: PrefixRule
-    ) -> ComparedProof:
+    ) -> Proof:
         """The page that this has to fill.
 
         Args:
@@ -72,7 +72,7 @@ class Verdicts(ABC, Generic[SessionT]):
         )
 
 
-class JudgeProof(ComparedProof, Generic[SessionT]):
+class JudgeProof(Proof, Generic[SessionT]):
     """The checks that judges share.
 
     Args:

@@ -84,6 +84,8 @@ class YesNoProof(JudgeProof[OddsSession]):
 
     numbers: ClassVar[str] = "log-odds"
     measure: ClassVar[str] = " nats"
+    once = "what questions begin with is computed once a batch"
+    whole = "every question is computed whole"
 
     def __init__(
         self,
@@ -95,7 +97,7 @@ class YesNoProof(JudgeProof[OddsSession]):
         prefix: PrefixRule,
     ) -> None:
         self._words = read
-        self._prefix: PrefixRule = prefix
+        self._prefix = prefix
         # Of each sample alone; fewer where a side is not shown at all.
         self._odds: list[Odds] = []
         super().__init__(spec, session, formula, encoded, session.tolerance)
@@ -157,17 +159,9 @@ class YesNoProof(JudgeProof[OddsSession]):
             f"{self._words.censored_at_most:.1%} of a run's texts may be so",
         )
 
-    def sharing(self) -> ConformanceItem | None:
-        """What questions begin with computed once a batch, against one question at a time."""
-        window = self._session.window
-        if window is None:
-            return None
-        return self._packed(
-            self._prefix,
-            window,
-            once="what questions begin with is computed once a batch",
-            whole="every question is computed whole",
-        )
+    @property
+    def _window(self) -> int | None:
+        return self._session.window
 
     def depends(self) -> ConformanceItem:
         """Different responses get different rewards."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.models.checkpoint import settings as known
-from rmcheck.models.engines.asked import Floats
+from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
 from rmcheck.models.kinds.checkpoint_model import CheckpointModel, Session
 from rmcheck.models.kinds.process.aggregation import AGGREGATES, aggregated
@@ -156,7 +156,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,
             "transformers": installed_version("transformers"),
-        } | self._warnings
+        }
 
     @property
     def formula(self) -> str:
@@ -173,7 +173,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
         """What is written behind each step."""
         return self._set.tag
 
-    def step_log_odds(self, batch: Sequence[Encoded]) -> list[Floats]:
+    def step_log_odds(self, batch: Sequence[Encoded], way: Way = "padded") -> list[Floats]:
         """(K,) log-odds of each sample's steps, in order; higher is better.
 
         Raises:
@@ -182,7 +182,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
         if not batch:
             return []
         rows, marks = [e.ids for e in batch], [e.type_ids for e in batch]
-        return self.scorer.log_odds(rows, marks, self.way)
+        return self.scorer.log_odds(rows, marks, way)
 
     def step_rewards(
         self, samples: Sequence[Sample], too_long: TooLong = "error"
@@ -254,9 +254,10 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
         self.scorer.reads_cache = False
         return VllmProcessProof(self, self.scorer, self.formula, encoded)
 
-    def _rewards(self, batch: Sequence[Encoded]) -> Floats:
+    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
         """Log-odds."""
-        return np.array([aggregated(steps, self.aggregate) for steps in self.step_log_odds(batch)])
+        steps = self.step_log_odds(batch, way)
+        return np.array([aggregated(log_odds, self.aggregate) for log_odds in steps])
 
     def _named_answers(self) -> tuple[str, str]:
         """Names of both answers: labels of the head, or texts of tokens."""

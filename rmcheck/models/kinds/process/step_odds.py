@@ -40,7 +40,7 @@ class StepOdds(ModelEngine):
             MemoryError: The rows do not fit.
         """
         asked = [self.asked(row, marked) for row, marked in zip(rows, marks, strict=True)]
-        return [odds(numbers) for numbers in self.ways[way](asked, **how)]
+        return [odds(numbers) for numbers in self.numbers(asked, way, **how)]
 
     @abstractmethod
     def answer_mass(self, row: Asked) -> Floats:

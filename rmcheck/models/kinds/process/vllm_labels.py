@@ -1,6 +1,6 @@
 """A process reward model with labels whose body vLLM runs: token ids in, logits of labels out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,12 +33,7 @@ class VllmLabels(VllmStates, StepOdds):
         self.answers = answers
         self._layers = _layers(checkpoint)
 
-    @property
-    def ways(self) -> Mapping[Way, Callable[..., list[Floats]]]:
-        """See `ModelEngine`."""
-        return {"padded": self.numbers}
-
-    def numbers(self, rows: Sequence[Asked]) -> list[Floats]:
+    def numbers(self, rows: Sequence[Asked], way: Way = "padded", **how: int) -> list[Floats]:
         """(positions, columns) raw logits of each row.
 
         Raises:
