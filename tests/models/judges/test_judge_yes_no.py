@@ -56,7 +56,7 @@ def test_what_questions_begin_with_is_computed_once(opened, samples, settings, s
     longest = max(e.length for e in encoded)
     assert proven.shares_prefixes is shares
     assert page["shared_prefix"].status == "pass"
-    assert proven.described == {"prefix": "shared" if shares else "off"}
+    assert proven.described["prefix"] == ("shared" if shares else "off")
     assert (sum(seen) < sum(e.length for e in encoded) - 60) is shares
     assert (sum(seen) == longest * len(encoded)) is not shares
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5)
