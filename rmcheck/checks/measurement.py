@@ -158,7 +158,7 @@ def pending(
         units,
         seen=Seen.of(units.sums),
         left_out=left_out,
-        flat=not rewards.varies()[kept].any(),
+        flat=not rewards.varies[kept].any(),
         sampling=sampling or Sampling(),
     )
 

@@ -212,7 +212,7 @@ def _metric_totals(
         rows,
         prompts.astype(float),
         Seen.of(rows[prompts > 0]),
-        not (shard.varies() & kept).any(),
+        not (shard.varies & kept).any(),
         left_out,
         int(counts.min()) if counts.size else 0,
         int(counts.max()) if counts.size else 0,

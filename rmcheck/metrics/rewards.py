@@ -194,17 +194,16 @@ class Rewards:
         """(P,) number of responses of each prompt."""
         return np.diff(self.offsets)
 
+    @cached_property
     def varies(self) -> NDArray[np.bool_]:
         """(P,) whether the model under test tells responses of a prompt apart."""
-        return self._varying
-
-    @cached_property
-    def _varying(self) -> NDArray[np.bool_]:
-        return _varies(self.proxy, self.offsets)
-
-    def comparable(self) -> NDArray[np.bool_]:
-        """(P,) whether golden tells responses of a prompt apart."""
-        return _varies(self.golden, self.offsets)
+        found = np.zeros(len(self), dtype=bool)
+        filled = np.flatnonzero(self.counts)
+        if filled.size:
+            starts = self.offsets[filled]
+            most = np.maximum.reduceat(self.proxy, starts)
+            found[filled] = most > np.minimum.reduceat(self.proxy, starts)
+        return found
 
     def centred(self, values: Floats) -> Floats:
         """(M,) values less their mean over the prompt."""
@@ -294,14 +293,4 @@ def _rows(values: Floats, offsets: Ints, rows: Ints) -> Floats:
     else:
         found = values[offsets[rows][:, None] + np.arange(n)]
     found.flags.writeable = False
-    return found
-
-
-def _varies(values: Floats, offsets: Ints) -> NDArray[np.bool_]:
-    """(P,) whether not all numbers of a prompt are equal."""
-    found = np.zeros(offsets.size - 1, dtype=bool)
-    filled = np.flatnonzero(np.diff(offsets))
-    if filled.size:
-        starts = offsets[filled]
-        found[filled] = np.maximum.reduceat(values, starts) > np.minimum.reduceat(values, starts)
     return found

@@ -129,7 +129,8 @@ class ScoreDrift(ServingMetric):
 
     percentile: float = 100.0
     drift: float = field(default=np.nan, init=False, repr=False, compare=False)
-    remark: str = field(default="", init=False, repr=False, compare=False)
+    # The plain function that turns one engine's rewards into the other's, if there is one.
+    note: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require_number("percentile", self.percentile, 0)
@@ -137,11 +138,6 @@ class ScoreDrift(ServingMetric):
             raise UsageError(
                 f"percentile is {self.percentile}; valid: a number above 0, at most 100."
             )
-
-    @property
-    def note(self) -> str:
-        """The plain function that turns one engine's rewards into the other's, if there is one."""
-        return self.remark
 
     def fitted(self, rewards: Rewards) -> Self:
         """This metric with the difference in question, of all rows."""
@@ -156,8 +152,8 @@ class ScoreDrift(ServingMetric):
             return self.fixed()
         drift = np.quantile(np.abs(b - a), self.percentile / 100, method="inverted_cdf")
         likeness = map_between(a, b, MARGIN_ROUNDING)
-        remark = map_sentence(likeness, "the candidate", "the serving engine")
-        return self.fixed(drift=float(drift), remark=remark)
+        note = map_sentence(likeness, "the candidate", "the serving engine")
+        return self.fixed(drift=float(drift), note=note)
 
     def block_sums(self, block: Block) -> Floats:
         """(p, 3): Σ|b − a|, Σ(b − a), and responses."""

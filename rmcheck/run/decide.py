@@ -75,7 +75,7 @@ def plan_looks(loaded: LoadedSuite, seed: int | None = None) -> tuple[Look, ...]
     sizes = [n for n in dict.fromkeys(sizes) if n >= loaded.sampling.min_prompts or n == units]
     looks = Looks(tuple(n / units for n in sizes))
     rng = np.random.default_rng(loaded.sampling.seed if seed is None else seed)
-    place = np.argsort(rng.permutation(units))[loaded.clusters]
+    place = np.argsort(rng.permutation(units))[loaded.frame.clusters]
     found, before = [], 0
     for number, size in enumerate(sizes):
         new = loaded.part((place >= before) & (place < size))

@@ -189,11 +189,6 @@ class LoadedSuite:
         """Number of independent prompts."""
         return self.frame.units
 
-    @property
-    def clusters(self) -> NDArray[np.int64]:
-        """(P,) number of the independent unit of each prompt (0, 1, …)."""
-        return self.frame.clusters
-
     @cached_property
     def probed(self) -> ProbeTexts | None:
         """What its probes have models score beside the pool; None where no check is of a probe."""

@@ -72,8 +72,10 @@ class WeightedDrop(DropRatio):
     mask: NDArray[np.bool_] | None = field(default=None, init=False, repr=False, compare=False)
     sums: Floats | None = field(default=None, init=False, repr=False, compare=False)
     error: float = field(default=0.0, init=False, compare=False)
-    behind: float = field(default=0.0, init=False, compare=False)
-    how: str = field(default="", init=False, compare=False)
+    # Labelled responses, in effect, that the best of n is measured by.
+    effective_units: float = field(default=0.0, init=False, compare=False)
+    # How many labels of how many responses carry the value, and golden's model.
+    note: str = field(default="", init=False, compare=False)
 
     @property
     def invariances(self) -> frozenset[Invariance]:  # type: ignore[override]
@@ -122,19 +124,9 @@ class WeightedDrop(DropRatio):
             mask=mask,
             sums=sums,
             error=_error(sums[part], rewards.clusters[part]),
-            behind=drawn.behind(),
-            how=f"{drawn.note()}; {best.note}",
+            effective_units=drawn.behind(),
+            note=f"{drawn.note()}; {best.note}",
         )
-
-    @property
-    def note(self) -> str:
-        """How many labels of how many responses carry the value, and golden's model."""
-        return self.how
-
-    @property
-    def effective_units(self) -> float:
-        """Labelled responses, in effect, that the best of n is measured by."""
-        return self.behind
 
     def drawn(self, size: int) -> int:
         """N."""
@@ -197,9 +189,9 @@ class WeightedDrop(DropRatio):
     def concerns(self, sums: Floats) -> tuple[str, ...]:
         """Golden gains nothing, few labels behind the best, or labels that were not random."""
         found = golden_gain_concerns(sums[:, GAIN + 1], sums[:, COUNT], self.min_golden_gain)
-        if self.behind < MIN_BEHIND:
+        if (behind := self.effective_units) < MIN_BEHIND:
             found += (
-                f"{self.behind:.0f} labelled responses, in effect, stand behind the best of "
+                f"{behind:.0f} labelled responses, in effect, stand behind the best of "
                 f"{self.n}, fewer than {MIN_BEHIND:.0f}: label more prompts, or what the model "
                 "would pick (rmcheck sample --design weighted)",
             )
@@ -215,7 +207,10 @@ class WeightedDrop(DropRatio):
 
     def facts(self, sums: Floats) -> dict[str, float]:
         """Gains in golden units, and how many labels stand behind the best of n."""
-        return {**super().facts(sums[[GAIN, GAIN + 1, COUNT]]), "labels_behind_best": self.behind}
+        return {
+            **super().facts(sums[[GAIN, GAIN + 1, COUNT]]),
+            "labels_behind_best": self.effective_units,
+        }
 
 
 def _error(sums: Floats, clusters: Ints) -> float:
