@@ -273,6 +273,15 @@ def test_without_a_command_all_are_listed(capsys):
     assert "write a first suite for a file of data" in capsys.readouterr().err
 
 
+def test_a_misspelt_command_is_answered_with_the_near_miss(capsys):
+    """Those of the laboratory count too."""
+    for typed, meant in (("valdate", "validate"), ("powr", "power")):
+        with pytest.raises(SystemExit) as end:
+            main([typed, "suites"])
+        assert end.value.code == 2
+        assert f"no command {typed!r}. Did you mean {meant!r}?" in capsys.readouterr().err
+
+
 def test_the_gates_help_names_no_laboratory(capsys):
     """`rmcheck --help` lists what the gate needs; `rmcheck lab --help` what lies behind it."""
     with pytest.raises(SystemExit):

@@ -105,7 +105,9 @@ def test_a_run_is_not_worse_than_itself(runs, capsys):
 def test_what_is_no_report_is_refused(runs, capsys):
     """With the path."""
     assert main(["diff", "perfect", "nowhere"]) == 2
-    assert "nowhere cannot be read" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "nowhere cannot be read" in said
+    assert "--rmcheck-report=FOLDER" in said
 
 
 @pytest.mark.parametrize("name", ["padding", "probe"])

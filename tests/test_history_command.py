@@ -49,6 +49,12 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_a_run_is_added_by_the_folder_of_its_report(folder, capsys):
+    """As other commands name it."""
+    assert main(["history", "add", ".", "--to=history"]) == 0
+    assert capsys.readouterr().out.startswith("history/")
+
+
 def past(folder, size):
     """A history of many reward models whose regret is known."""
     for i in range(size):

@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 
 import rmcheck
-from rmcheck.errors import RmcheckError, bug_text
+from rmcheck.errors import RmcheckError, bug_text, near_miss
 from rmcheck.models.trust import trusting
 from rmcheck.scoring.progress import telling
 from rmcheck.scoring.stopping import (
@@ -113,11 +113,16 @@ def parser(
         command = commands.add_parser(name, help=text)
         if whole or name == named:
             _fill(command, importlib.import_module(f"rmcheck.cli.{name}"))
+    known = list(COMMANDS)
     if named not in COMMANDS:
         for entry in entry_points(group=ENTRY_POINT_GROUP):
             if whole or entry.name == named:
                 module = entry.load()
                 _fill(commands.add_parser(entry.name, help=first_line(module)), module)
+            elif entry.name not in commands.choices:
+                known.append(entry.name)
+        if named and named not in commands.choices:
+            top.error(f"no command {named!r}.{near_miss(named, known)} `rmcheck --help` lists all.")
     return top
 
 

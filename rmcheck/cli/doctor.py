@@ -20,7 +20,10 @@ EXTRAS = {
     "vllm": "vllm:",
     "report": "curves in report.html",
     "ray": "rmcheck score --engine=ray",
+    "peft": "adapters with the base that they name",
     "mlflow": "rmcheck history export --mlflow",
+    "wandb": "rmcheck history export --wandb",
+    "trackio": "rmcheck history export --trackio",
     "lab": "rmcheck lab train and rmcheck lab policies",
 }
 # The same package under another name: vLLM's build for CPUs, and MLflow with its server.

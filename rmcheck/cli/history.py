@@ -61,7 +61,9 @@ def _target(options: argparse.Namespace) -> "Target":
 
 def _add(actions: Any) -> None:
     action = _action(actions, "add", "keep the runs of a report", add)
-    action.add_argument("report", type=Path, metavar="REPORT", help="report.json of a run")
+    action.add_argument(
+        "report", type=Path, metavar="REPORT", help="folder of a run's report, or report.json"
+    )
     action.add_argument("--to", type=Path, required=True, metavar="DIR", dest="folder")
 
 
@@ -70,8 +72,10 @@ def add(options: argparse.Namespace) -> int:
     from rmcheck.errors import UsageError
     from rmcheck.history.history import History
     from rmcheck.history.record_reading import read_report
+    from rmcheck.reports.document import REPORT_NAME
 
-    records = read_report(options.report)
+    report = options.report
+    records = read_report(report / REPORT_NAME if report.is_dir() else report)
     if not records:
         raise UsageError(f"{options.report}: no check was decided, so there is nothing to keep.")
     history = History(options.folder)

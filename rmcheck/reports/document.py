@@ -55,7 +55,10 @@ def read_run(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}. A run writes it: pytest --rmcheck "
+            "--rmcheck-report=FOLDER"
+        ) from error
     except ValueError as error:
         raise UsageError(f"{path} is no report of rmcheck: {error}") from error
     found = data.get("report") if isinstance(data, dict) else None

@@ -101,6 +101,15 @@ def test_a_row_of_parquet_without_a_field_is_named(tmp_path, samples, field):
         loaded(tmp_path / "s.parquet")
 
 
+@pytest.mark.parametrize("text_key", [False, True])
+def test_scores_of_another_pool_are_told_from_missing_ones(tmp_path, samples, text_key):
+    """What to do stands in the message."""
+    model = loaded(write(tmp_path / "s.jsonl", rows_of(samples, text_key=text_key)))
+
+    with pytest.raises(ScoringError, match="or it has changed since: `rmcheck score` writes"):
+        model.encode([Sample("another-id", 5, samples[3].messages, "new")])
+
+
 def test_with_text_keys_the_text_counts_and_not_the_place(tmp_path, samples):
     """A renamed prompt finds its scores; a changed text does not (trap 4.29)."""
     model = loaded(write(tmp_path / "s.jsonl", rows_of(samples, text_key=True)))

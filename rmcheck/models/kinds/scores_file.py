@@ -35,6 +35,10 @@ _BY_POSITION = {
 }
 
 
+# What to do where rows are missing and nothing says why.
+ANOTHER_POOL = "They are of another pool, or it has changed since: `rmcheck score` writes them anew"
+
+
 class ScoresFile(RewardModel):
     """A file of scores: JSON Lines (also gzipped) or Parquet, told apart by their first bytes.
 
@@ -157,7 +161,8 @@ class ScoresFile(RewardModel):
             f"{listed(prompts, 5)}"
         )
         if not known.by_text:
-            return message
+            return f"{message}. {ANOTHER_POOL}"
+        told = len(message)
         if changed := known.knows_place(missing).sum():
             message += (
                 f". {changed} of them have a row of that prompt_id and response, but for "
@@ -168,7 +173,7 @@ class ScoresFile(RewardModel):
                 f". {several} of them have a text that other rows give several scores, and "
                 "no row of that prompt_id and response"
             )
-        return message
+        return message if len(message) > told else f"{message}. {ANOTHER_POOL}"
 
 
 def _origin(
