@@ -5,7 +5,6 @@ of these draws. So a metric sums each draw once, and its value on every test set
 matrices.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +37,8 @@ class Draws:
         Raises:
             UndefinedMetricError: A metric cannot be measured on so few responses.
         """
-        fitted = [[_fitted(metric, rewards) for metric in metrics] for rewards in self.rewards()]
+        pairs = (self.family.rewards(*pair) for pair in self.family.pairs.tolist())
+        fitted = [[_fitted(metric, rewards) for metric in metrics] for rewards in pairs]
         weights = self.weights.tocsc()
         totals: dict[tuple[int, int], Floats] = {}
         for part, q, k, sums in self.family.sums(fitted):
@@ -47,10 +47,6 @@ class Draws:
             np.stack([each[k].value(totals[k, q]) for q, each in enumerate(fitted)], axis=1)
             for k in range(len(metrics))
         ]
-
-    def rewards(self) -> Iterator[Rewards]:
-        """Rewards of each pair in turn."""
-        return (self.family.rewards(golden, proxy) for golden, proxy in self.family.pairs.tolist())
 
 
 def _fitted(metric: Metric, rewards: Rewards) -> Metric:

@@ -96,7 +96,13 @@ class RmFamily:
 
     def rewards(self, golden: int, proxy: int) -> Rewards:
         """What one model says of another: the input of every metric."""
-        return rewards_of(self.scores[proxy], self.scores[golden])
+        return Rewards(
+            proxy=self.scores[proxy].ravel(),
+            golden=self.scores[golden].ravel(),
+            offsets=np.arange(self.prompts + 1, dtype=np.int64) * self.responses,
+            prompt_ids=_prompt_names(self.prompts),
+            clusters=np.arange(self.prompts, dtype=np.int64),
+        )
 
     def sums(self, metrics: Sequence[Sequence[Metric]]) -> Iterator[tuple[slice, int, int, Floats]]:
         """Sums of every prompt, some prompts after others, so that memory stays bounded.
@@ -141,18 +147,6 @@ class RmFamily:
         order = rng.permuted(np.tile(np.arange(self.responses), (self.prompts, 1)), axis=1)
         half = self.responses // 2
         return self.chosen(order[:, :half]), self.chosen(order[:, half : 2 * half])
-
-
-def rewards_of(proxy: Floats, golden: Floats) -> Rewards:
-    """Rewards of (P, N) numbers, every prompt a unit of its own."""
-    prompts, responses = proxy.shape
-    return Rewards(
-        proxy=proxy.ravel(),
-        golden=golden.ravel(),
-        offsets=np.arange(prompts + 1, dtype=np.int64) * responses,
-        prompt_ids=_prompt_names(prompts),
-        clusters=np.arange(prompts, dtype=np.int64),
-    )
 
 
 @lru_cache(maxsize=4)
