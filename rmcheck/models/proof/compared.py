@@ -182,14 +182,7 @@ class Proof(ABC):
 
 
 class TokensProof(Proof):
-    """Also what there is to say of conversations as token ids that are made here.
-
-    Args:
-        model: Loaded.
-        encoded: Samples of the run; at most 8 of different lengths are scored.
-        share: Largest change by rounding, as a share of the spread.
-        unit: Spread below which a tolerance shrinks no further.
-    """
+    """Also what there is to say of conversations as token ids that are made here."""
 
     # What is cut where a conversation is too long, and what more there is to say of the limit.
     cut_texts: ClassVar[str] = "samples"

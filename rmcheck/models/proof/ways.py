@@ -18,10 +18,7 @@ class CheckpointProof(TokensProof):
     A subclass reads what is compared (`_read`) and lists its checks.
 
     Args:
-        model: Loaded.
-        engines: Its weights: one model, or those whose numbers make one reward.
-        encoded: Samples of the run; at most 8 of different lengths are scored.
-        unit: Spread below which a tolerance shrinks no further.
+        engines: The weights: one model, or those whose numbers make one reward.
     """
 
     _model: ProvableCheckpoint[Any]

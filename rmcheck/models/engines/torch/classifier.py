@@ -25,17 +25,7 @@ if TYPE_CHECKING:
 
 
 class TorchScorer(TorchModel, LastTokenReward):
-    """A loaded reward model; see `TorchWeights` for what it raises.
-
-    Args:
-        checkpoint: The folder, already checked.
-        dtype: See `TorchWeights`, as for `device` and `attention`.
-        device: What it runs on.
-        attention: Which attention runs.
-        head: The logits that are the reward.
-        position: Where a decoder's reward is read; see `LastTokenReward`.
-        spread: See `TorchWeights`.
-    """
+    """A loaded reward model; see `TorchWeights` and `LastTokenReward`."""
 
     def __init__(
         self,

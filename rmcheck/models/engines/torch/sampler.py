@@ -22,14 +22,7 @@ _UNFIT = ("missing_keys", "mismatched_keys")
 
 
 class TorchSampler(TorchWeights):
-    """A loaded language model; see `TorchWeights` for what it raises.
-
-    Args:
-        checkpoint: The folder, already checked.
-        dtype: See `TorchWeights`, as for `device`.
-        device: What it runs on.
-        eos_ids: Tokens that end a response.
-    """
+    """A loaded language model; see `TorchWeights`."""
 
     def __init__(
         self, checkpoint: Checkpoint, *, dtype: str, device: str, eos_ids: Collection[int]

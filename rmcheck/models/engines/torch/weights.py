@@ -198,15 +198,7 @@ def check_loading(checkpoint: Checkpoint, info: Mapping[str, Any]) -> None:
 def load(
     checkpoint: Checkpoint, loader: str | type[Any], dtype: str, attention: str, **extra: Any
 ) -> tuple[Any, dict[str, Any]]:
-    """The model, on the CPU unless it is quantised, and what transformers says of its tensors.
-
-    Args:
-        checkpoint: Already checked.
-        loader: See `TorchWeights`.
-        dtype: The same.
-        attention: The same.
-        extra: What transformers is told beside.
-    """
+    """The model, on the CPU unless it is quantised, and what transformers says of its tensors."""
     torch, transformers = engine()
     chosen = "eager" if attention == "auto" and checkpoint.soft_caps_attention else attention
     if chosen != "auto":

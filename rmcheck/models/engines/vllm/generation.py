@@ -23,23 +23,12 @@ MOST_TOKENS = 128
 
 
 class VllmGenerator(VllmEngine, TokenProbabilities):
-    """A loaded language model.
+    """A loaded language model; see `VllmEngine`.
 
-    Args:
-        checkpoint: The folder, already checked.
-        dtype: Type of weights and activations: `float32`, `bfloat16`, `float16`.
-        max_length: Most tokens of a row with what is sampled after it; None leaves it to vLLM.
-        place: See `VllmEngine`, as for `watched`.
-        watched: Whether logits that are no numbers are noted.
-        name: For messages.
+    Its `max_length` is that of a row with what is sampled after it.
 
     Attributes:
         vocabulary_size: Tokens that have a probability.
-
-    Raises:
-        MissingDependencyError: vLLM is not installed.
-        ModelError: vLLM cannot load the folder.
-        ConformanceError: Some of the model's weights are not in the folder.
     """
 
     checkpoint: CausalCheckpoint

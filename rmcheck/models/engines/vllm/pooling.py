@@ -18,15 +18,9 @@ from rmcheck.models.engines.vllm.placement import Placement
 
 
 class VllmPooling(VllmEngine, LastTokenReward):
-    """A loaded reward model.
+    """A loaded reward model; see `VllmEngine` and `LastTokenReward`.
 
     Args:
-        checkpoint: The folder, already checked.
-        dtype: Type of weights and activations: `float32`, `bfloat16`, `float16`.
-        head: The logits that are the reward.
-        position: Where a decoder's reward is read; see `LastTokenReward`.
-        max_length: Most tokens of a row; None leaves it to vLLM.
-        place: See `VllmEngine`.
         prefix_cache: Whether rows may share the computation of a common beginning. Rewards are
             read from the cache only once `reads_cache` is set.
 
@@ -34,11 +28,6 @@ class VllmPooling(VllmEngine, LastTokenReward):
         head_dtype: Type in which the head is computed.
         pad_id: Id of the padding token, if there is one.
         pooling: Where the reward is read: `LAST` (last token), `CLS` or `MEAN`.
-
-    Raises:
-        MissingDependencyError: vLLM is not installed.
-        ModelError: vLLM cannot load the folder.
-        ConformanceError: Some of the model's weights are not in the folder.
     """
 
     def __init__(

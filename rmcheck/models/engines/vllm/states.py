@@ -22,10 +22,7 @@ class VllmStates(VllmEngine):
     """A loaded decoder without its head, closed by its first failure; see `VllmEngine`.
 
     Args:
-        checkpoint: The folder, already checked.
         decoder: The architecture of a language model with this body, as vLLM names it.
-        dtype: See `VllmEngine`, as for `place`.
-        max_length: Most tokens of a row; None leaves it to vLLM.
     """
 
     def __init__(

@@ -18,14 +18,7 @@ from rmcheck.models.text.tokenization import ConversationTokenizer
 
 
 class ImplicitProof(CheckpointProof):
-    """The checks, over one set of samples and the rewards they get one at a time.
-
-    Args:
-        model: Loaded.
-        scorer: Its weights.
-        formula: The reward as a person writes it.
-        encoded: Samples of the run; at most 8 of different lengths are scored.
-    """
+    """The checks, over one set of samples and the rewards they get one at a time."""
 
     _model: ProvableCheckpoint[ConversationTokenizer]
 

@@ -201,11 +201,7 @@ class ComparingJudge(ReadingJudge):
         return self._comparison.questions(samples)
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
-        """The question about each list.
-
-        Raises:
-            ScoringError: See `ReadingJudge.encode`.
-        """
+        """The question about each list."""
         assert isinstance(self._verdicts, ListVerdicts)
         return self._verdicts.encoded(super().encode(samples, too_long))
 

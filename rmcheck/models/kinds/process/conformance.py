@@ -17,14 +17,7 @@ from rmcheck.models.proof.ways import CheckpointProof, TorchProof
 
 
 class ProcessProof(CheckpointProof):
-    """The checks, over one set of samples and the log-odds of their steps one at a time.
-
-    Args:
-        model: Loaded.
-        scorer: Its weights.
-        formula: The reward as a person writes it.
-        encoded: Samples of the run; at most 8 of different lengths are scored.
-    """
+    """The checks, over one set of samples and the log-odds of their steps one at a time."""
 
     cut_texts = "prompts"
     numbers = "log-odds"

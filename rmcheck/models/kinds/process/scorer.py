@@ -21,10 +21,6 @@ class ProcessScorer(TokenwiseModel, StepOdds):
     runs in: two rows of the head, or of the output layer of a language model.
 
     Args:
-        checkpoint: The folder, already checked.
-        dtype: See `TorchWeights`, as for `device` and `attention`.
-        device: What it runs on.
-        attention: Which attention runs.
         good: Label or token that says that a step is right.
         bad: Label or token that says that it is wrong.
     """

@@ -19,9 +19,8 @@ class VllmLabels(VllmStates, StepOdds):
     """A loaded decoder and the layers of its head, which are computed here in float32.
 
     Args:
-        checkpoint: The folder, already checked, with `head_layers`.
+        checkpoint: With `head_layers`.
         answers: Labels that say that a step is right, and that it is wrong.
-        options: See `VllmStates`.
     """
 
     checkpoint: ProcessCheckpoint

@@ -11,13 +11,7 @@ from rmcheck.models.kinds.process.step_odds import StepOdds
 
 
 class VllmSteps(VllmGenerator, StepOdds):
-    """A loaded language model that answers behind each step; see `VllmGenerator`.
-
-    Args:
-        checkpoint: The folder, already checked.
-        answers: Tokens that say that a step is right, and that it is wrong.
-        options: See `VllmGenerator`.
-    """
+    """A loaded language model that answers behind each step; see `VllmGenerator`."""
 
     checkpoint: ProcessCheckpoint
 
