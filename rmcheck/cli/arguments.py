@@ -32,7 +32,7 @@ def add_model(command: argparse.ArgumentParser, text: str) -> None:
     add_lock_timeout(command)
 
 
-def add_store(command: argparse.ArgumentParser) -> None:
+def add_store(command: argparse._ActionsContainer) -> None:
     """Where scores are kept."""
     command.add_argument(
         "--store",

@@ -4,8 +4,10 @@ import argparse
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
+from rmcheck.cli.arguments import add_lock_timeout, add_store, opened
 from rmcheck.errors import UsageError, near_miss
 
 if TYPE_CHECKING:
@@ -19,24 +21,40 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.description = (
         "Say what a metric measures, which end is better, what a check can set, when not to "
         "believe it and where the formula is from. With --report: what a check of that run found, "
-        "and what would open the gate."
+        "and what would open the gate. With --prompt: one prompt as a check of a suite sees it."
     )
     command.add_argument(
         "name",
         metavar="NAME",
-        help="a metric or a probe; with --report the name of a check, or of its node",
+        help="a metric or a probe; with --report the name of a check, or of its node; with "
+        "--prompt the node, SUITE.yaml::CHECK",
     )
     command.add_argument(
         "--report", type=Path, metavar="FOLDER", help="folder of a run (`--rmcheck-report`)"
     )
+    row = command.add_argument_group("one prompt of a check")
+    row.add_argument("--prompt", metavar="ID", help="the prompt; needs --model")
+    row.add_argument("--model", metavar="SPEC", help="reward model under test")
+    row.add_argument("--baseline", metavar="SPEC", help="reward model to show beside it")
+    row.add_argument(
+        "--trust-suites",
+        action="store_true",
+        help="let suites and the files they name run code: python: and trust_remote_code=yes",
+    )
+    add_store(row)
+    add_lock_timeout(row)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print it.
 
     Raises:
-        UsageError: No metric, or no check of the run, has this name.
+        UsageError: No metric, or no check of the run or suite, has this name; or there is no such
+            prompt.
     """
+    if options.prompt is not None:
+        print(*_of_prompt(options), sep="\n")
+        return 0
     names = [options.name]
     if options.report:
         from rmcheck.reports.document import read_run
@@ -46,6 +64,28 @@ def run(options: argparse.Namespace) -> int:
         names = list(dict.fromkeys(map(_subject, found)))
     print(*(line for name in names for line in _of_subject(name)), sep="\n")
     return 0
+
+
+def _of_prompt(options: argparse.Namespace) -> Iterator[str]:
+    from rmcheck.reports.row import row_lines
+    from rmcheck.run.row import row_of
+
+    path, found, name = options.name.partition("::")
+    if not found or options.model is None:
+        raise UsageError(
+            "--prompt needs a check, written SUITE.yaml::CHECK, and its --model=SPEC, such as "
+            "rmcheck explain suites/demo.yaml::accuracy --prompt p80 --model=hf:DIR"
+        )
+    options.suites = [Path(path)]
+    with opened(options, baseline=options.baseline) as (runner, suites):
+        checks = {check.name: check for check in suites[0].planned}
+        if name not in checks:
+            hint = near_miss(name, checks)
+            raise UsageError(f"no check {name!r} in {path}.{hint} Checks: {', '.join(checks)}.")
+        row = row_of(
+            runner, suites[0], checks[name], options.prompt, baseline=bool(options.baseline)
+        )
+        yield from row_lines(row, checks[name], get_terminal_size((100, 24)).columns)
 
 
 def _named(checks: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:

@@ -99,6 +99,7 @@ class CheckItem(pytest.Item):
         look = FailureView(
             runner.model_names(self.planned),
             runner.options(),
+            {role: model.spec for role, model in runner.plan.models.items()},
             width=get_terminal_size((100, 24)).columns,
             verbose=self.config.get_verbosity() > 0,
         )

@@ -5,14 +5,15 @@ is known.
 """
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
 from rmcheck.reports.causes import cause_lines, suspicion
 from rmcheck.reports.drift import drift_lines
 from rmcheck.wording import apart, excerpt, printable
 
+MOST_LINES = 10
 # Columns taken by the words before a text.
 INDENT = 14
 # Characters shown before the place where two texts differ.
@@ -44,12 +45,14 @@ class FailureView:
     Attributes:
         models: Role (`candidate`, `baseline`) to the name of its model.
         options: Command-line options that repeat this run, for the rerun line.
+        specs: Role to the spec of its model.
         verbose: Whether all that is known is wanted.
         same_picks: An earlier check that has shown the same worst picks; empty for none.
     """
 
     models: dict[str, str]
     options: Sequence[str] = ()
+    specs: Mapping[str, str] = field(default_factory=dict)
     width: int = 100
     verbose: bool = False
     same_picks: str = ""
@@ -64,8 +67,8 @@ def failure_text(record: CheckRecord, look: FailureView) -> str:
         _causes(record, look),
         _mistakes(record, look),
         [f"  {line}" for line in drift_lines(record.drifts)],
-        _origin(record, look),
     ]
+    parts.append(_origin(record, look, MOST_LINES - sum(map(len, parts))))
     between = "\n\n" if look.verbose else "\n"
     return between.join("\n".join(map(printable, lines)) for lines in parts if lines) + "\n"
 
@@ -220,6 +223,21 @@ def _mistake(mistake: MistakeRecord, width: int, head: str, first: str, second: 
     ]
 
 
-def _origin(record: CheckRecord, look: FailureView) -> list[str]:
-    command = f"  {shlex.join(['pytest', record.node, '--rmcheck', *look.options])}"
-    return [f"  {record.signature}", command] if look.verbose else [command]
+def _origin(record: CheckRecord, look: FailureView, room: int) -> list[str]:
+    """The commands that show the worst pick whole and run the check again, if both have room."""
+    again = f"  {shlex.join(['pytest', record.node, '--rmcheck', *look.options])}"
+    row = _row_command(record, look)
+    if look.verbose:
+        return [f"  {record.signature}", *row, again]
+    return [*row, again] if not row or len(row) < room else row
+
+
+def _row_command(record: CheckRecord, look: FailureView) -> list[str]:
+    """How to see the worst pick whole; nothing where none is shown."""
+    if not shows_picks(record, look) or (look.same_picks and not look.verbose):
+        return []
+    models = [f"--model={look.specs['candidate']}"] if "candidate" in look.specs else []
+    if record.baseline and "baseline" in look.specs:
+        models.append(f"--baseline={look.specs['baseline']}")
+    words = ["rmcheck", "explain", record.node, "--prompt", record.mistakes[0].prompt_id, *models]
+    return [f"  {shlex.join(words)}"]

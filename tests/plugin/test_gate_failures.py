@@ -20,7 +20,7 @@ def test_a_failure_says_numbers_first_then_why_then_how_to_repeat_it(gate):
             "  worst pick: p*, golden lost *, reward margin *: What is *?",
             "    picked:   *",
             "    better:   *",
-            "  pytest demo.yaml::no-regression --rmcheck --rmcheck-model=fake:length_biased *",
+            "  rmcheck explain demo.yaml::no-regression --prompt p* --model=fake:length_biased *",
         ]
     )
     result.stdout.fnmatch_lines(["FAILED demo.yaml::no-regression - drop 0.*is above 0.01"])

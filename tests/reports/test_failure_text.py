@@ -10,8 +10,12 @@ from rmcheck.checks.record import CauseRecord
 from rmcheck.reports.failure import FailureView, failure_text
 
 LOOK = FailureView(
-    {"candidate": "models/new", "baseline": "models/old"}, ["--rmcheck-model=hf:new"]
+    {"candidate": "models/new", "baseline": "models/old"},
+    ["--rmcheck-model=hf:new"],
+    {"candidate": "hf:new", "baseline": "hf:old"},
 )
+RERUN = "  pytest demo.yaml::worst --rmcheck --rmcheck-model=hf:new"
+ROW = "  rmcheck explain demo.yaml::worst --prompt p0 --model=hf:new --baseline=hf:old"
 
 
 @pytest.mark.parametrize("kind", ["at_least", "at_most", "max_drop"])
@@ -23,7 +27,8 @@ def test_a_check_has_ten_lines_at_most(kind, verdict):
     assert len(text.splitlines()) <= 10
     assert "worst of 4: shops" in text
     assert ("picked:" in text) == (verdict == "fail")
-    assert text.splitlines()[-1] == "  pytest demo.yaml::worst --rmcheck --rmcheck-model=hf:new"
+    assert text.splitlines()[-1] == RERUN
+    assert (ROW in text.splitlines()) == (verdict == "fail")
 
 
 def test_the_bounds_beside_the_candidate_are_those_that_decide():
@@ -48,6 +53,7 @@ def test_a_reader_who_asks_gets_all_of_it():
     assert text.count("worst pick: p") == 3
     assert "golden gained, the candidate choosing: 0.200" in text
     assert "accuracy|data:12345678" in text
+    assert text.splitlines()[-2:] == [ROW, RERUN]
 
 
 def test_picks_that_were_shown_are_not_shown_again():
@@ -75,6 +81,7 @@ def test_what_is_suspected_is_one_line_more(kind):
     assert "suspected: length. 86% of the golden loss is where the pick has more of it" in text
     assert "69% of the reward's variance follows it alone (baseline: 1%)" in text
     assert "category=code" not in text
+    assert text.splitlines()[-1] == ROW
 
 
 def test_all_suspects_are_shown_to_a_reader_who_asks():
