@@ -37,7 +37,6 @@ def drawn():
 def test_a_page_of_2733_prompts_with_64_responses_is_below_2_mb(drawn):
     """With 200 checks that fail, and the longest texts that any of them shows."""
     text = '<&"é' * (EXCERPT // 4)
-    mistakes = tuple(MistakeRecord(f"p{i}", 2.0, 1.0, text, text, text) for i in range(3))
     checks = [
         replace(
             RECORD,
