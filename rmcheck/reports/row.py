@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from rmcheck.run.loaded import PlannedCheck
-from rmcheck.run.row import Answer, Row
+from rmcheck.run.row import AnswerRow, PromptRow
 from rmcheck.wording import aligned, excerpt, printable_lines
 
 
-def row_lines(row: Row, check: PlannedCheck, width: int = 100) -> Iterator[str]:
+def row_lines(row: PromptRow, check: PlannedCheck, width: int = 100) -> Iterator[str]:
     """The prompt, its responses from the highest reward down, the pick, and what the check gains.
 
     Args:
@@ -25,7 +25,7 @@ def row_lines(row: Row, check: PlannedCheck, width: int = 100) -> Iterator[str]:
     yield from _share(row, check)
 
 
-def _table(row: Row, width: int) -> Iterator[str]:
+def _table(row: PromptRow, width: int) -> Iterator[str]:
     names = list(row.answers[0].numbers)
     order = sorted(range(len(row.answers)), key=lambda i: -row.answers[i].numbers["reward"])
     most = max(20, width - 12 * (len(names) + 2))
@@ -42,12 +42,12 @@ def _table(row: Row, width: int) -> Iterator[str]:
     yield from (f"  {line}" for line in aligned([head, *cells], range(len(names) + 1)))
 
 
-def _number(answer: Answer, name: str) -> str:
+def _number(answer: AnswerRow, name: str) -> str:
     value = answer.numbers[name]
     return f"{value:.3f}" if value == value else ""
 
 
-def _pick(row: Row) -> Iterator[str]:
+def _pick(row: PromptRow) -> Iterator[str]:
     """Both texts in full, where the pick is not the best; edits, where a probe made some."""
     lost = row.answers[row.best].numbers["golden"] - row.answers[row.picked].numbers["golden"]
     shown = {f"picked, golden lost {lost:.3f}": row.answers[row.picked].text}
@@ -63,15 +63,17 @@ def _pick(row: Row) -> Iterator[str]:
         yield ""
 
 
-def _share(row: Row, check: PlannedCheck) -> Iterator[str]:
+def _share(row: PromptRow, check: PlannedCheck) -> Iterator[str]:
     name = f"{check.suite.name}: {check.name}, {check.check.metric.name}"
-    if not row.counts:
+    share = row.share
+    if not share.counts:
         yield f"  {name}: this prompt takes no part (its slice, too few responses, or golden ties)"
-        yield f"  all prompts: {row.whole:.4f}"
+        yield f"  all prompts: {share.whole:.4f}"
         return
-    alone = f"{row.alone:.4f}" if row.alone == row.alone else "undefined"
+    alone = f"{share.alone:.4f}" if share.alone == share.alone else "undefined"
+    others = f"all prompts {share.whole:.4f}, without it {share.without:.4f}"
     yield f"  {name}:"
-    yield f"  this prompt alone {alone}; all prompts {row.whole:.4f}, without it {row.without:.4f}"
+    yield f"  this prompt alone {alone}; {others}"
 
 
 def _indented(text: str) -> Iterator[str]:

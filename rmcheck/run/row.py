@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnswerRow:
     """A response to the prompt.
 
     Attributes:
@@ -34,7 +34,24 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Row:
+class Share:
+    """What a prompt adds to a check.
+
+    Attributes:
+        counts: Whether the check measures it.
+        alone: The metric on this prompt alone; NaN where it is undefined.
+        whole: On all prompts of the check.
+        without: On all but this one.
+    """
+
+    counts: bool
+    alone: float
+    whole: float
+    without: float
+
+
+@dataclass(frozen=True)
+class PromptRow:
     """A prompt, and what it is to a check.
 
     Attributes:
@@ -44,22 +61,16 @@ class Row:
         answers: Its responses, in the order of the pool.
         picked: Position of the response with the highest reward, the first of equals.
         best: Position of the one with the highest golden reward.
-        counts: Whether the check measures this prompt.
-        alone: The metric on this prompt alone; NaN where it is undefined.
-        whole: On all prompts of the check.
-        without: On all but this one.
+        share: What it adds to the check.
     """
 
     prompt_id: str
     question: str
     slices: Mapping[str, str]
-    answers: tuple[Answer, ...]
+    answers: tuple[AnswerRow, ...]
     picked: int
     best: int
-    counts: bool
-    alone: float
-    whole: float
-    without: float
+    share: Share
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +86,7 @@ class _Texts:
             honest, bad = list(questions_of(self.effect.probe))[row]
             return honest.messages[-1].content, (honest.response, bad.response), {}
         prompt: Prompt = self.loaded.pool.prompts[row]
-        made = {}
+        made: dict[int, str] = {}
         for edit in edits_of(self.effect, [prompt]) if self.effect else ():
             if self.effect and edit.column == self.effect.edited_column:
                 made |= dict.fromkeys(edit.responses, edit.sample.response)
@@ -84,7 +95,7 @@ class _Texts:
 
 def row_of(
     runner: "Runner", loaded: LoadedSuite, check: PlannedCheck, prompt_id: str, *, baseline: bool
-) -> Row:
+) -> PromptRow:
     """A prompt as a check of a suite sees it.
 
     Args:
@@ -118,15 +129,17 @@ def row_of(
     if effect and made:
         known["edited"] = rewards.columns[effect.edited_column][place]
     answers = tuple(
-        Answer(text, {name: float(values[i]) for name, values in known.items()}, made.get(i, ""))
+        AnswerRow(text, {name: float(values[i]) for name, values in known.items()}, made.get(i, ""))
         for i, text in enumerate(texts)
     )
     slices = {name: str(values[row]) for name, values in rewards.slices.items() if values[row]}
     picked, best = (int(np.argmax(known[name])) for name in ("reward", "golden"))
-    return Row(prompt_id, question, slices, answers, picked, best, **_share(check, rewards, row))
+    return PromptRow(
+        prompt_id, question, slices, answers, picked, best, _share(check, rewards, row)
+    )
 
 
-def _share(check: PlannedCheck, rewards: Rewards, row: int) -> dict[str, float | bool]:
+def _share(check: PlannedCheck, rewards: Rewards, row: int) -> Share:
     """What the prompt adds to the value of the check."""
     mask = rewards.matching(check.conditions)
     fitted, sums, measured = slice_sums(check.check.measured, rewards, mask)
@@ -134,9 +147,9 @@ def _share(check: PlannedCheck, rewards: Rewards, row: int) -> dict[str, float |
     kept[kept] = fitted.compared(sums[kept])
     total: Floats = sums[kept].sum(axis=0)
     own = sums[row] if kept[row] else np.zeros_like(total)
-    return {
-        "counts": bool(kept[row]),
-        "alone": float(fitted.value(own)),
-        "whole": float(fitted.value(total)),
-        "without": float(fitted.value(total - own)),
-    }
+    return Share(
+        counts=bool(kept[row]),
+        alone=float(fitted.value(own)),
+        whole=float(fitted.value(total)),
+        without=float(fitted.value(total - own)),
+    )
