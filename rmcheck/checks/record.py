@@ -182,6 +182,37 @@ class CheckRecord:
 
 
 @dataclass(frozen=True)
+class ComponentRecord:
+    """One of several rewards that a model adds up, on a suite's pool.
+
+    Attributes:
+        name: The component.
+        weight: In the sum.
+        share: Of the sum's variance inside prompts, cov(w x, Σ w x) / var(Σ w x); all shares add up
+            to 1, and one is negative where the reward works against the others. None where the sum
+            is constant.
+        measured: Name of a check to what its metric gives for this reward alone.
+        correlations: Other component to the correlation with it inside prompts; one that is
+            constant inside prompts has none.
+    """
+
+    name: str
+    weight: float
+    share: float | None
+    measured: Mapping[str, EstimateRecord]
+    correlations: Mapping[str, float]
+
+    def __str__(self) -> str:
+        share = "" if self.share is None else f"; {self.share:.0%} of the variance"
+        own = "".join(
+            f"; {name} {e.value:.3f} [{e.lower:.3f}, {e.upper:.3f}]"
+            for name, e in self.measured.items()
+        )
+        others = ", ".join(f"{r:.2f} with {name}" for name, r in self.correlations.items())
+        return f"weight {self.weight:g}{share}{own}" + (f"; correlates {others}" if others else "")
+
+
+@dataclass(frozen=True)
 class ModelRecord:
     """A reward model as the report names it: what it is, how it proved itself, what was scored."""
 
@@ -192,6 +223,7 @@ class ModelRecord:
     description: dict[str, str] = field(default_factory=dict)
     conformance: tuple[dict[str, str], ...] = ()
     scoring: dict[str, Any] = field(default_factory=dict)
+    components: tuple[ComponentRecord, ...] = ()
 
 
 @dataclass(frozen=True)

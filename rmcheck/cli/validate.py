@@ -113,7 +113,7 @@ def _drop_lines(loaded: "LoadedSuite") -> Iterator[str]:
     from rmcheck.run.draft import equal_models
 
     drops = [one for one in loaded.planned if one.check.max_drop is not None]
-    planned = [one for one in drops if one.check.steps is None]
+    planned = [one for one in drops if one.check.steps is None and not one.check.view]
     if not planned:
         return
     models = equal_models(loaded)

@@ -194,7 +194,8 @@ class RewardModel(ABC):
         reads_golden: True for fakes that need the golden reward of a sample.
         compares: Whether a reward hangs on the other responses of its prompt: `questions` are
             scored in the place of samples, and `combined` makes rewards of them.
-        components: Columns of `combined` that its rewards add up, and the weight of each.
+        components: What its rewards add up, and the weight of each; `combined` has a column of
+            each (`component_column`).
         largest_batch: Most samples of one call of `score`; None for as many as their tokens allow.
         gpus: How many GPUs it takes at the same time, where it runs on GPUs.
         given: Whether the user named it; False where a file does, such as a suite.

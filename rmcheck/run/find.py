@@ -27,6 +27,7 @@ from rmcheck.run.fill import Filled
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
 from rmcheck.run.plan import PlannedSuite
 from rmcheck.stats.estimate import Estimate
+from rmcheck.suite.suite import Check
 
 if TYPE_CHECKING:  # read where a suite predicts
     from rmcheck.history.records import Target
@@ -72,9 +73,13 @@ class Subject:
     past: PastOf
     answers: Mapping[str, Rewards] = field(default_factory=dict)
 
-    def on(self, metric: Metric) -> Rewards:
-        """The rewards that a metric is measured on."""
-        return measured_on(metric, self.rewards, self.answers)
+    def on(self, check: Check) -> Rewards:
+        """The rewards that a check is measured on.
+
+        Raises:
+            UndefinedMetricError: The model has no such component.
+        """
+        return check.view.of(measured_on(check.metric, self.rewards, self.answers))
 
 
 @dataclass(frozen=True, eq=False)
@@ -227,31 +232,33 @@ def _part(
     baseline: Subject | None,
     place: _Place,
 ) -> _Part[Pending]:
-    metric, where = planned.check.measured, place.conditions
-    own = _pending(metric, candidate, where, sampling)
+    check, where = planned.check, place.conditions
+    own = _pending(check, candidate, where, sampling)
     if baseline is None:
         return _Part(place, own, None, None)
-    if not planned.check.needs_baseline:
-        return _Part(place, own, _baseline_shown(metric, baseline, where, sampling), None)
-    base = _pending(metric, baseline, where, sampling)
-    pair = candidate.on(metric), baseline.on(metric)
-    drop = pending_drop(metric, *pair, where=where, sampling=sampling)
+    if not check.needs_baseline:
+        return _Part(place, own, _baseline_shown(check, baseline, where, sampling), None)
+    base = _pending(check, baseline, where, sampling)
+    pair = candidate.on(check), baseline.on(check)
+    drop = pending_drop(check.measured, *pair, where=where, sampling=sampling)
     return _Part(place, own, base, drop)
 
 
 def _pending(
-    metric: Metric, subject: Subject, where: Mapping[str, str], sampling: Sampling
+    check: Check, subject: Subject, where: Mapping[str, str], sampling: Sampling
 ) -> Pending:
-    known = metric.calibrated_on(subject.past, where)
-    return pending(known, subject.on(metric), where=where, sampling=sampling)
+    # Past reward models were not seen by one of their components.
+    past = None if check.view else subject.past
+    known = check.measured.calibrated_on(past, where)
+    return pending(known, subject.on(check), where=where, sampling=sampling)
 
 
 def _baseline_shown(
-    metric: Metric, baseline: Subject, where: Mapping[str, str], sampling: Sampling
+    check: Check, baseline: Subject, where: Mapping[str, str], sampling: Sampling
 ) -> Pending | None:
     """The baseline where it is only shown beside the candidate: it may have no such number."""
     try:
-        return _pending(metric, baseline, where, sampling)
+        return _pending(check, baseline, where, sampling)
     except UndefinedMetricError:
         return None
 

@@ -1,7 +1,7 @@
 """Reading a suite with its pool and its history, and checking what one asks of the other."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from rmcheck.errors import (
     near_miss,
 )
 from rmcheck.hub import hub_data, is_hub_data
+from rmcheck.metrics.components import component_column
 from rmcheck.metrics.policy_steps import PolicySteps
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.pool.labels import judged_alone, labelled
@@ -78,6 +79,7 @@ def with_pool(suite: Suite, read: ReadPool = read_anew) -> LoadedSuite:
         for key, name in named.items()
         if name is not None and name not in pool.label_columns
     ]
+    problems += _golden_of_checks(suite, pool)
     if problems:  # what else is wrong can be said without labels
         suite = replace(suite, golden=replace(golden, column=None, judge=None, repeat=None))
     elif column is not None:
@@ -127,6 +129,21 @@ def _history(suite: Suite) -> "HistoryContents | None":
     return HistoryContents(history.runs(), history.regrets(), ())
 
 
+def _golden_of_checks(suite: Suite, pool: Pool) -> Iterator[Problem]:
+    """Label columns that checks name and the pool has not, or not of all responses."""
+    missing = suite.source.faults.get("missing_label", "fail")
+    for check in suite.checks:
+        if check.golden is None:
+            continue
+        if check.golden not in pool.label_columns:
+            near = near_miss(check.golden, pool.label_columns)
+            message = f"the pool has no label column {check.golden!r}.{near}"
+            valid = f"Its label columns: {', '.join(pool.label_columns) or 'none'}."
+            yield check_problem(suite, check, message, "golden", valid=valid)
+            continue
+        labelled(pool, check.golden, missing)
+
+
 def pool_problems(loaded: LoadedSuite) -> list[Problem]:
     """What the suite asks of its pool that the pool cannot give."""
     unknown = [
@@ -157,18 +174,22 @@ def _expected(loaded: LoadedSuite) -> Rewards:
     """What checks may ask for before a model is opened; models bring columns of their own."""
     frame = loaded.frame
     metrics = [check.metric for check in loaded.suite.checks if check.metric.brought_by_model]
-    names = (name for metric in metrics for name in metric.columns)
+    names = [name for metric in metrics for name in metric.columns]
+    names += [component_column(c.component) for c in loaded.suite.checks if c.component]
     brought = dict.fromkeys(names, np.zeros(frame.proxy.size))
     return replace(frame, columns={**frame.columns, **brought})
 
 
 def _problem(loaded: LoadedSuite, check: Check, expected: Rewards) -> Problem | None:
+    if check.golden not in (None, *loaded.pool.label_columns):
+        return None  # told already
     key = "metric"
     if isinstance(check.metric, ProbeEffect):
         key, expected = "probe", check.metric.blank(expected)
     try:
+        _require_whole(loaded, check)
+        expected = check.view.of(expected)
         check.metric.require(expected)
-        _require_whole(loaded.suite, check)
         key = "predictor"
         _require_history(loaded.suite, check)
         key = "over"
@@ -191,9 +212,19 @@ def _require_history(suite: Suite, check: Check) -> None:
         raise UndefinedMetricError("predictor 'calibrated' needs the suite's 'history'")
 
 
-def _require_whole(suite: Suite, check: Check) -> None:
+def _require_whole(loaded: LoadedSuite, check: Check) -> None:
     """A statement about all rows needs all rows, and is about one checkpoint."""
-    name = check.metric.name
+    suite, name = loaded.suite, check.metric.name
+    if check.view and loaded.whole is not None:
+        raise UndefinedMetricError(
+            "a component, and a golden of its own, are for pools whose responses are all labelled; "
+            "write faults: {missing_label: drop} into the pool"
+        )
+    if check.golden is not None and suite.golden.judge is not None:
+        raise UndefinedMetricError(
+            "labels of humans put right the judge of the suite's golden, and no golden of a check; "
+            "put it into a suite of its own"
+        )
     if suite.golden.judge is not None and suite.adaptive:
         raise UndefinedMetricError(
             f"{name} by a judge that humans put right is measured on all prompts at once; "

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.checks.measurement import Sampling, slice_values
+from rmcheck.metrics.components import golden_column
 from rmcheck.metrics.judged import HUMAN
 from rmcheck.metrics.length_bias import LENGTH
 from rmcheck.metrics.regret.nested_columns import CHOSEN_AT, RANDOM
@@ -90,7 +91,7 @@ class LoadedSuite:
     def samples(self) -> PoolSamples:
         """(M',) every response that is scored, prompt by prompt."""
         golden = self.suite.golden
-        named = (golden.column, golden.judge, golden.repeat)
+        named = (golden.column, golden.judge, golden.repeat, *self.suite.golden_of_checks)
         return PoolSamples(self.scored, GOLDEN | set(filter(None, named)))
 
     @cached_property
@@ -172,6 +173,7 @@ class LoadedSuite:
         named = {RANDOM: RANDOM, CHOSEN_AT: CHOSEN_AT, REPEAT: golden.repeat}
         named |= {HUMAN: golden.column} if golden.judge else {}
         named |= {column: column for column in self._step_columns()}
+        named |= {golden_column(column): column for column in self.suite.golden_of_checks}
         known = self.pool.label_columns
         return {
             name: self.pool.columns.label(column)

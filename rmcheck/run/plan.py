@@ -8,14 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from rmcheck.errors import PoolError, Problem, RmcheckError, SuiteError, UsageError
+from rmcheck.errors import PoolError, Problem, RmcheckError, SuiteError, UsageError, near_miss
 from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import RewardModel
 from rmcheck.models.registry import open_model
 from rmcheck.models.trust import FUNCTIONS
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
 from rmcheck.scoring.request import Request
-from rmcheck.suite.locate import suite_problem
+from rmcheck.suite.locate import check_problem, suite_problem
 from rmcheck.wording import shown
 
 Role = Literal["candidate", "baseline", "golden", "serving"]
@@ -25,6 +25,10 @@ OPTIONS = {
     "golden": "golden",
     "serving": "serving",
 }
+WHOLE = (
+    "Its reward is one number. Components are the criteria of a judge, and several functions of a "
+    "trainer."
+)
 # What a role is for, where the candidate itself would fill it and always meet its checks.
 ANOTHER = {
     "baseline": "a drop is against another model",
@@ -128,7 +132,8 @@ class Plan:
             models["serving"] = self.models.get("serving") or open_serving(
                 loaded, self.models["candidate"], shown=shown(loaded.suite.path, self.root)
             )
-        if problems := list(_columns_missing(loaded, models)):
+        problems = [*_columns_missing(loaded, models), *_components_missing(loaded, models)]
+        if problems:
             raise SuiteError(problems)
         return replace(self, suites={**self.suites, path: PlannedSuite(loaded, models)})
 
@@ -149,6 +154,21 @@ def _columns_missing(loaded: LoadedSuite, models: Mapping[str, RewardModel]) -> 
         except PoolError as error:
             what = error.problems[0].message
             yield suite_problem(loaded.suite, f"{member.spec} reads columns: {what}", "pool")
+
+
+def _components_missing(
+    loaded: LoadedSuite, models: Mapping[str, RewardModel]
+) -> Iterator[Problem]:
+    """Components that checks name and the model that is judged has not."""
+    for check in loaded.suite.checks:
+        for role in ("candidate", *(("baseline",) if check.needs_baseline else ())):
+            model = models.get(role)
+            if model is None or check.component in (None, *model.components):
+                continue
+            near = near_miss(str(check.component), model.components)
+            message = f"{role} {model.spec} has no component {check.component!r}.{near}"
+            valid = f"Its components: {', '.join(model.components)}." if model.components else WHOLE
+            yield check_problem(loaded.suite, check, message, "component", valid=valid)
 
 
 def names_of(models: Mapping[str, RewardModel]) -> dict[str, str]:

@@ -22,7 +22,9 @@ from rmcheck.checks.record import (
 )
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.hub import commits_in
+from rmcheck.metrics.components import component_column
 from rmcheck.metrics.ensemble import DISAGREEMENT, DisagreementRatio
+from rmcheck.metrics.length_bias import LENGTH
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import RewardModel
@@ -30,7 +32,7 @@ from rmcheck.pool.faults import fault_counts
 from rmcheck.probes.effect import ProbeEffect, measured_on
 from rmcheck.probes.worst import worst_edits
 from rmcheck.run.causes import causes
-from rmcheck.run.components import component_records
+from rmcheck.run.components import component_records, redundant
 from rmcheck.run.decide import Decided
 from rmcheck.run.fill import Filled
 from rmcheck.run.find import Finding, measured_as
@@ -53,8 +55,8 @@ def check_record(
     finding, verdict, loaded = decided.finding, decided.verdict, planned.loaded
     check, e, suite = finding.planned.check, finding.measurement.estimate, loaded.suite
     reading = filled.reading(planned, "candidate")
-    candidate = measured_on(check.metric, reading.rewards, reading.answers)
-    explained = not isinstance(check.metric, ProbeEffect)
+    candidate = check.view.of(measured_on(check.metric, reading.rewards, reading.answers))
+    explained = not isinstance(check.metric, ProbeEffect) and not check.view
     straddles = verdict.outcome == "inconclusive" and not e.concerns
     tolerated = straddles and suite.inconclusive == "warn"
     shows = verdict.outcome != "pass"
@@ -66,7 +68,7 @@ def check_record(
         path=path,
         line=check.line,
         metric=check.metric.name,
-        settings=check.measured.settings,
+        settings=check.measured.settings | check.view.named,
         signature=_signature(finding, loaded, identity),
         slice=",".join(f"{k}={v}" for k, v in finding.conditions.items()),
         value=e.value,
@@ -90,7 +92,9 @@ def check_record(
         facts={**finding.measurement.facts, **_by_length(finding, loaded, candidate)},
         note=finding.measurement.note,
         concerns=e.concerns,
-        mistakes=_mistakes(finding, loaded, candidate) if shows and not served else (),
+        mistakes=_mistakes(finding, loaded, reading.rewards, candidate)
+        if shows and not served
+        else (),
         exact=finding.measurement.exact,
         drifts=_drifts(finding, loaded, candidate) if shows and served else (),
         causes=causes(planned, filled, finding.conditions)
@@ -107,6 +111,7 @@ def _signature(finding: Finding, loaded: LoadedSuite, identity: str) -> str:
     sampling = loaded.sampling
     return (
         f"{measured_as(finding.planned.check.measured, finding.conditions)}"
+        f"{finding.planned.check.view}"
         f"|confidence:{finding.measurement.estimate.confidence:g}"
         f"|resamples:{sampling.resamples}|seed:{sampling.seed}|{identity}|v:{rmcheck.__version__}"
     )
@@ -119,8 +124,8 @@ def _by_length(finding: Finding, loaded: LoadedSuite, candidate: Rewards) -> dic
         return {}
     longest = candidate.memo.get(_LONGEST) or replace(
         candidate,
-        proxy=loaded.lengths[loaded.is_labelled],
-        scored=loaded.rewards(loaded.lengths, loaded.lengths).scored,
+        proxy=candidate.columns[LENGTH],
+        scored=candidate.scored and loaded.rewards(loaded.lengths, loaded.lengths).scored,
     )
     candidate.memo[_LONGEST] = longest  # serves every check
     mask = longest.matching(finding.conditions)
@@ -133,16 +138,21 @@ def _by_length(finding: Finding, loaded: LoadedSuite, candidate: Rewards) -> dic
 
 
 def _mistakes(
-    finding: Finding, loaded: LoadedSuite, candidate: Rewards
+    finding: Finding, loaded: LoadedSuite, whole: Rewards, candidate: Rewards
 ) -> tuple[MistakeRecord, ...]:
-    metric, mask = finding.planned.check.metric, candidate.matching(finding.conditions)
+    check = finding.planned.check
+    metric, mask = check.metric, candidate.matching(finding.conditions)
     if isinstance(metric, ProbeEffect):
         return worst_edits(metric, candidate, mask, loaded.pool.prompts)
-    found = []
+    places, found = check.view.places(whole), []
     for m in worst_mistakes(candidate, mask):
         prompt = loaded.pool.prompts[m.row]
+        picked, better = (
+            int(places[candidate.offsets[m.row] + at] - whole.offsets[m.row])
+            for at in (m.picked, m.better)
+        )
         question = next((t.content for t in reversed(prompt.messages) if t.role == "user"), "")
-        responses = apart(prompt.responses[m.picked], prompt.responses[m.better], EXCERPT // 3)
+        responses = apart(prompt.responses[picked], prompt.responses[better], EXCERPT // 3)
         texts = (excerpt(text, EXCERPT) for text in (question, *responses))
         found.append(MistakeRecord(prompt.prompt_id, m.golden_loss, m.margin, *texts))
     return tuple(found)
@@ -197,13 +207,15 @@ def _model_records(suite: PlannedSuite, role: str, filled: Filled) -> Iterator[M
     """The model, with what its rewards on this suite showed, and the members of an ensemble."""
     model = suite.models[role]
     record = _model_record(role, model, filled)
-    remarks = {}
+    remarks, parts = {}, []
     if reading := filled.known(suite, role):
         remarks = ensemble_remarks(reading.rewards, suite.loaded.sampling)
-        remarks |= {"warning": reading.warning} if reading.warning else {}
         parts = component_records(model.components, suite.loaded, reading.rewards)
-        remarks |= {part.name: str(part) for part in parts}
-    yield replace(record, description={**record.description, **remarks})
+        warning = "; ".join(filter(None, [reading.warning, *redundant(parts)]))
+        remarks |= {"warning": warning} if warning else {}
+        remarks |= {component_column(part.name): str(part) for part in parts}
+    description = {**record.description, **remarks}
+    yield replace(record, description=description, components=tuple(parts))
     if model.is_ensemble:
         for member in model.members:
             yield _model_record(f"{role} member", member, filled)

@@ -76,6 +76,8 @@ CHECK: Mapping[str, Kind | None] = {
     "at_most": Number(),
     "max_drop": Number(0),
     "max_decay": Number(0),
+    "component": OneLine(),
+    "golden": OneLine(),
     "where": ColumnValues(),
     "over": OneLine(),
     "worst": Boolean(),
@@ -83,11 +85,13 @@ CHECK: Mapping[str, Kind | None] = {
     "holds_to": Number(0),
     "confidence": CONFIDENCE,
 }
+# What a probe says nothing of.
+OF_METRIC = ("metric", "holds_to", "max_decay", "component", "golden")
 # A check of a probe has these, and no metric; the loader knows which probes there are.
 PROBE_CHECK: Mapping[str, Kind | None] = {
     "name": CHECK["name"],
     "probe": None,
-    **{k: kind for k, kind in CHECK.items() if k not in ("metric", "holds_to", "max_decay")},
+    **{k: kind for k, kind in CHECK.items() if k not in OF_METRIC},
 }
 # What only checks on the pool use.
 OF_POOL = ("pool", "golden", "serving", "probes", "history", "lineage", "adaptive")

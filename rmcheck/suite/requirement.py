@@ -61,6 +61,7 @@ def read_check(
     made = _made(node, subject, place, source)
     _judge_criterion(node, found, metric, made, label, source)
     _judge_slices(node, found, slices, label, source)
+    _judge_view(node, found, metric, label, source)
     if made is None or "name" not in found:
         return None
     found.pop("probe", None)
@@ -210,6 +211,20 @@ def _judge_slices(
             source.add(
                 span, f"{message}{did_you_mean(column, slices)}", f"Slices: {', '.join(slices)}."
             )
+
+
+def _judge_view(
+    node: MapNode, found: dict[str, Any], metric: type[Metric] | None, label: str, source: Source
+) -> None:
+    """No component of what is about the whole reward."""
+    if metric is None or not metric.brought_by_model:
+        return
+    for key in ("component", "golden"):
+        if key in found:
+            message = (
+                f"{key!r} in {label}: {metric.name} is about the whole reward, and about no golden"
+            )
+            source.add(node.entries[key][0], message, f"Remove {key!r}.")
 
 
 def _text(node: Node) -> str:

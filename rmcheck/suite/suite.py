@@ -8,6 +8,7 @@ from typing import Literal
 
 from rmcheck.checks.verdict import Criterion, Kind
 from rmcheck.errors import UsageError
+from rmcheck.metrics.components import View
 from rmcheck.metrics.metric import Metric
 from rmcheck.models.model import TooLong
 from rmcheck.pool.pool import FaultAction, FaultKind
@@ -89,6 +90,9 @@ class Check:
         max_decay: The metric may get worse by this much from the first step of the policy to the
             last, by a straight line, in its own units; `over` names the column of the steps.
             Exactly one of the four is set.
+        component: One of several rewards that the model adds up, which is measured in the place of
+            their sum: a criterion of a judge, or a function of a trainer.
+        golden: Label column that is golden for this check alone, in the place of the suite's.
         where: Slice column to value; only these prompts count.
         over: Slice column: one verdict for each of its values, or, with `worst` or `quantile`, one
             for the slice that they choose.
@@ -107,6 +111,8 @@ class Check:
     at_most: float | None = None
     max_drop: float | None = None
     max_decay: float | None = None
+    component: str | None = None
+    golden: str | None = None
     where: Mapping[str, str] = field(default_factory=dict)
     over: str | None = None
     worst: bool = False
@@ -150,6 +156,11 @@ class Check:
         from rmcheck.metrics.decay import Decay
 
         return Decay(self.metric, self.over)
+
+    @property
+    def view(self) -> View:
+        """Which rewards it is about."""
+        return View(self.component, self.golden)
 
     @property
     def needs_baseline(self) -> bool:
@@ -233,6 +244,12 @@ class Suite:
     history: Path | None = None
     probes: Path | None = None
     lineage: Lineage | None = None
+
+    @property
+    def golden_of_checks(self) -> tuple[str, ...]:
+        """Label columns that checks name in the place of `golden`, each once."""
+        named = (check.golden for check in self.checks)
+        return tuple(dict.fromkeys(name for name in named if name is not None))
 
     @property
     def source(self) -> PoolSource:

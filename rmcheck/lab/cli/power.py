@@ -120,6 +120,7 @@ def _power(
         raise UsageError("compares with a baseline: give one with --baseline")
     if check.confidence is not None:
         sampling = replace(sampling, confidence=check.confidence)
+    candidate, baseline = check.view.of(candidate), baseline and check.view.of(baseline)
     places = _places(planned, candidate, baseline if check.needs_baseline else None)
     if check.worst:
         # The bounds of a worst slice are corrected for looking at all of them; steps are not.

@@ -93,7 +93,7 @@ def test_a_rubric_is_asked_again_too(opened, server, samples):
 
     found = judged(opened(RUBRIC), samples, MemoryStore())
 
-    good, short = found.columns["criterion good"], found.columns["criterion short"]
+    good, short = found.columns["component good"], found.columns["component short"]
     np.testing.assert_allclose(found.rewards, (2 * good + short) / 3)
     each = [found.columns[f"repeat {i}"] for i in (1, 2, 3)]
     np.testing.assert_allclose(found.rewards, np.mean(each, axis=0))

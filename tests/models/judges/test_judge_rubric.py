@@ -12,7 +12,7 @@ from judging_server import JudgingServer, number_of
 
 from rmcheck.errors import ConformanceError, PartialScoringError, ScoringError, UsageError
 from rmcheck.models.kinds.judge.engine import answer_seed
-from rmcheck.models.kinds.judge.read import grades, redundant
+from rmcheck.models.kinds.judge.read import grades
 from rmcheck.models.kinds.judge.score import flipped
 from rmcheck.models.registry import open_model
 from rmcheck.scoring.members import fill_members, read_combined
@@ -97,8 +97,8 @@ def test_one_answer_grades_all_criteria_and_the_reward_is_their_weighted_mean(
     _, found = scored(model, samples, MemoryStore())
 
     np.testing.assert_allclose(found.rewards, (3 * correct + clear) / 4)
-    np.testing.assert_allclose(found.columns["criterion correct"], correct)
-    np.testing.assert_allclose(found.columns["criterion clear"], clear)
+    np.testing.assert_allclose(found.columns["component correct"], correct)
+    np.testing.assert_allclose(found.columns["component clear"], clear)
     before = len(server.requests)
     for member in model.members:
         member.load()
@@ -207,7 +207,7 @@ def test_the_share_of_texts_without_a_grade_is_bounded_a_criterion(server, opene
 
     assert sorted(set(found.rewards.tolist())) == [-9.0, 4.0]
     assert "correct: 6 of 8 texts (75.0%) have no parsed answer" in found.warning
-    columns = np.stack([found.columns["criterion correct"], found.columns["criterion clear"]])
+    columns = np.stack([found.columns["component correct"], found.columns["component clear"]])
     assert "unparsed.at_most allows 50.0%" in refusal(
         ScoringError, strict.combined, columns, samples
     )
@@ -324,16 +324,6 @@ def test_flips_do_not_hang_on_the_scale_and_none_are_left_where_answers_agree(ta
 
     assert flipped(np.exp(rows) * 3 - 7) == pytest.approx(flipped(rows))
     assert flipped(rows[:, [0, 0, 0]])[0] == 0.0
-
-
-def test_criteria_that_say_the_same_are_named():
-    """By their correlation over the pool, whichever way round; constants say nothing."""
-    a = np.arange(10.0)
-    scores = np.stack([a, 9 - a, a % 2, np.ones(10)])
-
-    (said,) = redundant(["good", "bad", "odd", "one"], scores)
-
-    assert said == "criteria 'good' and 'bad' correlate -1.00: one says little more"
 
 
 # -- other engines ----------------------------------------------------------------------------

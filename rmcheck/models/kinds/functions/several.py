@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
+from rmcheck.metrics.components import component_column
 from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.model import Combined, MembersModel, RewardModel, Sample
 from rmcheck.models.spec import ModelSpec
@@ -30,9 +31,7 @@ class WeightedRewards(MembersModel):
     ) -> None:
         self.spec = spec
         self._members, self._weights = tuple(members), np.array(weights, dtype=np.float64)
-        self.components = {
-            f"reward {name}": float(w) for name, w in zip(names, self._weights, strict=True)
-        }
+        self.components = dict(zip(names, self._weights.tolist(), strict=True))
         self.kept = all(member.kept for member in members)
         self.fingerprint = fingerprint(
             {
@@ -50,8 +49,7 @@ class WeightedRewards(MembersModel):
     @property
     def name(self) -> str:
         """The rewards with their weights."""
-        parts = (f"{w:g} × {name[7:]}" for name, w in self.components.items())
-        return " + ".join(parts)
+        return " + ".join(f"{w:g} × {name}" for name, w in self.components.items())
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -62,7 +60,7 @@ class WeightedRewards(MembersModel):
         """The weighted sum, and each reward as a column."""
         pairs = zip(self._members, scores, strict=True)
         own = [m.combined(row[None], samples).rewards for m, row in pairs]
-        columns = dict(zip(self.components, own, strict=True))
+        columns = dict(zip(map(component_column, self.components), own, strict=True))
         return Combined(self._weights @ np.stack(own), columns)
 
 

@@ -9,7 +9,6 @@ from sys import float_info
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.model import Sample
@@ -19,9 +18,6 @@ from rmcheck.models.text.confined import ConfinedError, confined
 _END, _LONGEST = 200, 100_000
 # And of its beginning, where a pattern fails on it.
 _SHOWN = 60
-
-# Correlation above which a criterion is hardly worth its place.
-_SAME = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,20 +414,3 @@ def grades(answer: str) -> dict[str, float]:
         for name, value in found.items()
         if type(value) in (int, float) and abs(value) <= float_info.max
     }
-
-
-def redundant(names: Sequence[str], scores: NDArray[np.float64]) -> list[str]:
-    """Criteria that say the same as another, in words.
-
-    Args:
-        names: K criteria.
-        scores: (K, M) grades.
-    """
-    varied = [i for i, row in enumerate(scores) if np.ptp(row)]
-    found = np.atleast_2d(np.corrcoef(scores[varied])) if varied else np.zeros((0, 0))
-    return [
-        f"criteria {names[a]!r} and {names[b]!r} correlate {found[i, j]:.2f}: one says little more"
-        for i, a in enumerate(varied)
-        for j, b in enumerate(varied)
-        if i < j and abs(found[i, j]) > _SAME
-    ]

@@ -7,11 +7,12 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
+from rmcheck.metrics.components import component_column
 from rmcheck.metrics.flips import repeat_columns
 from rmcheck.models.kinds.judge.engine import JudgeEngine
 from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.model import JudgeRewardModel, ReadingJudge
-from rmcheck.models.kinds.judge.read import Read, Rubric, YesNo, redundant
+from rmcheck.models.kinds.judge.read import Read, Rubric, YesNo
 from rmcheck.models.kinds.judge.score import Known
 from rmcheck.models.model import Combined, MembersModel, RewardModel, Sample
 
@@ -33,7 +34,7 @@ class RubricJudge(MembersModel, JudgeRewardModel):
         self.rubric = judge.read
         weights = np.array([one.weight for one in self.rubric.criteria])
         shares = zip(self.rubric.names, (weights / weights.sum()).tolist(), strict=True)
-        self.components = {f"criterion {name}": share for name, share in shares}
+        self.components = dict(shares)
         known: Known = {}
         self._members = tuple(
             ReadingJudge(
@@ -61,9 +62,8 @@ class RubricJudge(MembersModel, JudgeRewardModel):
             if each.warning
         ]
         weights = np.array([one.weight for one in self.rubric.criteria])
-        columns = dict(zip(self.components, scores, strict=True))
-        said = "; ".join([*warnings, *redundant(self.rubric.names, scores)])
-        return Combined(weights @ scores / weights.sum(), columns, said)
+        columns = dict(zip(map(component_column, self.components), scores, strict=True))
+        return Combined(weights @ scores / weights.sum(), columns, "; ".join(warnings))
 
 
 class RepeatedJudge(MembersModel, JudgeRewardModel):
