@@ -269,7 +269,8 @@ def test_every_setting_of_every_scheme_is_on_the_page_of_models(scheme):
 
 def test_the_judge_files_on_the_page_of_models_are_read(tmp_path):
     """All ways to read a verdict, as they are shown."""
-    first, second, *others = (text for language, text in blocks(MODELS) if language == "yaml")
+    page, components = MODELS.split("\n## Components\n")
+    first, second, *others = (text for language, text in blocks(page) if language == "yaml")
     asked = first[: first.index("read:")]
     whole = [f"engine: hf:judge\n{text}" for text in others]
     assert len(whole) == 2
@@ -278,6 +279,9 @@ def test_the_judge_files_on_the_page_of_models_are_read(tmp_path):
         (tmp_path / f"{number}.yaml").write_text(text, encoding="utf-8")
 
         assert read_judge_file(tmp_path / f"{number}.yaml").engine
+    (checks,) = (text for language, text in blocks(components) if language == "yaml")
+    suite = parse_suite(f"rmcheck: 1\npool: {{path: pool.jsonl}}\n{checks}", "suite.yaml")
+    assert suite.golden_of_checks == ("human_correct", "human_clear")
 
 
 @pytest.mark.parametrize("program", [text for name, text in blocks(MODELS) if name == "python"])

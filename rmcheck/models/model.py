@@ -246,23 +246,37 @@ class RewardModel(ABC):
 
     @property
     def members(self) -> tuple["RewardModel", ...]:
-        """The models that are scored for this one: itself, unless it is an ensemble."""
-        return (self,)
+        """The models that are scored for this one: itself, or those of its `parts`."""
+        return tuple(member for part in self.parts for member in part.members) or (self,)
+
+    @property
+    def parts(self) -> tuple["RewardModel", ...]:
+        """The models that its rewards are made of, which may have parts too; none for most."""
+        return ()
 
     @property
     def is_ensemble(self) -> bool:
         """Whether other models are scored for this one."""
-        return self.members != (self,)
+        return bool(self.parts)
 
     def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
-        """The rewards from the scores of the members.
+        """The rewards from what was scored.
 
         Args:
-            scores: (K, M) raw rewards, one row a member; of a model that compares (1, Q) numbers,
-                one for each of its `questions`.
+            scores: (M,) raw rewards; of a model that compares (Q,) numbers, one for each of its
+                `questions`.
             samples: The M samples.
         """
-        return Combined(scores[0])
+        return Combined(scores)
+
+    def together(self, parts: Sequence[Combined], samples: Sequence[Sample]) -> Combined:
+        """The rewards from those of the `parts`.
+
+        Args:
+            parts: What each gives for the M samples.
+            samples: The M samples, perhaps without their texts.
+        """
+        raise UsageError(f"{self.spec} is made of no other models")
 
     @property
     def asked(self) -> AskedColumns:
@@ -340,20 +354,19 @@ class RewardModel(ABC):
 
 
 class MembersModel(RewardModel):
-    """A model whose `members` are scored in its place, each as it reads the texts."""
+    """A model whose rewards are made of those of its `parts`, each scored as it reads the texts."""
 
     @property
     @abstractmethod
-    def members(self) -> tuple[RewardModel, ...]:
-        """The models that are scored."""
+    def parts(self) -> tuple[RewardModel, ...]:
+        """The models that its rewards are made of, which may have parts too."""
 
-    @property
-    def is_ensemble(self) -> bool:
-        """Always: its rewards are made of others, be it of one."""
-        return True
+    @abstractmethod
+    def together(self, parts: Sequence[Combined], samples: Sequence[Sample]) -> Combined:
+        """The rewards from those of the `parts`."""
 
     def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """Never called.
+        """Never called: its members are scored, each as it reads the texts.
 
         Raises:
             UsageError: Always.
@@ -361,9 +374,14 @@ class MembersModel(RewardModel):
         raise UsageError(f"{self.spec} is scored member by member; see rmcheck.scoring.members")
 
     def close(self) -> None:
-        """Release the weights of all members."""
-        for member in self.members:
-            member.close()
+        """Release the weights of all parts."""
+        for part in self.parts:
+            part.close()
+
+    def warnings(self, parts: Sequence[Combined]) -> list[str]:
+        """What must be known about parts, each by its name."""
+        pairs = zip(self.parts, parts, strict=True)
+        return [f"{part.name}: {each.warning}" for part, each in pairs if each.warning]
 
 
 def loaded(found: _T | None, spec: str) -> _T:

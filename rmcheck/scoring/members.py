@@ -5,8 +5,6 @@ A model that is no ensemble is its own only member, so that this is the way for 
 
 from collections.abc import Callable, Iterable
 
-import numpy as np
-
 from rmcheck.models.model import Combined, RewardModel
 from rmcheck.scoring.engine import Engine
 from rmcheck.scoring.report import ScoringReport
@@ -64,7 +62,12 @@ def read_combined(request: Request, store_of: StoreOf) -> Combined:
 
     Raises:
         StoreError: See `read_scores`.
-        UsageError, ScoringError: The scores cannot be combined (see `RewardModel.combined`).
+        UsageError, ScoringError: The scores cannot be combined (see `RewardModel.combined` and
+            `RewardModel.together`).
     """
-    scores = [read_scores(part, store_of(part.model)).scores for part in request.members]
-    return request.model.combined(np.stack(scores), request.needed)
+    if request.model.is_ensemble:
+        parts = [read_combined(part, store_of) for part in request.parts]
+        return request.model.together(parts, request.needed)
+    (scored,) = request.members
+    scores = read_scores(scored, store_of(scored.model)).scores
+    return request.model.combined(scores, request.needed)

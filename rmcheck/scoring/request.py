@@ -148,10 +148,15 @@ class Request:
     @cached_property
     def members(self) -> "tuple[Request, ...]":
         """The same of each member of the model; else what the model itself must score for it."""
-        if not self.model.is_ensemble:
-            samples = self.model.questions(self.needed)
-            return (self,) if samples is self.needed else (replace(self, samples=samples),)
-        return tuple(replace(self, model=member) for member in self.model.members)
+        if self.model.is_ensemble:
+            return tuple(member for part in self.parts for member in part.members)
+        samples = self.model.questions(self.needed)
+        return (self,) if samples is self.needed else (replace(self, samples=samples),)
+
+    @cached_property
+    def parts(self) -> "tuple[Request, ...]":
+        """The same of each part of the model."""
+        return tuple(replace(self, model=part) for part in self.model.parts)
 
     def __repr__(self) -> str:
         return f"<Request of {len(self.samples)} samples from {self.model.name}>"

@@ -15,7 +15,7 @@ from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.kinds.ensemble import EnsembleRewardModel
 from rmcheck.models.kinds.fake import FakeRewardModel
-from rmcheck.models.model import Sample
+from rmcheck.models.model import Combined, Sample
 
 FEW = Sampling(resamples=1000, seed=1)
 
@@ -145,7 +145,8 @@ def ensemble_rewards(scores, golden, combine):
     size, count = golden.shape
     samples = [Sample(str(i), j, (), "") for i in range(size) for j in range(count)]
     model = EnsembleRewardModel(members, combine=combine)
-    found = model.combined(scores.reshape(len(scores), -1), samples)
+    parts = [Combined(row) for row in scores.reshape(len(scores), -1)]
+    found = model.together(parts, samples)
     return rewards(
         found.rewards.reshape(golden.shape),
         golden,

@@ -34,7 +34,9 @@ def PoolSamples(prompts):
 def combined(scores=SCORES, prompts=PROMPTS, members=THREE, **settings):
     """What an ensemble makes of these scores."""
     model = EnsembleRewardModel(members, **settings)
-    return model.combined(np.asarray(scores, dtype=float), PoolSamples(prompts))
+    samples = PoolSamples(prompts)
+    pairs = zip(members, np.asarray(scores, dtype=float), strict=True)
+    return model.together([one.combined(row, samples) for one, row in pairs], samples)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +154,7 @@ class Doubtful(FakeRewardModel):
         """One more than the scores."""
         if scores.min() < -6:
             raise ScoringError(f"{self.spec}: too many texts without an answer")
-        return Combined(scores[0] + 1, warning="2 of 5 texts without an answer")
+        return Combined(scores + 1, warning="2 of 5 texts without an answer")
 
 
 def test_what_a_member_says_of_its_own_scores_is_said_of_the_ensemble():
@@ -201,14 +203,14 @@ def test_an_ensemble_is_kept_and_reads_golden_as_its_members_do():
 
     assert (fakes.kept, fakes.reads_golden) == (False, True)
     assert not open_model("ensemble:fake:random,fake:constant").reads_golden
-    with pytest.raises(UsageError, match="scored member by member"):
+    with pytest.raises(UsageError, match="is scored member by member"):
         fakes.score([])
 
 
 def test_a_model_without_members_is_its_own():
     """Whoever scores need not know which models are ensembles."""
     model = THREE[0]
-    found = model.combined(SCORES[:1], PoolSamples(PROMPTS))
+    found = model.combined(SCORES[0], PoolSamples(PROMPTS))
 
     assert model.members == (model,)
     assert found.rewards.tolist() == SCORES[0].tolist()

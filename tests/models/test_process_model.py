@@ -216,7 +216,7 @@ def test_probability_of_a_step(log_odds, probability):
 
 def test_number_of_steps_is_a_column(labelled, steps):
     """Metrics can see how many steps each response has, without the model being loaded."""
-    combined = opened(labelled).combined(np.zeros((1, 6)), steps)
+    combined = opened(labelled).combined(np.zeros(6), steps)
 
     assert combined.columns["steps"].tolist() == [2, 1, 5, 3, 3, 4]
     assert combined.warning == ""
@@ -228,7 +228,7 @@ def test_one_step_everywhere_is_a_warning(labelled, steps):
 
     proven = model.prove(model.encode(steps))
 
-    assert "is step=\\n\\n what separates" in model.combined(np.zeros((1, 6)), steps).warning
+    assert "is step=\\n\\n what separates" in model.combined(np.zeros(6), steps).warning
     assert statuses(proven)["steps"] == "note"
 
 

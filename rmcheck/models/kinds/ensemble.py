@@ -84,7 +84,7 @@ class EnsembleRewardModel(MembersModel):
         if not (np.isfinite(penalty) and penalty >= 0):
             raise UsageError(f"ensemble: penalty is {penalty}; it is a number, 0 or more")
         _check_members(members)
-        self._members = tuple(members)
+        self._parts = tuple(members)
         self.combine: Combine = combine
         self.penalty = penalty
         self.scale: Scale = scale
@@ -95,6 +95,7 @@ class EnsembleRewardModel(MembersModel):
         self.spec = f"ensemble:{','.join(m.spec for m in members)}?{query}"
         self.kept = all(member.kept for member in members)
         self.reads_golden = any(member.reads_golden for member in members)
+        self.compares = any(member.compares for member in members)
         # Every way to combine forgets the order of the members.
         self.fingerprint = fingerprint(
             {"scheme": self.scheme, "members": sorted(m.fingerprint for m in members), **named}
@@ -137,14 +138,14 @@ class EnsembleRewardModel(MembersModel):
         return model
 
     @property
-    def members(self) -> tuple[RewardModel, ...]:
-        """The models that are scored, in the order in which they were named."""
-        return self._members
+    def parts(self) -> tuple[RewardModel, ...]:
+        """The models that are combined, in the order in which they were named."""
+        return self._parts
 
     @property
     def name(self) -> str:
         """How many members there are and how they are combined."""
-        return f"ensemble of {len(self._members)} ({self.combine})"
+        return f"ensemble of {len(self._parts)} ({self.combine})"
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -153,10 +154,10 @@ class EnsembleRewardModel(MembersModel):
         return {
             "combine": f"{self.combine}{penalty}",
             "scale": self.scale,
-            "members": ", ".join(f"{m.name} ({m.fingerprint[:8]})" for m in self._members),
+            "members": ", ".join(f"{m.name} ({m.fingerprint[:8]})" for m in self._parts),
         }
 
-    def combined(self, scores: Floats, samples: Sequence[Sample]) -> Combined:
+    def together(self, parts: Sequence[Combined], samples: Sequence[Sample]) -> Combined:
         """Rewards of the ensemble, and the column `disagreement`.
 
         The disagreement on a response is the population standard deviation across members of their
@@ -164,16 +165,15 @@ class EnsembleRewardModel(MembersModel):
         prompt has one response only it is 0, and so is a reward with `scale=prompt`.
 
         Args:
-            scores: (K, M) raw rewards, one row a member.
+            parts: What each member gives.
             samples: The M samples; those with one `prompt_id` are the responses of a prompt.
 
         Raises:
             UsageError: `scale=prompt`, and no prompt has two responses.
             ScoringError: `scale=prompt`, and a member has one reward for all responses of a prompt,
-                in every prompt; or a member refuses its scores (see its own `combined`).
+                in every prompt.
         """
-        own = [m.combined(row[None], samples) for m, row in zip(self._members, scores, strict=True)]
-        scores = np.stack([each.rewards for each in own])
+        scores = np.stack([part.rewards for part in parts])
         prompts = _prompt_numbers(samples)
         within = _centred(scores, prompts)
         freedom = len(samples) - len(np.unique(prompts))
@@ -185,7 +185,7 @@ class EnsembleRewardModel(MembersModel):
         return Combined(
             self._reward(np.sort(scores, axis=0)),
             {DISAGREEMENT: np.sort(within, axis=0).std(axis=0)},
-            "; ".join(filter(None, [*self._warnings(own), self._warning(spread)])),
+            "; ".join(filter(None, [*self.warnings(parts), self._warning(spread)])),
         )
 
     def _reward(self, scores: Floats) -> Floats:
@@ -203,22 +203,17 @@ class EnsembleRewardModel(MembersModel):
                 f"{self.spec}: scale=prompt compares the responses of a prompt, and no prompt here "
                 "has two (texts that a test scores are a prompt each); use a pool, or scale=raw"
             )
-        constant = [m.spec for m, s in zip(self._members, spread, strict=True) if s == 0]
+        constant = [m.spec for m, s in zip(self._parts, spread, strict=True) if s == 0]
         if constant:
             raise ScoringError(
                 f"{self.spec}: scale=prompt divides by a member's spread inside prompts, and "
                 f"{', '.join(constant)} gives all responses of a prompt the same reward"
             )
 
-    def _warnings(self, own: Sequence[Combined]) -> list[str]:
-        """What must be known about members, each by its name."""
-        pairs = zip(self._members, own, strict=True)
-        return [f"{member.name}: {each.warning}" for member, each in pairs if each.warning]
-
     def _warning(self, spread: Floats) -> str:
         if self.scale == "prompt" or spread.max() <= SPREAD_RATIO * spread.min():
             return ""
-        each = ", ".join(f"{m.name} {s:.3g}" for m, s in zip(self._members, spread, strict=True))
+        each = ", ".join(f"{m.name} {s:.3g}" for m, s in zip(self._parts, spread, strict=True))
         return (
             f"members differ more than {SPREAD_RATIO:g} times in scale (s.d. inside prompts: "
             f"{each}), so the widest decides; scale=prompt makes them equal"
@@ -265,14 +260,9 @@ def _check_members(members: Sequence[RewardModel]) -> None:
     if len(members) < 2:
         named = ", ".join(m.spec for m in members) or "none"
         raise UsageError(f"an ensemble has two members or more; this one has {named}")
-    nested = [m.spec for m in members if m.is_ensemble]
+    nested = [m.spec for m in members if isinstance(m, EnsembleRewardModel)]
     if nested:
         raise UsageError(_nested(nested[0]))
-    if comparing := [m.spec for m in members if m.compares]:
-        raise UsageError(
-            f"{comparing[0]} compares the responses of a prompt; members of an ensemble score each "
-            "response by itself"
-        )
     first: dict[str, RewardModel] = {}
     for member in members:
         known = first.setdefault(member.fingerprint, member)

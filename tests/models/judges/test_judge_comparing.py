@@ -278,13 +278,57 @@ def test_texts_of_a_prompt_each_cannot_be_compared(opened):
     assert "needs two different responses to a prompt" in message
 
 
-def test_a_judge_that_compares_is_no_member_of_an_ensemble(opened, tmp_path):
-    """Members score each response by itself."""
-    judge = opened().spec
+def test_a_judge_that_compares_is_a_member_of_an_ensemble(opened, server):
+    """Its ratings are combined with what others say of the same responses, and kept as its own."""
+    judge, store = opened(), MemoryStore()
+    ensemble = open_model(f"ensemble:{judge.spec},fake:length_biased?scale=prompt")
+    samples = responses("<1>", "<2> and more", "<3>", "<2>") + responses("<7>", "<8>", prompt="q")
 
-    message = refusal(UsageError, open_model, f"ensemble:{judge},fake:perfect")
+    found = judged(ensemble, samples, store)
+    server.requests.clear()
+    ratings = judged(judge, samples, store).rewards
+    lengths = np.array([len(sample.response) for sample in samples], float)
 
-    assert "compares the responses of a prompt; members of an ensemble" in message
+    assert not server.requests  # each comparison is known
+    assert ensemble.compares
+    prompts = [slice(0, 4), slice(4, 6)]
+    each = [np.concatenate([row[p] - row[p].mean() for p in prompts]) for row in (ratings, lengths)]
+    expected = sum(row / np.sqrt((row**2).sum() / 4) for row in each) / 2
+    np.testing.assert_allclose(found.rewards, expected, atol=1e-9)
+
+
+AGAIN = CHOICE + ", temperature: 1.0"
+
+
+def moody(question, seed):
+    """Prefers the larger number in two answers of three."""
+    a, b = numbers(question)
+    return f"[[{'A' if (a > b) == (seed % 3 > 0) else 'B'}]]"
+
+
+@pytest.mark.parametrize("more", [", repeat: 3}", ", repeat: 3, of: 3}"])
+def test_a_judge_that_compares_is_asked_again(opened, server, more):
+    """Each answer about a list is kept apart, and the reward is the mean of their ratings."""
+    server.says = moody if "of" not in more else larger
+    samples, store = responses("<1>", "<2>", "<3>"), MemoryStore()
+    prompt = PAIR if "of" not in more else LIST
+    model = opened(AGAIN, more, prompt=prompt)
+
+    found = judged(model, samples, store)
+    put = {(body["messages"][-1]["content"], body["seed"]) for _, body in server.requests}
+    server.requests.clear()
+    each = [judged(open_model(f"{model.spec}?answer={i}"), samples, store) for i in (1, 2, 3)]
+    judged(opened(AGAIN, more.replace(", repeat: 3", ""), prompt=prompt), samples, store)
+
+    assert not server.requests
+    np.testing.assert_allclose(found.rewards, np.mean([one.rewards for one in each], axis=0))
+    for number, one in enumerate(each, 1):
+        np.testing.assert_allclose(found.columns[f"repeat {number}"], one.rewards)
+    consistent = np.mean([one.columns["order consistent"] for one in each], axis=0)
+    np.testing.assert_allclose(found.columns["order consistent"], consistent)
+    if prompt == PAIR:  # six questions, and not all three answers say the same
+        assert len(put) == 18
+        assert np.ptp([one.rewards for one in each], axis=0).any()
 
 
 def test_a_template_that_compares_shows_the_responses(opened):

@@ -206,10 +206,9 @@ def test_the_share_of_texts_without_a_grade_is_bounded_a_criterion(server, opene
     _, found = scored(lax, samples, MemoryStore())
 
     assert sorted(set(found.rewards.tolist())) == [-9.0, 4.0]
-    assert "correct: 6 of 8 texts (75.0%) have no parsed answer" in found.warning
-    columns = np.stack([found.columns["component correct"], found.columns["component clear"]])
+    assert f"{lax.members[0].name}: 6 of 8 texts (75.0%) have no parsed answer" in found.warning
     assert "unparsed.at_most allows 50.0%" in refusal(
-        ScoringError, strict.combined, columns, samples
+        ScoringError, strict.members[0].combined, found.columns["component correct"], samples
     )
 
 

@@ -85,13 +85,13 @@ def test_what_is_not_parsed_is_an_error_that_shows_the_answer(opened, samples):
 def test_the_share_of_unparsed_texts_is_bounded_over_the_pool(opened, samples):
     """Counted in the rewards themselves, so that stored scores count too."""
     allowed = opened(scored(3, "unparsed: {reward: -1, at_most: 0.5}"), load=False)
-    rewards = np.array([[-1.0, 3.0, 2.5, -1.0]])
+    rewards = np.array([-1.0, 3.0, 2.5, -1.0])
     strict = opened(scored(3, "unparsed: {reward: -1, at_most: 0.49}"), load=False)
 
     combined = allowed.combined(rewards, samples[:4])
     message = refusal(ScoringError, strict.combined, rewards, samples[:4])
 
-    assert combined.rewards.tolist() == rewards[0].tolist()
+    assert combined.rewards.tolist() == rewards.tolist()
     assert combined.warning == "2 of 4 texts (50.0%) have no parsed answer and the reward -1"
     assert "unparsed.at_most allows 49.0%" in message
 

@@ -161,7 +161,7 @@ def test_a_template_that_hides_the_response_is_refused_over_the_pool(opened, sam
 
     report = fill(blind, samples, store)
     rewards = scores_of(blind, samples, store).scores
-    message = refusal(ScoringError, blind.combined, rewards[None], samples)
+    message = refusal(ScoringError, blind.combined, rewards, samples)
 
     assert report.scored == 1
     assert "all 8 texts have the reward" in message

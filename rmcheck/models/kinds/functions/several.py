@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
 from rmcheck.metrics.components import component_column
@@ -30,7 +29,7 @@ class WeightedRewards(MembersModel):
         weights: Sequence[float],
     ) -> None:
         self.spec = spec
-        self._members, self._weights = tuple(members), np.array(weights, dtype=np.float64)
+        self._parts, self._weights = tuple(members), np.array(weights, dtype=np.float64)
         self.components = dict(zip(names, self._weights.tolist(), strict=True))
         self.kept = all(member.kept for member in members)
         self.fingerprint = fingerprint(
@@ -42,9 +41,9 @@ class WeightedRewards(MembersModel):
         )
 
     @property
-    def members(self) -> tuple[RewardModel, ...]:
+    def parts(self) -> tuple[RewardModel, ...]:
         """The rewards, in the order in which they were named."""
-        return self._members
+        return self._parts
 
     @property
     def name(self) -> str:
@@ -56,12 +55,11 @@ class WeightedRewards(MembersModel):
         """The sum."""
         return {"reward": self.name}
 
-    def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
+    def together(self, parts: Sequence[Combined], samples: Sequence[Sample]) -> Combined:
         """The weighted sum, and each reward as a column."""
-        pairs = zip(self._members, scores, strict=True)
-        own = [m.combined(row[None], samples).rewards for m, row in pairs]
+        own = [part.rewards for part in parts]
         columns = dict(zip(map(component_column, self.components), own, strict=True))
-        return Combined(self._weights @ np.stack(own), columns)
+        return Combined(self._weights @ np.stack(own), columns, "; ".join(self.warnings(parts)))
 
 
 def weights_of(spec: ModelSpec, stated: str, count: int) -> list[float]:

@@ -174,7 +174,7 @@ class ReadingJudge(JudgeRewardModel, SessionModel[JudgeSession]):
             ScoringError: Different responses all have the same log-odds, or more texts than
                 `unparsed.at_most` allows have no parsed answer.
         """
-        return self._verdicts.combined(scores[0], samples)
+        return self._verdicts.combined(scores, samples)
 
 
 class ComparingJudge(ReadingJudge):
@@ -191,8 +191,8 @@ class ComparingJudge(ReadingJudge):
 
     compares = True
 
-    def __init__(self, judge: JudgeFile, spec: str) -> None:
-        super().__init__(judge, spec)
+    def __init__(self, judge: JudgeFile, spec: str, engine: JudgeEngine | None = None) -> None:
+        super().__init__(judge, spec, engine)
         assert isinstance(judge.read, Compares)
         self._comparison = Comparison(spec, judge.read)
 
@@ -212,7 +212,7 @@ class ComparingJudge(ReadingJudge):
             UsageError: No prompt has two different responses.
             ScoringError: More answers than `unparsed.at_most` allows have nothing to read.
         """
-        return self._comparison.combined(scores[0], samples)
+        return self._comparison.combined(scores, samples)
 
 
 def _opened(judge: JudgeFile) -> JudgeEngine:

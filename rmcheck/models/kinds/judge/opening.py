@@ -5,10 +5,9 @@ from typing import ClassVar, Self, cast
 
 from rmcheck.errors import UsageError, near_miss
 from rmcheck.models.kinds.judge.file import read_judge_file
-from rmcheck.models.kinds.judge.model import ComparingJudge, JudgeRewardModel, ReadingJudge
+from rmcheck.models.kinds.judge.model import JudgeRewardModel
 from rmcheck.models.kinds.judge.read import Grade, Read, Rubric, YesNo
-from rmcheck.models.kinds.judge.read_lists import Compares
-from rmcheck.models.kinds.judge.several import RepeatedJudge, RubricJudge
+from rmcheck.models.kinds.judge.several import RepeatedJudge, judge_of
 from rmcheck.models.spec import ModelSpec, Setting, whole_number
 
 
@@ -28,12 +27,9 @@ class OpenedJudge(JudgeRewardModel):
             judge = replace(judge, read=_criterion(spec, judge.read, name))
         if "answer" in spec.settings:
             judge = replace(judge, read=_answer(spec, judge.read))
-        kind: type[RubricJudge | ReadingJudge | RepeatedJudge] = ReadingJudge
-        if not isinstance(judge.read, YesNo) and judge.read.repeat > 1:
-            kind = RepeatedJudge
-        elif isinstance(judge.read, Rubric | Compares):
-            kind = RubricJudge if isinstance(judge.read, Rubric) else ComparingJudge
-        return cast(Self, kind(judge, spec.text))
+        again = not isinstance(judge.read, YesNo) and judge.read.repeat > 1
+        opened = RepeatedJudge(judge, spec.text) if again else judge_of(judge, spec.text)
+        return cast(Self, opened)
 
 
 def _answer(spec: ModelSpec, read: Read) -> Read:

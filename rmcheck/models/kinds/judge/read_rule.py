@@ -98,7 +98,7 @@ CRITERIA: Mapping[str, Kind | None] = {
 LISTS: Mapping[str, Kind] = {
     "of": Integer(2),
     "opponents": Integer(2),
-    **{name: SCORE[name] for name in ("samples", "temperature", "max_tokens", "last")},
+    **{name: SCORE[name] for name in ("samples", "repeat", "temperature", "max_tokens", "last")},
 }
 CHOICE: Mapping[str, Kind] = {
     "choice": Pattern(r"'\[\[([A-C])\]\]'", "what is chosen"),

@@ -5,20 +5,20 @@ from dataclasses import replace
 from urllib.parse import quote
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmcheck.metrics.components import component_column
 from rmcheck.metrics.flips import repeat_columns
 from rmcheck.models.kinds.judge.engine import JudgeEngine
 from rmcheck.models.kinds.judge.file import JudgeFile
-from rmcheck.models.kinds.judge.model import JudgeRewardModel, ReadingJudge
+from rmcheck.models.kinds.judge.model import ComparingJudge, JudgeRewardModel, ReadingJudge
 from rmcheck.models.kinds.judge.read import Read, Rubric, YesNo
+from rmcheck.models.kinds.judge.read_lists import Compares
 from rmcheck.models.kinds.judge.score import Known
 from rmcheck.models.model import Combined, MembersModel, RewardModel, Sample
 
 
 class RubricJudge(MembersModel, JudgeRewardModel):
-    """A judge whose answers grade several criteria: its members, one criterion each.
+    """A judge whose answers grade several criteria: its parts, one criterion each.
 
     They are scored one after another. Whoever is asked first for a text keeps what its answers say
     of every criterion, about a hundred bytes an answer, so that the others ask for nothing.
@@ -36,7 +36,7 @@ class RubricJudge(MembersModel, JudgeRewardModel):
         shares = zip(self.rubric.names, (weights / weights.sum()).tolist(), strict=True)
         self.components = dict(shares)
         known: Known = {}
-        self._members = tuple(
+        self._criteria = tuple(
             ReadingJudge(
                 replace(judge, read=grade), _with(spec, "criterion", name), self.engine, known
             )
@@ -44,33 +44,25 @@ class RubricJudge(MembersModel, JudgeRewardModel):
         )
 
     @property
-    def members(self) -> tuple[RewardModel, ...]:
+    def parts(self) -> tuple[RewardModel, ...]:
         """A judge of each criterion, in the order of the file."""
-        return self._members
+        return self._criteria
 
-    def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
-        """The weighted mean of the criteria, and each of them as a column.
-
-        Raises:
-            ScoringError: More texts than `unparsed.at_most` allows have no grade of a criterion.
-        """
-        pairs = zip(self._members, scores, strict=True)
-        own = [member.combined(row[None], samples) for member, row in pairs]
-        warnings = [
-            f"{name}: {each.warning}"
-            for name, each in zip(self.rubric.names, own, strict=True)
-            if each.warning
-        ]
+    def together(self, parts: Sequence[Combined], samples: Sequence[Sample]) -> Combined:
+        """The weighted mean of the criteria, and each of them as a column."""
         weights = np.array([one.weight for one in self.rubric.criteria])
+        scores = [part.rewards for part in parts]
         columns = dict(zip(map(component_column, self.components), scores, strict=True))
-        return Combined(weights @ scores / weights.sum(), columns, "; ".join(warnings))
+        warning = "; ".join(self.warnings(parts))
+        return Combined(weights @ np.stack(scores) / weights.sum(), columns, warning)
 
 
 class RepeatedJudge(MembersModel, JudgeRewardModel):
-    """A judge that is asked again about every text: its members are the answers, one after another.
+    """A judge that is asked again about every text: its parts are the answers, one after another.
 
-    The reward is the mean. What each answer gives is a column, so that `verdict_flips` can say how
-    often two of them disagree. The first answer is that of the same judge without `repeat`.
+    The reward is the mean; of one that compares, the mean rating. What each answer gives is a
+    column, so that `verdict_flips` can say how often two of them disagree. The first answer is that
+    of the same judge without `repeat`.
 
     Args:
         judge: The file, read.
@@ -83,34 +75,35 @@ class RepeatedJudge(MembersModel, JudgeRewardModel):
         reads: list[Read] = [judge.read.answer(i) for i in range(judge.read.repeat)]
         self._answers = tuple(self._answer(read, i) for i, read in enumerate(reads, 1))
         self.components = self._answers[0].components
+        self.compares = self._answers[0].compares
 
     def _answer(self, read: Read, number: int) -> RubricJudge | ReadingJudge:
-        kind = RubricJudge if isinstance(read, Rubric) else ReadingJudge
         spec = _with(self.spec, "answer", str(number))
-        return kind(replace(self.judge, read=read), spec, self.engine)
+        return judge_of(replace(self.judge, read=read), spec, self.engine)
 
     @property
-    def members(self) -> tuple[RewardModel, ...]:
-        """A judge of each answer, and of each criterion in it."""
-        return tuple(member for answer in self._answers for member in answer.members)
+    def parts(self) -> tuple[RewardModel, ...]:
+        """A judge of each answer."""
+        return self._answers
 
-    def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
-        """The mean of all answers, and each of them as a column.
+    def together(self, parts: Sequence[Combined], samples: Sequence[Sample]) -> Combined:
+        """The mean of all answers, and each of them as a column."""
+        names = repeat_columns(len(parts))
+        columns = {name: one.rewards for name, one in zip(names, parts, strict=True)}
+        for name in parts[0].columns:
+            columns[name] = np.mean([one.columns[name] for one in parts], axis=0)
+        mean = np.mean([one.rewards for one in parts], axis=0)
+        return Combined(mean, columns, "; ".join(self.warnings(parts)))
 
-        Raises:
-            ScoringError: More texts than `unparsed.at_most` allows have no parsed answer.
-        """
-        parts = np.split(scores, len(self._answers))
-        pairs = zip(self._answers, parts, strict=True)
-        each = [answer.combined(part, samples) for answer, part in pairs]
-        names = repeat_columns(len(each))
-        columns = {name: one.rewards for name, one in zip(names, each, strict=True)}
-        for name in each[0].columns:
-            columns[name] = np.mean([one.columns[name] for one in each], axis=0)
-        warnings = [f"answer {i}: {one.warning}" for i, one in enumerate(each, 1) if one.warning]
-        return Combined(
-            np.mean([one.rewards for one in each], axis=0), columns, "; ".join(warnings)
-        )
+
+def judge_of(
+    judge: JudgeFile, spec: str, engine: JudgeEngine | None = None
+) -> RubricJudge | ReadingJudge:
+    """The judge that reads what this file says, asked once."""
+    kind: type[RubricJudge | ReadingJudge] = ReadingJudge
+    if isinstance(judge.read, Rubric | Compares):
+        kind = RubricJudge if isinstance(judge.read, Rubric) else ComparingJudge
+    return kind(judge, spec, engine)
 
 
 def _with(spec: str, name: str, value: str) -> str:

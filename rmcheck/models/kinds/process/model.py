@@ -209,7 +209,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
         if counts and max(counts) == 1:
             separator = self._set.written_step
             warning = f"every response has one step: is step={separator} what separates steps?"
-        return Combined(scores[0], {STEPS: np.array(counts, dtype=np.float64)}, warning)
+        return Combined(scores, {STEPS: np.array(counts, dtype=np.float64)}, warning)
 
     def _opened(self) -> Session[ProcessTokenizer, ProcessScorer | VllmSteps | VllmLabels]:
         tokenizer = ProcessTokenizer(
