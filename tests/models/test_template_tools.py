@@ -1,6 +1,7 @@
 """Calls of tools and tools on offer reach a model by its chat template, or are refused."""
 
 import json
+from pathlib import Path
 
 import pytest
 import tiny_models
@@ -14,7 +15,11 @@ from rmcheck.pool.reading import read_pool
 
 LOOK = {"name": "look", "arguments": {"what": "slate", "near": ["é", 2]}}
 COUNT = {"name": "count", "arguments": {}}
-TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+WHAT = {"type": "object", "properties": {"what": {"type": "string"}}}
+TOOL = {
+    "type": "function",
+    "function": {"name": "look", "description": "Looks it up.", "parameters": WHAT},
+}
 # As Qwen 3, Llama 3.1 and DeepSeek R1 write calls.
 QWEN = (
     "{% if tools %}<tools>{% for t in tools %}{{ t | tojson }}{% endfor %}</tools>{% endif %}"
@@ -99,6 +104,34 @@ def test_arguments_are_a_text_where_a_template_joins_texts(tmp_path):
     text, _ = written(DEEPSEEK, asked(tmp_path))
 
     assert 'look```json{"what": "slate", "near": ["é", 2]}```' in text
+
+
+@pytest.mark.parametrize(
+    ("name", "tools", "shown"),
+    [
+        ("qwen3", [TOOL], '{"name": "look", "arguments": {"what": "slate"'),
+        ("llama3_1", [TOOL], '{"name": "look", "parameters": {"what": "slate"'),
+        ("glm4moe", [TOOL], "<arg_key>what</arg_key>"),
+        ("gptoss", [TOOL], "to=functions.look"),
+        ("deepseekv3", [], '{"what": "slate", "near": ["é", 2]}'),
+    ],
+)
+def test_templates_of_models_write_calls(tmp_path, name, tools, shown):
+    """Those that TRL keeps; some fail on a turn without text, or on arguments as objects."""
+    folder = Path(pytest.importorskip("trl").__file__).parent / "chat_templates"
+    source = (folder / f"{name}.jinja").read_text()
+    words = ConversationTokenizer(
+        tiny_models.tokenizer(chat_template=source),
+        template=ChatTemplate(None, "2026-01-01"),
+        eos="keep",
+        max_length=None,
+        type_ids=False,
+    )
+
+    (text,) = words.written([conversation(asked(tmp_path, tools=tools))])
+
+    assert shown in text
+    assert "a stone" in text
 
 
 def test_a_tokenizer_may_have_another_template_for_tools(tmp_path):

@@ -10,7 +10,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import cache
@@ -86,22 +86,39 @@ def _chat(source: str, date: str, variables: Mapping[str, Any]) -> Run:
     template = _chat_environment(date).from_string(source)
 
     def written(conversation: dict[str, Any]) -> Any:
-        try:
-            return template.render(**conversation, **variables)
-        except TypeError:  # DeepSeek's templates join arguments to texts, as OpenAI writes them
-            if not _arguments_as_text(conversation["messages"]):
-                raise
-            return template.render(**conversation, **variables)
+        first: TypeError | None = None
+        for messages in _forms(conversation["messages"]):
+            try:
+                return template.render(**conversation | {"messages": messages}, **variables)
+            except TypeError as error:
+                first = first or error
+        raise first or AssertionError
 
     return written
 
 
-def _arguments_as_text(messages: list[dict[str, Any]]) -> bool:
-    """Write the arguments of all calls as JSON; whether there are any."""
-    calls = [call["function"] for turn in messages for call in turn.get("tool_calls") or ()]
-    for function in calls:
-        function["arguments"] = json.dumps(function["arguments"], ensure_ascii=False)
-    return bool(calls)
+def _forms(messages: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """A conversation as it is, and as templates want it that would fail on its calls.
+
+    DeepSeek's join arguments to texts, as OpenAI writes them; gpt-oss's look into the text of a
+    turn that has none.
+    """
+    yield messages
+    if any(turn.get("tool_calls") or turn.get("content", "") is None for turn in messages):
+        for as_text, spoken in ((True, False), (False, True), (True, True)):
+            yield [_form(turn, as_text, spoken) for turn in messages]
+
+
+def _form(turn: dict[str, Any], as_text: bool, spoken: bool) -> dict[str, Any]:
+    found = turn | {"content": turn["content"] or ""} if spoken else turn
+    if not (as_text and turn.get("tool_calls")):
+        return found
+    calls = [call | {"function": _with_text(call["function"])} for call in turn["tool_calls"]]
+    return found | {"tool_calls": calls}
+
+
+def _with_text(function: dict[str, Any]) -> dict[str, Any]:
+    return function | {"arguments": json.dumps(function["arguments"], ensure_ascii=False)}
 
 
 def _judge(source: str) -> Run:

@@ -26,9 +26,6 @@ def left_out(run: Run, text: Callable[[Run], str]) -> str:
         for another reason.
     """
     written = _attempt(text, run)
-    if written is None:  # a template of texts alone fails on a turn without text
-        run = ([{**t, "content": t["content"] or ""} for t in run[0]], run[1])
-        written = _attempt(text, run)
     if written is None:
         return ""
     return next((what for what, less in _lesser(run) if _attempt(text, less) == written), "")
