@@ -79,14 +79,15 @@ def detected_reader(file: Path, first: list[NumberedRow], *, prompts_alone: bool
 
 def _unknown_format(file: Path, row: Row, readers: Iterable[Reader]) -> str:
     found = listed(list(row) or ["(none)"], SHOWN_NAMES)
-    # Where prompts alone are read they are what was probably meant.
-    near = [PROMPTS] if PROMPTS in readers else _nearest(row, readers)
     lines = [f"unknown format: the row has the fields {found}"]
     if len(row.values) == 1 and isinstance(next(iter(row.values.values())), list):
         lines.append(f"if the rows stand under {found!r}, let the file be that list")
-    lines += [_RENAME, *(f"  {reader.name}: {reader.fields}" for reader in near)]
-    if PROMPTS not in readers and PROMPTS.matches(row):
-        lines.append(f"if these are prompts: {sample_first(file)}")
+    if PROMPTS in readers:  # and they are what was probably meant
+        lines.append(f"  prompts: {PROMPTS.fields}")
+    else:
+        lines += [_RENAME, *(f"  {near.name}: {near.fields}" for near in _nearest(row, readers))]
+        if PROMPTS.matches(row):
+            lines.append(f"if these are prompts: {sample_first(file)}")
     return "\n".join([*lines, f"name one with {_OPTION} where the fields alone cannot tell"])
 
 

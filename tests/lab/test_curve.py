@@ -141,6 +141,8 @@ def test_a_curve_of_one_point_is_refused():
     """Two n above 1 are the least that has a shape."""
     with pytest.raises(UsageError, match="n = 1, 8 has no shape"):
         best_of_n_curve(world(0, 40, 8), grid=[1, 8])
+    with pytest.raises(UsageError, match="has no shape; prompts need 3 responses or more"):
+        best_of_n_curve(world(0, 40, 2))
 
 
 def test_a_small_pool_is_a_concern():

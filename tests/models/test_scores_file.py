@@ -106,7 +106,7 @@ def test_scores_of_another_pool_are_told_from_missing_ones(tmp_path, samples, te
     """What to do stands in the message."""
     model = loaded(write(tmp_path / "s.jsonl", rows_of(samples, text_key=text_key)))
 
-    with pytest.raises(ScoringError, match="or it has changed since: `rmcheck score` writes"):
+    with pytest.raises(ScoringError, match="or has the pool changed"):
         model.encode([Sample("another-id", 5, samples[3].messages, "new")])
 
 

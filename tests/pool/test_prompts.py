@@ -205,6 +205,7 @@ def test_an_unknown_shape_lists_the_fields_of_prompts(write):
 
     assert "  prompts: one of prompt, question, instruction, messages, " in text
     assert "rmcheck sample" not in text
+    assert "rejected" not in text
 
 
 def test_the_format_of_prompts_can_be_named(write):

@@ -181,8 +181,9 @@ def best_of_n_curve(
     """
     curve = BonCurve(tuple(grid) if grid is not None else n_grid(largest_n(rewards)))
     if sum(n > 1 for n in curve.grid) < 2:
+        way_out = "give two n above 1" if grid is not None else "prompts need 3 responses or more"
         raise UsageError(
-            f"a curve over n = {', '.join(map(str, curve.grid))} has no shape; give two n above 1"
+            f"a curve over n = {', '.join(map(str, curve.grid))} has no shape; {way_out}"
         )
     sums, took_part = curve.sums(rewards)
     units = Units.of(sums[took_part], rewards.clusters[took_part], rewards.units)

@@ -36,7 +36,7 @@ _BY_POSITION = {
 
 
 # What to do where rows are missing and nothing says why.
-ANOTHER_POOL = "They are of another pool, or it has changed since: `rmcheck score` writes them anew"
+ANOTHER_POOL = "Is it of another pool, or has the pool changed? `rmcheck score` writes it anew"
 
 
 class ScoresFile(RewardModel):
