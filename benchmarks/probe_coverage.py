@@ -126,8 +126,9 @@ def _rewards(
 
 
 def _answers(rate: float, questions: int, rng: np.random.Generator) -> Rewards:
-    wins = rng.random(questions) < rate
-    return answered(ProbeEffect(ASKING), np.column_stack([np.zeros(questions), 2.0 * wins - 1]))
+    margins = 2.0 * (rng.random(questions) < rate) - 1
+    noise = 0.1 * rng.standard_normal((questions, 2))  # two models never give the same rewards
+    return answered(ProbeEffect(ASKING), np.column_stack([np.zeros(questions), margins]) + noise)
 
 
 def effects(world: str) -> list[ProbeEffect]:

@@ -95,7 +95,17 @@ def test_what_cannot_be_done_is_said(capsys, options, message):
 def test_rare_tokens_are_the_strange_ones_at_the_end_of_a_vocabulary(tmp_path):
     """No ordinary word, number or mark, no part of a word, and nothing that is no text."""
     common = [f"word{'abcdefghij'[i]}" for i in range(10)] * 6
-    last = ["Ġstreet", "ĠGoldMagikarp", "##ing", "[unused3]", "attRot", "2024", "!!!!", "the"]
+    last = [
+        "Ġstreet",
+        "ĠGoldMagikarp",
+        "##ing",
+        "[unused3]",
+        "attRot",
+        "2024",
+        "45th",
+        "!!!!",
+        "the",
+    ]
     vocabulary = {f"{word}{i}": i for i, word in enumerate(common)}
     vocabulary |= {word: 60 + i for i, word in enumerate(last)}
     content = {"model": {"vocab": vocabulary}}
@@ -104,6 +114,6 @@ def test_rare_tokens_are_the_strange_ones_at_the_end_of_a_vocabulary(tmp_path):
     found = rare_tokens(tmp_path, 50, seed=0)
 
     assert {"GoldMagikarp", "attRot"} <= set(found)
-    assert not {"street", "##ing", "[unused3]", "2024", "!!!!", "the"} & set(found)
+    assert not {"street", "##ing", "[unused3]", "2024", "45th", "!!!!", "the"} & set(found)
     with pytest.raises(UsageError, match="no vocabulary"):
         rare_tokens(tmp_path / "none", 5, seed=0)
