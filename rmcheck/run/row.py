@@ -9,7 +9,6 @@ import numpy as np
 from rmcheck.checks.measurement import slice_sums
 from rmcheck.errors import UsageError, near_miss
 from rmcheck.metrics.rewards import Floats, Rewards
-from rmcheck.pool.pool import Prompt
 from rmcheck.probes.edits import asked, edits_of, questions_of
 from rmcheck.probes.effect import ProbeEffect
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
@@ -73,26 +72,6 @@ class PromptRow:
     share: Share
 
 
-@dataclass(frozen=True, eq=False)
-class _Texts:
-    """What the prompts of a check are, one a row of its rewards."""
-
-    effect: ProbeEffect | None
-    loaded: LoadedSuite
-
-    def of(self, row: int) -> tuple[str, tuple[str, ...], dict[int, str]]:
-        """The question, its answers, and the texts that a probe made of them."""
-        if self.effect is not None and self.effect.probe.asks:
-            honest, bad = list(questions_of(self.effect.probe))[row]
-            return honest.messages[-1].content, (honest.response, bad.response), {}
-        prompt: Prompt = self.loaded.pool.prompts[row]
-        made: dict[int, str] = {}
-        for edit in edits_of(self.effect, [prompt]) if self.effect else ():
-            if self.effect and edit.column == self.effect.edited_column:
-                made |= dict.fromkeys(edit.responses, edit.sample.response)
-        return asked(prompt), prompt.responses, made
-
-
 def row_of(
     runner: "Runner", loaded: LoadedSuite, check: PlannedCheck, prompt_id: str, *, baseline: bool
 ) -> PromptRow:
@@ -125,7 +104,7 @@ def row_of(
     known = {"golden": rewards.golden[place], "reward": rewards.proxy[place]}
     if baseline:
         known["baseline"] = rewards_of("baseline").proxy[place]
-    question, texts, made = _Texts(effect, loaded).of(row)
+    question, texts, made = _texts(effect, loaded, row)
     if effect and made:
         known["edited"] = rewards.columns[effect.edited_column][place]
     answers = tuple(
@@ -137,6 +116,21 @@ def row_of(
     return PromptRow(
         prompt_id, question, slices, answers, picked, best, _share(check, rewards, row)
     )
+
+
+def _texts(
+    effect: ProbeEffect | None, loaded: LoadedSuite, row: int
+) -> tuple[str, tuple[str, ...], dict[int, str]]:
+    """The question of a prompt, its answers, and the texts that a probe made of them."""
+    if effect is not None and effect.probe.asks:
+        honest, bad = list(questions_of(effect.probe))[row]
+        return honest.messages[-1].content, (honest.response, bad.response), {}
+    prompt = loaded.pool.prompts[row]
+    made: dict[int, str] = {}
+    for edit in edits_of(effect, [prompt]) if effect else ():
+        if effect and edit.column == effect.edited_column:
+            made |= dict.fromkeys(edit.responses, edit.sample.response)
+    return asked(prompt), prompt.responses, made
 
 
 def _share(check: PlannedCheck, rewards: Rewards, row: int) -> Share:
