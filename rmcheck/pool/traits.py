@@ -32,7 +32,8 @@ _FLATTERY = re.compile(
     r"\b((great|good|excellent|brilliant|fantastic|wonderful|thoughtful|insightful) question|"
     r"(you are|you're|you’re) (absolutely|so|completely) right|(brilliant|sharp) mind)\b"
 )
-_FORMATTING = re.compile(r"^\s*([-*•]|\d+[.)]|#{1,6})\s|\*\*|```|^\s*\|", re.MULTILINE)
+# Blanks of one line: with line breaks among them many of those would take a time of their square.
+_FORMATTING = re.compile(r"^[^\S\n]*([-*•]|\d+[.)]|#{1,6})\s|\*\*|```|^[^\S\n]*\|", re.MULTILINE)
 _ENDS = re.compile(r"[.!?…。！？:;)\]}>\"'”’`*_|~-]\s*$|\A\s*\Z")
 
 

@@ -1,12 +1,12 @@
 """Tokens of a tokenizer that its texts can hardly have held."""
 
-import json
 import random
 import re
 from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import UsageError
+from rmcheck.parsing import parse_json
 
 # Byte-level vocabularies write a blank as Ġ, SentencePiece as ▁.
 BLANKS = re.compile("[Ġ▁]")
@@ -31,8 +31,8 @@ def rare_tokens(folder: Path, count: int, seed: int) -> tuple[str, ...]:
     """
     path = folder / "tokenizer.json"
     try:
-        words = _vocabulary(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        words = _vocabulary(parse_json(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise UsageError(f"{path}: no vocabulary can be read from it") from error
     last = words[int((1 - LAST_SHARE) * len(words)) :]
     texts = (BLANKS.sub(" ", word) for word in last if not NO_TEXT.search(word))

@@ -10,7 +10,8 @@ from itertools import cycle
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _WORD = re.compile(r"[^\W\d_]{4,}")
-_MARKDOWN = re.compile(r"^\s*(?:#{1,6}|[-*•]|\d+\.)\s+|\*\*|__|`+", re.MULTILINE)
+# From the first of many empty lines alone: each of them would cost a time of their number.
+_MARKDOWN = re.compile(r"^(?:(?<!\n\n)\s*)?(?:#{1,6}|[-*•]|\d+\.)\s+|\*\*|__|`+", re.MULTILINE)
 _PUNCTUATION = re.compile(r"(?<=\w)([.,;:!?])(?=\s|$)")
 EMOJI = ("😀", "👍", "✨", "🎉", "🔥")
 FILLERS = (

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 from rmcheck.models.checkpoint.fingerprint import known_digests, remember_digests
+from rmcheck.parsing import parse_json
 from rmcheck.store.folder import write_whole
 
 NAME = "digests.json"
@@ -20,8 +21,8 @@ _MOST = 10_000
 
 def recall_digests(store: Path) -> None:
     """Take over what earlier sessions kept in this store."""
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        remember_digests(json.loads((store / NAME).read_text(encoding="utf-8"))["digests"])
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        remember_digests(parse_json((store / NAME).read_bytes())["digests"])
 
 
 def keep_digests(store: Path) -> None:

@@ -1,7 +1,10 @@
 """Real runs on the example's world: over-optimisation, resuming, divergence, the whole command."""
 
 import csv
+import errno
+import io
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -69,6 +72,22 @@ def golden_at(out, step, world):
     return np.mean(
         [[world.golden(r["prompt"][0]["content"], t) for t in r["responses"]] for r in rows]
     )
+
+
+def test_a_full_disk_leaves_no_half_of_what_a_run_is(tmp_path, monkeypatch):
+    """The next run would trip over it."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = RlRun(PPO, 1, "rm", tmp_path / "run")
+    source = PolicySource(tmp_path, tmp_path, tmp_path, 15, evaluations=2)
+    opened = lambda _: io.StringIO()  # noqa: E731
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        list(train_runs([run], source, [], [], opened, {"rm": "x"}))
+
+    assert not list(tmp_path.rglob("*.json"))
 
 
 def test_the_proxy_rises_and_golden_falls_in_a_world_made_for_it(town, tmp_path, world):

@@ -21,6 +21,8 @@ from rmcheck.pool.traits import ResponseText, drawn_traits, traits_of
         ("One can't see it from here", "refusal", 0),
         ("one two three one two three", "repeated runs", 0.25),
         ("- one\n- two", "formatting per 100 words", 100),
+        ("one two\n\n  | a |\n\n\n* two", "formatting per 100 words", 50),
+        ("\n" * 50_000, "formatting per 100 words", 0),
         ("", "words", 0),
         ("", "hedges per 100 words", 0),
     ],

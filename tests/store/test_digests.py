@@ -49,7 +49,9 @@ def test_changed_weights_are_hashed_again(weights, tmp_path, monkeypatch):
     assert file_digest(weights) != first
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"digests": [[1]]}', '{"digests": 3}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", "{}", "[" * 9999, '{"digests": [[1]]}', '{"digests": 3}']
+)
 def test_a_damaged_list_is_no_list(weights, tmp_path, content):
     """It costs the hashing, and is written anew."""
     store = tmp_path / ".rmcheck"

@@ -19,6 +19,7 @@ from rmcheck.lab.family.trainer import planned_steps
 from rmcheck.lab.sharing import shared
 from rmcheck.pool.reading import read_pool
 from rmcheck.scoring.progress import progress_in
+from rmcheck.store.folder import write_whole
 
 # Says, inside the folder of a reward model, how it was made; written with the weights.
 FACTS = "lab.json"
@@ -147,7 +148,7 @@ def _train(
     if plan.exists() and json.loads(plan.read_text(encoding="utf-8")) != _plain(facts):
         shutil.rmtree(work)  # checkpoints of another recipe
     work.mkdir(parents=True, exist_ok=True)
-    plan.write_text(json.dumps(facts), encoding="utf-8")
+    write_whole(plan, json.dumps(facts).encode())
     fresh = work / "finished"
     shutil.rmtree(fresh, ignore_errors=True)
     steps = planned_steps(recipe, len(pairs))

@@ -17,6 +17,7 @@ from rmcheck.lab.rl.settings import Optimization, PolicySource, Rl
 from rmcheck.lab.sharing import shared
 from rmcheck.pool.pool import Prompt
 from rmcheck.scoring.progress import progress_in
+from rmcheck.store.folder import write_whole
 
 STATUS = "status.json"
 
@@ -97,7 +98,7 @@ def train_runs(
                 if not run.status:
                     status = _trained(run, source, prompts, test_prompts, reward, initial)
                     text = json.dumps({**status, "looks": look_steps(run.folder)})
-                    (run.folder / STATUS).write_text(text, encoding="utf-8")
+                    write_whole(run.folder / STATUS, text.encode())
                 yield run
 
 
@@ -160,4 +161,4 @@ def _refuse_other(run: RlRun, facts: Mapping[str, Any]) -> None:
                 "Choose another --out, or remove that folder to run it again"
             )
     run.folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text.encode())
