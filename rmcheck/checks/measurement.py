@@ -27,7 +27,7 @@ from rmcheck.stats.bootstrap import Distribution, Exact, Statistic, resample
 from rmcheck.stats.conformal import Hull
 from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
-from rmcheck.stats.student_t import influence_error, student_t
+from rmcheck.stats.student_t import influence_error, influence_skew, student_t
 from rmcheck.stats.units import MIN_UNITS, Units
 from rmcheck.stats.unseen import Seen, rule_of_three
 from rmcheck.stats.weights import ResampleWeights, draw_weights
@@ -296,7 +296,8 @@ def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> D
         if isinstance(statistic, Difference):
             error = influence_error(statistic, sums)
             center = float(statistic.value(whole))
-            return student_t(center, error, value.effective, reach=value.reach)
+            skew = influence_skew(statistic, sums)
+            return student_t(center, error, value.effective, reach=value.reach, skew=skew)
         return resample(
             statistic,
             sums,
