@@ -143,6 +143,10 @@ class ConversationTokenizer:
             raise ScoringError(f"the chat template refuses a conversation: {error}") from error
         return texts
 
+    def reread(self, text: str) -> str:
+        """The text as it is once its tokens are written out again."""
+        return self.text(self._tokens(text, add_special_tokens=False)["input_ids"])
+
     def plain_text(self, ids: Sequence[int]) -> str:
         """The ids as text, special tokens left out."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))

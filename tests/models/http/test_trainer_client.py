@@ -1,62 +1,26 @@
-"""A server asked as a trainer asks it: the bodies of their sources, and what they cost.
+"""A server asked as a trainer asks it: byte by byte what their own code sends, and what it costs.
 
-Golden bodies are by verl's `experimental/reward_loop/reward_loop.py`, OpenRLHF's
-`utils/remote_rm_utils.py` and slime's `rollout/rm_hub/__init__.py`, as of 2026-08.
+`trainers.json` holds what verl 0.9.1, OpenRLHF 0.11.2 and slime sent themselves, recorded by
+`record_trainers.py`.
 """
 
 import json
-from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import pytest
-from loopback_server import LoopbackServer
+import tiny_models
+import torch
+import transformers
+from trainers_server import SAMPLES, TrainersServer
 
 from rmcheck.errors import ScoringError, UsageError
-from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
-from rmcheck.pool.pool import Message
 from rmcheck.scoring.request import scores_of
 from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore
 
-SAMPLE = Sample("a", 0, (Message("user", "what is four"),), "four", columns={"label": "4"})
-PAGES = {
-    "vllm": {"/v1/models": {"data": [{"id": "rm", "root": "/rm"}]}},
-    "sglang": {"/get_model_info": {"model_path": "rm"}},
-}
-ANSWERS = {
-    "/classify": {"data": [{"index": 0, "probs": [0.25]}]},
-    "/v1/embeddings": {"data": [{"index": 0, "embedding": [9.0, 0.25]}]},
-    "/get_reward": {"rewards": [0.25]},
-    "/rm": 0.25,
-}
-
-
-class _Handler(BaseHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        self._send(PAGES[self.server.owner.family].get(self.path))
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.owner.requests.append((self.path, body))
-        self._send(self.server.owner.answers.get(self.path))
-
-    def _send(self, value):
-        data = json.dumps(value).encode()
-        self.send_response(200 if value is not None else 404)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-
-class TrainersServer(LoopbackServer):
-    """Answers every trainer, and writes down what it was sent."""
-
-    def __init__(self, family="vllm"):
-        super().__init__(_Handler)
-        self.family, self.answers = family, dict(ANSWERS)
+SAMPLE = SAMPLES[0]
+GOLDEN = json.loads(Path(__file__).with_name("trainers.json").read_text("utf-8"))
 
 
 @pytest.fixture
@@ -74,52 +38,23 @@ def sent(server, path, settings, sample=SAMPLE):
     return scores_of(model, [sample], store).scores.tolist(), where, body
 
 
-def test_verl_sends_a_text_without_bos_and_raw_logits_asked_for(served, folder, words):
-    """The reward model's template over the answer, one BOS taken away."""
-    rewards, path, body = sent(served, "", f"client=verl&tokenizer={folder}")
+@pytest.mark.parametrize(
+    ("trainer", "family", "path", "settings"),
+    [
+        ("verl on vllm", "vllm", "", "client=verl&tokenizer={}"),
+        ("verl on sglang", "sglang", "", "client=verl&tokenizer={}"),
+        ("openrlhf", "vllm", "/get_reward", "client=openrlhf&policy={}"),
+        ("slime", "vllm", "/rm", "client=slime&policy={}"),
+    ],
+)
+def test_requests_are_those_of_the_trainers_own_code(folder, trainer, family, path, settings):
+    """To the byte: texts, special tokens, labels, flags, and one text a request."""
+    with TrainersServer(family) as server:
+        for sample in SAMPLES:
+            rewards, *_ = sent(server, path, settings.replace("{}", str(folder)), sample)
+            assert rewards == [0.25]
 
-    turns = [{"role": "user", "content": "what is four"}, {"role": "assistant", "content": "four"}]
-    text = words.apply_chat_template(turns, tokenize=False)
-    assert text.startswith("<s>")
-    assert (rewards, path) == ([0.25], "/classify")
-    assert body == {"model": "rm", "input": text.removeprefix("<s>"), "use_activation": False}
-
-
-def test_verl_asks_sglang_for_an_embedding(folder):
-    """Whose last number is the reward."""
-    with TrainersServer("sglang") as server:
-        rewards, path, body = sent(server, "", f"client=verl&tokenizer={folder}")
-
-    assert (rewards, path) == ([0.25], "/v1/embeddings")
-    assert sorted(body) == ["input", "model"]
-
-
-def test_verl_removes_the_policys_eos_from_an_answer(served, folder):
-    """Wherever it stands, as verl does before it applies the template again."""
-    sample = Sample("a", 0, SAMPLE.messages, "four<|end|> or five")
-
-    _, _, body = sent(served, "", f"client=verl&tokenizer={folder}", sample)
-
-    assert "four or five" in body["input"]
-
-
-def test_openrlhf_sends_what_the_policy_read_and_wrote(served, folder, words):
-    """Prompt by the policy's template, response and EOS; prompts and labels beside it."""
-    rewards, path, body = sent(served, "/get_reward", f"client=openrlhf&policy={folder}")
-
-    turns = [{"role": "user", "content": "what is four"}]
-    prompt = words.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    assert (rewards, path) == ([0.25], "/get_reward")
-    assert body == {"query": [f"{prompt}four<|end|>"], "prompts": [prompt], "labels": ["4"]}
-
-
-def test_slime_sends_prompt_response_and_label(served, folder, words):
-    """The response with its EOS, which SGLang leaves there; the answer itself is the reward."""
-    rewards, path, body = sent(served, "/rm", f"client=slime&policy={folder}")
-
-    assert (rewards, path) == ([0.25], "/rm")
-    assert sorted(body) == ["label", "prompt", "response"]
-    assert (body["response"], body["label"]) == ("four<|end|>", "4")
+    assert [list(one) for one in server.bodies] == GOLDEN[trainer]["requests"]
 
 
 def test_the_page_says_what_is_sent(served, folder):
@@ -138,7 +73,7 @@ def test_the_page_says_what_is_sent(served, folder):
     [
         ("client=verl", "name its tokenizer's folder"),
         ("client=verl&tokenizer={}&eos=append", "verl has no eos; remove eos="),
-        ("client=trl&tokenizer={}", "client is 'trl'"),
+        ("client=trl&tokenizer={}", "TRL asks no server; it loads the checkpoint"),
         ("tokenizer={}&policy={}", "policy is for client="),
     ],
 )
@@ -161,3 +96,81 @@ def test_the_trainers_way_is_another_model_than_ours(served, folder):
     specs = [f"http:{served.url}?tokenizer={folder}{more}" for more in ("", "&client=verl")]
 
     assert len({open_model(spec).fingerprint for spec in specs}) == 2
+
+
+# -- through the gate -------------------------------------------------------------------------
+
+SUITE = """\
+rmcheck: 1
+name: served
+directionless: true
+min_prompts: 2
+pool: {path: pool.jsonl}
+golden: {column: golden}
+checks:
+  - {name: order, metric: rank_flips, at_most: 0.0}
+  - {name: rewards, metric: score_drift, at_most: 0.001}
+"""
+# Without an end, and with the roles in capitals.
+OTHER = tiny_models.CHAT_TEMPLATE.replace("<|{{ m.role }}|>", "{{ m.role | upper }}: ")
+NO_END = tiny_models.CHAT_TEMPLATE.replace("<|end|>", "")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A tiny reward model whose template opens an answer, as policies' do. Read only."""
+    words = tiny_models.tokenizer(chat_template=tiny_models.POLICY_TEMPLATE)
+    return tiny_models.save(
+        tiny_models.decoder_config("llama"), tmp_path_factory.mktemp("rm") / "rm", words=words
+    )
+
+
+def served_by(checkpoint, server, *, adds_bos):
+    """Let a server answer with the logits of a checkpoint for the text that it is sent."""
+    words = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(checkpoint)
+
+    def reward(body):
+        (text,) = body["query"] if "query" in body else [body["input"]]
+        ids = words(text, add_special_tokens=adds_bos, return_tensors="pt")["input_ids"]
+        with torch.inference_mode():
+            return float(model.score(model.model(ids).last_hidden_state[0, -1])[0])
+
+    server.reward = reward
+
+
+def test_what_the_way_of_a_trainer_costs_is_shown_by_the_gate(checkpoint, pytester):
+    """Nothing where all is well; a sigmoid left on, an EOS lost and another template each fail."""
+    rows = [
+        {"prompt": f"what is {text}", "responses": list(tiny_models.TEXTS[:4]), "golden": [1] * 4}
+        for text in tiny_models.TEXTS
+    ]
+    pytester.path.joinpath("pool.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    pytester.path.joinpath("served.yaml").write_text(SUITE)
+    for name, text in {"other": OTHER, "no_end": NO_END}.items():
+        pytester.path.joinpath(f"{name}.jinja").write_text(text)
+
+    def gate(path, settings, candidate=""):
+        result = pytester.runpytest_inprocess(
+            "--rmcheck",
+            f"--rmcheck-model=hf:{checkpoint}{candidate}",
+            f"--rmcheck-serving=http:{server.url}{path}?{settings}",
+        )
+        outcomes = result.parseoutcomes()
+        return outcomes.get("passed", 0), outcomes.get("failed", 0), result.stdout.str()
+
+    with TrainersServer() as server:
+        verl = f"client=verl&tokenizer={checkpoint}"
+        served_by(checkpoint, server, adds_bos=True)
+        assert gate("", verl)[:2] == (2, 0)
+        assert gate("", f"{verl}&template=other.jinja")[1] >= 1
+        ended = "?template=no_end.jinja&eos=append"  # which the trainer does not know of
+        assert gate("", f"{verl}&template=no_end.jinja", ended)[1] >= 1
+        raw = server.reward
+        server.reward = lambda body: float(torch.sigmoid(torch.tensor(raw(body))))
+        *found, said = gate("", f"{verl}&concurrency=1")
+        assert found == [1, 1]
+        assert "sigmoid" in said
+        served_by(checkpoint, server, adds_bos=False)
+        # A query ends with the EOS, and this template with a line break behind it.
+        assert gate("/get_reward", f"client=openrlhf&policy={checkpoint}")[:2] == (1, 1)

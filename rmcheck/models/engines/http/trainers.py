@@ -1,7 +1,8 @@
 """What trainers send to a server of rewards, and what they read of its answer.
 
-By their sources of 2026: verl's `experimental/reward_loop/reward_loop.py`, OpenRLHF's
-`utils/remote_rm_utils.py`, slime's `rollout/rm_hub`. TRL asks no server: it loads the checkpoint.
+By verl 0.9.1 (`experimental/reward_loop/reward_loop.py`), OpenRLHF 0.11.2 (`utils/agent.py`) and
+slime of September 2026 (`rollout/rm_hub`); what their own code sends stands in
+`tests/models/http/trainers.json`. TRL asks no server: it loads the checkpoint.
 """
 
 from abc import ABC, abstractmethod
@@ -89,13 +90,14 @@ class VerlOnSglang(TrainerRequest):
 class OpenRlhfRequest(TrainerRequest):
     """OpenRLHF's remote reward model; the address has the path."""
 
-    sent = "POST of queries (prompt, response and EOS as the policy's template writes them)"
+    batch = 1
+    sent = "POST of one query (prompt, response and EOS as the policy's tokens spell them)"
 
     def body(self, texts: Sequence[TrainerText], model: str) -> tuple[str, Any]:
-        """Three lists."""
-        labels = [text.label for text in texts]
-        prompts = [text.prompt for text in texts]
-        return "", {"query": [text.text for text in texts], "prompts": prompts, "labels": labels}
+        """Three lists; a row without a label has an empty one."""
+        (text,) = texts
+        label = "" if text.label is None else text.label
+        return "", {"query": [text.text], "prompts": [text.prompt], "labels": [label]}
 
     def rewards(self, answer: Any, count: int) -> list[float]:
         """The list `rewards`."""

@@ -44,7 +44,7 @@ from rmcheck.models.text.tokenization import ConversationTokenizer, conversation
 from rmcheck.pool.asked import AskedColumns
 from rmcheck.pool.pool import Prompt
 
-CLIENTS = ("verl", "openrlhf", "slime")
+CLIENTS = ("verl", "openrlhf", "slime", "trl")
 _VERL: Mapping[str, type[TrainerRequest]] = {"vllm": VerlOnVllm, "sglang": VerlOnSglang}
 # Settings of a server that no trainer has.
 _OURS = ("endpoint", "eos", "head", "max_length")
@@ -76,6 +76,10 @@ class TrainerClientModel(RewardModel):
     def __init__(self, spec: ModelSpec, values: Mapping[str, str]) -> None:
         self.spec, self._spec = spec.text, spec
         self._trainer = values["client"]
+        if self._trainer == "trl":
+            raise UsageError(
+                f"{spec.text}: TRL asks no server; it loads the checkpoint, as hf:DIR does"
+            )
         if wrong := [name for name in _OURS if name in spec.settings]:
             raise UsageError(f"{spec.text}: {self._trainer} has no {wrong[0]}; remove {wrong[0]}=")
         counts = {
@@ -187,11 +191,14 @@ class TrainerClientModel(RewardModel):
         if self._trainer == "verl":
             return [_of_verl(rm, eos, sample) for sample in samples]
         prompts = [Prompt(s.prompt_id, s.messages, (), {}) for s in samples]
-        read = [policy.text(ids) for ids in policy.encode_prompts(prompts)]
-        written = policy.prompt_texts(prompts)
         return [
-            TrainerText(f"{one}{s.response}{eos}", prompt, s.response + eos, s.columns.get("label"))
-            for one, prompt, s in zip(read, written, samples, strict=True)
+            TrainerText(
+                policy.reread(f"{prompt}{s.response}{eos}"),
+                prompt,
+                s.response + eos,
+                s.columns.get("label"),
+            )
+            for prompt, s in zip(policy.prompt_texts(prompts), samples, strict=True)
         ]
 
     def prove(self, encoded: Sequence[Encoded]) -> Proven:
