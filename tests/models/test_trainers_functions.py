@@ -234,8 +234,8 @@ def test_several_rewards_are_their_weighted_sum(bench):
     found = bench("trl:trained:correct,trained:short?reward_weights=1,0.25")
 
     assert found.rewards.tolist() == [0.75, -0.25, -0.25, 0.75]
-    assert found.columns["reward correct"].tolist() == [1, 0, 0, 1]
-    assert found.columns["reward short"].tolist() == [-1, -1, -1, -1]
+    assert found.columns["component correct"].tolist() == [1, 0, 0, 1]
+    assert found.columns["component short"].tolist() == [-1, -1, -1, -1]
 
 
 def test_a_rubric_is_its_functions_with_their_weights(bench):
@@ -243,7 +243,7 @@ def test_a_rubric_is_its_functions_with_their_weights(bench):
     found = bench("verifiers:trained:load_environment")
 
     assert found.rewards.tolist() == [1.5, 0.5, 0.5, 1.5]
-    assert found.columns["reward exact"].tolist() == [1, 0, 0, 1]
+    assert found.columns["component exact"].tolist() == [1, 0, 0, 1]
 
 
 @pytest.mark.parametrize(
