@@ -1,21 +1,9 @@
-"""A real vLLM server on loopback, against transformers on the same checkpoint.
-
-It is started once, by the Python that the environment variable RMCHECK_VLLM_PYTHON names; that one
-needs vLLM and not rmcheck.
-"""
-
-import os
-import signal
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from pathlib import Path
+"""A real vLLM server on loopback, against transformers on the same checkpoint."""
 
 import numpy as np
 import pytest
 import tiny_models
+from vllm_server import needs_server, serving
 
 from rmcheck.cli import main
 from rmcheck.errors import PartialScoringError, ScoringError, UnknownModelError
@@ -25,15 +13,11 @@ from rmcheck.models.proof.conformance import page
 from rmcheck.models.registry import open_model
 from rmcheck.models.text.tokenization import input_key
 
-PYTHON = "RMCHECK_VLLM_PYTHON"
 KEY = "sk-loopback"
 # float32 on both sides; engines agree to about 1e-5 on rewards that spread over a few units.
 FLOAT32 = 1e-4
-START_SECONDS = 180
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get(PYTHON), reason=f"{PYTHON} names no Python that has vLLM"
-)
+pytestmark = needs_server
 
 
 @pytest.fixture(scope="session")
@@ -45,50 +29,10 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="session")
 def address(checkpoint, tmp_path_factory):
     """A vLLM server of that checkpoint, which asks for a key."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("vllm") / "server.log"
-    command = [os.environ[PYTHON], "-m", "vllm.entrypoints.openai.api_server"]
-    command += ["--model", str(checkpoint), "--served-model-name", "tiny", "--runner", "pooling"]
-    command += ["--dtype", "float32", "--max-model-len", "256", "--enforce-eager"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--api-key", KEY]
-    settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
-    # What this test run imports is not for the server's interpreter.
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | settings
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=output, env=environment, start_new_session=True
-        )
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/health", process, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        _end(process)
-
-
-def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(url, timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    pytest.fail(f"the vLLM server did not start:\n{log.read_text()[-3000:]}")
-
-
-def _end(process: subprocess.Popen) -> None:
-    """End the server with the processes that it started."""
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(30)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    options = ["--runner", "pooling", "--max-model-len", "256", "--api-key", KEY]
+    with serving(checkpoint, log, *options) as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)
