@@ -21,6 +21,7 @@ from rmcheck.pool.row import Row, malformed
 CALLS, TOOLS = "tool_calls", "tools"
 # What turns of a conversation with tools may have beside them.
 _NAMES = ("tool_call_id", "name")
+_DEEPEST = 100
 
 
 def further(turn: Row, content: str, *, first: bool) -> dict[str, Any]:
@@ -166,10 +167,16 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _known(value: Any, row: Row) -> Any:
-    """The value; of a Parquet file without nulls, since all its objects have all fields of any."""
-    if not row.file.lower().endswith(".parquet"):
-        return value
+def _known(value: Any, row: Row, depth: int = 0) -> Any:
+    """The value; of a Parquet file without nulls, since all its objects have all fields of any.
+
+    Raises:
+        RowFault: It is nested deeper than templates and JSON can follow.
+    """
+    if depth > _DEEPEST:
+        raise malformed(f"field {row.place}* is nested deeper than {_DEEPEST} levels")
     if isinstance(value, Mapping):
-        return {name: _known(v, row) for name, v in value.items() if v is not None}
-    return [_known(v, row) for v in value] if isinstance(value, list) else value
+        full = row.file.lower().endswith(".parquet")
+        kept = {name: v for name, v in value.items() if not (full and v is None)}
+        return {name: _known(v, row, depth + 1) for name, v in kept.items()}
+    return [_known(v, row, depth + 1) for v in value] if isinstance(value, list) else value

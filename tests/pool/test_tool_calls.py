@@ -165,6 +165,16 @@ def test_a_call_of_no_known_form_is_refused(tmp_path, call, said):
     assert said in refusal(tmp_path, calling(call))
 
 
+@pytest.mark.parametrize("depth", [101, 300])
+def test_arguments_without_end_are_refused(tmp_path, depth):
+    """Before a template or the reader of JSON fails on them."""
+    deep = json.loads("[" * depth + "]" * depth)
+
+    said = refusal(tmp_path, calling({"function": {**LOOK, "arguments": {"what": deep}}}))
+
+    assert "is nested deeper than 100 levels" in said
+
+
 def test_the_older_form_is_refused(tmp_path):
     """No chat template reads it."""
     turn = {"role": "assistant", "content": "I look.", "function_call": {"name": "look"}}
