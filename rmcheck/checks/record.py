@@ -1,5 +1,6 @@
 """What leaves a check: plain facts that cross process boundaries and end in reports."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -113,7 +114,7 @@ class CheckRecord:
         reason: One line, numbers first.
         p_value: Evidence against the requirement being met, uncorrected.
         p_holm: The same, Holm-adjusted over the suite.
-        prompts_needed: Prompts that would decide, where that can be said.
+        prompts_needed: Prompts that would decide, where that can be said (see `deciding`).
         baseline: The baseline's own estimate, where one was compared.
         mistakes: Prompts that the candidate got most wrong.
         exact: Whether it is a statement about the rows themselves: the bounds are the value.
@@ -179,6 +180,23 @@ class CheckRecord:
                 "causes": tuple(CauseRecord(**c) for c in data["causes"]),
             }
         )
+
+
+def deciding(check: Mapping[str, Any]) -> tuple[str, int, int] | None:
+    """What would decide a check: of what there are too few, how many there are, and need to be.
+
+    Where labels of people put a judge's right, they are what is short.
+
+    Args:
+        check: `CheckRecord.as_dict()`.
+    """
+    if check["prompts_needed"] is None:
+        return None
+    humans = check["facts"].get("human_prompts")
+    if humans is None:
+        return "prompts", check["n"], check["prompts_needed"]
+    needed = math.ceil(check["prompts_needed"] * humans / check["n"])
+    return "prompts labelled by people", int(humans), needed
 
 
 @dataclass(frozen=True)

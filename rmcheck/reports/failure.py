@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord
+from rmcheck.checks.record import CheckRecord, EstimateRecord, MistakeRecord, deciding
 from rmcheck.reports.causes import cause_lines, suspicion
 from rmcheck.reports.drift import drift_lines
 from rmcheck.wording import apart, excerpt, printable
@@ -161,10 +161,12 @@ def _explanation(record: CheckRecord) -> list[str]:
     if record.concerns:
         return ["  Nothing can be decided:", *(f"    {concern}" for concern in record.concerns)]
     lines = []
-    if record.prompts_needed is not None and record.prompts_needed > record.n:
+    found = deciding(record.as_dict())
+    if found is not None and found[2] > found[1]:
+        what, have, needed = found
         lines.append(
-            f"  {record.n} prompts cannot tell {record.value:.3f} from {record.bound:g}; "
-            f"about {record.prompts_needed} could."
+            f"  {have} {what} cannot tell {record.value:.3f} from {record.bound:g}; "
+            f"about {needed} could."
         )
     elif record.value == record.bound:
         return [

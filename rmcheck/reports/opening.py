@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rmcheck.checks.record import deciding
+
 
 def opens(check: Mapping[str, Any]) -> list[str]:
     """Sentences: what was found, and what would have to be otherwise for the check to pass."""
@@ -42,10 +44,11 @@ def _needed(check: Mapping[str, Any]) -> Iterator[str]:
 
 def _undecided(check: Mapping[str, Any], end: str) -> Iterator[str]:
     yield f"Its {end} bound misses {check['required']} and its value does not settle it."
-    if check["prompts_needed"] is not None:
+    if (found := deciding(check)) is not None:
+        what, have, needed = found
         yield (
-            f"With about {check['prompts_needed']:,} prompts like these {check['n']:,} it would "
-            "be decided, one way or the other."
+            f"With about {needed:,} {what} like these {have:,} it would be decided, one way or the "
+            "other."
         )
 
 

@@ -55,6 +55,18 @@ def test_the_report_says_what_each_alone_would_give(judged):
     assert report["suites"][0]["golden"] == "column human, judge gpt"
 
 
+def test_an_open_check_says_how_many_labels_of_people_it_takes(judged):
+    """They are what is short: the judge has read everything."""
+    judged.path.joinpath("judged.yaml").write_text(SUITE.replace("0.6}", "0.72}"))
+    result = judged.runpytest_inprocess("--rmcheck", MODEL, TRUST, "--rmcheck-report=out")
+    (check,) = json.loads(judged.path.joinpath("out/report.json").read_text())["checks"]
+
+    assert check["verdict"] == "inconclusive"
+    needed = int(np.ceil(check["prompts_needed"] * 60 / 200))
+    assert needed > 60
+    result.stdout.fnmatch_lines([f"*60 prompts labelled by people cannot*about {needed} could.*"])
+
+
 def test_a_fixture_is_put_right_too(judged):
     """A plain test sees the number that the suite sees."""
     judged.makepyfile(
