@@ -1,6 +1,7 @@
 """Scoring on a local Ray cluster: the scores of one machine, whoever is killed."""
 
 import importlib
+import json
 import os
 import random
 import signal
@@ -25,9 +26,10 @@ from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.model import RewardModel, Sample
 from rmcheck.models.registry import open_model
-from rmcheck.scoring.members import fill_members
+from rmcheck.pool.reading import read_pool
+from rmcheck.scoring.members import fill_members, read_combined
 from rmcheck.scoring.report import ScoringReport
-from rmcheck.scoring.request import Request, scores_of
+from rmcheck.scoring.request import PoolSamples, Request, scores_of
 from rmcheck.scoring.scorer import fill, fill_requests
 from rmcheck.store.scores import MemoryStore, ScoreStore
 
@@ -151,6 +153,25 @@ def test_a_checkpoint_gets_the_rewards_of_one_machine(tmp_path, monkeypatch):
 
     np.testing.assert_allclose(scores_of(model, samples, store).scores, expected, atol=1e-5)
     assert "batch_invariance" in [item.name for item in page]
+
+
+def test_columns_of_the_pool_reach_the_actors(folder):
+    """The same answer under another ground truth is another score, as on one machine."""
+    rows = [{"prompt": "1 + 1?", "responses": ["1", "2"], "truth": str(i % 3)} for i in range(9)]
+    rows = [{**row, "prompt_id": f"p{i}"} for i, row in enumerate(rows)]
+    (folder / "pool.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (folder / "checking.py").write_text(
+        "def right(prompts, responses, truth):\n"
+        "    return [float(t == r) for t, r in zip(truth, responses)]\n"
+    )
+    model = open_model("python:checking:right?version=1", base=folder)
+    request = Request(model, PoolSamples(read_pool(folder / "pool.jsonl")))
+    store = ScoreStore(folder / ".rmcheck")
+    (report,) = fill_members([request], lambda _: store, engine=engine(folder, actors=1))
+
+    found = read_combined(request, lambda _: store).rewards.tolist()
+    assert found == [float(str(i % 3) == text) for i in range(9) for text in ("1", "2")]
+    assert report.scored == 6  # two answers under three truths
 
 
 def test_members_of_an_ensemble_come_one_after_another(folder):
