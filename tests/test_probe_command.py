@@ -114,6 +114,6 @@ def test_rare_tokens_are_the_strange_ones_at_the_end_of_a_vocabulary(tmp_path):
     found = rare_tokens(tmp_path, 50, seed=0)
 
     assert {"GoldMagikarp", "attRot"} <= set(found)
-    assert not {"street", "##ing", "[unused3]", "2024", "45th", "!!!!", "the"} & set(found)
+    assert not {"street", "##ing", "[unused3]", "2024", "!!!!", "the"} & set(found)
     with pytest.raises(UsageError, match="no vocabulary"):
         rare_tokens(tmp_path / "none", 5, seed=0)

@@ -13,7 +13,7 @@ BLANKS = re.compile("[Ġ▁]")
 # Parts of a word that WordPiece joins to the one before, and slots that nothing was trained for.
 NO_TEXT = re.compile(r"^##|^<.*>$|^\[.*\]$")
 # What looks like an ordinary word, or is too short to be strange.
-ORDINARY = re.compile(r"^.{0,3}$|^[A-Z]?[a-z]+$|^[A-Z]+$|^\W?\d+[a-z]{0,2}$|^\W+$")
+ORDINARY = re.compile(r"^.{0,3}$|^[A-Z]?[a-z]+$|^[A-Z]+$|^\d+$|^\W+$")
 # Merges are learned in the order of how frequent they are, so the last tokens are the rarest.
 LAST_SHARE = 0.25
 
