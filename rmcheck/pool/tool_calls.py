@@ -82,9 +82,9 @@ def turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 def apart(conversation: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], Any]:
     """Turns as a chat template reads them, and the tools on offer; None where there are none."""
-    first, *others = map(dict, conversation)
-    tools = first.pop(TOOLS, None)
-    return [first, *others], tools
+    found = [dict(turn) for turn in conversation]
+    tools = found[0].pop(TOOLS, None) if found else None
+    return found, tools
 
 
 def as_asked(messages: Sequence[Message]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
