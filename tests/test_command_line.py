@@ -267,10 +267,18 @@ def test_a_reader_that_goes_away_is_no_traceback(folder):
     assert done.returncode == 141
 
 
-def test_without_a_command_all_are_listed(capsys):
+@pytest.mark.parametrize(
+    ("named", "listed"),
+    [
+        ([], "write a first suite for a file of data"),
+        (["history"], "keep the runs of a report"),
+        (["lab"], "how many prompts and responses a suite needs"),
+    ],
+)
+def test_without_a_command_all_are_listed(named, listed, capsys):
     """A wrong call all the same."""
-    assert main([]) == 2
-    assert "write a first suite for a file of data" in capsys.readouterr().err
+    assert main(named) == 2
+    assert listed in capsys.readouterr().err
 
 
 def test_a_misspelt_command_is_answered_with_the_near_miss(capsys):

@@ -1,8 +1,9 @@
 """Arguments that several commands have."""
 
 import argparse
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,16 @@ if TYPE_CHECKING:  # the command line starts fast: what computes is imported whe
     from rmcheck.run.fill import Fill
     from rmcheck.run.loaded import LoadedSuite
     from rmcheck.run.runner import Runner
+
+
+def shows_help(command: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    """What a command does that is named without its action: tell them all, as a mistake (2)."""
+
+    def run(_: argparse.Namespace) -> int:
+        command.print_help(sys.stderr)
+        return 2
+
+    return run
 
 
 def add_suites(

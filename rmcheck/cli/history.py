@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmcheck.cli.arguments import shows_help
 from rmcheck.wording import aligned
 
 if TYPE_CHECKING:
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Options of the command."""
     command.description = "Keep records of runs, attach what RL really gave, and look at both."
-    actions = command.add_subparsers(title="actions", required=True, metavar="ACTION")
+    actions = command.add_subparsers(title="actions", metavar="ACTION")
+    command.set_defaults(action=shows_help(command))
     _add(actions)
     _list(actions)
     _show(actions)

@@ -3,6 +3,8 @@
 import argparse
 import importlib
 
+from rmcheck.cli.arguments import shows_help
+
 # Command to its one line of help; its module has the same name.
 COMMANDS = {
     "curve": "best-of-n and KL curves of a model on the pools of suites",
@@ -19,7 +21,8 @@ COMMANDS = {
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """A command for each part of the laboratory."""
     command.description = "The laboratory: what lies behind the gate."
-    commands = command.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = command.add_subparsers(title="commands", metavar="COMMAND")
+    command.set_defaults(run_part=shows_help(command))
     for name, text in COMMANDS.items():
         module = importlib.import_module(f"rmcheck.lab.cli.{name}")
         part = commands.add_parser(name, help=text)
