@@ -9,7 +9,7 @@ import pytest
 from rmcheck.checks.measurement import Sampling, measure
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.lab.curves.curve import best_of_n_curve
-from rmcheck.lab.curves.tilted_curve import kl_at_proxy_gain, tilted_curve
+from rmcheck.lab.curves.tilted_curve import tilted_curve
 from rmcheck.metrics.best_of_n import BonDropRatio
 from rmcheck.metrics.matched_kl import MatchedKlRegret
 from rmcheck.metrics.overoptimization import Gamma
@@ -215,15 +215,6 @@ def test_kl_that_the_pool_cannot_tell_is_refused():
     assert "effective sample size" in found.refused[0].reason
     assert "out of reach" in found.refused[1].reason
     assert tilted_curve(world(8, 60, 48), [5.0], resamples=100).points == ()
-
-
-def test_kl_at_equal_proxy_gain():
-    """At the KL found the policy has gained the proxy gain asked for: √(2 κ) if Gaussian."""
-    pool = world(9, 100, 256)
-    kl = kl_at_proxy_gain(pool, 1.0)
-
-    assert kl == pytest.approx(0.5, rel=0.1)
-    assert tilted_curve(pool, [kl], resamples=50).points[0].proxy_gain == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

@@ -45,46 +45,22 @@ def correlation_from_accuracy(accuracy: ArrayLike) -> Floats:
 
     Args:
         accuracy: Share of pairs in golden's order, 0 to 1.
-
-    Raises:
-        UsageError: An accuracy is outside 0 to 1.
     """
     return np.asarray(np.sin(np.pi * (_within("accuracy", accuracy, 0, 1) - 0.5)))
 
 
 def accuracy_from_correlation(correlation: ArrayLike) -> Floats:
-    """½ + asin(ρ) / π: the inverse of `correlation_from_accuracy`.
-
-    Raises:
-        UsageError: A correlation is outside −1 to 1.
-    """
+    """½ + asin(ρ) / π: the inverse of `correlation_from_accuracy`."""
     return np.asarray(0.5 + np.arcsin(_within("correlation", correlation, -1, 1)) / np.pi)
 
 
-def correlation_slope(accuracy: ArrayLike) -> Floats:
-    """dρ / d accuracy = π cos(π (accuracy − ½)): standard error of ρ over that of accuracy.
-
-    Raises:
-        UsageError: An accuracy is outside 0 to 1.
-    """
-    return np.asarray(np.pi * np.cos(np.pi * (_within("accuracy", accuracy, 0, 1) - 0.5)))
-
-
 def drop_from_correlation(correlation: ArrayLike) -> Floats:
-    """Drop ratio 1 − ρ of best-of-n at any n; lower is better, 0 to 2.
-
-    Raises:
-        UsageError: A correlation is outside −1 to 1.
-    """
+    """Drop ratio 1 − ρ of best-of-n at any n; lower is better, 0 to 2."""
     return np.asarray(1 - _within("correlation", correlation, -1, 1))
 
 
 def correlation_from_drop(drop: ArrayLike) -> Floats:
-    """The inverse of `drop_from_correlation`.
-
-    Raises:
-        UsageError: A drop ratio is outside 0 to 2.
-    """
+    """The inverse of `drop_from_correlation`."""
     return np.asarray(1 - _within("drop ratio", drop, 0, 2))
 
 
@@ -94,9 +70,6 @@ def d_pi_from_correlation(correlation: ArrayLike) -> Floats:
     It is not the retention: that is ρ, which is also what J_golden / J_proxy becomes when both
     rewards are first scaled to unit standard deviation. Higher is better; the sign of ρ is lost.
 
-    Raises:
-        UsageError: A correlation is outside −1 to 1.
-
     Reference:
         Wen et al. 2024, eqs. 20 and 22.
     """
@@ -104,57 +77,14 @@ def d_pi_from_correlation(correlation: ArrayLike) -> Floats:
 
 
 def correlation_from_d_pi(d_pi: ArrayLike) -> Floats:
-    """The ρ ≥ 0 that gives this d_π.
-
-    Raises:
-        UsageError: A d_π is outside 0 to 1.
-    """
+    """The ρ ≥ 0 that gives this d_π."""
     return np.asarray(np.sqrt(_within("d_pi", d_pi, 0, 1)))
-
-
-def kendall_from_correlation(correlation: ArrayLike) -> Floats:
-    """Kendall's τ = 2 asin(ρ) / π = 2 accuracy − 1.
-
-    Raises:
-        UsageError: A correlation is outside −1 to 1.
-    """
-    return np.asarray(2 / np.pi * np.arcsin(_within("correlation", correlation, -1, 1)))
-
-
-def correlation_from_kendall(kendall: ArrayLike) -> Floats:
-    """The inverse of `kendall_from_correlation`.
-
-    Raises:
-        UsageError: A τ is outside −1 to 1.
-    """
-    return np.asarray(np.sin(np.pi / 2 * _within("kendall", kendall, -1, 1)))
-
-
-def spearman_from_correlation(correlation: ArrayLike) -> Floats:
-    """Spearman's rank correlation 6 asin(ρ / 2) / π of many responses (N → ∞).
-
-    Raises:
-        UsageError: A correlation is outside −1 to 1.
-    """
-    return np.asarray(6 / np.pi * np.arcsin(_within("correlation", correlation, -1, 1) / 2))
-
-
-def correlation_from_spearman(spearman: ArrayLike) -> Floats:
-    """The inverse of `spearman_from_correlation`.
-
-    Raises:
-        UsageError: A rank correlation is outside −1 to 1.
-    """
-    return np.asarray(2 * np.sin(np.pi / 6 * _within("spearman", spearman, -1, 1)))
 
 
 def xi_from_correlation(correlation: ArrayLike) -> Floats:
     """Chatterjee's ξ of many responses: 3 asin((1 + ρ²) / 2) / π − ½ (N → ∞).
 
     At few responses mean ξ is far below it: 0.127 instead of 0.303 at N = 5 and ρ = 0.7.
-
-    Raises:
-        UsageError: A correlation is outside −1 to 1.
     """
     square = _within("correlation", correlation, -1, 1) ** 2
     return np.asarray(3 / np.pi * np.arcsin((1 + square) / 2) - 0.5)
@@ -187,39 +117,20 @@ def correlation_from_xi(xi: ArrayLike, size: int | None = None) -> Floats:
     return np.asarray(np.sqrt(np.clip(found, 0, 1)))
 
 
-def agreement_from_annotator(annotator: ArrayLike) -> Floats:
-    """How often two annotators order a pair alike: ½ + asin(ρ_a²) / π.
+def annotator_from_agreement(agreement: ArrayLike) -> Floats:
+    """ρ_a = √sin(π (agreement − ½)): correlation of golden with what an annotator labels by.
 
     An annotator labels sign(Δg + η) with Gaussian noise η.
 
     Args:
-        annotator: ρ_a = corr(g, g + η) of one annotator with golden, 0 to 1.
-
-    Raises:
-        UsageError: A ρ_a is outside 0 to 1.
-    """
-    return np.asarray(0.5 + np.arcsin(_within("annotator", annotator, 0, 1) ** 2) / np.pi)
-
-
-def annotator_from_agreement(agreement: ArrayLike) -> Floats:
-    """ρ_a = √sin(π (agreement − ½)): the inverse of `agreement_from_annotator`.
-
-    Args:
         agreement: Share of pairs that two annotators of equal noise order alike, ½ to 1.
-
-    Raises:
-        UsageError: An agreement is outside ½ to 1.
     """
     angle = np.pi * (_within("agreement", agreement, 0.5, 1) - 0.5)
     return np.asarray(np.sqrt(np.sin(angle)))
 
 
 def max_attainable_accuracy(agreement: ArrayLike) -> Floats:
-    """Accuracy of golden itself against an annotator's labels: ½ + asin(ρ_a) / π.
-
-    Raises:
-        UsageError: An agreement is outside ½ to 1.
-    """
+    """Accuracy of golden itself against an annotator's labels: ½ + asin(ρ_a) / π."""
     return accuracy_from_correlation(annotator_from_agreement(agreement))
 
 

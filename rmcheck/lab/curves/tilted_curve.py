@@ -174,24 +174,6 @@ def tilted_curve(
     )
 
 
-def kl_at_proxy_gain(rewards: Rewards, gain: float) -> float:
-    """Nats at which the policy against the proxy has gained so much of the proxy.
-
-    Optimisers spend very different KL for the same proxy gain, so a policy from RL is better
-    compared at equal proxy gain: `tilted_curve` at this KL gives what it would keep.
-
-    Args:
-        rewards: Proxy and golden rewards of a pool.
-        gain: Proxy gain in pooled within-prompt standard deviations of the proxy, above 0.
-
-    Raises:
-        UndefinedMetricError: The best responses of the pool gain less, or the proxy is constant.
-        UsageError: The gain is not above 0.
-    """
-    tilt = Tilt.of([block.proxy for block in rewards.blocks(2)], "proxy")
-    return tilt.kl_at(tilt.beta_at_gain(gain))
-
-
 @dataclass(frozen=True)
 class _Solved:
     """Both policies at one KL, and the sums of every prompt."""
