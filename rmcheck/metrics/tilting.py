@@ -175,31 +175,14 @@ class Tilt:
                 f"{most:.4g} nats (ln N less ties at the maximum)"
             )
         first = 1 / math.sqrt(2 * kl) if start is None else start
-        return _decreasing_root(lambda t: self._mean(math.exp(t), KL), kl, math.log(first))
-
-    def beta_at_gain(self, gain: float, start: float = 1.0) -> float:
-        """The β, in standard deviations, at which the selector itself gains `gain` of them.
-
-        Raises:
-            UndefinedMetricError: The pool cannot give that gain; the largest is named.
-            UsageError: `gain` is not above 0.
-        """
-        require_positive("gain", gain)
-        most = sum(float((row.max(axis=1) - row.mean(axis=1)).sum()) for row in self.rows)
-        most /= self.prompts * self.sd
-        if gain >= most:
-            raise UndefinedMetricError(
-                f"a gain of {gain:g} {self.name} standard deviations is out of reach: the best "
-                f"responses of this pool gain {most:.4g}"
-            )
-        return _decreasing_root(lambda t: self._mean(math.exp(t), OWN_GAIN), gain, math.log(start))
+        return _decreasing_root(lambda t: self._kl(math.exp(t)), kl, math.log(first))
 
     def kl_at(self, beta: float) -> float:
         """Mean KL in nats at a β in standard deviations."""
-        return self._mean(beta, KL)[0]
+        return self._kl(beta)[0]
 
-    def _mean(self, beta: float, what: int) -> tuple[float, float]:
-        """Mean KL, or gain in standard deviations, at β, and its derivative by ln β."""
+    def _kl(self, beta: float) -> tuple[float, float]:
+        """Mean KL at β, and its derivative by ln β."""
         value = slope = 0.0
         for row in self.rows:
             z = _exponents(row, beta * self.sd)
@@ -208,13 +191,8 @@ class Tilt:
             mean = np.einsum("ij,ij->i", weights, z) / total
             weights *= z
             square = np.einsum("ij,ij->i", weights, z) / total
-            spread = float((square - mean**2).sum())
-            if what == KL:
-                value += float((math.log(row.shape[1]) + mean - np.log(total)).sum())
-                slope -= spread
-            else:
-                value += float((mean - z.mean(axis=1)).sum()) * beta
-                slope -= spread * beta
+            value += float((math.log(row.shape[1]) + mean - np.log(total)).sum())
+            slope -= float((square - mean**2).sum())
         return value / self.prompts, slope / self.prompts
 
 

@@ -160,9 +160,9 @@ def test_beta_at_a_kl_is_the_root(kl):
 def test_beta_is_found_in_few_looks_at_the_pool(monkeypatch, kl):
     """Newton's method on the logarithm: every look costs as much as a metric."""
     looks = []
-    measured = Tilt._mean
+    measured = Tilt._kl
     monkeypatch.setattr(
-        Tilt, "_mean", lambda self, *args: (looks.append(args), measured(self, *args))[1]
+        Tilt, "_kl", lambda self, *args: (looks.append(args), measured(self, *args))[1]
     )
 
     Tilt.of([world(0, 40, 16)[0]], "proxy").beta_at_kl(kl)
@@ -187,28 +187,16 @@ def test_every_reachable_kl_is_reached(rows, share):
     )
 
 
-def test_a_kl_or_gain_out_of_reach_names_the_largest():
+def test_a_kl_out_of_reach_names_the_largest():
     """What the pool cannot reach is refused, with what it can."""
     tilt = Tilt.of([np.array([[0.0, 1.0, 1.0, 0.0]])], "proxy")
 
     with pytest.raises(UndefinedMetricError, match=r"KL 0\.7 is out of reach.*less than 0\.6931"):
         tilt.beta_at_kl(0.7)
-    with pytest.raises(UndefinedMetricError, match=r"gain of 1 proxy .* gain 0\.866"):
-        tilt.beta_at_gain(1.0)
     with pytest.raises(UsageError, match="kl is 0; valid"):
         tilt.beta_at_kl(0)
     with pytest.raises(UndefinedMetricError, match="the golden rewards of every prompt are equal"):
         Tilt.of([np.ones((3, 4))], "golden")
-
-
-def test_beta_at_a_gain_is_the_root():
-    """At the β found the proxy itself has gained so many of its standard deviations."""
-    proxy, golden = world(1, 50, 64)
-    tilt = Tilt.of([proxy], "proxy")
-    beta = tilt.beta_at_gain(0.8)
-
-    own = tilt_sums(proxy, golden, beta * tilt.sd)[:, 5].mean() / tilt.sd
-    assert own == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize("kl", [0.1, 0.5, 1.0, 2.0])
