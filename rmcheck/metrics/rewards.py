@@ -1,7 +1,7 @@
 """Rewards of a pool: what every metric is computed from."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
@@ -136,52 +136,6 @@ class Rewards:
             clusters=np.unique(np.asarray(units), return_inverse=True)[1].astype(np.int64),
             slices={k: np.asarray(v, dtype=np.str_) for k, v in (slices or {}).items()},
             columns={k: _flat(v) for k, v in (columns or {}).items()},
-        )
-
-    @classmethod
-    def partly_labelled(
-        cls,
-        proxy: Sequence[Any] | NDArray[Any],
-        golden: Sequence[Any] | NDArray[Any],
-        *,
-        inclusion: Sequence[Any] | NDArray[Any] | None = None,
-        clusters: Sequence[Any] | None = None,
-        slices: Mapping[str, Sequence[str]] | None = None,
-        prompt_ids: Sequence[str] | None = None,
-    ) -> Self:
-        """Rewards where some responses have no golden reward: NaN there.
-
-        Args:
-            proxy: One sequence of numbers a prompt, of all responses.
-            golden: The same shape; NaN where a response has no golden reward.
-            inclusion: The same shape, probability with which each response was chosen for a label;
-                None where every response of a prompt had the same.
-            clusters: See `from_arrays`.
-            slices: See `from_arrays`.
-            prompt_ids: See `from_arrays`.
-
-        Raises:
-            UndefinedMetricError: A proxy reward is NaN or infinite, or the shapes differ.
-        """
-        known = [np.isfinite(np.asarray(row, dtype=np.float64)).ravel() for row in golden]
-        rows = [np.asarray(row, dtype=np.float64).ravel() for row in proxy]
-        if [row.size for row in rows] != [mask.size for mask in known]:
-            raise UndefinedMetricError("proxy and golden differ in shape")
-        chance = [np.full(mask.size, mask.mean() if mask.size else 1.0) for mask in known]
-        if inclusion is not None:
-            chance = [np.asarray(row, dtype=np.float64).ravel() for row in inclusion]
-        reference = [np.asarray(row, dtype=np.float64).ravel() for row in golden]
-        labelled = cls.from_arrays(
-            [row[mask] for row, mask in zip(rows, known, strict=True)],
-            [row[mask] for row, mask in zip(reference, known, strict=True)],
-            clusters=clusters,
-            slices=slices,
-            prompt_ids=prompt_ids,
-        )
-        offsets = np.concatenate([[0], np.cumsum([row.size for row in rows])]).astype(np.int64)
-        return replace(
-            labelled,
-            scored=Scored.from_labels(_flat(rows), offsets, _flat(known) > 0, _flat(chance)),
         )
 
     @cached_property

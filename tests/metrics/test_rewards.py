@@ -93,23 +93,10 @@ def test_matching_selects_by_slice():
         pool.matching({"a": "z"})
 
 
-def test_responses_without_a_golden_reward_are_scored_and_not_measured():
-    """Metrics see the labelled responses alone; ranks are known among all."""
-    rewards = Rewards.partly_labelled(
-        [[3.0, 1.0, 2.0, 0.0], [1.0, 2.0]], [[1.0, np.nan, 2.0, np.nan], [0.0, 1.0]]
-    )
-    scored = rewards.scored
-
-    assert rewards.proxy.tolist() == [3.0, 2.0, 1.0, 2.0]
-    assert rewards.counts.tolist() == [2, 2]
-    assert scored.counts.tolist() == [4, 2]
-    assert scored.places.tolist() == [0, 2, 4, 5]
-    assert scored.inclusion.tolist() == [0.5, 0.5, 1.0, 1.0]
-
-
 def test_rewards_of_labelled_responses_are_those_among_all():
     """A proxy that was replaced without the scores of all responses is refused."""
-    rewards = Rewards.partly_labelled([[3.0, 1.0, 2.0]], [[1.0, np.nan, 2.0]])
+    scored = Scored(np.array([3.0, 1.0, 2.0]), np.array([0, 3]), np.array([0, 2]), np.ones(2))
+    rewards = replace(Rewards.from_arrays([[3.0, 2.0]], [[1.0, 2.0]]), scored=scored)
 
     with pytest.raises(UndefinedMetricError, match="not those among all responses"):
         replace(rewards, proxy=rewards.proxy + 1)
@@ -119,7 +106,7 @@ def test_rewards_of_labelled_responses_are_those_among_all():
 def test_an_inclusion_is_a_probability(chance):
     """A labelled response has a chance above 0 and at most 1 of having been chosen."""
     with pytest.raises(UndefinedMetricError, match="inclusion probability"):
-        Rewards.partly_labelled([[3.0, 1.0]], [[1.0, np.nan]], inclusion=[[chance, 0.5]])
+        Scored(np.zeros(2), np.array([0, 2]), np.array([0]), np.array([chance]))
 
 
 def test_metrics_share_the_order_of_a_block(monkeypatch):
@@ -164,10 +151,9 @@ def test_an_empty_pool_has_no_units():
 
 def test_clusters_cannot_be_mistaken_for_another_column():
     """All but proxy and golden go by name."""
-    for made in (Rewards.from_arrays, Rewards.partly_labelled):
-        with pytest.raises(TypeError, match="positional"):
-            made([[1.0]], [[1.0]], ["a"])
-        assert len(made(proxy=[[1.0]], golden=[[1.0]])) == 1
+    with pytest.raises(TypeError, match="positional"):
+        Rewards.from_arrays([[1.0]], [[1.0]], ["a"])
+    assert len(Rewards.from_arrays(proxy=[[1.0]], golden=[[1.0]])) == 1
 
 
 def test_responses_that_do_not_fit_their_offsets_are_refused():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from test_golden_gain import grades, verifier
-from worlds import world
+from worlds import partly_labelled, world
 
 from rmcheck.checks.measurement import Sampling, measure, measure_drop
 from rmcheck.errors import UndefinedMetricError
@@ -28,7 +28,7 @@ def drawn(proxy, golden, rng, *, labels=5, at=None):
     ]
     known = np.array([m.to_label for m in marks])
     random = np.array([m.random for m in marks])[known].astype(float)
-    rewards = Rewards.partly_labelled(
+    rewards = partly_labelled(
         proxy, np.where(known, golden, np.nan), inclusion=[m.inclusion for m in marks]
     )
     return rewards if at is None else replace(rewards, columns={"random": random})
@@ -148,7 +148,7 @@ def test_few_labels_behind_the_best_may_have_missed_what_fools_the_proxy():
 def test_all_labels_are_a_measurement():
     """Where every response is labelled its bounds are about the measured drop ratio."""
     proxy, golden = one_hacked(40, 8, np.random.default_rng(3))
-    pool = Rewards.partly_labelled(proxy, golden)
+    pool = partly_labelled(proxy, golden)
     metric = WeightedDrop(8).fitted(pool)
     total = per_prompt_sums(metric, pool)[0].sum(axis=0)
 
@@ -198,9 +198,7 @@ def test_labels_that_are_not_random_are_noticed():
     for i, row in enumerate(best):
         known[i, rng.choice(np.flatnonzero(row), 5, replace=False)] = True
 
-    found = measure(
-        WeightedDrop(8), Rewards.partly_labelled(proxy, np.where(known, golden, np.nan))
-    )
+    found = measure(WeightedDrop(8), partly_labelled(proxy, np.where(known, golden, np.nan)))
 
     assert "labelled responses rank higher" in " ".join(found.estimate.concerns)
 
@@ -222,8 +220,8 @@ def test_a_slice_is_measured_by_its_own_labels():
     known = np.where(np.random.default_rng(13).random(golden.shape) < 0.4, golden, np.nan)
     known[:, :2] = golden[:, :2]
     slices = {"half": ["a"] * 100 + ["b"] * 100}
-    whole = Rewards.partly_labelled(proxy, known, slices=slices)
-    part = Rewards.partly_labelled(proxy[:100], known[:100])
+    whole = partly_labelled(proxy, known, slices=slices)
+    part = partly_labelled(proxy[:100], known[:100])
 
     found = measure(WeightedDrop(8), whole, where={"half": "a"}, sampling=FAST).estimate.value
 
@@ -236,7 +234,7 @@ def test_prompts_with_too_few_responses_are_left_out():
     rows = [rng.standard_normal(8 if i % 4 == 0 else 16) for i in range(80)]
     golden = [np.where(np.arange(row.size) < 5, row + 0.1, np.nan) for row in rows]
 
-    found = measure(WeightedDrop(16), Rewards.partly_labelled(rows, golden), sampling=FAST)
+    found = measure(WeightedDrop(16), partly_labelled(rows, golden), sampling=FAST)
 
     assert (found.estimate.n, found.left_out) == (60, 20)
 

@@ -1,6 +1,11 @@
 """Worlds of proxy and golden rewards in which the regret at any n can be known."""
 
+from dataclasses import replace
+
 import numpy as np
+
+from rmcheck.metrics.rewards import Rewards
+from rmcheck.metrics.scored import Scored
 
 WORLDS = ("gaussian", "scales", "heavy", "hacked")
 
@@ -25,3 +30,18 @@ def world(kind, prompts, responses, seed):
         noisy = golden + 0.8 * rng.standard_normal(golden.shape)
         return np.where(rng.random(golden.shape) < 0.01, 5.0 + noisy, noisy), golden
     raise ValueError(kind)
+
+
+def partly_labelled(proxy, golden, *, inclusion=None, slices=None):
+    """Rewards where some responses have no golden reward: NaN there.
+
+    `inclusion` is the chance of each response to have one; else all of a prompt had the same.
+    """
+    known = [np.isfinite(row) for row in golden]
+    chance = inclusion or [np.full(mask.size, mask.mean()) for mask in known]
+    offsets = np.concatenate([[0], np.cumsum([mask.size for mask in known])])
+    scored = Scored.from_labels(
+        np.concatenate(list(proxy)), offsets, np.concatenate(known), np.concatenate(chance)
+    )
+    rows = [[row[mask] for row, mask in zip(of, known, strict=True)] for of in (proxy, golden)]
+    return replace(Rewards.from_arrays(*rows, slices=slices), scored=scored)
