@@ -15,6 +15,8 @@ TEST := pytest --numprocesses 2 --dist worksteal --durations 25
 # Two threads a process on shared cores are slower than one, and nothing may reach for a model hub.
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
+# Without it each of the many processes of a run compiles the plugin anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: gate test check docs wheel-test mutants models schema clean
 
