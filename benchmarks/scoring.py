@@ -55,7 +55,8 @@ from rmcheck.models.model import Encoded, Proven, RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.models.workers import Workers
 from rmcheck.pool.reading import read_pool
-from rmcheck.scoring.request import Request, scores_of
+from rmcheck.scoring.one_process import OneProcess
+from rmcheck.scoring.request import Request, read_scores
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.scores import ScoreStore
 
@@ -124,10 +125,10 @@ class Race:
         """As a gate scores, the store included."""
         with tempfile.TemporaryDirectory() as place:
             store = ScoreStore(Path(place) / ".rmcheck")
-            requests = [Request(model, tuple(self.samples))]
+            request, engine = Request(model, tuple(self.samples)), OneProcess()
             with Path(os.devnull).open("w") as nowhere:
-                fill_requests(requests, store, budget=budget, progress=nowhere, release=False)
-            return scores_of(model, self.samples, store).scores
+                fill_requests([request], store, budget=budget, progress=nowhere, engine=engine)
+            return read_scores(request, store).scores
 
     def proved(self) -> Rewards:
         """The same with the conformance page, which decides that prompts are shared."""

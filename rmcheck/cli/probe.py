@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +78,7 @@ def run(options: argparse.Namespace) -> int:
     from rmcheck.models.registry import open_model
     from rmcheck.run.probing import Battery, probe_all
     from rmcheck.scoring.members import choose_store
+    from rmcheck.scoring.one_process import OneProcess
     from rmcheck.store.folder import write_whole
     from rmcheck.store.lock import Waiting
     from rmcheck.store.scores import MemoryStore, ScoreStore
@@ -96,15 +96,17 @@ def run(options: argparse.Namespace) -> int:
         seed=options.seed,
     )
     store = ScoreStore(options.store, waiting=Waiting(options.lock_timeout))
-    with closing(open_model(options.model)) as model:
+    model = open_model(options.model)
+    with OneProcess() as engine:
         loaded = battery.loaded()
         store_of = choose_store(store, MemoryStore())
-        probed = probe_all(model, loaded, store_of)
+        probed = probe_all(model, loaded, store_of, engine)
         rows = [_row(name, finding) for name, finding in probed.findings.items()]
         print("\n".join(_table(rows)))
         data: dict[str, Any] = {"model": model.spec, "pool": str(options.pool), "probes": rows}
         if options.budget:
-            data["worst_edit"] = _search(model, options, probes, loaded, probed.rewards, store_of)
+            known = (loaded, probed.rewards, store_of, engine)
+            data["worst_edit"] = _search(model, options, probes, *known)
     if options.out is not None:
         write_whole(options.out, json_text(data).encode())
         print(f"\n{options.out}")
@@ -176,6 +178,7 @@ def _search(
     loaded: Any,
     rewards: Any,
     store_of: Any,
+    engine: Any,
 ) -> dict[str, Any]:
     """The worst edit as plain data; printed too."""
     from rmcheck.probes.rare_tokens import rare_tokens
@@ -187,7 +190,7 @@ def _search(
     steps = candidates(probes, rare)
     if rare:
         print(f"\nrare tokens of the model's own tokenizer: {', '.join(map(repr, rare))}")
-    worst = worst_edit(model, loaded, rewards, steps, store_of, budget=options.budget)
+    worst = worst_edit(model, loaded, rewards, steps, store_of, engine, budget=options.budget)
     print(f"\nworst edit of {len(steps)}, {worst.found.scored} texts scored in the search:")
     data: dict[str, Any] = {"rare": rare, "steps": list(_steps(worst))}
     if not worst.after:

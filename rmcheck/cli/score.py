@@ -80,15 +80,15 @@ def _score_shards(options: argparse.Namespace) -> int:
     if options.engine != "local":
         raise UsageError("--out scores in this process; give each machine files of its own")
     shards = shards_of(options.suites)
-    with closing(open_model(options.model)) as model:
-        scoring = ShardScoring(
-            model,
-            options.out,
-            format=options.format,
-            too_long=options.too_long or "error",
-            waiting=Waiting(options.lock_timeout),
-        )
-        there = 0
+    scoring = ShardScoring(
+        open_model(options.model),
+        options.out,
+        format=options.format,
+        too_long=options.too_long or "error",
+        waiting=Waiting(options.lock_timeout),
+    )
+    there = 0
+    with closing(scoring):
         for number, (shard, report) in enumerate(scoring.run(shards), start=1):
             there += not report.requested
             if report.requested:

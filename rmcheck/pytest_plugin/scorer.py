@@ -12,6 +12,7 @@ from rmcheck.pool.conversation import messages
 from rmcheck.pool.pool import Message
 from rmcheck.pool.row import Row, RowFault
 from rmcheck.scoring.members import StoreOf, fill_members, read_combined
+from rmcheck.scoring.one_process import OneProcess
 from rmcheck.scoring.request import Request
 
 Conversation = str | Sequence[Mapping[str, Any]]
@@ -33,6 +34,7 @@ class Scorer:
     def __init__(self, model: RewardModel, store_of: StoreOf) -> None:
         self.model = model
         self._store_of = store_of
+        self._engine = OneProcess()
 
     def score(
         self,
@@ -73,7 +75,9 @@ class Scorer:
         samples = self._samples(list(map(_messages, prompts)), responses, rows)
         request = Request(self.model, samples)
         try:
-            fill_members([request], self._store_of, release=self.model.is_ensemble)
+            # Members of an ensemble need not fit into memory, and each is released.
+            engine = None if self.model.is_ensemble else self._engine
+            fill_members([request], self._store_of, engine=engine)
         except ScoringError as error:
             if self.model.scheme == "scores":
                 raise ScoringError(f"{error}\n{_NO_MODEL}") from error
@@ -105,7 +109,7 @@ class Scorer:
 
     def close(self) -> None:
         """Release the weights."""
-        self.model.close()
+        self._engine.close()
 
     def __repr__(self) -> str:
         return repr(self.model)

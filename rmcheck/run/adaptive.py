@@ -1,20 +1,19 @@
 """Taking looks at adaptive suites: fill, find and decide until nothing is open."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rmcheck.errors import RmcheckError
-from rmcheck.models.model import RewardModel
 from rmcheck.run.decide import SuiteVerdicts, plan_looks
 from rmcheck.run.fill import Filled, fill
 from rmcheck.run.find import find, subjects
 from rmcheck.run.plan import PlannedSuite
+from rmcheck.scoring.one_process import OneProcess
 from rmcheck.scoring.report import ScoringReport
-from rmcheck.scoring.request import Request
 from rmcheck.scoring.scorer import fill_requests
-from rmcheck.store.scores import Store
 
 
 def take_looks(
@@ -30,10 +29,11 @@ def take_looks(
     """
     before, reports = filled.reports, dict[str, ScoringReport]()
     done, still = [], [(s, SuiteVerdicts(s.loaded, plan_looks(s.loaded))) for s in adaptive]
-    with one_process(folder), closing(LoadedModel()) as model:
+    with one_process(folder), OneProcess() as engine:
+        score = partial(fill_requests, engine=engine)
         while still:
             needed = [*whole, *(suite.on(verdicts.next.new) for suite, verdicts in still)]
-            filled = fill(needed, replace(filled, reports={}), model.fill)
+            filled = fill(needed, replace(filled, reports={}), score)
             reports = _added(reports, filled.reports)
             whole = ()
             looked = [(suite, look(suite, verdicts, filled)) for suite, verdicts in still]
@@ -58,32 +58,6 @@ def _added(
     """What was done for each model in all."""
     both = {key: first[key].plus(report) for key, report in second.items() if key in first}
     return {**first, **second, **both}
-
-
-class LoadedModel:
-    """Scores for one model after another; the one that scored last stays loaded.
-
-    Models need not fit into memory together, so one is released before the next is loaded.
-    """
-
-    def __init__(self) -> None:
-        self._model: RewardModel | None = None
-
-    def fill(self, requests: Sequence[Request], store: Store) -> ScoringReport:
-        """`fill_requests` for the requests of one model."""
-        model = requests[0].model
-        scores = store.open(model.fingerprint)
-        if any(scores.lookup(r.keys, r.too_long).missing.any() for r in requests):
-            if self._model is not model:
-                self.close()
-            self._model = model
-        return fill_requests(requests, store, release=False)
-
-    def close(self) -> None:
-        """Release the model that is loaded, if any."""
-        if self._model is not None:
-            self._model.close()
-        self._model = None
 
 
 @contextmanager

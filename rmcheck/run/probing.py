@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,10 @@ from rmcheck.run.find import Finding, find, subjects
 from rmcheck.run.load import with_pool
 from rmcheck.run.loaded import LoadedSuite
 from rmcheck.run.plan import PlannedSuite
+from rmcheck.scoring.engine import Engine
 from rmcheck.scoring.members import StoreOf, fill_members, read_combined
 from rmcheck.scoring.request import Request
+from rmcheck.scoring.scorer import fill_requests
 from rmcheck.suite.suite import Check, GoldenSource, PoolSource, Suite
 
 # The edit that a search found, as a probe.
@@ -74,14 +77,14 @@ class Probed:
     rewards: Rewards
 
 
-def probe_all(model: RewardModel, loaded: LoadedSuite, store_of: StoreOf) -> Probed:
+def probe_all(model: RewardModel, loaded: LoadedSuite, store_of: StoreOf, engine: Engine) -> Probed:
     """Score a pool with the edits of all probes, and measure them.
 
     Raises:
         ModelError, StoreError: The scores could not be had.
     """
     planned = PlannedSuite(loaded, {"candidate": model})
-    filled = fill([planned], Filled(store_of))
+    filled = fill([planned], Filled(store_of), partial(fill_requests, engine=engine))
     candidate, _ = subjects(planned, planned, filled)
     found = find(loaded, candidate, None)
     return Probed({name: finding for (name, _), finding in found.items()}, candidate.rewards)
@@ -108,12 +111,11 @@ def worst_edit(
     rewards: Rewards,
     steps: Sequence[Step],
     store_of: StoreOf,
+    engine: Engine,
     *,
     budget: int,
 ) -> Worst:
     """The edit that a search finds, and what it does to answers that it was not chosen on.
-
-    The model stays loaded; the caller closes it.
 
     Raises:
         UsageError: The budget is too small, or no prompt has answers that golden tells apart.
@@ -122,7 +124,7 @@ def worst_edit(
 
     def score(samples: Sequence[Sample]) -> Floats:
         request = Request(model, tuple(samples), loaded.suite.too_long)
-        fill_members([request], store_of, release=False)
+        fill_members([request], store_of, engine=engine)
         return np.asarray(read_combined(request, store_of).rewards)
 
     golden = np.split(rewards.golden, rewards.offsets[1:-1])

@@ -5,8 +5,10 @@ and keeps it. This process is one engine (`rmcheck.scoring.one_process`), and
 `rmcheck.lab.cluster.ray_engine` another.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Protocol, TextIO
+from types import TracebackType
+from typing import Self, TextIO
 
 from rmcheck.models.model import RewardModel, Sample, TooLong
 from rmcheck.scoring.report import ScoringReport
@@ -16,9 +18,16 @@ from rmcheck.store.scores import Store
 Missing = Mapping[TooLong, Mapping[bytes, Sample]]
 
 
-class Engine(Protocol):
-    """Scores what is missing."""
+class Engine(ABC):
+    """Scores what is missing. Who made one closes it; it is a context manager.
 
+    A model that it loads in this process stays loaded until another is asked for: two need not fit
+    into memory together.
+    """
+
+    _model: RewardModel | None = None
+
+    @abstractmethod
     def score(
         self,
         model: RewardModel,
@@ -31,8 +40,7 @@ class Engine(Protocol):
         """Score all of it and keep it in the store, each batch as soon as it is scored.
 
         Args:
-            model: As it was opened; an engine in this process loads it, and whoever called closes
-                it.
+            model: As it was opened.
             missing: What is scored.
             store: Where the scores are kept; the lock of this model is held.
             budget: Computed tokens a batch; None chooses by the model's device.
@@ -42,3 +50,31 @@ class Engine(Protocol):
             What was done: `scored`, `equal_inputs`, `duplicates` (texts that two modes both leave
             whole), tokens, batches, halvings.
         """
+
+    def holds(self, model: RewardModel) -> bool:
+        """Whether a model is loaded here."""
+        return self._model is model
+
+    def load(self, model: RewardModel) -> None:
+        """Load a model, unless it is, and release the one before."""
+        if not self.holds(model):
+            Engine.close(self)
+        self._model = model
+        model.load()
+
+    def close(self) -> None:
+        """Release the model that is loaded."""
+        if self._model is not None:
+            self._model.close()
+        self._model = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -5,31 +5,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rmcheck.scoring.engine import Engine
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.scoring.request import Request
 from rmcheck.store.parts import Provenance, ScoreRows
 from rmcheck.store.scores import Store
 
 
-def look_up(requests: Sequence[Request], store: Store, *, release: bool) -> ScoringReport:
+def look_up(requests: Sequence[Request], store: Store, engine: Engine) -> ScoringReport:
     """`fill_requests` for a `precomputed` model; nothing is cut, whatever `too_long` says."""
     started, model = time.perf_counter(), requests[0].model
     scores = store.open(model.fingerprint)
     before, missing = len(scores), [scores.lookup(r.keys).missing for r in requests]
     unknown = int(sum(mask.sum() for mask in missing))
-    try:
-        if unknown:
-            model.load()
-        for request, mask in zip(requests, missing, strict=True):
-            if not mask.any():
-                continue
-            keys, none = request.keys[mask], np.zeros(mask.sum(), dtype=np.int32)
-            rewards = model.look_up(request.named.part(mask))
-            rows = ScoreRows(keys, keys, rewards, none, none, [""] * len(keys))
-            scores.append(rows, Provenance.of(model, model.prove(())))
-    finally:
-        if release:
-            model.close()
+    for request, mask in zip(requests, missing, strict=True):
+        if not mask.any():
+            continue
+        engine.load(model)
+        keys, none = request.keys[mask], np.zeros(mask.sum(), dtype=np.int32)
+        rewards = model.look_up(request.named.part(mask))
+        rows = ScoreRows(keys, keys, rewards, none, none, [""] * len(keys))
+        scores.append(rows, Provenance.of(model, model.prove(())))
     looked_up = len(scores) - before
     return ScoringReport(
         model.spec,

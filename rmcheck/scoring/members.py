@@ -44,15 +44,11 @@ def by_member(requests: Iterable[Request]) -> list[list[Request]]:
 
 
 def fill_members(
-    requests: Iterable[Request],
-    store_of: StoreOf,
-    *,
-    release: bool = True,
-    engine: Engine | None = None,
+    requests: Iterable[Request], store_of: StoreOf, *, engine: Engine | None = None
 ) -> list[ScoringReport]:
     """`fill_requests` for each member of the models asked for, one after another."""
     return [
-        fill_requests(parts, store_of(parts[0].model), release=release, engine=engine)
+        fill_requests(parts, store_of(parts[0].model), engine=engine)
         for parts in by_member(requests)
     ]
 

@@ -11,7 +11,7 @@ from rmcheck.models.model import Encoded, Proven, RewardModel, TooLong
 from rmcheck.models.proof.conformance import spread_of_lengths
 from rmcheck.pool.asked import columns_key
 from rmcheck.scoring.batches import default_budget
-from rmcheck.scoring.engine import Missing
+from rmcheck.scoring.engine import Engine, Missing
 from rmcheck.scoring.forward import Forward, Text, does_not_fit, rows_of
 from rmcheck.scoring.progress import Progress, progress_of, tell_loading
 from rmcheck.scoring.report import ScoringReport
@@ -20,11 +20,10 @@ from rmcheck.store.parts import CutSide
 from rmcheck.store.scores import ModelScores, Store
 
 
-class OneProcess:
-    """Scores in this process: a model is loaded and proved here once, however often it is asked."""
+class OneProcess(Engine):
+    """Scores in this process; a model that stays loaded is proved anew on more texts only."""
 
-    def __init__(self) -> None:
-        self._proved: dict[str, Proven] = {}
+    _proven: Proven | None = None
 
     def score(
         self,
@@ -36,20 +35,22 @@ class OneProcess:
         progress: TextIO | None,
     ) -> ScoringReport:
         """See `Engine`."""
-        known = self._proved.get(model.fingerprint)
-        if type(model).load is not RewardModel.load and known is None:
-            tell_loading(model.spec, sum(map(len, missing.values())))
-        model.load()
+        if not self.holds(model):
+            self._proven = None
+            if type(model).load is not RewardModel.load:
+                tell_loading(model.spec, sum(map(len, missing.values())))
+        self.load(model)
         scores = store.open(model.fingerprint)
-        scorer = BlockScorer(model, scores, budget=budget, durable=store.durable, proven=known)
+        scorer = BlockScorer(
+            model, scores, budget=budget, durable=store.durable, proven=self._proven
+        )
         texts = scorer.encoded(missing)
         groups = scorer.without_stored_inputs(texts)
         total = sum(group[0].encoded.length for group in groups)
         with progress_of(model.spec, len(groups), total, progress) as bar:
             scorer.prove(groups)
             report = scorer.forward(groups, bar).run()
-        if scorer.proven:
-            self._proved[model.fingerprint] = scorer.proven
+        self._proven = scorer.proven
         scores.compact()
         # Two modes that both leave a text whole want one score.
         wanted = sum(map(len, missing.values()))
@@ -108,7 +109,7 @@ class BlockScorer:
         return list(groups.values())
 
     def prove(self, groups: Sequence[Sequence[Text]]) -> None:
-        """Let the model prove itself, where it has not, on texts of different lengths.
+        """Let the model prove itself, where it has not on so many, on texts of different lengths.
 
         Fewer where they do not fit in one batch; nothing where there is nothing to score.
 
@@ -117,7 +118,7 @@ class BlockScorer:
             ScoringError: One sample alone does not fit, or a reward is NaN or infinite.
         """
         chosen = spread_of_lengths([group[0].encoded for group in groups])
-        while chosen and self.proven is None:
+        while len(chosen) > (self.proven.samples if self.proven else 0):
             try:
                 self.proven = replace(self._model.prove(chosen), samples=len(chosen))
             except MemoryError as error:

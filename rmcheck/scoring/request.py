@@ -184,10 +184,3 @@ def read_scores(request: Request, store: Store) -> Found:
             f"{first.index}. Score them first."
         )
     return found
-
-
-def scores_of(
-    model: RewardModel, samples: Sequence[Sample], store: Store, *, too_long: TooLong = "error"
-) -> Found:
-    """`read_scores` for samples that are at hand."""
-    return read_scores(Request(model, tuple(samples), too_long), store)

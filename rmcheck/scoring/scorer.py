@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TextIO
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
-from rmcheck.models.model import RewardModel, Sample, TooLong
+from rmcheck.models.model import Sample, TooLong
 from rmcheck.pool.keys import KeyRows, Keys
 from rmcheck.scoring.engine import Engine, Missing
 from rmcheck.scoring.lookup import look_up
@@ -19,33 +20,18 @@ from rmcheck.store.scores import ModelScores, Store
 from rmcheck.store.table import Found
 
 
-def fill(
-    model: RewardModel,
-    samples: Sequence[Sample],
-    store: Store,
-    *,
-    too_long: TooLong = "error",
-    budget: int | None = None,
-    progress: TextIO | None = None,
-) -> ScoringReport:
-    """`fill_requests` for the samples of one request."""
-    request = Request(model, tuple(samples), too_long)
-    return fill_requests([request], store, budget=budget, progress=progress)
-
-
 def fill_requests(
     requests: Sequence[Request],
     store: Store,
     *,
     budget: int | None = None,
     progress: TextIO | None = None,
-    release: bool = True,
     engine: Engine | None = None,
 ) -> ScoringReport:
     """Score whatever of the requests the store does not know, and keep it there.
 
-    The model is loaded only if something is missing, and closed afterwards. It is proved on some
-    of the samples before the first batch; the page is kept with the scores. Every batch is stored
+    The model is loaded only if something is missing. It is proved on some of the samples before
+    the first batch; the page is kept with the scores. Every batch is stored
     as soon as it is scored: a run killed at any moment loses at most the batches in flight. Two
     processes never score the same text: the second waits, and then looks again.
 
@@ -54,8 +40,7 @@ def fill_requests(
         store: Where scores are looked up and kept.
         budget: Computed tokens a batch, padding included; None chooses by the model's device.
         progress: Where to draw a progress bar; None means standard error.
-        release: False leaves the model loaded for whoever called.
-        engine: What scores; None is this process.
+        engine: What scores, which its owner closes; None loads the model here for this call.
 
     Raises:
         ScoringError: A conversation is too long (before any forward pass), or a reward is NaN,
@@ -67,7 +52,8 @@ def fill_requests(
     started = time.perf_counter()
     model = requests[0].model
     if model.precomputed:
-        return look_up(requests, store, release=release)
+        with _used(engine) as used:
+            return look_up(requests, store, used)
     if store.durable and not model.kept:
         raise UsageError(
             f"{model.name}: its scores are not for keeping; use a store of the session"
@@ -78,24 +64,19 @@ def fill_requests(
     report = _counted(requests, wanted)
     if any(one.missing.any() for one in found):
         scores.check_writable()
-        try:
-            with scores.lock():
-                scores.refresh()
+        with scores.lock():
+            scores.refresh()
+            found = [one.found(scores) for one in wanted]
+            missing = {
+                one.too_long: samples
+                for one, known in zip(wanted, found, strict=True)
+                if (samples := one.samples(known.missing))
+            }
+            if missing:
+                with _used(engine) as used:
+                    done = used.score(model, missing, store, budget=budget, progress=progress)
+                report = _with_scored(report, missing, done)
                 found = [one.found(scores) for one in wanted]
-                missing = {
-                    one.too_long: samples
-                    for one, known in zip(wanted, found, strict=True)
-                    if (samples := one.samples(known.missing))
-                }
-                if missing:
-                    done = (engine or _engine_here()).score(
-                        model, missing, store, budget=budget, progress=progress
-                    )
-                    report = _with_scored(report, missing, done)
-                    found = [one.found(scores) for one in wanted]
-        finally:
-            if release:
-                model.close()
     cuts = {
         one.too_long: int(np.count_nonzero(known.cuts))
         for one, known in zip(wanted, found, strict=True)
@@ -108,7 +89,10 @@ def fill_requests(
     )
 
 
-def _engine_here() -> Engine:
+def _used(engine: Engine | None) -> AbstractContextManager[Engine]:
+    """The caller's, which stays as it is, or one for a call."""
+    if engine is not None:
+        return nullcontext(engine)
     from rmcheck.scoring.one_process import OneProcess  # not needed where all scores are known
 
     return OneProcess()

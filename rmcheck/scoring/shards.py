@@ -20,7 +20,6 @@ from rmcheck.pool.faults import capped
 from rmcheck.pool.files import data_files
 from rmcheck.pool.reading import read_pool
 from rmcheck.scoring.bundle import write_bundle
-from rmcheck.scoring.engine import Engine
 from rmcheck.scoring.members import fill_members, read_combined
 from rmcheck.scoring.one_process import OneProcess
 from rmcheck.scoring.report import ScoringReport
@@ -91,7 +90,7 @@ class ShardScoring:
         self._model, self._out, self._format = model, out, format
         self._too_long: TooLong = too_long
         self._waiting = waiting or Waiting()
-        self._engine: Engine = OneProcess()
+        self._engine = OneProcess()
 
     def run(self, shards: Sequence[Shard]) -> Iterator[tuple[Shard, ScoringReport]]:
         """Score what has no bundle yet; what is wrong with a shard is raised when all are done.
@@ -114,6 +113,10 @@ class ShardScoring:
         if problems:
             raise PoolError(capped(problems))
 
+    def close(self) -> None:
+        """Release the model."""
+        self._engine.close()
+
     def _scored(self, shard: Shard) -> ScoringReport:
         bundle, source = self._out / shard.name, self._source(shard)
         report = ScoringReport(self._model.spec)
@@ -132,7 +135,7 @@ class ShardScoring:
     def _bundled(self, shard: Shard, bundle: Path, source: str, store: ScoreStore) -> ScoringReport:
         pool = read_pool(shard.file, format=self._format)
         request = Request(self._model, PoolSamples(pool), self._too_long)
-        (report,) = fill_members([request], lambda _: store, release=False, engine=self._engine)
+        (report,) = fill_members([request], lambda _: store, engine=self._engine)
         found = read_combined(request, lambda _: store).rewards
         kept = store.open(self._model.fingerprint).provenance
         provenance = Provenance.of(self._model).or_stronger(kept)

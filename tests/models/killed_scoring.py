@@ -24,6 +24,7 @@ from rmcheck.models.model import RewardModel, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.members import fill_members
+from rmcheck.scoring.one_process import OneProcess
 from rmcheck.scoring.request import Request
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.scores import ScoreStore
@@ -66,8 +67,8 @@ def score_all(model: RewardModel, store: Path) -> None:
     kept = ScoreStore(store)
     request = Request(model, tuple(numbered_samples()))
     for part in request.members:
-        fill_requests([part], kept, budget=BUDGET, release=False)
-    fill_members([request], lambda _: kept, release=False)  # nothing is left
+        fill_requests([part], kept, budget=BUDGET, engine=OneProcess())
+    fill_members([request], lambda _: kept, engine=OneProcess())  # nothing is left
 
 
 def child(

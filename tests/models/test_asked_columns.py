@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from stored_scores import fill, scores_of
 
 from rmcheck.errors import PoolError, ScoringError, UsageError
 from rmcheck.models.kinds.judge.file import read_judge_file
@@ -16,8 +17,8 @@ from rmcheck.models.registry import open_model
 from rmcheck.pool.asked import AskedColumns, Given
 from rmcheck.pool.pool import Message
 from rmcheck.pool.reading import read_pool
-from rmcheck.scoring.request import PoolSamples, Request, read_scores, scores_of
-from rmcheck.scoring.scorer import fill, fill_requests
+from rmcheck.scoring.request import PoolSamples, Request, read_scores
+from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.scores import MemoryStore
 
 SOURCE = """

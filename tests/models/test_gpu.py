@@ -8,12 +8,11 @@ import process_models
 import pytest
 import tiny_models
 import torch
+from stored_scores import fill, scores_of
 
 from rmcheck.models.engines.torch.variable_length import kernel
 from rmcheck.models.model import Proven
 from rmcheck.models.registry import open_model
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore
 
 pytestmark = [

@@ -4,11 +4,10 @@ import sys
 
 import numpy as np
 import pytest
+from stored_scores import fill, scores_of
 
 from rmcheck.errors import ScoringError, UnknownModelError, UsageError
 from rmcheck.models.registry import open_model
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore
 
 SOURCE = """

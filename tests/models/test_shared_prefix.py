@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from stored_scores import fill, scores_of
 
 from rmcheck.errors import ConformanceError, ScoringError, UsageError
 from rmcheck.models.engines.torch import shared_prefix
@@ -13,8 +14,6 @@ from rmcheck.models.engines.torch.last_layer import LayerQueries
 from rmcheck.models.model import Proven, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore
 
 DECODERS = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "gpt2"]

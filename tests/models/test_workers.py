@@ -11,14 +11,13 @@ import process_models
 import pytest
 import tiny_models
 import torch
+from stored_scores import fill, scores_of
 
 from rmcheck.models.engines.torch import cpu
 from rmcheck.models.engines.torch.shared_context import SharedContext
 from rmcheck.models.model import Proven
 from rmcheck.models.registry import open_model
 from rmcheck.models.workers import CpuWorkers, Threads, Workers
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore
 
 

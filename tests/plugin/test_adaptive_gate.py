@@ -11,15 +11,11 @@ from hypothesis import strategies as st
 from conftest import pool_lines, runs
 from rmcheck.checks.measurement import Measurement
 from rmcheck.checks.verdict import Criterion, decide
-from rmcheck.models.model import Encoded, RewardModel, Sample
 from rmcheck.pool.pool import Message, Pool, Prompt
-from rmcheck.run.adaptive import LoadedModel
 from rmcheck.run.decide import plan_looks
 from rmcheck.run.loaded import LoadedSuite
-from rmcheck.scoring.request import Request
 from rmcheck.stats.bootstrap import BCa, SortedDraws
 from rmcheck.stats.estimate import Estimate
-from rmcheck.store.scores import ScoreStore
 from rmcheck.suite.loader import parse_suite
 
 PROMPTS, RESPONSES = 400, 6
@@ -374,44 +370,3 @@ def test_looks_too_small_to_decide_are_left_out():
     looks = plan_looks(suite_of([f"c{i}" for i in range(100)], min_prompts=30))
 
     assert looks[0].looks.shares == (0.4, 0.7, 1.0)
-
-
-class Noted(RewardModel):
-    """A reward model that notes when it is loaded and released."""
-
-    scheme = "noted"
-    kept = False
-
-    def __init__(self, name, events):
-        self.spec, self.fingerprint, self.events = f"noted:{name}", name * 64, events
-
-    def load(self):
-        """Note it."""
-        self.events.append(f"load {self.fingerprint[0]}")
-
-    def close(self):
-        """Note it."""
-        self.events.append(f"close {self.fingerprint[0]}")
-
-    def score(self, batch: list[Encoded]):
-        """The length of each response."""
-        return np.array([float(len(e.sample.response)) for e in batch])
-
-
-def test_a_model_stays_loaded_until_another_one_scores(tmp_path):
-    """Two are never loaded together; one whose scores are known is not loaded at all."""
-    events: list[str] = []
-    store = ScoreStore(tmp_path / "store", durable=False)
-    first, second = Noted("a", events), Noted("b", events)
-
-    def samples(*names):
-        return tuple(Sample(name, 0, (Message("user", name),), name) for name in names)
-
-    model = LoadedModel()
-    asked = [(first, "one"), (first, "two"), (second, "one"), (first, "one"), (second, "two")]
-    reports = [model.fill([Request(who, samples(name))], store) for who, name in asked]
-    model.close()
-
-    assert [e for e in events if e.startswith("close")] == ["close a", "close b"]
-    assert events.index("close a") < events.index("load b")
-    assert [report.scored for report in reports] == [1, 1, 1, 0, 1]

@@ -15,7 +15,8 @@ import numpy as np
 
 from rmcheck.models.model import Encoded, Proven, RewardModel, Sample, TooLong
 from rmcheck.pool.pool import Message
-from rmcheck.scoring.scorer import fill
+from rmcheck.scoring.request import Request
+from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.scores import ScoreStore
 
 BUDGET = 40
@@ -125,7 +126,8 @@ class SlowModel(CountingModel):
 def main(store: str, log: str, texts: str, seconds: str) -> None:
     """Score numbered samples into a store."""
     model = SlowModel(Path(log), float(seconds))
-    fill(model, numbered_samples(int(texts)), ScoreStore(Path(store)), budget=BUDGET)
+    request = Request(model, numbered_samples(int(texts)))
+    fill_requests([request], ScoreStore(Path(store)), budget=BUDGET)
 
 
 if __name__ == "__main__":

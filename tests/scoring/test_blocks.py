@@ -7,6 +7,7 @@ import pytest
 from counting_models import numbered_samples
 from hypothesis import given
 from hypothesis import strategies as st
+from stored_scores import scores_of
 
 from rmcheck.errors import ScoringError, StoreError, UsageError
 from rmcheck.lab.cluster import ray_cluster
@@ -17,7 +18,6 @@ from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.report import ScoringReport
-from rmcheck.scoring.request import scores_of
 from rmcheck.store.scores import FolderModelScores, ScoreStore
 
 pools = st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=6), max_size=30)

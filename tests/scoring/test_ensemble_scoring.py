@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 from counting_models import CountingModel, numbered_samples, reward_of, sample
+from stored_scores import fill
 
 from rmcheck.errors import ConformanceError, ScoringError, StoreError, UsageError
 from rmcheck.models.kinds.ensemble import EnsembleRewardModel
 from rmcheck.models.registry import open_model
 from rmcheck.scoring.members import by_member, fill_members, read_combined
 from rmcheck.scoring.request import Request
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore, ScoreStore
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 from counting_models import BUDGET, CountingModel, numbered_samples, reward_of
+from stored_scores import fill, scores_of
 
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.lock import holder_of
 from rmcheck.store.scores import ScoreStore
 
@@ -117,7 +116,8 @@ sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from counting_models import BUDGET, CountingModel, numbered_samples
 from rmcheck.errors import StoreError
-from rmcheck.scoring.scorer import fill
+from rmcheck.scoring.request import Request
+from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.scores import ScoreStore
 
 class Filling(CountingModel):
@@ -128,7 +128,8 @@ class Filling(CountingModel):
 
 model = Filling()
 try:
-    fill(model, numbered_samples(60), ScoreStore(Path(sys.argv[2])), budget=BUDGET)
+    request = Request(model, numbered_samples(60))
+    fill_requests([request], ScoreStore(Path(sys.argv[2])), budget=BUDGET)
 except StoreError as error:
     print(sum(map(len, model.batches[:3])), error)
 """

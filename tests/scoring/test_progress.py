@@ -4,6 +4,7 @@ import io
 
 import pytest
 from counting_models import CountingModel, numbered_samples
+from stored_scores import fill
 
 from rmcheck.scoring.progress import (
     ProgressLines,
@@ -13,7 +14,6 @@ from rmcheck.scoring.progress import (
     rounded,
     telling,
 )
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore
 
 

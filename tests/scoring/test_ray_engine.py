@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from counting_models import numbered_samples
+from stored_scores import fill, scores_of
 
 from rmcheck.checks.measurement import Sampling
 from rmcheck.checks.shard_totals import ShardTotals, shard_totals
@@ -29,8 +30,8 @@ from rmcheck.models.registry import open_model
 from rmcheck.pool.reading import read_pool
 from rmcheck.scoring.members import fill_members, read_combined
 from rmcheck.scoring.report import ScoringReport
-from rmcheck.scoring.request import PoolSamples, Request, scores_of
-from rmcheck.scoring.scorer import fill, fill_requests
+from rmcheck.scoring.request import PoolSamples, Request
+from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.scores import MemoryStore, ScoreStore
 
 ray = pytest.importorskip("ray", reason="Ray is not installed (the extra `ray`)")

@@ -1,14 +1,18 @@
 """Scoring fills the store with what is missing, once."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from counting_models import CountingModel, numbered_samples, reward_of, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored_scores import fill, scores_of
 
 from rmcheck.models.model import ConformanceItem, Encoded, Proven
-from rmcheck.scoring.request import Request, scores_of
-from rmcheck.scoring.scorer import fill, fill_requests
+from rmcheck.scoring.one_process import OneProcess
+from rmcheck.scoring.request import Request
+from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.scores import FolderModelScores, MemoryStore, ScoreStore
 
 
@@ -152,9 +156,32 @@ def test_a_fake_that_reads_the_golden_reward_is_asked_for_each(store):
     assert scores_of(Golden(), samples, session).scores.tolist() == [1.0, 2.0]
 
 
-def test_a_model_may_stay_loaded():
-    """With `release=False` whoever called closes the model."""
-    model = CountingModel()
-    fill_requests([Request(model, tuple(numbered_samples(3)))], MemoryStore(), release=False)
+def test_a_model_is_loaded_once_for_all_that_an_engine_scores():
+    """It stays loaded until the engine is closed, and is proved anew on more texts only."""
+    model, store = CountingModel(), MemoryStore()
+    with OneProcess() as engine:
+        for count in (3, 6, 7, 20, 40):
+            request = Request(model, numbered_samples(count))
+            fill_requests([request], store, engine=engine)
+        assert "close" not in model.events
 
-    assert "close" not in model.events
+    assert model.events.count("close") == 1
+    assert [len(lengths) for lengths in model.proofs] == [3, 8]
+
+
+def test_an_engine_holds_one_model_at_a_time():
+    """Two are never loaded together; one whose scores are known is not loaded at all."""
+    events: list[str] = []
+    store, models = MemoryStore(), {name: CountingModel(fingerprint=name * 64) for name in "ab"}
+    for name, model in models.items():
+        model.load = partial(events.append, f"load {name}")
+        model.close = partial(events.append, f"close {name}")
+    with OneProcess() as engine:
+        reports = [
+            fill_requests([Request(models[name], [sample(text)])], store, engine=engine)
+            for name, text in [("a", "1"), ("a", "2"), ("b", "1"), ("a", "1"), ("b", "2")]
+        ]
+
+    loads = list(dict.fromkeys(events))
+    assert loads == ["load a", "close a", "load b", "close b"]
+    assert [report.scored for report in reports] == [1, 1, 1, 0, 1]

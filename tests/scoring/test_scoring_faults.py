@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from counting_models import CountingModel, numbered_samples, reward_of, sample
+from stored_scores import fill
 
 from rmcheck.errors import PartialScoringError, ScoringError, StoreError, UsageError
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import FolderModelScores, ScoreStore
 
 

@@ -4,11 +4,10 @@ import pytest
 from counting_models import CountingModel, numbered_samples, reward_of, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored_scores import fill, scores_of
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.model import EngineFacts, Proven
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore, ScoreStore
 
 

@@ -6,11 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from counting_models import CountingModel, numbered_samples, reward_of, sample
+from stored_scores import fill, scores_of
 
 from rmcheck.errors import StoreError
 from rmcheck.models.model import EngineFacts
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore, ScoreStore
 
 

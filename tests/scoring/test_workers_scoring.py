@@ -7,13 +7,12 @@ import pytest
 from counting_models import CountingModel, numbered_samples, reward_of, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored_scores import fill, scores_of
 
 from rmcheck.errors import PartialScoringError, ScoringError, StoreError
 from rmcheck.models.model import Proven
 from rmcheck.models.workers import Workers
 from rmcheck.scoring.batches import PackedOrder, PaddedOrder, fair_share
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore, ModelScores
 
 

@@ -21,15 +21,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
-from types import TracebackType
-from typing import Self, TextIO
+from typing import TextIO
 
 from rmcheck.errors import StoreError, UsageError
 from rmcheck.lab.cluster.ray_actor import Assignment
 from rmcheck.lab.cluster.ray_actors import about_tokens, opened_actors
 from rmcheck.lab.cluster.ray_cluster import connect, imported_ray, shape_of
 from rmcheck.models.model import RewardModel
-from rmcheck.scoring.engine import Missing
+from rmcheck.scoring.engine import Engine, Missing
 from rmcheck.scoring.progress import progress_of
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.store.folder import unwritable
@@ -42,7 +41,7 @@ TIMEOUT = 1800.0
 VISIBLE_SECONDS = 60.0
 
 
-class RayEngine:
+class RayEngine(Engine):
     """An `Engine` on a Ray cluster; a context manager that joins it when it is first needed.
 
     Members of an ensemble, like all models of a run, come one after another, so that they need not
@@ -147,20 +146,10 @@ class RayEngine:
 
     def close(self) -> None:
         """Leave the cluster, where this engine joined it."""
+        super().close()
         if self._joined:
             imported_ray().shutdown()
             self._joined = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import pytest
 import tiny_models
 from failing_server import FailingServer, reward_of
 from served import KEY, many, truth
+from stored_scores import fill
 
 from rmcheck.errors import (
     ConformanceError,
@@ -13,7 +14,6 @@ from rmcheck.errors import (
 )
 from rmcheck.models.engines.http.address import KEY_VARIABLE
 from rmcheck.models.registry import open_model
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import ScoreStore
 
 FAMILIES = ("vllm", "sglang", "tei", "openrlhf")

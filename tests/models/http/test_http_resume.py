@@ -7,13 +7,12 @@ import sys
 
 import pytest
 from served import KEY, many, truth
+from stored_scores import fill, scores_of
 
 from rmcheck.errors import (
     ScoringError,
 )
 from rmcheck.models.engines.http.address import KEY_VARIABLE
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore, ScoreStore
 
 

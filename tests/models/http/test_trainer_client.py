@@ -11,12 +11,11 @@ import pytest
 import tiny_models
 import torch
 import transformers
+from stored_scores import fill, scores_of
 from trainers_server import SAMPLES, TrainersServer
 
 from rmcheck.errors import ScoringError, UsageError
 from rmcheck.models.registry import open_model
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore
 
 SAMPLE = SAMPLES[0]

@@ -3,12 +3,11 @@
 import shutil
 
 from asking import ASK, WORDS, judge_tokenizer, refusal, scored
+from stored_scores import fill, scores_of
 from test_checkpoint import change_config
 
 from rmcheck.errors import ConformanceError, ScoringError, UsageError
 from rmcheck.models.kinds.judge.folder_session import FolderOdds
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import ScoreStore
 
 

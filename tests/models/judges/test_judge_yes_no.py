@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import tiny_models
 from asking import ASK, WORDS, items, log_probabilities, refusal, scored, text_of
+from stored_scores import fill, scores_of
 
 from rmcheck.errors import ConformanceError, ScoringError, UsageError
 from rmcheck.models.engines.http.asking import Replies
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.kinds.judge.folder_session import FolderOdds
 from rmcheck.models.kinds.judge.read import Odds, YesNo, shown_odds
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import ScoreStore
 
 
