@@ -126,6 +126,17 @@ def first_line(documented: object) -> str:
     return (inspect.getdoc(documented) or "").partition("\n")[0]
 
 
+def attribute_texts(cls: type) -> dict[str, str]:
+    """Name to text of the `Attributes:` and `Args:` in a Google-style docstring."""
+    out: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        doc = inspect.cleandoc(base.__doc__ or "")
+        for section in re.findall(r"^(?:Attributes|Args):\n((?:(?: .*)?\n?)*)", doc, re.MULTILINE):
+            entries = re.findall(r"^ {4}(\w+): ((?:.+\n?)(?:^ {8}.*\n?)*)", section, re.MULTILINE)
+            out |= {name: " ".join(text.split()) for name, text in entries}
+    return out
+
+
 def hub_advice(path: Path, kind: str = "") -> str:
     """How to download what may have been meant, where a path looks like `owner/name` on a hub."""
     name = f"{path.parent.name}/{path.name}"

@@ -3,15 +3,27 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Never
 
 if TYPE_CHECKING:  # the command line starts fast: what computes is imported when it is needed
     from rmcheck.run.fill import Fill
     from rmcheck.run.loaded import LoadedSuite
     from rmcheck.run.runner import Runner
+
+
+class Prints(argparse.Action):
+    """Like --help: prints what its `const` returns, and ends the command."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **settings)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> Never:
+        """Print it; exit code 0."""
+        sys.stdout.write(self.const())
+        parser.exit()
 
 
 def shows_help(command: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
@@ -29,11 +41,21 @@ def add_suites(
 ) -> None:
     """The suite files that a command works on."""
     command.add_argument("suites", nargs="+", type=Path, metavar="SUITE", help=text)
-    command.add_argument(
-        "--trust-suites",
-        action="store_true",
-        help="let suites and the files they name run code: python: and trust_remote_code=yes",
-    )
+    add_trust(command)
+
+
+def add_trust(
+    command: argparse._ActionsContainer, what: str = "suites and the files they name run code"
+) -> None:
+    """What others wrote may run code."""
+    text = f"let {what}: python: and trust_remote_code=yes"
+    command.add_argument("--trust-suites", action="store_true", help=text)
+
+
+def add_schema(command: argparse._ActionsContainer, text: Callable[[], str]) -> None:
+    """The schema of the file that a command reads."""
+    said = "print the JSON Schema of FILE for an editor, and end"
+    command.add_argument("--schema", action=Prints, const=text, help=said)
 
 
 def add_model(command: argparse.ArgumentParser, text: str) -> None:

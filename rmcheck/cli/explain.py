@@ -7,7 +7,7 @@ from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
-from rmcheck.cli.arguments import add_lock_timeout, add_store, opened
+from rmcheck.cli.arguments import add_lock_timeout, add_store, add_trust, opened
 from rmcheck.errors import UsageError, near_miss
 
 if TYPE_CHECKING:
@@ -36,11 +36,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     row.add_argument("--prompt", metavar="ID", help="the prompt; needs --model")
     row.add_argument("--model", metavar="SPEC", help="reward model under test")
     row.add_argument("--baseline", metavar="SPEC", help="reward model to show beside it")
-    row.add_argument(
-        "--trust-suites",
-        action="store_true",
-        help="let suites and the files they name run code: python: and trust_remote_code=yes",
-    )
+    add_trust(row)
     add_store(row)
     add_lock_timeout(row)
 

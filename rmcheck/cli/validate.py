@@ -3,12 +3,12 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING
 
 from rmcheck.cli import EXIT_WRONG_INPUT
-from rmcheck.cli.arguments import add_suites
+from rmcheck.cli.arguments import Prints, add_suites
 from rmcheck.errors import RmcheckError
 from rmcheck.wording import aligned, first_line
 
@@ -26,7 +26,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     add_suites(command)
     for option, (text, words) in _LISTS.items():
-        command.add_argument(option, action=_Print, const=text, help=f"print {words}")
+        command.add_argument(option, action=Prints, const=text, help=f"print {words}")
 
 
 def _schema() -> str:
@@ -55,17 +55,6 @@ _LISTS: dict[str, tuple[Callable[[], str], str]] = {
     "--metrics": (_metrics, "all metrics"),
     "--formats": (_formats, "all formats of pools, with their fields"),
 }
-
-
-class _Print(argparse.Action):
-    """Like --help: prints, and ends the command."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, **settings: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, **settings)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> Never:
-        print(self.const(), end="")
-        parser.exit()
 
 
 def run(options: argparse.Namespace) -> int:

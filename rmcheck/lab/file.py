@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rmcheck.lab.family.reading import read_family
+from rmcheck.config.mapping import Section, Version, read_file
+from rmcheck.config.section import refuse_unknown
+from rmcheck.lab.family import reading as family_reading
 from rmcheck.lab.family.recipe import Family
-from rmcheck.lab.reading import read_top
-from rmcheck.lab.rl.reading import read_optimization
+from rmcheck.lab.rl import reading as rl_reading
 from rmcheck.lab.rl.settings import Optimization
 
 
@@ -25,16 +26,25 @@ class Laboratory:
     optimization: Optimization | None
 
 
+LABORATORY = Section(
+    Laboratory,
+    {"lab": Version(), **family_reading.KEYS, **rl_reading.KEYS},
+    ("lab", "preferences", "reward_models"),
+)
+
+
 def read_laboratory(path: Path) -> Laboratory:
     """Read a file; paths in it are relative to it.
 
     Raises:
         SuiteError: All problems of the file, each with line, column and excerpt.
     """
-    top, source = read_top(path)
-    family = read_family(top, path, source)
-    names = [recipe.name for recipe in family.recipes] if family else []
-    optimization = read_optimization(top, path, names, source) if family else None
+    begin = "A laboratory begins with `lab: 1`, then has `preferences:` and `reward_models:`."
+    top, source = read_file(path, "lab", "a laboratory", begin)
+    takes = f"A laboratory takes: {', '.join(LABORATORY.table)}."
+    refuse_unknown(top, LABORATORY.table, "", source, takes)
+    family = family_reading.read_family(top, source)
+    optimization = rl_reading.read_optimization(top, family, source)
     if family is None or source.problems:
         raise source.error()
     return Laboratory(path, family, optimization)

@@ -5,8 +5,6 @@ dataclasses of `rmcheck.suite.suite` only; what a key means is said in their doc
 """
 
 import dataclasses
-import inspect
-import re
 import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -141,17 +139,6 @@ def required_settings(metric: type[Metric]) -> tuple[str, ...]:
         for f in dataclasses.fields(metric)
         if f.init and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     )
-
-
-def attribute_texts(cls: type) -> dict[str, str]:
-    """Name to text of the `Attributes:` and `Args:` in a Google-style docstring."""
-    out: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        doc = inspect.cleandoc(base.__doc__ or "")
-        for section in re.findall(r"^(?:Attributes|Args):\n((?:(?: .*)?\n?)*)", doc, re.MULTILINE):
-            entries = re.findall(r"^ {4}(\w+): ((?:.+\n?)(?:^ {8}.*\n?)*)", section, re.MULTILINE)
-            out |= {name: " ".join(text.split()) for name, text in entries}
-    return out
 
 
 def _kind_of(hint: Any) -> Kind | None:

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 from rmcheck.metrics.metric import Metric
-from rmcheck.suite.keys import attribute_texts, settings_of
+from rmcheck.suite.keys import settings_of
+from rmcheck.wording import attribute_texts
 
 # Sections of a metric's docstring, in the order in which they stand there.
 SECTIONS = ("Args", "Caution", "Reference")

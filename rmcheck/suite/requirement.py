@@ -16,6 +16,7 @@ from rmcheck.probes.effect import ProbeEffect
 from rmcheck.probes.probe import Probe
 from rmcheck.suite import keys
 from rmcheck.suite.suite import Check
+from rmcheck.wording import attribute_texts
 
 # Keys that need `over`, at most one a check, and which column that is.
 USES_OVER = {
@@ -106,7 +107,7 @@ def _made(node: MapNode, subject: _Subject, place: str, source: Source) -> Metri
     lacking = [name for name in keys.required_settings(cls) if name not in node.entries]
     for name in lacking:
         span = node.entries[subject.key][1].span
-        about = keys.attribute_texts(cls).get(name, "")
+        about = attribute_texts(cls).get(name, "")
         source.add(span, f"metric {cls.name!r} needs {name!r}{place}", f"{name}: {about}")
     settings = read_keys(node, table, place, source)
     if lacking or len(settings) < len(table.keys() & node.entries.keys()):

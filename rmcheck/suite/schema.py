@@ -26,7 +26,7 @@ from rmcheck.suite.suite import (
     Suite,
     TrainingCheck,
 )
-from rmcheck.wording import first_line
+from rmcheck.wording import attribute_texts, first_line
 
 SCHEMA_FILE = Path(__file__).with_name("suite.schema.json")
 Schema = dict[str, Any]
@@ -48,7 +48,7 @@ def suite_schema() -> Schema:
 
 def _section(table: Mapping[str, Kind | None], cls: type, required: tuple[str, ...] = ()) -> Schema:
     """An object with the keys of a table, described by the docstring of its dataclass."""
-    texts = keys.attribute_texts(cls)
+    texts = attribute_texts(cls)
     properties = {
         name: _described(kind.schema() if kind else _below(name), texts.get(name, ""))
         for name, kind in table.items()
@@ -127,7 +127,7 @@ def _probe_check() -> Schema:
     """A check of a probe; a team has its own beside those of rmcheck."""
     out = _section(keys.PROBE_CHECK, Check, keys.REQUIRED["probe_check"])
     known = [{"const": p.name, "description": p.about} for p in shipped_probes().values()]
-    texts = keys.attribute_texts(ProbeEffect)
+    texts = attribute_texts(ProbeEffect)
     settings = {
         name: _described(kind.schema(), texts.get(name, ""))
         for name, kind in keys.settings_of(ProbeEffect).items()
@@ -144,7 +144,7 @@ def _probe_check() -> Schema:
 def _training_check() -> Schema:
     """A check of the log of an RL run."""
     out = _section(keys.TRAINING_CHECK, TrainingCheck, keys.REQUIRED["training_check"])
-    texts = keys.attribute_texts(TrainingCheck)
+    texts = attribute_texts(TrainingCheck)
     texts["transfer"] = texts["at_least"]
     transfer = _section(keys.TRANSFER, TrainingCheck, keys.REQUIRED["transfer"])
     properties = {
@@ -163,7 +163,7 @@ def _training_check() -> Schema:
 
 def _metric(cls: type[Metric]) -> Schema:
     """What a check with this metric may and must say."""
-    texts = keys.attribute_texts(cls)
+    texts = attribute_texts(cls)
     properties: Schema = {
         name: _described(kind.schema(), texts.get(name, ""))
         for name, kind in keys.settings_of(cls).items()

@@ -8,21 +8,22 @@ import pytest
 import yaml
 
 from rmcheck.cli import main
-from rmcheck.lab.schemas import laboratory_schema, study_schema
+from rmcheck.lab.file import LABORATORY
+from rmcheck.lab.study.study_file import STUDY
 
 jsonschema = pytest.importorskip("jsonschema")
 SUITES = Path(__file__).resolve().parents[2] / "suites"
 FILES = [
-    (study_schema, "study-small.yaml"),
-    (laboratory_schema, "lab/lab.yaml"),
-    (laboratory_schema, "lab/small.yaml"),
+    (STUDY, "study-small.yaml"),
+    (LABORATORY, "lab/lab.yaml"),
+    (LABORATORY, "lab/small.yaml"),
 ]
 
 
 @pytest.mark.parametrize(("schema", "name"), FILES)
 def test_the_files_that_come_with_rmcheck_fit_their_schema(schema, name):
     """And the same with a key that nothing reads does not, at the top or below."""
-    validator = jsonschema.Draft202012Validator(schema())
+    validator = jsonschema.Draft202012Validator(schema.schema())
     text = (SUITES / name).read_text(encoding="utf-8")
     found = yaml.safe_load(re.sub(r"\b(\d)e-", r"\1.0e-", text))  # YAML 1.1 has no 3e-3
     below = "pool" if "pool" in found else "training"
@@ -44,7 +45,7 @@ def test_the_files_that_come_with_rmcheck_fit_their_schema(schema, name):
 )
 def test_what_the_reader_of_a_study_refuses_its_schema_does_too(section, value):
     """Whoever writes a study in an editor learns of it while typing."""
-    validator = jsonschema.Draft202012Validator(study_schema())
+    validator = jsonschema.Draft202012Validator(STUDY.schema())
     found = yaml.safe_load((SUITES / "study-small.yaml").read_text(encoding="utf-8"))
 
     assert not validator.is_valid(found | {section: value})

@@ -4,8 +4,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from rmcheck.cli.arguments import add_lock_timeout, add_store
-from rmcheck.lab.schemas import PrintSchema
+from rmcheck.cli.arguments import add_lock_timeout, add_schema, add_store, add_trust
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -17,12 +16,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--table: read a table with a reward model a row and say which of its numbers rank an "
         "outcome, such as what RL made of them."
     )
-    command.add_argument(
-        "--schema",
-        action=PrintSchema,
-        schema="study",
-        help="print the JSON Schema of FILE for an editor, and end",
-    )
+    add_schema(command, _schema)
     what = command.add_mutually_exclusive_group(required=True)
     what.add_argument("file", nargs="?", type=Path, metavar="FILE", help="YAML with `study: 1`")
     what.add_argument("--table", type=Path, metavar="FILE", help="CSV with a header")
@@ -43,11 +37,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     add_store(command)
     add_lock_timeout(command)
-    command.add_argument(
-        "--trust-suites",
-        action="store_true",
-        help="let the study run code: python: and trust_remote_code=yes",
-    )
+    add_trust(command, "the study run code")
+
+
+def _schema() -> str:
+    from rmcheck.lab.study.study_file import STUDY
+
+    return STUDY.file_schema("rmcheck study", "Which metric foretells regret.")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmcheck.lab.schemas import PrintSchema
+from rmcheck.cli.arguments import add_schema, add_trust
 
 if TYPE_CHECKING:
     from rmcheck.lab.family.training import Trained
@@ -22,19 +22,17 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def add_laboratory(command: argparse.ArgumentParser) -> None:
     """The file of a laboratory, and the folder that it fills."""
-    command.add_argument(
-        "--schema",
-        action=PrintSchema,
-        schema="laboratory",
-        help="print the JSON Schema of FILE for an editor, and end",
-    )
+    add_schema(command, _schema)
     command.add_argument("file", type=Path, metavar="FILE", help="the laboratory, in YAML")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill")
-    command.add_argument(
-        "--trust-suites",
-        action="store_true",
-        help="let the file name models that run code: python: and trust_remote_code=yes",
-    )
+    add_trust(command, "the file name models that run code")
+
+
+def _schema() -> str:
+    from rmcheck.lab.file import LABORATORY
+
+    about = "Reward models and policies for a study."
+    return LABORATORY.file_schema("rmcheck laboratory", about)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,51 +1,69 @@
 """The part of a laboratory's file that says how reward models are trained."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, get_args
 
 from rmcheck.config.document import MapNode
-from rmcheck.config.kinds import Choice, Integer, Kind, Number, OneLine, one_of
-from rmcheck.config.section import beside, read_keys, refuse_unknown, require_keys
+from rmcheck.config.kinds import Choice, Integer, Number, OneLine, one_of
+from rmcheck.config.mapping import FileName, NamedRow, Rows, Section, key_span
+from rmcheck.config.section import read_keys, require_keys
 from rmcheck.config.source import Source
 from rmcheck.errors import UsageError
 from rmcheck.lab.family.flips import Overlap, flipped_labels
-from rmcheck.lab.family.recipe import Family, Recipe
-from rmcheck.lab.reading import DEVICES, key_span, read_rows, read_section
+from rmcheck.lab.family.recipe import DEVICES, Family, Recipe
 
 POSITIVE = Number(0, open=True)
-PREFERENCES: Mapping[str, Kind] = {
-    "path": OneLine(),
-    "format": Choice(lambda: _reader_names(), noun="format"),
-    "golden": OneLine(),
-    "pairs": Integer(1),
-    "seed": Integer(0),
+PREFERENCES = Section(
+    Family,
+    {
+        "path": FileName(),
+        "format": Choice(lambda: _reader_names(), noun="format"),
+        "golden": OneLine(),
+        "pairs": Integer(1),
+        "seed": Integer(0),
+    },
+    ("path",),
+)
+FLIPS = Section(Family, {"overlap": one_of(*get_args(Overlap)), "seed": Integer(0)})
+TRAINING = Section(
+    Recipe,
+    {
+        "base": FileName(),
+        "learning_rate": POSITIVE,
+        "warmup": Number(0, 1),
+        "batch": Integer(1),
+        "at_once": Integer(1),
+        "epochs": POSITIVE,
+        "regularization": Number(0),
+        "weight_decay": Number(0),
+        "max_length": Integer(2),
+        "lora": Integer(0),
+        "template": FileName(),
+        "device": one_of(*DEVICES),
+    },
+)
+RECIPE = Section(
+    Recipe,
+    {
+        "name": OneLine(forbidden="/"),
+        "seed": Integer(0),
+        "flip": Number(0, 1),
+        "shard": OneLine(example="1/3"),
+        "preferences": FileName(),
+        "golden": OneLine(),
+        **TRAINING.table,
+    },
+    ("name", "seed"),
+    noun="A reward model",
+)
+# What the file of a laboratory says of them.
+KEYS = {
+    "preferences": PREFERENCES,
+    "flips": FLIPS,
+    "training": TRAINING,
+    "reward_models": Rows({"": RECIPE}),
 }
-FLIPS: Mapping[str, Kind] = {"overlap": one_of(*get_args(Overlap)), "seed": Integer(0)}
-TRAINING: Mapping[str, Kind] = {
-    "base": OneLine(),
-    "learning_rate": POSITIVE,
-    "warmup": Number(0, 1),
-    "batch": Integer(1),
-    "at_once": Integer(1),
-    "epochs": POSITIVE,
-    "regularization": Number(0),
-    "weight_decay": Number(0),
-    "max_length": Integer(2),
-    "lora": Integer(0),
-    "template": OneLine(),
-    "device": one_of(*DEVICES),
-}
-OWN: Mapping[str, Kind] = {
-    "name": OneLine(forbidden="/"),
-    "seed": Integer(0),
-    "flip": Number(0, 1),
-    "shard": OneLine(example="1/3"),
-    "preferences": OneLine(),
-    "golden": OneLine(),
-}
-ROW: Mapping[str, Kind] = {**OWN, **TRAINING}
 
 
 def _reader_names() -> tuple[str, ...]:
@@ -54,24 +72,19 @@ def _reader_names() -> tuple[str, ...]:
     return reader_names()
 
 
-def read_family(top: MapNode, path: Path, source: Source) -> Family | None:
+def read_family(top: MapNode, source: Source) -> Family | None:
     """The family; None where something is wrong with it, which is noted."""
     before = len(source.problems)
     require_keys(top, ("preferences", "reward_models"), top.entries, "the laboratory", source)
-    data = read_section(top, "preferences", PREFERENCES, ("path",), source)
-    flips = read_section(top, "flips", FLIPS, (), source)
-    shared = read_section(top, "training", TRAINING, (), source)
-
-    def row(node: MapNode, named: str) -> Recipe | None:
-        return _recipe(node, named, shared, path, source)
-
-    rows = read_rows(top, "reward_models", row, source)
-    if len(source.problems) > before or not rows:
+    found = read_keys(top, KEYS, "", source)
+    rows: Sequence[NamedRow] = found.get("reward_models", ())
+    recipes = tuple(filter(None, (_recipe(row, found, source) for row in rows)))
+    if len(source.problems) > before:
         return None
-    recipes = tuple(recipe for recipe, _ in rows)
+    data, flips = found["preferences"], found.get("flips", {})
     total = sum(recipe.flip for recipe in recipes)
     family = Family(
-        path=beside(path, data["path"]),
+        path=data["path"],
         recipes=recipes,
         overlap=flips.get("overlap", "disjoint" if total <= 1 else "independent"),
         flip_seed=flips.get("seed", 0),
@@ -79,41 +92,32 @@ def read_family(top: MapNode, path: Path, source: Source) -> Family | None:
         column=data.get("golden", "golden"),
         pairs=data.get("pairs"),
         pair_seed=data.get("seed", 0),
-        lines={recipe.name: line for recipe, line in rows},
+        lines={row.values["name"]: row.node.span.line for row in rows},
     )
     _refuse_impossible(family, top, source)
     _refuse_identical(family, top, source)
     return family if len(source.problems) == before else None
 
 
-def _recipe(
-    node: MapNode, named: str, shared: Mapping[str, Any], path: Path, source: Source
-) -> Recipe | None:
-    place = f" in {named}"
-    refuse_unknown(node, ROW, place, source, f"A reward model takes: {', '.join(ROW)}.")
-    require_keys(node, ("name", "seed"), ROW, named, source)
-    found = {**shared, **read_keys(node, ROW, place, source)}
-    if "base" not in found:
-        source.add(node.span, f"{named} has no 'base', and 'training' has none")
+def _recipe(row: NamedRow, found: dict[str, Any], source: Source) -> Recipe | None:
+    values = {**found.get("training", {}), **row.values}
+    if "base" not in values:
+        source.add(row.node.span, f"{row.named} has no 'base', and 'training' has none")
         return None
-    if "name" not in found or "seed" not in found:
+    if not (values["base"] / "config.json").is_file():
+        message = f"{row.named}: no config.json in the folder {values['base']}"
+        source.add(row.span("base"), message)
         return None
-    for key in ("base", "template", "preferences"):
-        if key in found:
-            found[key] = beside(path, found[key])
-    if not (found["base"] / "config.json").is_file():
-        source.add(key_span(node, "base"), f"{named}: no config.json in the folder {found['base']}")
-        return None
-    if "shard" in found:
-        found["shard"] = _shard(found["shard"], node, named, source)
-    return Recipe(**found)
+    if "shard" in values:
+        values["shard"] = _shard(values["shard"], row, source)
+    return Recipe(**values)
 
 
-def _shard(text: str, node: MapNode, named: str, source: Source) -> tuple[int, int] | None:
+def _shard(text: str, row: NamedRow, source: Source) -> tuple[int, int] | None:
     number, _, of = text.partition("/")
     if number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of):
         return int(number), int(of)
-    source.add(key_span(node, "shard"), f"shard {text!r} of {named} is no part such as 1/3")
+    source.add(row.span("shard"), f"shard {text!r} of {row.named} is no part such as 1/3")
     return None
 
 

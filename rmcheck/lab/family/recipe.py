@@ -7,6 +7,8 @@ from typing import Any
 
 from rmcheck.lab.family.flips import Overlap
 
+DEVICES = ("auto", "cpu", "cuda")
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
