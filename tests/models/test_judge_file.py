@@ -143,4 +143,4 @@ def test_a_number_out_of_range_or_missing_is_not_parsed(answer, last, number):
     """The last match counts, or the first; a worse one does not stand in for it."""
     read = Score(r"Score:\s*(-?\d+(?:\.\d+)?)", lowest=-1, highest=10, last=last)
 
-    assert read.parsed(answer) == number
+    assert read.parsed(answer, Sample("p", 0, (), "text")) == number

@@ -19,7 +19,7 @@ def test_a_score_is_the_mean_of_what_is_parsed(folder, opened, samples):
     answers = answers_of(model, encoded).found
     by_hand = []
     for place in range(len(samples)):
-        numbers = [read.parsed(answer.text) for answer in answers[place]]
+        numbers = [read.parsed(answer.text, samples[place]) for answer in answers[place]]
         known = [number for number in numbers if number is not None]
         by_hand.append(np.mean(known) if known else -1.0)
 

@@ -14,7 +14,7 @@ from rmcheck.models.engines.vllm.sampler import LEAST_TEMPERATURE
 from rmcheck.models.kinds.judge.engine import JudgeEngine
 from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.folder_session import FolderAnswers, FolderOdds
-from rmcheck.models.kinds.judge.read import Read, Rubric, Written, YesNo
+from rmcheck.models.kinds.judge.read import Read, Written, YesNo
 from rmcheck.models.kinds.judge.tokenizer import JudgeTokenizer
 from rmcheck.models.kinds.language_model import LanguageModel
 from rmcheck.models.spec import ModelSpec, Setting, check_settings
@@ -125,9 +125,8 @@ def _check_read(spec: ModelSpec, values: Mapping[str, str], read: Read) -> None:
     for name in ("attention", "prefix"):
         if values.get(name, "auto") != "auto":
             raise UsageError(f"{spec.text}: {name} is for yes and no; remove {name}=")
-    heat = (read.grades[0] if isinstance(read, Rubric) else read).temperature
-    if spec.scheme == "vllm" and 0 < heat < LEAST_TEMPERATURE:
+    if spec.scheme == "vllm" and 0 < read.temperature < LEAST_TEMPERATURE:
         raise UsageError(
-            f"{spec.text}: temperature is {heat:g}; vLLM samples at 0 or at "
+            f"{spec.text}: temperature is {read.temperature:g}; vLLM samples at 0 or at "
             f"{LEAST_TEMPERATURE} and more"
         )

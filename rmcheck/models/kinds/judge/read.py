@@ -4,9 +4,9 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from sys import float_info
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -51,12 +51,10 @@ class YesNo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written(ABC):
-    """reward = mean of the numbers that the judge writes, one an answer.
+class Drawn:
+    """How answers are drawn, and what a text is worth of which none is parsed.
 
     Attributes:
-        lowest: Least number that counts as parsed.
-        highest: Greatest.
         samples: Answers a text.
         start: Number of the first of them among all answers to a text.
         repeat: How often a text is judged anew, each time by so many answers.
@@ -67,10 +65,6 @@ class Written(ABC):
         unparsed_at_most: Share of texts that may have that reward.
     """
 
-    # What an answer that can be read has, for messages.
-    found: ClassVar[str] = "a number in range"
-    lowest: float
-    highest: float
     samples: int = 1
     start: int = 0
     repeat: int = 1
@@ -78,6 +72,31 @@ class Written(ABC):
     max_tokens: int = 512
     unparsed: float | None = None
     unparsed_at_most: float = 0.05
+
+    def answer(self, number: int) -> Self:
+        """One of the `repeat` times that a text is judged, from 0."""
+        return replace(self, repeat=1, start=number * self.samples)
+
+    @property
+    def of_answers(self) -> str:
+        """The end of a formula: how many answers a reward is the mean of."""
+        count = self.samples * self.repeat
+        return f", mean of {count} answers" if count > 1 else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written(Drawn, ABC):
+    """reward = mean of the numbers that the judge writes, one an answer.
+
+    Attributes:
+        lowest: Least number that counts as parsed.
+        highest: Greatest.
+    """
+
+    # What an answer that can be read has, for messages.
+    found: ClassVar[str] = "a number in range"
+    lowest: float
+    highest: float
 
     @property
     @abstractmethod
@@ -98,30 +117,18 @@ class Written(ABC):
         facts |= {"start": self.start} if self.start else {}
         return facts | ({"repeat": self.repeat} if self.repeat > 1 else {})
 
-    def answer(self, number: int) -> Self:
-        """One of the `repeat` times that a text is judged, from 0."""
-        return replace(self, repeat=1, start=number * self.samples)
-
     @property
     def schema(self) -> Mapping[str, object] | None:
         """JSON schema of an answer, for engines that can be held to one; None for free text."""
         return None
 
     @abstractmethod
-    def parsed(self, answer: str) -> float | None:
-        """The number in an answer; None where there is none, or one out of the range.
+    def parsed(self, answer: str, sample: Sample) -> float | None:
+        """The number that an answer gives this sample; None for none, or one out of the range.
 
         Raises:
             ScoringError: It cannot be looked for.
         """
-
-    def parsed_of(self, answer: str, sample: Sample) -> float | None:
-        """The number that an answer gives this sample.
-
-        Raises:
-            ScoringError: It cannot be looked for.
-        """
-        return self.parsed(answer)
 
     def kept(self, answer: str) -> str:
         """What of an answer is enough to parse it again."""
@@ -142,10 +149,9 @@ class Written(ABC):
         return number if self.lowest <= number <= self.highest else None
 
     @property
-    def of_answers(self) -> str:
-        """The end of a formula: how many answers a reward is the mean of."""
-        count = self.samples * self.repeat
-        return f", mean of {count} answers" if count > 1 else ""
+    def bounds(self) -> str:
+        """The range, for messages."""
+        return f"{self.lowest:g} to {self.highest:g}"
 
 
 @dataclass(frozen=True)
@@ -192,15 +198,13 @@ class Score(Matched):
     @property
     def formula(self) -> str:
         """The reward as a person writes it."""
-        return f"{self.match} in {self.lowest:g} to {self.highest:g}{self.of_answers}"
+        return f"{self.match} in {self.bounds}{self.of_answers}"
 
     @property
     def sought(self) -> str:
-        """The pattern with its range."""
-        return f"number from {self.lowest:g} to {self.highest:g} by {self.pattern!r}"
+        return f"number from {self.bounds} by {self.pattern!r}"
 
-    def parsed(self, answer: str) -> float | None:
-        """See `Written.parsed`."""
+    def parsed(self, answer: str, sample: Sample) -> float | None:
         try:
             return self._within(float(self.matched(answer) or ""))
         except ValueError:
@@ -244,18 +248,14 @@ class Grade(Written):
 
     @property
     def formula(self) -> str:
-        """The reward as a person writes it."""
-        bounds = f"{self.lowest:g} to {self.highest:g}"
-        return f"{self.name!r} of the JSON object that is written, {bounds}{self.of_answers}"
+        return f"{self.name!r} of the JSON object that is written, {self.bounds}{self.of_answers}"
 
     @property
     def sought(self) -> str:
-        """The key with its range."""
-        return f"JSON object with a number {self.name!r} from {self.lowest:g} to {self.highest:g}"
+        return f"JSON object with a number {self.name!r} from {self.bounds}"
 
     @property
     def schema(self) -> dict[str, object]:
-        """See `Written.schema`."""
         return {
             "type": "object",
             "properties": {
@@ -266,8 +266,7 @@ class Grade(Written):
             "additionalProperties": False,
         }
 
-    def parsed(self, answer: str) -> float | None:
-        """See `Written.parsed`."""
+    def parsed(self, answer: str, sample: Sample) -> float | None:
         number = grades(answer).get(self.name)
         return None if number is None else self._within(number)
 
@@ -277,43 +276,24 @@ class Grade(Written):
         return json.dumps(found) if found else answer[-_END:]
 
 
-@dataclass(frozen=True, slots=True)
-class Rubric:
+@dataclass(frozen=True)
+class Rubric(Drawn):
     """Several criteria that one answer grades; reward = their weighted mean.
 
     Attributes:
-        grades: How each is read.
+        criteria: With different names.
     """
 
-    grades: tuple[Grade, ...]
+    criteria: tuple[RubricCriterion, ...]
 
-    @classmethod
-    def of(cls, criteria: Sequence[RubricCriterion], **drawn: Any) -> Self:
-        """A rubric of these criteria.
-
-        Args:
-            criteria: With different names.
-            drawn: How answers are drawn, and what those without a grade are worth; see `Written`.
-        """
-        every = tuple(criteria)
-        grades = (
-            Grade(one.name, every, lowest=one.lowest, highest=one.highest, **drawn) for one in every
+    @property
+    def grades(self) -> tuple[Grade, ...]:
+        """How each is read."""
+        drawn = {one.name: getattr(self, one.name) for one in fields(Drawn)}
+        return tuple(
+            Grade(one.name, self.criteria, lowest=one.lowest, highest=one.highest, **drawn)
+            for one in self.criteria
         )
-        return cls(tuple(grades))
-
-    @property
-    def repeat(self) -> int:
-        """How often a text is judged anew."""
-        return self.grades[0].repeat
-
-    def answer(self, number: int) -> Self:
-        """One of the `repeat` times that a text is judged, from 0."""
-        return replace(self, grades=tuple(grade.answer(number) for grade in self.grades))
-
-    @property
-    def criteria(self) -> tuple[RubricCriterion, ...]:
-        """All of them."""
-        return self.grades[0].criteria
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -325,8 +305,7 @@ class Rubric:
         """The reward as a person writes it."""
         parts = " + ".join(f"{one.weight:g} {one.name!r}" for one in self.criteria)
         total = sum(one.weight for one in self.criteria)
-        means = self.grades[0].of_answers
-        return f"({parts}) / {total:g} of the JSON object that is written{means}"
+        return f"({parts}) / {total:g} of the JSON object that is written{self.of_answers}"
 
     @property
     def facts(self) -> dict[str, object]:

@@ -83,18 +83,10 @@ class Compares(Matched):
     def number(self, found: str, at: int, size: int) -> float | None:
         """What the matched text says of the response at a place, of so many."""
 
-    def parsed(self, answer: str) -> float | None:
-        """What an answer about `of` responses says of the first."""
-        return self._read(answer, 0, self.of)
-
-    def parsed_of(self, answer: str, sample: Sample) -> float | None:
-        """See `Written.parsed_of`."""
+    def parsed(self, answer: str, sample: Sample) -> float | None:
         assert isinstance(sample, ListSample)  # made by `lists.compared`
-        return self._read(answer, sample.at, len(sample.responses))
-
-    def _read(self, answer: str, at: int, size: int) -> float | None:
         match = self.matched(answer)
-        return None if match is None else self.number(match, at, size)
+        return None if match is None else self.number(match, sample.at, len(sample.responses))
 
 
 @dataclass(frozen=True)
@@ -134,7 +126,7 @@ class Preferred(Compares):
         return size - 1
 
     def shares(self, numbers: Floats) -> Floats:
-        """See `Compares.shares`; (size,) shares of one choice."""
+        """Shares of one choice."""
         return np.append(numbers, 1.0 - numbers.sum())
 
     def number(self, found: str, at: int, size: int) -> float | None:
@@ -186,18 +178,13 @@ class ListScores(Compares):
     @property
     def formula(self) -> str:
         """The reward as a person writes it."""
-        bounds = f"{self.lowest:g} to {self.highest:g}"
-        return (
-            f"mean of its numbers in the {self.match}, {bounds}, both orders asked{self.of_answers}"
-        )
+        numbers = f"mean of its numbers in the {self.match}, {self.bounds}"
+        return f"{numbers}, both orders asked{self.of_answers}"
 
     @property
     def sought(self) -> str:
         """The pattern, and what it has to find."""
-        return (
-            f"list of numbers from {self.lowest:g} to {self.highest:g}, one for each response, by "
-            f"{self.pattern!r}"
-        )
+        return f"list of numbers from {self.bounds}, one for each response, by {self.pattern!r}"
 
     def rows(self, size: int) -> int:
         """All of them."""

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,14 @@ from rmcheck.config.section import (
     value_of,
 )
 from rmcheck.config.source import Source, did_you_mean
-from rmcheck.models.kinds.judge.read import Read, Rubric, RubricCriterion, Score, YesNo
+from rmcheck.models.kinds.judge.read import (
+    Matched,
+    Read,
+    Rubric,
+    RubricCriterion,
+    Score,
+    YesNo,
+)
 from rmcheck.models.kinds.judge.read_lists import UNPARSED, ListScores, Preferred
 
 READS = (
@@ -75,54 +82,54 @@ class Range(Kind):
         return bounds[0], bounds[1]
 
 
-# The keys of `read`; but for `score`, `range` and `criteria` they are fields of what is read.
-YES_NO: Mapping[str, Kind] = {
-    "yes": Words(),
-    "no": Words(),
-    "top_logprobs": Integer(2),
-    "censored_at_most": Number(0, 1),
-}
-SCORE: Mapping[str, Kind] = {
-    "score": Pattern(),
-    "range": Range(),
+# How answers are drawn.
+DRAWN: Mapping[str, Kind] = {
     "samples": Integer(1),
     "repeat": Integer(1),
     "temperature": Number(0),
     "max_tokens": Integer(1),
-    "last": Boolean(),
 }
-CRITERIA: Mapping[str, Kind | None] = {
-    "criteria": None,
-    **{name: SCORE[name] for name in ("samples", "repeat", "temperature", "max_tokens")},
-}
-LISTS: Mapping[str, Kind] = {
-    "of": Integer(2),
-    "opponents": Integer(2),
-    **{name: SCORE[name] for name in ("samples", "repeat", "temperature", "max_tokens", "last")},
-}
-CHOICE: Mapping[str, Kind] = {
-    "choice": Pattern(r"'\[\[([A-C])\]\]'", "what is chosen"),
-    "tie": Words(),
-    **LISTS,
-}
-SCORES: Mapping[str, Kind] = {
-    "scores": Pattern(r"'Scores: \[([^\]]*)\]'", "the list of numbers"),
-    "range": Range(),
-    **LISTS,
-}
+LISTS: Mapping[str, Kind] = {"of": Integer(2), "opponents": Integer(2), **DRAWN, "last": Boolean()}
 CRITERION: Mapping[str, Kind] = {"range": Range(), "weight": Number(0, open=True)}
-# What can be read, by the keys that say so, and all keys that it has.
+# What can be read, by the keys that say so, and all keys that it has; but for these and `range`
+# they are fields of what is read.
 READINGS: Mapping[str, tuple[tuple[str, ...], Mapping[str, Kind | None]]] = {
-    "words": (("yes", "no"), YES_NO),
-    "a score": (("score",), SCORE),
-    "criteria": (("criteria",), CRITERIA),
-    "a choice": (("choice",), CHOICE),
-    "scores": (("scores",), SCORES),
+    "words": (
+        ("yes", "no"),
+        {
+            "yes": Words(),
+            "no": Words(),
+            "top_logprobs": Integer(2),
+            "censored_at_most": Number(0, 1),
+        },
+    ),
+    "a score": (
+        ("score",),
+        {"score": Pattern(), "range": Range(), **DRAWN, "last": Boolean()},
+    ),
+    "criteria": (("criteria",), {"criteria": None, **DRAWN}),
+    "a choice": (
+        ("choice",),
+        {
+            "choice": Pattern(r"'\[\[([A-C])\]\]'", "what is chosen"),
+            "tie": Words(),
+            **LISTS,
+        },
+    ),
+    "scores": (
+        ("scores",),
+        {
+            "scores": Pattern(r"'Scores: \[([^\]]*)\]'", "the list of numbers"),
+            "range": Range(),
+            **LISTS,
+        },
+    ),
 }
-UNPARSED_SCORE: Mapping[str, Kind] = {"reward": Number(), "at_most": Number(0, 1)}
-UNPARSED_CHOICE: Mapping[str, Kind] = {
-    "verdict": one_of("tie"),
-    "at_most": Number(0, 1),
+# What is read by a pattern.
+MATCHED: Mapping[str, type[Matched]] = {
+    "a score": Score,
+    "a choice": Preferred,
+    "scores": ListScores,
 }
 
 
@@ -149,18 +156,24 @@ def read_rule(top: MapNode, source: Source) -> Read | None:
             source.add(node.span, what, READS)
         return None
     (kind,) = kinds
-    for name in [name for name in node.entries if name in known]:
-        if name not in READINGS[kind][1]:
-            others = [k for k, (_, table) in READINGS.items() if name in table]
-            what = " or ".join(filter(None, [", ".join(others[:-1]), others[-1]]))
-            source.add(node.entries[name][0], f"{name!r} is for reading {what}; remove it")
-    return _RULES[kind](node, top, source)
+    own, table = READINGS[kind]
+    for name in [name for name in node.entries if name in known and name not in table]:
+        others = [k for k, (_, keys) in READINGS.items() if name in keys]
+        what = " or ".join(filter(None, [", ".join(others[:-1]), others[-1]]))
+        source.add(node.entries[name][0], f"{name!r} is for reading {what}; remove it")
+    needed = [*own, "range"] if "range" in table else own
+    require_keys(node, needed, table, "read", source)
+    found = read_keys(node, table, " in read", source)
+    if kind == "words":
+        return _yes_no(node, found, top, source)
+    _check_drawn(node, found, source)
+    if kind == "criteria":
+        return _rubric(node, found, top, source)
+    return _matched(MATCHED[kind], own[0], found, top, source)
 
 
-def _yes_no(node: MapNode, top: MapNode, source: Source) -> YesNo | None:
+def _yes_no(node: MapNode, found: Mapping[str, Any], top: MapNode, source: Source) -> YesNo | None:
     """Words for and against."""
-    require_keys(node, ("yes", "no"), YES_NO, "read", source)
-    found = read_keys(node, YES_NO, " in read", source)
     if "unparsed" in top.entries:
         source.add(top.entries["unparsed"][0], "'unparsed' is for reading a score; remove it")
     if not {"yes", "no"} <= found.keys():
@@ -171,20 +184,21 @@ def _yes_no(node: MapNode, top: MapNode, source: Source) -> YesNo | None:
     return YesNo(**found)
 
 
-def _score(node: MapNode, top: MapNode, source: Source) -> Score | None:
-    """A number in the answer."""
-    require_keys(node, ("score", "range"), SCORE, "read", source)
-    found = _drawn(node, SCORE, source)
-    unparsed = _unparsed(top, found.get("range"), source)
-    if not {"score", "range"} <= found.keys():
+def _matched(
+    kind: type[Matched], mark: str, found: dict[str, Any], top: MapNode, source: Source
+) -> Matched | None:
+    """What a pattern finds: numbers in a range, or a choice."""
+    bounds, pattern = found.pop("range", None), found.pop(mark, None)
+    found |= _unparsed(top, bounds, source, tie=kind is Preferred)
+    if bounds:
+        found |= zip(("lowest", "highest"), bounds, strict=True)
+    if pattern is None or not (bounds or kind is Preferred):
         return None
-    (lowest, highest), pattern = found.pop("range"), found.pop("score")
-    return Score(pattern, lowest=lowest, highest=highest, **found, **unparsed)
+    return kind(pattern, **found)
 
 
-def _rubric(node: MapNode, top: MapNode, source: Source) -> Rubric | None:
+def _rubric(node: MapNode, drawn: Mapping[str, Any], top: MapNode, source: Source) -> Rubric | None:
     """Several criteria in one answer."""
-    drawn = _drawn(node, CRITERIA, source)
     named = value_of(node, "criteria", " in read", source)
     if not isinstance(named, MapNode) or not named.entries:
         if named is not None:
@@ -202,63 +216,14 @@ def _rubric(node: MapNode, top: MapNode, source: Source) -> Rubric | None:
         if "range" in fields:
             lowest, highest = fields["range"]
             criteria.append(RubricCriterion(name, lowest, highest, fields.get("weight", 1.0)))
-    bounds = [(one.lowest, one.highest) for one in criteria]
-    whole = (min(low for low, _ in bounds), max(high for _, high in bounds)) if bounds else None
-    unparsed = _unparsed(top, whole, source)
-    return Rubric.of(criteria, **drawn, **unparsed) if criteria else None
-
-
-def _choice(node: MapNode, top: MapNode, source: Source) -> Preferred | None:
-    """One of the responses that are shown."""
-    found = _of_lists(node, CHOICE, source)
-    unparsed = _unparsed_choice(top, source)
-    if "choice" not in found:
+    if not criteria:
         return None
-    return Preferred(found.pop("choice"), **found, **unparsed)
+    whole = (min(one.lowest for one in criteria), max(one.highest for one in criteria))
+    return Rubric(tuple(criteria), **drawn, **_unparsed(top, whole, source))
 
 
-def _scores(node: MapNode, top: MapNode, source: Source) -> ListScores | None:
-    """A number for each response that is shown."""
-    require_keys(node, ("scores", "range"), SCORES, "read", source)
-    found = _of_lists(node, SCORES, source)
-    unparsed = _unparsed(top, found.get("range"), source)
-    if not {"scores", "range"} <= found.keys():
-        return None
-    lowest, highest = found.pop("range")
-    return ListScores(found.pop("scores"), lowest=lowest, highest=highest, **found, **unparsed)
-
-
-def _of_lists(node: MapNode, table: Mapping[str, Kind], source: Source) -> dict[str, Any]:
-    """What is said of lists of responses, and of answers about them."""
-    found = _drawn(node, table, source)
-    if found.get("of", 2) > MOST_SHOWN:
-        source.add(
-            node.entries["of"][1].span, f"'of' is at most {MOST_SHOWN}: responses are letters"
-        )
-    if found.get("of", 2) > 2 and "opponents" in found:
-        source.add(
-            node.entries["opponents"][0],
-            f"'opponents' is for pairs, and {found['of']} responses are shown at a time; remove it",
-        )
-    return found
-
-
-def _unparsed_choice(top: MapNode, source: Source) -> dict[str, Any]:
-    """What a choice is that no answer makes, and the share of questions that may have none."""
-    refused = {"unparsed": None, "unparsed_at_most": 0.0}
-    node = value_of(top, "unparsed", "", source)
-    if node is None or (isinstance(node, ScalarNode) and node.text == "error"):
-        return refused
-    if not isinstance(node, MapNode):
-        source.add(node.span, f"'unparsed' is {describe(node)}", TIE_IS)
-        return refused
-    found = read_section(node, UNPARSED_CHOICE, ("verdict",), "unparsed", source)
-    return {"unparsed": UNPARSED, "unparsed_at_most": found.get("at_most", 0.05)}
-
-
-def _drawn(node: MapNode, table: Mapping[str, Kind | None], source: Source) -> dict[str, Any]:
-    """What is said of answers; several at temperature 0 are one."""
-    found = read_keys(node, table, " in read", source)
+def _check_drawn(node: MapNode, found: Mapping[str, Any], source: Source) -> None:
+    """Note what is said of answers, or of lists of responses, that cannot be."""
     heat = found.get("temperature", 0 if "temperature" not in node.entries else None)
     for name in ("samples", "repeat"):
         if (count := found.get(name, 1)) > 1 and heat == 0:
@@ -267,21 +232,42 @@ def _drawn(node: MapNode, table: Mapping[str, Kind | None], source: Source) -> d
                 f"{count} answers at temperature 0 are one answer, {count} times",
                 f"Set temperature: 1.0, or {name}: 1.",
             )
-    return found
+    size = found.get("of", 2)
+    if size > MOST_SHOWN:
+        source.add(
+            node.entries["of"][1].span, f"'of' is at most {MOST_SHOWN}: responses are letters"
+        )
+    if size > 2 and "opponents" in found:
+        source.add(
+            node.entries["opponents"][0],
+            f"'opponents' is for pairs, and {size} responses are shown at a time; remove it",
+        )
 
 
-def _unparsed(top: MapNode, bounds: tuple[float, float] | None, source: Source) -> dict[str, Any]:
-    """Reward of what is not parsed, and the share that may have it, as fields of `Score`."""
+def _unparsed(
+    top: MapNode, bounds: tuple[float, float] | None, source: Source, *, tie: bool = False
+) -> dict[str, Any]:
+    """What is not parsed is worth, and the share that may be so, as fields of `Drawn`.
+
+    Args:
+        top: The file.
+        bounds: The range of what is parsed; None where there is none.
+        source: Where problems are noted.
+        tie: Whether what is read is a choice, which counts as a tie where it is not made.
+    """
     refused = {"unparsed": None, "unparsed_at_most": 0.0}
     node = value_of(top, "unparsed", "", source)
     if node is None or (isinstance(node, ScalarNode) and node.text == "error"):
         return refused
     if not isinstance(node, MapNode):
         near = did_you_mean(node.text, ("error",)) if isinstance(node, ScalarNode) else ""
-        source.add(node.span, f"'unparsed' is {describe(node)}{near}", UNPARSED_IS)
+        hint = TIE_IS if tie else UNPARSED_IS
+        source.add(node.span, f"'unparsed' is {describe(node)}{near}", hint)
         return refused
-    found = read_section(node, UNPARSED_SCORE, ("reward",), "unparsed", source)
-    reward = found.get("reward")
+    worth: tuple[str, Kind] = ("verdict", one_of("tie")) if tie else ("reward", Number())
+    table = dict([worth, ("at_most", Number(0, 1))])
+    found = read_section(node, table, worth[:1], "unparsed", source)
+    reward = UNPARSED if tie else found.get("reward")
     if reward is not None and bounds is not None and bounds[0] <= reward <= bounds[1]:
         source.add(
             node.entries["reward"][1].span,
@@ -290,12 +276,3 @@ def _unparsed(top: MapNode, bounds: tuple[float, float] | None, source: Source) 
             "Take one outside, so that it can be told apart.",
         )
     return {"unparsed": reward, "unparsed_at_most": found.get("at_most", 0.05)}
-
-
-_RULES: Mapping[str, Callable[[MapNode, MapNode, Source], Read | None]] = {
-    "words": _yes_no,
-    "a score": _score,
-    "criteria": _rubric,
-    "a choice": _choice,
-    "scores": _scores,
-}

@@ -55,7 +55,7 @@ class ScoreVerdicts(Verdicts[AnswersSession]):
         faults, read = dict(replies.faults), self._read
         rewards: Replies[float] = Replies({}, faults, replies.stopped, replies.stopped_at)
         for place, answers in replies.found.items():
-            numbers = [read.parsed_of(answer.text, batch[place].sample) for answer in answers]
+            numbers = [read.parsed(answer.text, batch[place].sample) for answer in answers]
             if read.unparsed is None and None in numbers:
                 faults[place] = _unparsed(answers[numbers.index(None)], read)
             else:
@@ -203,14 +203,14 @@ class ScoreProof(JudgeProof[AnswersSession]):
     def _numbers(self) -> list[list[float | None]]:
         """What each answer says of each sample alone."""
         pairs = zip(self._samples, self._answers, strict=True)
-        return [[self._score.parsed_of(a.text, one.sample) for a in texts] for one, texts in pairs]
+        return [[self._score.parsed(a.text, one.sample) for a in texts] for one, texts in pairs]
 
     def _means(
         self, samples: Sequence[Encoded], answers: Sequence[Sequence[Answer]]
     ) -> list[Floats]:
         read = self._score
         return [
-            np.array([read.mean([read.parsed_of(a.text, one.sample) for a in texts])])
+            np.array([read.mean([read.parsed(a.text, one.sample) for a in texts])])
             for one, texts in zip(samples, answers, strict=True)
         ]
 
