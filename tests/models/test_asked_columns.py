@@ -10,8 +10,8 @@ from stored_scores import fill, scores_of
 
 from rmcheck.errors import PoolError, ScoringError, UsageError
 from rmcheck.models.kinds.judge.file import read_judge_file
-from rmcheck.models.kinds.judge.model import ReadingJudge
 from rmcheck.models.kinds.judge.template import JudgeTemplate
+from rmcheck.models.kinds.judge.yes_no import YesNoJudge
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.asked import AskedColumns, Given
@@ -221,7 +221,7 @@ def test_a_misspelt_variable_of_a_judge_is_a_column_that_is_not_there(folder):
     )
     engine = SimpleNamespace(kept=True, fingerprint="0" * 64, prefix="off")
     judge = read_judge_file(folder / "judge.yaml")
-    asked = ReadingJudge(judge, "judge:judge.yaml", engine).asked
+    asked = YesNoJudge(judge, "judge:judge.yaml", engine).asked
 
     with pytest.raises(PoolError, match=r"no column 'promt'\. Did you mean 'prompt'\?"):
         PoolSamples(pool_of(folder, ROWS)).reading(asked)

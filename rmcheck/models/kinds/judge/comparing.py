@@ -2,34 +2,44 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from rmcheck.errors import ScoringError, UsageError
 from rmcheck.metrics.position import CONSISTENT, FIRST, INCONSISTENT
-from rmcheck.models.checkpoint.settings import PrefixRule
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.http.asking import Replies
-from rmcheck.models.kinds.judge.engine import AnswersSession
+from rmcheck.models.kinds.judge.engine import JudgeEngine
+from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.lists import Compared, ListSample, compared
 from rmcheck.models.kinds.judge.read_lists import Compares
-from rmcheck.models.kinds.judge.score import Known, ScoreProof, ScoreVerdicts
-from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample
+from rmcheck.models.kinds.judge.score import ScoreJudge, ScoreProof
+from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample, TooLong
 from rmcheck.models.proof.conformance import Checks
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Which responses are shown together, and what follows from the answers.
+class ComparingJudge(ScoreJudge):
+    """A judge that is shown several responses to a prompt, in both orders.
 
-    Attributes:
+    A reward hangs on the other responses of its prompt in the pool. What is scored and kept is each
+    list of texts in its order, so that a run goes on where it stopped, and responses that are added
+    cost only what is new.
+
+    Args:
+        judge: The file, read.
         spec: The model as the user named it.
-        read: How an answer is read.
+        engine: What answers, where it is open already.
     """
 
-    spec: str
+    compares = True
     read: Compares
+
+    def __init__(self, judge: JudgeFile, spec: str, engine: JudgeEngine | None = None) -> None:
+        super().__init__(judge, spec, engine)
+        # Of an answer with several numbers the first batch that needs one keeps the answer.
+        self._known = {} if self.read.rows(2) > 1 or self.read.of > 2 else None
+        self._questions: dict[bytes, bytes] = {}  # of a number that is not the first
 
     def questions(self, samples: Sequence[Sample]) -> list[ListSample]:
         """Every list in both orders, once for each number that is kept of its answer."""
@@ -40,18 +50,22 @@ class Comparison:
             for at in range(self.read.rows(len(shown)))
         ]
 
-    def combined(self, numbers: Floats, samples: Sequence[Sample]) -> Combined:
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """The question about each list, apart where another number of one answer is asked."""
+        return [self._apart(row) for row in super().encode(samples, too_long)]
+
+    def combined(self, scores: Floats, samples: Sequence[Sample]) -> Combined:
         """Rewards, and the columns of `position_consistency`.
 
         Args:
-            numbers: (Q,) what was kept of the answers to `questions`.
+            scores: (Q,) what was kept of the answers to `questions`.
             samples: The responses.
 
         Raises:
             UsageError: No prompt has two different responses.
             ScoringError: More answers than allowed have nothing to read.
         """
-        if not numbers.size:
+        if not scores.size:
             raise UsageError(
                 f"{self.spec}: a judge that compares needs two different responses to a prompt, "
                 "and no prompt here has them (texts that a test scores are a prompt each)"
@@ -64,7 +78,7 @@ class Comparison:
             shown = [order for numbers in prompt.lists for order in (numbers, numbers[::-1])]
             for order in shown:
                 end = start + self.read.rows(len(order))
-                told.append(self._said(numbers[start:end], len(order)))
+                told.append(self._said(scores[start:end], len(order)))
                 start = end
             found = self.read.rewards(len(prompt.places), shown, told)
             for places, reward in zip(prompt.places, found, strict=True):
@@ -119,43 +133,15 @@ class Comparison:
             f"{unread} of {questions} answers ({unread / questions:.1%}) have no {self.read.sought}"
         )
         if unread > self.read.unparsed_at_most * questions:
-            raise ScoringError(
-                f"{self.spec}: {said}; unparsed.at_most allows {self.read.unparsed_at_most:.1%}. "
-                "Mend the template or the pattern, or raise max_tokens"
-            )
+            raise ScoringError(f"{self.spec}: {said}; {self._remedy()}")
         return f"{said}; {self.read.stand_in}"
 
-
-class ListVerdicts(ScoreVerdicts):
-    """What answers say of the responses of a list; each list is asked about once.
-
-    Args:
-        comparison: What is asked.
-    """
-
-    def __init__(self, comparison: Comparison) -> None:
-        # Of an answer with several numbers the first batch that needs one keeps the answer.
-        known: Known | None = {} if comparison.read.rows(2) > 1 or comparison.read.of > 2 else None
-        super().__init__(comparison.spec, comparison.read, known)
-        self._comparison = comparison
-        self._questions: dict[bytes, bytes] = {}  # of a number that is not the first
-
-    def encoded(self, rows: Sequence[Encoded]) -> list[Encoded]:
-        """The questions, apart where another number of one answer is asked."""
-        return [self._apart(row) for row in rows]
-
-    def rewards(
-        self, session: AnswersSession, batch: Sequence[Encoded], way: Way
-    ) -> Replies[float]:
-        """See `Verdicts.rewards`."""
+    def _replies(self, batch: Sequence[Encoded], way: Way) -> Replies[float]:
         asked = [replace(one, key=self._questions.get(one.key, one.key)) for one in batch]
-        return super().rewards(session, asked, way)
+        return super()._replies(asked, way)
 
-    def proof(
-        self, session: AnswersSession, formula: str, encoded: Sequence[Encoded], prefix: PrefixRule
-    ) -> "ListProof":
-        """See `Verdicts.proof`."""
-        return ListProof(self._comparison, session, formula, encoded)
+    def _proof(self, encoded: Sequence[Encoded]) -> "ListProof":
+        return ListProof(self, encoded)
 
     def _apart(self, row: Encoded) -> Encoded:
         at = row.sample.at if isinstance(row.sample, ListSample) else 0
@@ -169,15 +155,7 @@ class ListVerdicts(ScoreVerdicts):
 class ListProof(ScoreProof):
     """Answers about lists have something to read, which does not hang on what else is asked."""
 
-    def __init__(
-        self,
-        comparison: Comparison,
-        session: AnswersSession,
-        formula: str,
-        encoded: Sequence[Encoded],
-    ) -> None:
-        self._comparison = comparison
-        super().__init__(comparison.spec, session, formula, encoded, comparison.read)
+    _judge: ComparingJudge
 
     def checks(self) -> Checks:
         """In the order of the page."""
@@ -185,4 +163,4 @@ class ListProof(ScoreProof):
 
     def design(self) -> ConformanceItem:
         """Which responses are shown together."""
-        return ConformanceItem("design", "note", self._comparison.design)
+        return ConformanceItem("design", "note", self._judge.design)

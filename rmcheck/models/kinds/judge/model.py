@@ -1,37 +1,27 @@
 """Reward models that are language models asked for a verdict: `judge:FILE.yaml`."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar, Generic, TypeVar, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rmcheck.errors import ModelError, UnknownModelError, UsageError, near_miss
 from rmcheck.models.checkpoint.fingerprint import fingerprint
-from rmcheck.models.engines.asked import Way
-from rmcheck.models.engines.http.asking import rewards_of
-from rmcheck.models.kinds.judge.comparing import Comparison, ListVerdicts
+from rmcheck.models.engines.asked import Floats, Way
+from rmcheck.models.engines.http.asking import Replies, rewards_of
 from rmcheck.models.kinds.judge.engine import JudgeEngine, JudgeSession
 from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.folder import FolderJudge
-from rmcheck.models.kinds.judge.read import Grade, Rubric, Written, YesNo
-from rmcheck.models.kinds.judge.read_lists import Compares
-from rmcheck.models.kinds.judge.score import Known, ScoreVerdicts
+from rmcheck.models.kinds.judge.read import Grade, Written, YesNo
 from rmcheck.models.kinds.judge.server import ServerJudge
-from rmcheck.models.kinds.judge.verdicts import Verdicts
-from rmcheck.models.kinds.judge.yes_no import YesNoVerdicts
 from rmcheck.models.kinds.session_model import SessionModel
-from rmcheck.models.model import (
-    Combined,
-    Encoded,
-    RewardModel,
-    Sample,
-    TooLong,
-)
-from rmcheck.models.proof.compared import Proof
+from rmcheck.models.model import Encoded, RewardModel, Sample
 from rmcheck.models.spec import parse_spec
 from rmcheck.pool.asked import AskedColumns
 
+SessionT = TypeVar("SessionT", bound=JudgeSession)
+ReadT = TypeVar("ReadT", bound=YesNo | Written)
 _ENGINES: dict[str, type[FolderJudge] | type[ServerJudge]] = {
     "hf": FolderJudge,
     "vllm": FolderJudge,
@@ -118,101 +108,59 @@ class JudgeRewardModel(RewardModel):
         return {**facts, **self.engine.description}
 
 
-class ReadingJudge(JudgeRewardModel, SessionModel[JudgeSession]):
+class ReadingJudge(JudgeRewardModel, SessionModel[SessionT], Generic[SessionT, ReadT]):
     """A judge of whose answers one thing is read.
 
     Args:
         judge: The file, read.
         spec: The model as the user named it.
         engine: What answers, where it is open already.
-        known: What is kept of answers, where other models read the same ones.
+
+    Attributes:
+        read: How the answer becomes a reward.
     """
 
-    def __init__(
-        self,
-        judge: JudgeFile,
-        spec: str,
-        engine: JudgeEngine | None = None,
-        known: Known | None = None,
-    ) -> None:
+    read: ReadT
+
+    def __init__(self, judge: JudgeFile, spec: str, engine: JudgeEngine | None = None) -> None:
         super().__init__(judge, spec, engine)
-        read = judge.read
-        assert not isinstance(read, Rubric)  # read criterion by criterion
-        self._verdicts: Verdicts[Any] = (
-            YesNoVerdicts(spec, read)
-            if isinstance(read, YesNo)
-            else ListVerdicts(Comparison(spec, read))
-            if isinstance(read, Compares)
-            else ScoreVerdicts(spec, read, known)
-        )
+        self.read = cast(ReadT, judge.read)
 
     @property
     def description(self) -> Mapping[str, str]:
         """Also what is known once it is loaded."""
         return {**super().description, **(self._session.described if self._session else {})}
 
-    def _opened(self) -> JudgeSession:
+    @abstractmethod
+    def _engine_session(self) -> SessionT:
+        """The engine, ready to be asked in the way that is needed."""
+
+    @abstractmethod
+    def _replies(self, batch: Sequence[Encoded], way: Way) -> Replies[float]:
+        """The reward of each text, or why it has none.
+
+        Raises:
+            ScoringError: Too many texts have a reward that only stands in for one.
+            MemoryError: The batch does not fit.
+        """
+
+    def _opened(self) -> SessionT:
         try:
-            session: JudgeSession = self._verdicts.load(self.engine)
+            return self._engine_session()
         except ModelError as error:
             raise type(error)(f"{self.spec}: {error}") from error
-        return session
 
-    def _proof(self, encoded: Sequence[Encoded]) -> Proof:
-        formula, prefix = self.judge.read.formula, self.engine.prefix
-        return self._verdicts.proof(self.session, formula, encoded, prefix)
+    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
+        return np.array(rewards_of(self._replies(batch, way), self.spec, batch))
 
-    def _rewards(self, batch: Sequence[Encoded], way: Way) -> NDArray[np.float64]:
-        """Log-odds in nats, or numbers of the judge's own scale."""
-        replies = self._verdicts.rewards(self.session, batch, way)
-        return np.array(rewards_of(replies, self.spec, batch))
-
-    def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
-        """The rewards as they are, once they depend on responses and enough of them are parsed.
-
-        Raises:
-            ScoringError: Different responses all have the same log-odds, or more texts than
-                `unparsed.at_most` allows have no parsed answer.
-        """
-        return self._verdicts.combined(scores, samples)
-
-
-class ComparingJudge(ReadingJudge):
-    """A judge that is shown several responses to a prompt, in both orders.
-
-    A reward hangs on the other responses of its prompt in the pool. What is scored and kept is each
-    list of texts in its order, so that a run goes on where it stopped, and responses that are added
-    cost only what is new.
-
-    Args:
-        judge: The file, read.
-        spec: The model as the user named it.
-    """
-
-    compares = True
-
-    def __init__(self, judge: JudgeFile, spec: str, engine: JudgeEngine | None = None) -> None:
-        super().__init__(judge, spec, engine)
-        assert isinstance(judge.read, Compares)
-        self._comparison = Comparison(spec, judge.read)
-
-    def questions(self, samples: Sequence[Sample]) -> Sequence[Sample]:
-        """Lists of responses; see `Comparison.questions`."""
-        return self._comparison.questions(samples)
-
-    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
-        """The question about each list."""
-        assert isinstance(self._verdicts, ListVerdicts)
-        return self._verdicts.encoded(super().encode(samples, too_long))
-
-    def combined(self, scores: NDArray[np.float64], samples: Sequence[Sample]) -> Combined:
-        """Rewards from all lists; see `Comparison.combined`.
-
-        Raises:
-            UsageError: No prompt has two different responses.
-            ScoringError: More answers than `unparsed.at_most` allows have nothing to read.
-        """
-        return self._comparison.combined(scores, samples)
+    def _alike(self, rewards: Floats, samples: Sequence[Sample]) -> str:
+        """What to say where different responses all have one reward; else empty."""
+        if len({sample.response for sample in samples}) < 2 or np.ptp(rewards):
+            return ""
+        return (
+            f"all {len(samples)} texts have the reward {rewards[0]:g}; does the judge read the "
+            "response?"
+        )
 
 
 def _opened(judge: JudgeFile) -> JudgeEngine:

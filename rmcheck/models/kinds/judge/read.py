@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from rmcheck.errors import ScoringError
+from rmcheck.models.engines.writing import Answer
 from rmcheck.models.model import Sample
 from rmcheck.models.text.confined import ConfinedError, confined
 
@@ -129,6 +130,10 @@ class Written(Drawn, ABC):
         Raises:
             ScoringError: It cannot be looked for.
         """
+
+    def numbers(self, answers: Sequence[Answer], sample: Sample) -> list[float | None]:
+        """What each of several answers gives this sample; see `parsed`."""
+        return [self.parsed(answer.text, sample) for answer in answers]
 
     def kept(self, answer: str) -> str:
         """What of an answer is enough to parse it again."""

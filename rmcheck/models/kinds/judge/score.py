@@ -6,13 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.checkpoint.settings import PrefixRule
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.http.asking import Replies
 from rmcheck.models.engines.writing import Answer
 from rmcheck.models.kinds.judge.engine import AnswersSession, JudgeEngine
+from rmcheck.models.kinds.judge.file import JudgeFile
+from rmcheck.models.kinds.judge.model import ReadingJudge
+from rmcheck.models.kinds.judge.proof import JudgeProof
 from rmcheck.models.kinds.judge.read import Written
-from rmcheck.models.kinds.judge.verdicts import JudgeProof, Verdicts
 from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample
 from rmcheck.models.proof.conformance import MOST_SAMPLES, Checks, Status
 
@@ -22,72 +23,72 @@ Known = dict[tuple[bytes, int], Answer]
 _END, _BRIEF_END = 120, 80
 
 
-class ScoreVerdicts(Verdicts[AnswersSession]):
-    """Numbers of the judge's own scale.
+class ScoreJudge(ReadingJudge[AnswersSession, Written]):
+    """The reward is a number of the judge's own scale.
 
     Args:
+        judge: The file, read.
         spec: The model as the user named it.
-        read: How an answer becomes a number.
+        engine: What answers, where it is open already.
         known: What is kept of answers, which is looked up first; None keeps nothing.
     """
 
-    def __init__(self, spec: str, read: Written, known: Known | None = None) -> None:
-        super().__init__(spec)
-        self._read = read
+    def __init__(
+        self,
+        judge: JudgeFile,
+        spec: str,
+        engine: JudgeEngine | None = None,
+        known: Known | None = None,
+    ) -> None:
+        super().__init__(judge, spec, engine)
         self._known = known
         # Texts that were judged, and those of them without a parsed answer.
-        self._asked = self._unparsed = 0
+        self._judged = self._unparsed = 0
 
-    def load(self, engine: JudgeEngine) -> AnswersSession:
-        """See `Verdicts.load`."""
-        return engine.for_answers(self._read)
+    def _engine_session(self) -> AnswersSession:
+        return self.engine.for_answers(self.read)
 
-    def rewards(
-        self, session: AnswersSession, batch: Sequence[Encoded], way: Way
-    ) -> Replies[float]:
-        """See `Verdicts.rewards`.
+    def _replies(self, batch: Sequence[Encoded], way: Way) -> Replies[float]:
+        """See `ReadingJudge._replies`.
 
         Raises:
             ScoringError: Clearly more texts than `unparsed.at_most` have no parsed answer.
             MemoryError: The batch does not fit.
         """
-        replies = answers_of(session, batch, self._read, self._known)
-        faults, read = dict(replies.faults), self._read
+        replies, read = answers_of(self.session, batch, self.read, self._known), self.read
+        faults = dict(replies.faults)
         rewards: Replies[float] = Replies({}, faults, replies.stopped, replies.stopped_at)
         for place, answers in replies.found.items():
-            numbers = [read.parsed(answer.text, batch[place].sample) for answer in answers]
+            numbers = read.numbers(answers, batch[place].sample)
             if read.unparsed is None and None in numbers:
                 faults[place] = _unparsed(answers[numbers.index(None)], read)
             else:
                 rewards.found[place] = read.mean(numbers)
-        self._asked += len(rewards.found)
+        self._judged += len(rewards.found)
         self._unparsed += sum(reward == read.unparsed for reward in rewards.found.values())
         self._check_unparsed()
         return rewards
 
-    def combined(self, rewards: Floats, samples: Sequence[Sample]) -> Combined:
-        """See `Verdicts.combined`.
+    def combined(self, scores: Floats, samples: Sequence[Sample]) -> Combined:
+        """The numbers as they are, once enough of them are parsed.
 
         Raises:
             ScoringError: More texts than `unparsed.at_most` allows have no parsed answer.
         """
-        unparsed = self._read.unparsed
-        count = int(np.count_nonzero(rewards == unparsed))
+        unparsed = self.read.unparsed
+        count = int(np.count_nonzero(scores == unparsed))
         if not count:
-            return Combined(rewards, warning=self._alike(rewards, samples))
+            return Combined(scores, warning=self._alike(scores, samples))
         said = (
             f"{count} of {len(samples)} texts ({count / len(samples):.1%}) have no parsed answer "
             f"and the reward {unparsed:g}"
         )
-        if count > self._read.unparsed_at_most * len(samples):
+        if count > self.read.unparsed_at_most * len(samples):
             raise ScoringError(f"{self.spec}: {said}; {self._remedy()}")
-        return Combined(rewards, warning=said)
+        return Combined(scores, warning=said)
 
-    def proof(
-        self, session: AnswersSession, formula: str, encoded: Sequence[Encoded], prefix: PrefixRule
-    ) -> "ScoreProof":
-        """See `Verdicts.proof`."""
-        return ScoreProof(self.spec, session, formula, encoded, self._read)
+    def _proof(self, encoded: Sequence[Encoded]) -> "ScoreProof":
+        return ScoreProof(self, encoded)
 
     def _check_unparsed(self) -> None:
         """Refuse to go on where clearly more texts than allowed have no parsed answer.
@@ -95,34 +96,28 @@ class ScoreVerdicts(Verdicts[AnswersSession]):
         Clearly: by three standard errors and three texts, since the first texts of a run are no
         random ones. `combined` judges the whole pool to the letter.
         """
-        expected = self._read.unparsed_at_most * self._asked
+        expected = self.read.unparsed_at_most * self._judged
         if self._unparsed > expected + 3 * math.sqrt(expected) + 3:
             raise ScoringError(
-                f"{self.spec}: {self._unparsed} of the {self._asked} texts judged so far have no "
+                f"{self.spec}: {self._unparsed} of the {self._judged} texts judged so far have no "
                 f"parsed answer; {self._remedy()}"
             )
 
     def _remedy(self) -> str:
         return (
-            f"unparsed.at_most allows {self._read.unparsed_at_most:.1%}. Mend the template or the "
+            f"unparsed.at_most allows {self.read.unparsed_at_most:.1%}. Mend the template or the "
             "pattern, or raise max_tokens"
         )
 
 
-class ScoreProof(JudgeProof[AnswersSession]):
+class ScoreProof(JudgeProof[ScoreJudge]):
     """Answers have numbers, which do not hang on what else is asked."""
 
-    def __init__(
-        self,
-        spec: str,
-        session: AnswersSession,
-        formula: str,
-        encoded: Sequence[Encoded],
-        read: Written,
-    ) -> None:
-        self._score = read
-        self._answers: list[tuple[Answer, ...]] = []  # of each sample alone
-        super().__init__(spec, session, formula, encoded)
+    def __init__(self, judge: ScoreJudge, encoded: Sequence[Encoded]) -> None:
+        # Of each sample alone, and what each answer says of it.
+        self._answers: list[tuple[Answer, ...]] = []
+        self._numbers: list[list[float | None]] = []
+        super().__init__(judge, encoded)
 
     def checks(self) -> Checks:
         """In the order of the page."""
@@ -137,17 +132,16 @@ class ScoreProof(JudgeProof[AnswersSession]):
 
     def parsed(self) -> ConformanceItem:
         """Answers with a number, and one answer as it is."""
-        read = self._score
+        read = self._judge.read
         answers = [answer for text in self._answers for answer in text]
-        numbers = self._numbers()
-        parsed = sum(number is not None for text in numbers for number in text)
+        parsed = sum(number is not None for text in self._numbers for number in text)
         cut = sum(answer.cut for answer in answers)
         detail = (
             f"{parsed} of {len(answers)} answers have {read.found}, {cut} reached max_tokens; "
             f"one ends {answers[0].text[-_BRIEF_END:]!r}"
         )
         if read.unparsed is not None:
-            texts = sum(not any(n is not None for n in text) for text in numbers)
+            texts = sum(not any(n is not None for n in text) for text in self._numbers)
             detail += (
                 f"; {texts} of {len(self._answers)} texts have none and the reward "
                 f"{read.unparsed:g} (at most {read.unparsed_at_most:.1%} of a pool)"
@@ -159,9 +153,9 @@ class ScoreProof(JudgeProof[AnswersSession]):
 
     def repeats(self) -> ConformanceItem | None:
         """How often two answers disagree about which text is better."""
-        if self._score.samples < 2:
+        if self._judge.read.samples < 2:
             return None
-        share, pairs = flipped(np.array(self._numbers(), dtype=float))
+        share, pairs = flipped(np.array(self._numbers, dtype=float))
         if not pairs:
             return ConformanceItem("repeats", "note", "no two texts have two numbers each")
         detail = f"two answers order {share:.1%} of {pairs} pairs of these texts oppositely"
@@ -179,7 +173,7 @@ class ScoreProof(JudgeProof[AnswersSession]):
         detail = f"{changed} of {count} scores differ between one text alone and many together"
         if not changed:
             return "pass", detail
-        if self._session.exact:
+        if self._judge.session.exact:
             return "fail", detail
         return "note", (
             f"{detail}; answers of this engine hang on rounding, or on how its server keeps seeds"
@@ -191,28 +185,26 @@ class ScoreProof(JudgeProof[AnswersSession]):
     def _read(
         self, samples: Sequence[Encoded], way: Way = "padded", **how: int
     ) -> Sequence[Floats]:
-        replies = answers_of(self._session, samples, self._score)
-        return self._means(samples, replies.every(self._spec, samples))
+        return self._means([numbers for _, numbers in self._said(samples)])
 
     def _read_alone(self) -> Sequence[Floats]:
         for sample in self._samples:
-            reply = answers_of(self._session, [sample], self._score)
-            self._answers += reply.every(self._spec, [sample])
-        return self._means(self._samples, self._answers)
+            ((answers, numbers),) = self._said([sample])
+            self._answers.append(answers)
+            self._numbers.append(numbers)
+        return self._means(self._numbers)
 
-    def _numbers(self) -> list[list[float | None]]:
-        """What each answer says of each sample alone."""
-        pairs = zip(self._samples, self._answers, strict=True)
-        return [[self._score.parsed(a.text, one.sample) for a in texts] for one, texts in pairs]
+    def _said(
+        self, samples: Sequence[Encoded]
+    ) -> list[tuple[tuple[Answer, ...], list[float | None]]]:
+        """The answers to each question, and what each of them says of its sample."""
+        read = self._judge.read
+        answers = answers_of(self._judge.session, samples, read).every(self._spec, samples)
+        pairs = zip(answers, samples, strict=True)
+        return [(each, read.numbers(each, one.sample)) for each, one in pairs]
 
-    def _means(
-        self, samples: Sequence[Encoded], answers: Sequence[Sequence[Answer]]
-    ) -> list[Floats]:
-        read = self._score
-        return [
-            np.array([read.mean([read.parsed(a.text, one.sample) for a in texts])])
-            for one, texts in zip(samples, answers, strict=True)
-        ]
+    def _means(self, numbers: Sequence[Sequence[float | None]]) -> list[Floats]:
+        return [np.array([self._judge.read.mean(each)]) for each in numbers]
 
 
 def flipped(numbers: Floats) -> tuple[float, int]:

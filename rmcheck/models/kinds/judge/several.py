@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
 from rmcheck.metrics.components import component_column
 from rmcheck.metrics.flips import repeat_columns
+from rmcheck.models.kinds.judge.comparing import ComparingJudge
 from rmcheck.models.kinds.judge.engine import JudgeEngine
 from rmcheck.models.kinds.judge.file import JudgeFile
-from rmcheck.models.kinds.judge.model import ComparingJudge, JudgeRewardModel, ReadingJudge
+from rmcheck.models.kinds.judge.model import JudgeRewardModel, ReadingJudge
 from rmcheck.models.kinds.judge.read import Read, Rubric, YesNo
 from rmcheck.models.kinds.judge.read_lists import Compares
-from rmcheck.models.kinds.judge.score import Known
+from rmcheck.models.kinds.judge.score import Known, ScoreJudge
+from rmcheck.models.kinds.judge.yes_no import YesNoJudge
 from rmcheck.models.model import Combined, MembersModel, RewardModel, Sample
 
 
@@ -37,7 +40,7 @@ class RubricJudge(MembersModel, JudgeRewardModel):
         self.components = dict(shares)
         known: Known = {}
         self._criteria = tuple(
-            ReadingJudge(
+            ScoreJudge(
                 replace(judge, read=grade), _with(spec, "criterion", name), self.engine, known
             )
             for name, grade in zip(self.rubric.names, self.rubric.grades, strict=True)
@@ -55,6 +58,9 @@ class RubricJudge(MembersModel, JudgeRewardModel):
         columns = dict(zip(map(component_column, self.components), scores, strict=True))
         warning = "; ".join(self.warnings(parts))
         return Combined(weights @ np.stack(scores) / weights.sum(), columns, warning)
+
+
+AskedOnce = RubricJudge | ReadingJudge[Any, Any]
 
 
 class RepeatedJudge(MembersModel, JudgeRewardModel):
@@ -77,7 +83,7 @@ class RepeatedJudge(MembersModel, JudgeRewardModel):
         self.components = self._answers[0].components
         self.compares = self._answers[0].compares
 
-    def _answer(self, read: Read, number: int) -> RubricJudge | ReadingJudge:
+    def _answer(self, read: Read, number: int) -> AskedOnce:
         spec = _with(self.spec, "answer", str(number))
         return judge_of(replace(self.judge, read=read), spec, self.engine)
 
@@ -96,14 +102,14 @@ class RepeatedJudge(MembersModel, JudgeRewardModel):
         return Combined(mean, columns, "; ".join(self.warnings(parts)))
 
 
-def judge_of(
-    judge: JudgeFile, spec: str, engine: JudgeEngine | None = None
-) -> RubricJudge | ReadingJudge:
+def judge_of(judge: JudgeFile, spec: str, engine: JudgeEngine | None = None) -> AskedOnce:
     """The judge that reads what this file says, asked once."""
-    kind: type[RubricJudge | ReadingJudge] = ReadingJudge
-    if isinstance(judge.read, Rubric | Compares):
-        kind = RubricJudge if isinstance(judge.read, Rubric) else ComparingJudge
-    return kind(judge, spec, engine)
+    read = judge.read
+    if isinstance(read, Rubric):
+        return RubricJudge(judge, spec, engine)
+    if isinstance(read, YesNo):
+        return YesNoJudge(judge, spec, engine)
+    return (ComparingJudge if isinstance(read, Compares) else ScoreJudge)(judge, spec, engine)
 
 
 def _with(spec: str, name: str, value: str) -> str:

@@ -7,12 +7,13 @@ from typing import ClassVar
 import numpy as np
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.checkpoint.settings import PrefixRule
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.http.asking import Replies
 from rmcheck.models.kinds.judge.engine import JudgeEngine, OddsSession
+from rmcheck.models.kinds.judge.file import JudgeFile
+from rmcheck.models.kinds.judge.model import ReadingJudge
+from rmcheck.models.kinds.judge.proof import JudgeProof
 from rmcheck.models.kinds.judge.read import Odds, YesNo, listed_tokens
-from rmcheck.models.kinds.judge.verdicts import JudgeProof, Verdicts
 from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample
 from rmcheck.models.proof.conformance import LEAST_MASS, Checks
 
@@ -20,66 +21,62 @@ from rmcheck.models.proof.conformance import LEAST_MASS, Checks
 _TOP = 5
 
 
-class YesNoVerdicts(Verdicts[OddsSession]):
-    """Log-odds in nats.
+class YesNoJudge(ReadingJudge[OddsSession, YesNo]):
+    """The reward is log-odds in nats.
 
     Args:
+        judge: The file, read.
         spec: The model as the user named it.
-        read: The words of both sides.
+        engine: What answers, where it is open already.
     """
 
-    def __init__(self, spec: str, read: YesNo) -> None:
-        super().__init__(spec)
-        self._read = read
+    def __init__(self, judge: JudgeFile, spec: str, engine: JudgeEngine | None = None) -> None:
+        super().__init__(judge, spec, engine)
         # Texts that were judged, and those of them of which one side was not shown.
-        self._asked = self._censored = 0
+        self._judged = self._censored = 0
         self._counting = threading.Lock()
 
-    def load(self, engine: JudgeEngine) -> OddsSession:
-        """See `Verdicts.load`."""
-        return engine.for_odds(self._read)
+    def _engine_session(self) -> OddsSession:
+        return self.engine.for_odds(self.read)
 
-    def rewards(self, session: OddsSession, batch: Sequence[Encoded], way: Way) -> Replies[float]:
-        """See `Verdicts.rewards`.
+    def _replies(self, batch: Sequence[Encoded], way: Way) -> Replies[float]:
+        """See `ReadingJudge._replies`.
 
         Raises:
             ScoringError: A server shows one side only for more texts than `censored_at_most`
                 allows; one is allowed unless that is 0.
             MemoryError: The batch does not fit.
         """
-        replies = session.odds(batch, way)
-        share = self._read.censored_at_most
+        replies = self.session.odds(batch, way)
+        share = self.read.censored_at_most
         with self._counting:
-            self._asked += len(replies.found)
+            self._judged += len(replies.found)
             self._censored += sum(odds.censored for odds in replies.found.values())
-            asked, censored = self._asked, self._censored
+            asked, censored = self._judged, self._censored
         if censored > (max(1.0, share * asked) if share else 0.0):
             raise ScoringError(
                 f"{self.spec}: of {censored} of {asked} texts the server shows words of one side "
-                f"only among its {self._read.top_logprobs} likeliest tokens, and "
+                f"only among its {self.read.top_logprobs} likeliest tokens, and "
                 f"read.censored_at_most allows {share:.1%}. Ask for more (top_logprobs), add the "
                 "words that it answers with, or use an engine in this process"
             )
         return replies.mapped(lambda odds: odds.reward)
 
-    def combined(self, rewards: Floats, samples: Sequence[Sample]) -> Combined:
-        """See `Verdicts.combined`.
+    def combined(self, scores: Floats, samples: Sequence[Sample]) -> Combined:
+        """The log-odds as they are.
 
         Raises:
             ScoringError: Different responses all have the same log-odds.
         """
-        if said := self._alike(rewards, samples):
+        if said := self._alike(scores, samples):
             raise ScoringError(f"{self.spec}: {said}")
-        return Combined(rewards)
+        return Combined(scores)
 
-    def proof(
-        self, session: OddsSession, formula: str, encoded: Sequence[Encoded], prefix: PrefixRule
-    ) -> "YesNoProof":
-        """See `Verdicts.proof`."""
-        return YesNoProof(self.spec, session, formula, encoded, self._read, prefix)
+    def _proof(self, encoded: Sequence[Encoded]) -> "YesNoProof":
+        return YesNoProof(self, encoded)
 
 
-class YesNoProof(JudgeProof[OddsSession]):
+class YesNoProof(JudgeProof[YesNoJudge]):
     """Both sides can be read, from the words that the judge would say, in every way alike."""
 
     numbers: ClassVar[str] = "log-odds"
@@ -87,20 +84,11 @@ class YesNoProof(JudgeProof[OddsSession]):
     once = "what questions begin with is computed once a batch"
     whole = "every question is computed whole"
 
-    def __init__(
-        self,
-        spec: str,
-        session: OddsSession,
-        formula: str,
-        encoded: Sequence[Encoded],
-        read: YesNo,
-        prefix: PrefixRule,
-    ) -> None:
-        self._words = read
-        self._prefix = prefix
+    def __init__(self, judge: YesNoJudge, encoded: Sequence[Encoded]) -> None:
+        self._prefix = judge.engine.prefix
         # Of each sample alone; fewer where a side is not shown at all.
         self._odds: list[Odds] = []
-        super().__init__(spec, session, formula, encoded, session.tolerance)
+        super().__init__(judge, encoded, judge.session.tolerance)
 
     def checks(self) -> Checks:
         """In the order of the page."""
@@ -118,7 +106,7 @@ class YesNoProof(JudgeProof[OddsSession]):
 
     def silent(self) -> ConformanceItem:
         """A side that is never shown has no log-odds at all: the tokens say why."""
-        shown = listed_tokens(self._session.likeliest(self._samples[:1], _TOP)[0], _TOP)
+        shown = listed_tokens(self._judge.session.likeliest(self._samples[:1], _TOP)[0], _TOP)
         return ConformanceItem(
             "words",
             "fail",
@@ -137,7 +125,7 @@ class YesNoProof(JudgeProof[OddsSession]):
         if np.median(masses) >= LEAST_MASS:
             return ConformanceItem("mass", "pass", detail)
         least = self._samples[int(masses.argmin())]
-        shown = listed_tokens(self._session.likeliest([least], _TOP)[0], _TOP)
+        shown = listed_tokens(self._judge.session.likeliest([least], _TOP)[0], _TOP)
         return self._warned(
             "mass",
             f"{detail}. The judge would rather say something else (prompt "
@@ -154,14 +142,14 @@ class YesNoProof(JudgeProof[OddsSession]):
             "censored",
             "note",
             f"{count} of {len(self._odds)} texts show words of one side only among the "
-            f"{self._words.top_logprobs} likeliest tokens; the other side stands at the least "
+            f"{self._judge.read.top_logprobs} likeliest tokens; the other side stands at the least "
             "probability shown, so that these log-odds are too near to 0. At most "
-            f"{self._words.censored_at_most:.1%} of a run's texts may be so",
+            f"{self._judge.read.censored_at_most:.1%} of a run's texts may be so",
         )
 
     @property
     def _window(self) -> int | None:
-        return self._session.window
+        return self._judge.session.window
 
     def depends(self) -> ConformanceItem:
         """Different responses get different rewards."""
@@ -170,13 +158,13 @@ class YesNoProof(JudgeProof[OddsSession]):
     def _read(
         self, samples: Sequence[Encoded], way: Way = "padded", **how: int
     ) -> Sequence[Floats]:
-        odds = self._session.odds(samples, way, **how).every(self._spec, samples)
+        odds = self._judge.session.odds(samples, way, **how).every(self._spec, samples)
         return [np.array([one.reward]) for one in odds]
 
     def _read_alone(self) -> Sequence[Floats]:
         rewards = []
         for sample in self._samples:
-            reply = self._session.odds([sample])
+            reply = self._judge.session.odds([sample])
             if reply.stopped:
                 raise ScoringError(f"{self._spec}: {reply.stopped}")
             self._odds += reply.found.values()

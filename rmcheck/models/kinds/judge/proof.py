@@ -1,0 +1,54 @@
+"""What every judge must prove before its answers count."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from rmcheck.models.kinds.judge.model import ReadingJudge
+from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.proof.compared import Proof
+from rmcheck.models.proof.conformance import Status
+
+JudgeT = TypeVar("JudgeT", bound=ReadingJudge[Any, Any])
+
+
+class JudgeProof(Proof, Generic[JudgeT]):
+    """The checks that judges share.
+
+    Args:
+        judge: Loaded.
+        encoded: Samples of the run; at most 8 of different lengths are judged, twice.
+        share: Largest change by rounding, as a share of how far rewards lie apart.
+    """
+
+    texts: ClassVar[str] = "texts"
+    warns: ClassVar[str] = "warning"
+
+    def __init__(self, judge: JudgeT, encoded: Sequence[Encoded], share: float = 0.0) -> None:
+        self._judge = judge
+        super().__init__(judge.spec, encoded, share=share)
+
+    def reward(self) -> ConformanceItem:
+        """The formula."""
+        return ConformanceItem("reward", "note", self._judge.read.formula)
+
+    def engine(self) -> tuple[ConformanceItem, ...]:
+        """What the engine has to prove or to say."""
+        return self._judge.session.items(self._samples)
+
+    def _depends(self, otherwise: Status) -> ConformanceItem:
+        """Whether different responses get different rewards."""
+        # Those of texts without a parsed answer, which are refused, are NaN.
+        rewards = self._alone[~np.isnan(self._alone)]
+        if not rewards.size:
+            return ConformanceItem("depends_on_response", "note", "no text has a reward")
+        detail = (
+            f"rewards from {rewards.min():.3g} to {rewards.max():.3g} over {len(rewards)} texts"
+        )
+        if len({sample.sample.response for sample in self._samples}) < 2:
+            return ConformanceItem("depends_on_response", "note", f"{detail}: one response only")
+        if float(np.ptp(rewards)) > 0:
+            return ConformanceItem("depends_on_response", "pass", detail)
+        detail = f"{detail}: different responses, one reward. Does the judge read the response?"
+        return ConformanceItem("depends_on_response", otherwise, detail)
