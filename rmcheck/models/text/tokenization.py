@@ -6,7 +6,8 @@ Every engine receives these ids, so none applies a template or adds a BOS of its
 import hashlib
 import json
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.confined import ConfinedError
 from rmcheck.models.text.template_tools import Run, left_out
-from rmcheck.pool.pool import Prompt
+from rmcheck.pool.pool import Message, Prompt
 from rmcheck.pool.tool_calls import CALLS, apart, turns
 
 EosRule = Literal["keep", "append", "strip"]
@@ -120,15 +121,9 @@ class ConversationTokenizer:
         return [self._opened(prompt, tokenize=False) for prompt in prompts]
 
     def _opened(self, prompt: Prompt, *, tokenize: bool) -> Any:
-        try:
+        with refusals(f"prompt {prompt.prompt_id!r} (roles: {roles(prompt.messages)})"):
             turned = [turns(prompt.messages)]
             return self._apply(turned, tokenize=tokenize, generation_prompt=True)[0]
-        # A template is a program of its own: it may raise anything.
-        except Exception as error:
-            roles = ", ".join(message.role for message in prompt.messages)
-            raise ScoringError(
-                f"the chat template refuses prompt {prompt.prompt_id!r} (roles: {roles}): {error}"
-            ) from error
 
     def written(self, conversations: Sequence[list[dict[str, Any]]]) -> list[str]:
         """Each conversation as the text that the template writes.
@@ -136,11 +131,8 @@ class ConversationTokenizer:
         Raises:
             ScoringError: The template refuses one.
         """
-        try:
+        with refusals("a conversation"):
             texts: list[str] = self._apply(list(conversations), tokenize=False)
-        # A template is a program of its own: it may raise anything.
-        except Exception as error:
-            raise ScoringError(f"the chat template refuses a conversation: {error}") from error
         return texts
 
     def reread(self, text: str) -> str:
@@ -193,9 +185,13 @@ class ConversationTokenizer:
         try:
             rows = self._apply(conversations)
         except ConfinedError as error:
-            raise _refused(samples[error.place], error) from error
-        except Exception:
-            rows = [self._apply_one(sample) for sample in samples]
+            with refusals(_answered(samples[error.place])):
+                raise
+        except Exception:  # of whichever sample
+            rows = []
+            for sample, messages in zip(samples, conversations, strict=True):
+                with refusals(_answered(sample)):
+                    rows += self._apply([messages])
         return [(self._with_eos_rule(row), []) for row in rows]
 
     def _apply(
@@ -287,14 +283,6 @@ class ConversationTokenizer:
                 raise
             raise ScoringError(f"the tokenizer fails: {brief(error)}") from error
 
-    def _apply_one(self, sample: Sample) -> list[int]:
-        try:
-            ids: list[int] = self._apply([conversation(sample)])[0]
-        # A template is a program of its own: it may raise anything.
-        except Exception as error:
-            raise _refused(sample, error) from error
-        return ids
-
     def _with_eos_rule(self, ids: list[int]) -> list[int]:
         eos = self.eos_id
         if eos is None or self._eos == "keep":
@@ -336,13 +324,39 @@ class ConversationTokenizer:
     def _over_message(self, over: list[tuple[Sample, int]], total: int) -> str:
         longest = sorted(over, key=lambda pair: -pair[1])[:3]
         examples = ", ".join(f"{s.prompt_id!r} response {s.index}: {n}" for s, n in longest)
+        what, advice = self._too_long
         return (
-            f"{len(over)} of {total} conversations are longer than the {self._max_length} tokens "
-            f"that the model takes. Longest: {examples}. Prompts: "
-            f"{named_prompts([s for s, _ in over])}. Shorten them, or allow cutting: "
-            "`too_long: left` in the suite, or --too-long=left where there is none, keeps the "
-            "response; `right` keeps the beginning"
+            f"{len(over)} of {total} {what}. Longest: {examples}. Prompts: "
+            f"{named_prompts([s for s, _ in over])}. {advice}"
         )
+
+    @property
+    def _too_long(self) -> tuple[str, str]:
+        """What is wrong with texts that are too long, and what to do."""
+        return (
+            f"conversations are longer than the {self._max_length} tokens that the model takes",
+            "Shorten them, or allow cutting: `too_long: left` in the suite, or --too-long=left "
+            "where there is none, keeps the response; `right` keeps the beginning",
+        )
+
+
+@contextmanager
+def refusals(what: str) -> Iterator[None]:
+    """Whatever a template raises about something, as one error that names it.
+
+    Raises:
+        ScoringError: The template refuses it.
+    """
+    try:
+        yield
+    # A template is a program of its own: it may raise anything.
+    except Exception as error:
+        raise ScoringError(f"the chat template refuses {what}: {error}") from error
+
+
+def roles(messages: Sequence[Message]) -> str:
+    """Who speaks, turn by turn, for a message."""
+    return ", ".join(message.role for message in messages)
 
 
 def conversation(sample: Sample) -> list[dict[str, Any]]:
@@ -350,12 +364,9 @@ def conversation(sample: Sample) -> list[dict[str, Any]]:
     return [*turns(sample.messages), {"role": "assistant", "content": sample.response}]
 
 
-def _refused(sample: Sample, error: Exception) -> ScoringError:
-    roles = ", ".join(message.role for message in sample.messages)
-    return ScoringError(
-        f"the chat template refuses prompt {sample.prompt_id!r} (roles: {roles}, then the "
-        f"assistant's response {sample.index}): {error}"
-    )
+def _answered(sample: Sample) -> str:
+    who = f"roles: {roles(sample.messages)}, then the assistant's response {sample.index}"
+    return f"prompt {sample.prompt_id!r} ({who})"
 
 
 def pair_texts(samples: Sequence[Sample]) -> tuple[list[str], list[str]]:

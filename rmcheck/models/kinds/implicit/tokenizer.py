@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.model import Encoded, Sample, TooLong
-from rmcheck.models.text.tokenization import ConversationTokenizer
+from rmcheck.models.text.tokenization import ConversationTokenizer, refusals
 from rmcheck.pool.tool_calls import turns
 
 
@@ -52,17 +52,10 @@ class ResponseTokenizer(ConversationTokenizer):
 
     def _prompts(self, samples: Sequence[Sample]) -> dict[object, list[int]]:
         """Ids of each different prompt with the generation prompt behind it."""
-        first = {sample.messages: sample for sample in samples}
         prompts: dict[object, list[int]] = {}
-        for messages, sample in first.items():
-            try:
+        for messages, sample in {sample.messages: sample for sample in samples}.items():
+            with refusals(f"prompt {sample.prompt_id!r} without its response"):
                 prompts[messages] = self._apply([turns(messages)], generation_prompt=True)[0]
-            # A template is a program of its own: it may raise anything.
-            except Exception as error:
-                raise ScoringError(
-                    f"the chat template refuses prompt {sample.prompt_id!r} without its response: "
-                    f"{error}"
-                ) from error
         return prompts
 
     def _marks(self, row: Sequence[int], start: int) -> list[int]:

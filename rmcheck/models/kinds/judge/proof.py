@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from rmcheck.models.kinds.judge.engine import JudgeSession
 from rmcheck.models.kinds.judge.model import ReadingJudge
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.proof.compared import Proof
@@ -35,7 +36,8 @@ class JudgeProof(Proof, Generic[JudgeT]):
 
     def engine(self) -> tuple[ConformanceItem, ...]:
         """What the engine has to prove or to say."""
-        return self._judge.session.items(self._samples)
+        session: JudgeSession = self._judge.session
+        return session.items(self._samples)
 
     def _depends(self, otherwise: Status) -> ConformanceItem:
         """Whether different responses get different rewards."""

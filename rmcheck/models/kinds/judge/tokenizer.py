@@ -7,7 +7,7 @@ from typing import Any
 from rmcheck.errors import ConformanceError, ScoringError
 from rmcheck.models.kinds.judge.read import YesNo
 from rmcheck.models.kinds.judge.template import JudgeTemplate
-from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong, named_prompts
+from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.confined import ConfinedError
 from rmcheck.models.text.tokenization import ConversationTokenizer
@@ -33,6 +33,7 @@ class JudgeTokenizer(ConversationTokenizer):
         room: Tokens of these that the answer needs.
 
     Attributes:
+        opening: Ids of a short question with the opening of its answer.
         opens_answer: Whether the chat template writes something more where an answer is wanted.
 
     Raises:
@@ -60,9 +61,10 @@ class JudgeTokenizer(ConversationTokenizer):
         self._special = {str(t.content): i for i, t in added.items() if t.special}
         self._frame = self._framed()
         text = _QUESTION.join(self._frame)
-        self._expected = self._special_ids(self._plain([text])[0])
+        (self.opening,) = self._plain([text])
+        self._expected = self._special_ids(self.opening)
         # Whether specials can be told from text by hand as the tokenizer itself does it.
-        self._divisible = self._guarded(text) == self._plain([text])[0]
+        self._divisible = self._guarded(text) == self.opening
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
         """See `ConversationTokenizer.encode`; nothing is cut whatever `too_long` says.
@@ -91,11 +93,6 @@ class JudgeTokenizer(ConversationTokenizer):
             ConformanceItem("question", "pass" if self.opens_answer else "note", question),
             ConformanceItem("special_tokens", "pass", specials),
         )
-
-    @property
-    def opening(self) -> list[int]:
-        """Ids of a short question with the opening of its answer."""
-        return self._plain([_QUESTION.join(self._frame)])[0]
 
     def words(self, read: YesNo) -> tuple[list[int], list[int]]:
         """The token of each word of both sides.
@@ -147,16 +144,15 @@ class JudgeTokenizer(ConversationTokenizer):
         except ConfinedError as error:
             sample = samples[error.place]
             raise ScoringError(
-                f"prompt {sample.prompt_id!r}, response {sample.index}: the judge's chat template "
-                f"refuses this question: {error}"
+                f"{sample.place}: the judge's chat template refuses this question: {error}"
             ) from error
         rows = self._plain(texts)
         found = []
         for sample, text, row in zip(samples, texts, rows, strict=True):
             if not (text.startswith(before) and text.endswith(after)):
                 raise ScoringError(
-                    f"prompt {sample.prompt_id!r}, response {sample.index}: the judge's chat "
-                    "template writes other words around this question than around others"
+                    f"{sample.place}: the judge's chat template writes other words around this "
+                    "question than around others"
                 )
             found.append((self._without_special(sample, text, row), list[int]()))
         return found
@@ -168,8 +164,8 @@ class JudgeTokenizer(ConversationTokenizer):
         guarded = self._guarded(text) if self._divisible else row
         if self._special_ids(guarded) != self._expected:
             raise ScoringError(
-                f"prompt {sample.prompt_id!r}, response {sample.index} holds special tokens of the "
-                "judge, and with this tokenizer they cannot be read as text; leave it out"
+                f"{sample.place} holds special tokens of the judge, and with this tokenizer they "
+                "cannot be read as text; leave it out"
             )
         return guarded
 
@@ -231,11 +227,10 @@ class JudgeTokenizer(ConversationTokenizer):
         before, _, after = text.partition(_QUESTION)
         return before, after
 
-    def _over_message(self, over: list[tuple[Sample, int]], total: int) -> str:
-        longest = sorted(over, key=lambda pair: -pair[1])[:3]
-        examples = ", ".join(f"{s.prompt_id!r} response {s.index}: {n}" for s, n in longest)
+    @property
+    def _too_long(self) -> tuple[str, str]:
         return (
-            f"{len(over)} of {total} questions leave fewer than the {self._room} tokens of an "
-            f"answer in the {self._positions} that the judge takes, and a question is never cut. "
-            f"Longest: {examples}. Prompts: {named_prompts([s for s, _ in over])}. Leave them out"
+            f"questions leave fewer than the {self._room} tokens of an answer in the "
+            f"{self._positions} that the judge takes, and a question is never cut",
+            "Leave them out",
         )

@@ -7,7 +7,12 @@ from typing import Any, Literal
 from rmcheck.errors import ConformanceError, ScoringError
 from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.text.chat_template import ChatTemplate
-from rmcheck.models.text.tokenization import ConversationTokenizer, conversation
+from rmcheck.models.text.tokenization import (
+    ConversationTokenizer,
+    conversation,
+    refusals,
+    roles,
+)
 
 Join = Literal["tokens", "text"]
 # Kinds of token, as they stand in `Encoded.type_ids`.
@@ -134,20 +139,15 @@ class ProcessTokenizer(ConversationTokenizer):
         """What the template writes before the response, of each different prompt."""
         openings: dict[object, str] = {}
         for sample in {s.messages: s for s in samples}.values():
-            try:
-                text = self._apply([conversation(replace(sample, response=_PLACE))], tokenize=False)
-            # A template is a program of its own: it may raise anything.
-            except Exception as error:
-                roles = ", ".join(message.role for message in sample.messages)
-                raise ScoringError(
-                    f"the chat template refuses prompt {sample.prompt_id!r} (roles: {roles}, then "
-                    f"the assistant's): {error}"
-                ) from error
-            opening, place, _ = text[0].rpartition(_PLACE)
+            turned = conversation(replace(sample, response=_PLACE))
+            who = f"roles: {roles(sample.messages)}, then the assistant's"
+            with refusals(f"prompt {sample.prompt_id!r} ({who})"):
+                (text,) = self._apply([turned], tokenize=False)
+            opening, place, _ = text.rpartition(_PLACE)
             if not place:
                 raise ConformanceError(
                     f"the chat template leaves the response out (prompt {sample.prompt_id!r}): "
-                    f"{text[0][-200:]!r}"
+                    f"{text[-200:]!r}"
                 )
             openings[sample.messages] = opening
         return openings
