@@ -52,7 +52,7 @@ class YesNo:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
+class DrawnAnswers:
     """How answers are drawn, and what a text is worth of which none is parsed.
 
     Attributes:
@@ -86,7 +86,7 @@ class Drawn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written(Drawn, ABC):
+class Written(DrawnAnswers, ABC):
     """reward = mean of the numbers that the judge writes, one an answer.
 
     Attributes:
@@ -282,7 +282,7 @@ class Grade(Written):
 
 
 @dataclass(frozen=True)
-class Rubric(Drawn):
+class Rubric(DrawnAnswers):
     """Several criteria that one answer grades; reward = their weighted mean.
 
     Attributes:
@@ -294,7 +294,7 @@ class Rubric(Drawn):
     @property
     def grades(self) -> tuple[Grade, ...]:
         """How each is read."""
-        drawn = {one.name: getattr(self, one.name) for one in fields(Drawn)}
+        drawn = {one.name: getattr(self, one.name) for one in fields(DrawnAnswers)}
         return tuple(
             Grade(one.name, self.criteria, lowest=one.lowest, highest=one.highest, **drawn)
             for one in self.criteria

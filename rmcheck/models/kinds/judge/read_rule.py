@@ -247,7 +247,7 @@ def _check_drawn(node: MapNode, found: Mapping[str, Any], source: Source) -> Non
 def _unparsed(
     top: MapNode, bounds: tuple[float, float] | None, source: Source, *, tie: bool = False
 ) -> dict[str, Any]:
-    """What is not parsed is worth, and the share that may be so, as fields of `Drawn`.
+    """What is not parsed is worth, and the share that may be so, as fields of `DrawnAnswers`.
 
     Args:
         top: The file.
