@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, compose, describe
+from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, describe
+from rmcheck.config.file import VERSION
 from rmcheck.config.kinds import Kind, OneLine, Wrong, one_of, refuse
 from rmcheck.config.section import beside, read_keys, read_section, require_keys
 from rmcheck.config.source import Source, Span
-from rmcheck.errors import Problem, SuiteError
 from rmcheck.wording import attribute_texts
-
-VERSION = 1  # of the format of every file that says which one it has
 
 
 class FileName(OneLine):
@@ -25,7 +23,7 @@ class FileName(OneLine):
 
 @dataclass(frozen=True)
 class Version(Kind):
-    """The number of a file's format; `read_file` has refused every other one."""
+    """The number of a file's format; `read_versioned` has refused every other one."""
 
     def read(self, node: Node, what: str, source: Source) -> int:
         return VERSION
@@ -41,26 +39,31 @@ class ListOf(Kind):
     Attributes:
         kind: Of each.
         example: How a right list looks.
-        distinct: Whether there is one value or more, and each is there once.
+        distinct: Whether each is there once.
+        least: Fewest values, 0 or 1.
+        noun: What each is, for messages, such as `column`; may be empty.
     """
 
     kind: Kind
     example: str
     distinct: bool = False
+    least: int = 0
+    noun: str = ""
 
     def read(self, node: Node, what: str, source: Source) -> tuple[Any, ...]:
         """The values in file order."""
-        items = node.items if isinstance(node, ListNode) else None
-        if items is None or (self.distinct and not items):
+        if not isinstance(node, ListNode) or len(node.items) < self.least:
             message = f"{what} must be a list, such as {self.example}, not {_described(node)}"
             raise refuse(source, node, message)
+        each = f"a {self.noun}" if self.noun else "an item"
+        has = f"names the {self.noun}" if self.noun else "has"
         found: list[Any] = []
         wrong = 0
-        for item in items:
+        for item in node.items:
             try:
-                value = self.kind.read(item, f"an item of {what}", source)
+                value = self.kind.read(item, f"{each} of {what}", source)
                 if self.distinct and value in found:
-                    raise refuse(source, item, f"{what} has {value} twice")
+                    raise refuse(source, item, f"{what} {has} {value!r} twice")
                 found.append(value)
             except Wrong:
                 wrong += 1
@@ -70,8 +73,9 @@ class ListOf(Kind):
 
     def schema(self) -> dict[str, Any]:
         """An array."""
-        once = {"minItems": 1, "uniqueItems": True} if self.distinct else {}
-        return {"type": "array", "items": self.kind.schema(), **once}
+        least = {"minItems": self.least} if self.least else {}
+        once = {"uniqueItems": True} if self.distinct else {}
+        return {"type": "array", "items": self.kind.schema(), **least, **once}
 
 
 @dataclass(frozen=True)
@@ -234,37 +238,6 @@ class Rows(Kind):
             "minItems": 1,
             "items": each[0] if len(each) == 1 else {"oneOf": each},
         }
-
-
-def read_file(path: Path, key: str, noun: str, begin: str) -> tuple[MapNode, Source]:
-    """The mapping of a file, once it is clear that it is one of this format.
-
-    Args:
-        path: The file.
-        key: Of the version of its format.
-        noun: What such a file is, for messages.
-        begin: How one begins.
-
-    Raises:
-        SuiteError: It cannot be read, is no YAML, or is something else.
-    """
-    try:
-        source = Source.of(path, SuiteError)
-    except OSError as error:
-        raise SuiteError([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
-    root = compose(source)
-    if not isinstance(root, MapNode):
-        span, held = (Span(1, 1), "nothing") if root is None else (root.span, describe(root))
-        source.add(span, f"{noun} is a mapping; the file holds {held}", begin)
-        raise source.error()
-    if _text(root, key) != str(VERSION):
-        _, version = root.entries.get(key, (None, None))
-        told = f"no '{key}: {VERSION}': what format is this?"
-        if version is not None:
-            told = f"{key!r} must be {VERSION}, not {describe(version)}: what format is this?"
-        source.add(key_span(root, key), told, begin)
-        raise source.error()
-    return root, source
 
 
 def key_span(node: MapNode, key: str) -> Span:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rmcheck.config.mapping import Section, Version, read_file
+from rmcheck.config.file import open_file, read_versioned
+from rmcheck.config.mapping import Section, Version
 from rmcheck.config.section import refuse_unknown
 from rmcheck.lab.family import reading as family_reading
 from rmcheck.lab.family.recipe import Family
@@ -40,7 +41,8 @@ def read_laboratory(path: Path) -> Laboratory:
         SuiteError: All problems of the file, each with line, column and excerpt.
     """
     begin = "A laboratory begins with `lab: 1`, then has `preferences:` and `reward_models:`."
-    top, source = read_file(path, "lab", "a laboratory", begin)
+    source = open_file(path)
+    top = read_versioned(source, "lab", "a laboratory", begin)
     takes = f"A laboratory takes: {', '.join(LABORATORY.table)}."
     refuse_unknown(top, LABORATORY.table, "", source, takes)
     family = family_reading.read_family(top, source)

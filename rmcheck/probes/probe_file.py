@@ -1,15 +1,16 @@
 """Reads files of probes: those of rmcheck, and a team's own (`probes:` in a suite)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, compose, describe
+from rmcheck.config.file import open_file
 from rmcheck.config.kinds import AsWritten, Kind, OneLine, one_of, refuse
 from rmcheck.config.section import read_section, value_of
 from rmcheck.config.source import Source, Span
-from rmcheck.errors import Problem, SuiteError, UsageError, near_miss
+from rmcheck.errors import UsageError, near_miss
 from rmcheck.probes.probe import Probe
 from rmcheck.probes.templates import faults
 
@@ -116,11 +117,7 @@ def read_probes(path: Path, shown: str = "") -> dict[str, Probe]:
     Raises:
         SuiteError: All problems of the file, each with line, column and excerpt.
     """
-    try:
-        source = replace(Source.of(path, SuiteError, ("probes",)), path=shown or str(path))
-    except OSError as error:
-        problem = Problem(shown or str(path), f"cannot be read: {error.strerror}")
-        raise SuiteError([problem]) from error
+    source = open_file(path, ("probes",), shown)
     root = compose(source)
     top = root if isinstance(root, MapNode) else None
     node = value_of(top, "probes", "", source) if top else None

@@ -3,40 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from rmcheck.config.document import ListNode, MapNode, Node, describe
-from rmcheck.config.kinds import AsWritten, Kind, OneLine, Wrong, refuse
+from rmcheck.config.document import MapNode, Node, describe
+from rmcheck.config.kinds import AsWritten, Kind, Wrong, refuse
 from rmcheck.config.source import Source
-
-
-@dataclass(frozen=True)
-class Columns(Kind):
-    """A list of column names, each once."""
-
-    def read(self, node: Node, what: str, source: Source) -> tuple[str, ...]:
-        if not isinstance(node, ListNode):
-            raise refuse(
-                source,
-                node,
-                f"{what} must be a list, such as [category], not {describe(node)}",
-            )
-        found: dict[str, Node] = {}
-        wrong = 0
-        for item in node.items:
-            try:
-                name = OneLine().read(item, f"a column of {what}", source)
-            except Wrong:
-                wrong += 1
-                continue
-            if name in found:
-                source.add(item.span, f"{what} names the column {name!r} twice")
-                wrong += 1
-            found[name] = item
-        if wrong:
-            raise Wrong(what)
-        return tuple(found)
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "array", "items": OneLine().schema(), "uniqueItems": True}
 
 
 @dataclass(frozen=True)

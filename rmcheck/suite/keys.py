@@ -18,15 +18,15 @@ from rmcheck.config.kinds import (
     OneLine,
     one_of,
 )
+from rmcheck.config.mapping import ListOf
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import metric_names
 from rmcheck.models.model import TooLong
-from rmcheck.suite.columns import Columns, ColumnValues
+from rmcheck.suite.columns import ColumnValues
 from rmcheck.suite.faults import FaultActions
 from rmcheck.suite.model_name import ModelName
 from rmcheck.suite.suite import Lineage
 
-VERSION = 1  # of the file format
 # Commands that list what a suite can name.
 METRIC_LIST, FORMAT_LIST = "rmcheck validate --metrics", "rmcheck validate --formats"
 CRITERIA = ("at_least", "at_most", "max_drop", "max_decay")
@@ -56,7 +56,7 @@ SUITE: Mapping[str, Kind | None] = {
 POOL: Mapping[str, Kind] = {
     "path": OneLine(),
     "format": Choice(lambda: reader_names(), "format", FORMAT_LIST),
-    "slices": Columns(),
+    "slices": ListOf(OneLine(), "[category]", distinct=True, noun="column"),
     "cluster": OneLine(),
     "faults": FaultActions(),
 }

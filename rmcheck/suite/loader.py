@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rmcheck.config.document import ListNode, MapNode, Node, ScalarNode, compose, describe
+from rmcheck.config.document import ListNode, MapNode, ScalarNode, describe
+from rmcheck.config.file import open_file, read_versioned
 from rmcheck.config.section import (
     beside,
     read_keys,
@@ -17,8 +18,8 @@ from rmcheck.config.section import (
     require_keys,
     value_of,
 )
-from rmcheck.config.source import Source, Span
-from rmcheck.errors import Problem, SuiteError, nearest
+from rmcheck.config.source import Source
+from rmcheck.errors import Problem, SuiteError
 from rmcheck.hub import is_hub_data
 from rmcheck.metrics.judged import JudgedMean
 from rmcheck.probes.probe import Probe
@@ -35,6 +36,7 @@ from rmcheck.suite.suite import (
 )
 from rmcheck.suite.training import only_logs, read_training_check, refuse_unused
 
+BEGIN = "A suite begins with `rmcheck: 1`, then has `pool:` and `checks:`."
 # What a suite is asked to name, and a run names.
 RUN_NAMES = {"model", "candidate", "baseline"}
 
@@ -58,11 +60,7 @@ def load_suite(path: str | Path) -> Suite:
         SuiteError: All problems of the file, each with line, column and excerpt.
     """
     path = Path(path)
-    try:
-        source = Source.of(path, SuiteError)
-    except OSError as error:
-        raise SuiteError([Problem(str(path), f"cannot be read: {error.strerror}")]) from error
-    return _suite(source, path)
+    return _suite(open_file(path), path)
 
 
 def parse_suite(text: str, path: str | Path) -> Suite:
@@ -76,7 +74,7 @@ def parse_suite(text: str, path: str | Path) -> Suite:
 
 def _suite(source: Source, path: Path) -> Suite:
     """The suite in a text; relative paths in it start from where `path` is."""
-    top = _versioned_mapping(compose(source), source)
+    top = read_versioned(source, "rmcheck", "a suite", BEGIN)
     takes = [f"A suite takes: {', '.join(keys.SUITE)}."]
     if RUN_NAMES & top.entries.keys():
         takes.insert(0, "A run names its models: --rmcheck-model=… and --rmcheck-baseline=….")
@@ -117,39 +115,6 @@ def _suite(source: Source, path: Path) -> Suite:
     if source.problems:
         raise PartlyReadError(source.in_order, suite)
     return suite
-
-
-def _versioned_mapping(root: Node | None, source: Source) -> MapNode:
-    """The file's mapping, once it is clear that it is of a format that can be read."""
-    begin = "A suite begins with `rmcheck: 1`, then has `pool:` and `checks:`."
-    if root is None:
-        source.add(Span(1, 1), "the file holds nothing", begin)
-        raise source.error()
-    if not isinstance(root, MapNode):
-        source.add(root.span, f"a suite is a mapping, not {describe(root)}", begin)
-        raise source.error()
-    if "rmcheck" not in root.entries:
-        source.add(*_missing_version(root), begin)
-        raise source.error()
-    _, version = root.entries["rmcheck"]
-    expected = f"This version of rmcheck reads format {keys.VERSION}."
-    written = version.text if isinstance(version, ScalarNode) else None
-    if isinstance(version, ScalarNode) and version.type == "integer" and written != "1":
-        source.add(version.span, f"unknown format 'rmcheck: {written}'", expected)
-        raise source.error()
-    if not isinstance(version, ScalarNode) or version.type != "integer":
-        source.add(version.span, f"'rmcheck' must be 1, not {describe(version)}", expected)
-        raise source.error()
-    return root
-
-
-def _missing_version(root: MapNode) -> tuple[Span, str]:
-    """Where the version should stand, and what stands there."""
-    if root.entries:
-        word, (span, _) = next(iter(root.entries.items()))
-        if nearest(word.lower(), ["rmcheck"]):
-            return span, f"unknown key {word!r}. Did you mean 'rmcheck'?"
-    return root.span, f"no 'rmcheck: {keys.VERSION}': what format is this?"
 
 
 def _mapping(top: MapNode, key: str, first: str, example: str, source: Source) -> MapNode | None:

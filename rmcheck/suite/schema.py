@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rmcheck.config.kinds import Kind
+from rmcheck.config.mapping import Version
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import metric_class, metric_names
 from rmcheck.probes.effect import ProbeEffect
@@ -76,7 +77,7 @@ def _below(name: str) -> Schema:
         case "serving":
             return _section(keys.SERVING, ServingSource, keys.REQUIRED["serving"])
         case "rmcheck":
-            return {"const": keys.VERSION, "description": "Format of the file."}
+            return Version().schema()
         case "checks":
             kinds = {
                 "if": {"required": ["training"]},

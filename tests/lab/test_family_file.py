@@ -71,7 +71,7 @@ def test_flips_are_disjoint_where_they_fit_and_independent_elsewhere(read):
         ("base: base", "base: elsewhere", 6, "'clean': no config.json in the folder"),
         ("base: base, ", "", 6, "'clean' has no 'base', and 'training' has none"),
         ("overlap: disjoint", "overlap: joint", 3, "unknown word 'joint'"),
-        ("lab: 1", "lab: 2", 1, "'lab' must be 1"),
+        ("lab: 1", "lab: 2", 1, "unknown format 'lab: 2'"),
         ("flip: 0.3, seed: 1, shard: 2/3, batch: 16", "seed: 1", 6, "are the same reward model"),
         ("flip: 0, seed", "flip: 0.8, seed", 3, "the rates sum to 1.1"),
     ],

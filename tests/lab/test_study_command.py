@@ -174,7 +174,7 @@ def test_everything_wrong_with_the_file_is_said_at_once(tmp_path):
         ("", "the file holds nothing"),
         ("- 1\n", "the file holds a list"),
         ("pool: {path: x}\n", "no 'study: 1': what format is this?"),
-        ("study: 2\n", "'study' must be 1"),
+        ("study: 2\n", "unknown format 'study: 2'"),
         ("study: 1\n", "the study has no 'pool'"),
     ],
 )

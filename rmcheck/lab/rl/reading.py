@@ -19,6 +19,12 @@ from rmcheck.lab.rl.settings import (
 from rmcheck.suite.model_name import ModelName
 
 POSITIVE = Number(0, open=True)
+
+
+def _numbers(kind: Kind, example: str) -> ListOf:
+    return ListOf(kind, example, distinct=True, least=1)
+
+
 POLICY = Section(
     PolicySource,
     {
@@ -45,7 +51,7 @@ ENSEMBLE = Section(
     noun="It",
 )
 RL: Mapping[str, Kind] = {
-    "seeds": ListOf(Integer(0), "[1, 2, 3]", distinct=True),
+    "seeds": _numbers(Integer(0), "[1, 2, 3]"),
     "steps": Integer(1),
     "every": Integer(1),
     "learning_rate": POSITIVE,
@@ -76,8 +82,8 @@ def _optimizer(kind: str, table: Mapping[str, Kind], *needed: str) -> Section:
 
 OPTIMIZERS = Rows(
     {
-        "best_of_n": _optimizer("best_of_n", {"n": ListOf(Integer(2), "[4, 16, 64]", True)}, "n"),
-        "tilting": _optimizer("tilting", {"kl": ListOf(POSITIVE, "[0.5, 1]", True)}, "kl"),
+        "best_of_n": _optimizer("best_of_n", {"n": _numbers(Integer(2), "[4, 16, 64]")}, "n"),
+        "tilting": _optimizer("tilting", {"kl": _numbers(POSITIVE, "[0.5, 1]")}, "kl"),
         "ppo": _optimizer("ppo", PPO, "seeds", "steps"),
         "grpo": _optimizer("grpo", GROUPED, "seeds", "steps"),
         "rloo": _optimizer("rloo", GROUPED, "seeds", "steps"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from rmcheck.config.document import MapNode, Node, ScalarNode, describe
+from rmcheck.config.file import open_file, read_versioned
 from rmcheck.config.kinds import Choice, Integer, Kind, Number, OneLine, one_of, refuse
 from rmcheck.config.mapping import (
     ByName,
@@ -14,7 +15,6 @@ from rmcheck.config.mapping import (
     Section,
     Version,
     key_span,
-    read_file,
 )
 from rmcheck.config.section import read_keys, refuse_unknown, require_keys
 from rmcheck.config.source import Source
@@ -205,7 +205,8 @@ def load_study(path: Path) -> StudyFile:
         SuiteError: All problems of the file, each with line, column and excerpt.
     """
     begin = "A study begins with `study: 1`, then has `pool:` and `models:`."
-    top, source = read_file(path, "study", "a study", begin)
+    source = open_file(path)
+    top = read_versioned(source, "study", "a study", begin)
     refuse_unknown(top, STUDY.table, "", source, f"A study takes: {', '.join(STUDY.table)}.")
     require_keys(top, STUDY.required, STUDY.table, "the study", source)
     found = read_keys(top, STUDY.table, "", source)

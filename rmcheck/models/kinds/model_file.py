@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rmcheck.config.document import MapNode, compose, describe
-from rmcheck.config.source import Source, Span
+from rmcheck.config.document import MapNode
+from rmcheck.config.file import read_mapping
+from rmcheck.config.source import Source
 from rmcheck.errors import FileError, Problem, UnknownModelError, UsageError
 from rmcheck.pool.limits import special_file
 
@@ -30,12 +31,8 @@ def read_model_file(
         source = Source.of(path, _usage_error, keys)
     except OSError as error:
         raise UnknownModelError(f"{kind} file {path} cannot be read ({error.strerror})") from error
-    root = compose(source)
-    if not isinstance(root, MapNode):
-        found = "holds nothing" if root is None else f"must be a mapping, not {describe(root)}"
-        source.add(root.span if root else Span(1, 1), f"the file {found}", begin)
-        raise source.error()
-    return source, root
+    noun = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+    return source, read_mapping(source, noun, begin)
 
 
 def _usage_error(problems: Sequence[Problem]) -> UsageError:
