@@ -228,7 +228,7 @@ def drop_of(first: Pending, second: Pending, *, same_rewards: bool) -> Pending:
         statistic=Difference(first.statistic, second.statistic, first.units.sums.shape[1], sign),
         units=first.units.beside(second.units),
         effective=min(first.effective, second.effective),
-        value=sign * (first.value - second.value),
+        value=sign * (first.value - second.value) + 0.0,  # no -0.0
         reach=drop_reach(metric, same_rewards=same_rewards),
         dissent=drop_dissent(*halves, same_rewards=same_rewards),
         concerns=tuple(dict.fromkeys(first.concerns + second.concerns)),

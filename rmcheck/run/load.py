@@ -161,7 +161,10 @@ def _unknown_column(suite: Suite, pool: Pool, column: str, kind: str, *keys: str
     message = f"the pool has no {kind} column {column!r}.{near_miss(column, known)}"
     valid = f"Its {kind} columns: {', '.join(known) or 'none'}."
     if kind == "label" and known:
-        valid += f" Write in the suite golden: {{column: {known[0]}}}."
+        valid += (
+            " A field that is null in every row is no column. If one of these is golden, write in "
+            f"the suite golden: {{column: {known[0]}}}."
+        )
     if kind == "label" and not known:
         valid += (
             " Name a golden RM in the suite, golden: {model: SCHEME:LOCATION}, or give each row "

@@ -30,7 +30,8 @@ class Difference:
     def value(self, sums: Floats, /) -> Floats:
         """(…,) differences of (…, K) totals."""
         first = self.first.value(sums[..., : self.split])
-        return self.sign * (first - self.second.value(sums[..., self.split :]))
+        # Adding 0 makes -0.0, which would be shown, 0.0.
+        return self.sign * (first - self.second.value(sums[..., self.split :])) + 0.0
 
     def gradient(self, sums: Floats, /) -> Floats | None:
         """(…, K) derivatives, or None where one of the two has none."""

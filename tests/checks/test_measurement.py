@@ -103,6 +103,7 @@ def test_a_model_compared_with_itself_has_not_dropped_at_all():
     drop = measure_drop(make_metric("accuracy"), world(), world(), sampling=SAMPLING).estimate
 
     assert (drop.value, drop.lower, drop.upper) == (0.0, 0.0, 0.0)
+    assert f"{drop.value} {drop.lower} {drop.upper}" == "0.0 0.0 0.0"  # and no -0.0
 
 
 def test_equal_verdicts_of_different_models_leave_the_doubt_of_the_sample_size():

@@ -110,11 +110,11 @@ def test_the_folder_is_importable_only_meanwhile(folder, samples):
     ("function", "said"),
     [
         ("raises", f"raised KeyError: 'missing' (users_rewards.py, line {RAISING_LINE})"),
-        ("too_few", "the function returned 1 rewards for 8 responses"),
-        ("texts", "returned 'good' (str) for response 0"),
+        ("too_few", "the function returned 1 rewards for 8 responses (prompts 'p0', 'p1'"),
+        ("texts", "returned 'good' (str) for prompt 'p0', response 0"),
         ("nothing", "returned NoneType, not a sequence of 8 numbers"),
         ("one_number", "returned one number for 8 responses"),
-        ("column", "returned [0.0] (list) for response 0"),
+        ("column", "returned [0.0] (list) for prompt 'p0', response 0"),
         ("nan", "the reward of prompt 'p0', response 0 is nan"),
     ],
 )

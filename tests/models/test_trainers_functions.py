@@ -31,6 +31,9 @@ def plain(prompts, completions):
     assert prompts[0] == "2 + 2?", prompts
     return [float(len(c)) for c in completions]
 
+def of_tokens(completions, completion_ids, **kwargs):
+    return [float(len(ids)) for ids in completion_ids]
+
 async def short(completions, **kwargs):
     await asyncio.sleep(0)
     return [-float(len(c[0]["content"])) for c in completions]
@@ -176,6 +179,12 @@ def test_the_data_source_may_be_named_for_all_rows(bench):
     assert bench("verl:trained:compute_score?data_source=sums", rows).rewards[0] == 1
     with pytest.raises(PoolError, match="no column 'data_source'"):
         bench("verl:trained:compute_score", rows)
+
+
+def test_what_only_a_trainer_makes_is_a_column_that_is_missing(bench):
+    """Token ids of the policy, where the function cannot do without."""
+    with pytest.raises(PoolError, match="no column 'completion_ids'"):
+        bench("trl:trained:of_tokens")
 
 
 @pytest.fixture

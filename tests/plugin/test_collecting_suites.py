@@ -1,5 +1,7 @@
 """Which files are suites; a wrong one is an error, and a run that judged nothing does not pass."""
 
+import json
+
 import pytest
 
 CHECKS = 6
@@ -43,6 +45,23 @@ def test_what_the_pool_cannot_give_is_found_at_collection(gate, bench, old, new,
     assert result.ret != 0
     assert said in result.stdout.str()
     assert "rmcheck/run/" not in result.stdout.str()
+
+
+def test_a_pool_that_nobody_has_labelled_is_not_told_to_take_rewards_for_golden(gate, bench):
+    """`golden: null` in every row, beside a column of rewards, as samples of a training have it."""
+    pool = bench.path / "pool.jsonl"
+    rows = [json.loads(line) for line in pool.read_text().splitlines()]
+    rows = [{**row, "golden": None, "reward": row["golden"]} for row in rows]
+    pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    result = gate()
+
+    result.stdout.fnmatch_lines(
+        [
+            "*demo.yaml:4:7: the pool has no label column 'golden'.",
+            "*Its label columns: reward. A field that is null in every row is no column.*",
+        ]
+    )
 
 
 def test_a_pool_that_is_named_from_the_current_folder_is_told_its_path(gate, bench):

@@ -157,11 +157,11 @@ class Adapter:
                 "float32 from the file; train it whole (modules_to_save), or merge the adapter "
                 "(merge_and_unload) and save the whole model"
             )
-        promised = self.config.get("modules_to_save") or ()
+        promised = dict.fromkeys(map(str, self.config.get("modules_to_save") or ()))
         if promised and not self.saved:
             raise ConformanceError(
-                f"{self.path / CONFIG} says that {' or '.join(map(str, promised))} was trained and "
-                f"saved, and {WEIGHTS} has neither: the reward head is missing"
+                f"{self.path / CONFIG} says that {' or '.join(promised)} was trained and saved, "
+                f"and {WEIGHTS} has no such tensor: the reward head is missing"
             )
         faults = [
             fault for name, tensor in self.tensors.items() if (fault := _misfit(name, tensor, base))

@@ -43,8 +43,8 @@ def merged(base: Any, adapter: Adapter) -> Any:
         raise ModelError(f"{adapter.path}: peft cannot load it. {brief(error)}") from error
     said = [*found.missing_keys[:3], *found.unexpected_keys[:3]]
     raise ConformanceError(
-        f"{adapter.path} does not hold what its adapter_config.json says ({', '.join(said)}); its "
-        "rewards would be those of another adapter"
+        f"{adapter.path} does not hold what its adapter_config.json says of the base "
+        f"{adapter.base} ({', '.join(said)}): tensors were lost, or it was trained on another base"
     )
 
 

@@ -155,7 +155,7 @@ class FunctionModel(RewardModel):
         for kind in dict.fromkeys(kinds):
             at = [i for i, own in enumerate(kinds) if own == kind]
             samples = [batch[i].sample for i in at]
-            values = self.numbers(self.answer(samples), len(at))
+            values = self.numbers(self.answer(samples), samples)
             unrewarded += [i for i, value in zip(at, values, strict=True) if value is None]
             rewards[at] = [np.nan if value is None else value for value in values]
         if unrewarded:
@@ -186,7 +186,7 @@ class FunctionModel(RewardModel):
         """Forget the function. Its module stays imported, as modules do."""
         self._function = None
 
-    def numbers(self, answer: Any, expected: int) -> list[float | None]:
+    def numbers(self, answer: Any, samples: Sequence[Sample]) -> list[float | None]:
         """What the function returned, as numbers; None where it returned that.
 
         Raises:
@@ -198,19 +198,20 @@ class FunctionModel(RewardModel):
         except TypeError:
             raise ScoringError(
                 f"{self.spec}: the function returned {type(answer).__name__}, not a sequence of "
-                f"{expected} numbers"
+                f"{len(samples)} numbers"
             ) from None
-        if not isinstance(values, list) or len(values) != expected:
+        if not isinstance(values, list) or len(values) != len(samples):
             count = f"{len(values)} rewards" if isinstance(values, list) else "one number"
             raise ScoringError(
-                f"{self.spec}: the function returned {count} for {expected} responses"
+                f"{self.spec}: the function returned {count} for {len(samples)} responses "
+                f"(prompts {named_prompts(samples)})"
             )
         values = [v.item() if hasattr(v, "item") else v for v in values]
-        for at, value in enumerate(values):
+        for value, sample in zip(values, samples, strict=True):
             if not (value is None or isinstance(value, Real)):
                 raise ScoringError(
                     f"{self.spec}: the function returned {value!r} ({type(value).__name__}) for "
-                    f"response {at} of its batch; a reward is a number"
+                    f"prompt {sample.prompt_id!r}, response {sample.index}; a reward is a number"
                 )
         return [None if value is None else float(value) for value in values]
 

@@ -54,6 +54,6 @@ class OpenRlhfRewardModel(FunctionModel):
         labels = [sample.columns[self._label] for sample in samples]
         return function(queries, prompts, labels)
 
-    def numbers(self, answer: Any, expected: int) -> list[float | None]:
+    def numbers(self, answer: Any, samples: Sequence[Sample]) -> list[float | None]:
         """Those that were returned, or the `rewards` of a mapping."""
-        return super().numbers(member(self.spec, answer, "rewards"), expected)
+        return super().numbers(member(self.spec, answer, "rewards"), samples)

@@ -86,7 +86,7 @@ class RowFunctionModel(FunctionModel):
                 f"{self.spec}: the function raised {type(answer).__name__}: {answer}"
                 f"{place(answer)} for {where}"
             ) from answer
-        (value,) = self.numbers([self.reward(answer)], 1)
+        (value,) = self.numbers([self.reward(answer)], [sample])
         if value is None:
             raise ScoringError(f"{self.spec}: the function returned None for {where}")
         return value

@@ -17,7 +17,7 @@ from rmcheck.models.spec import ModelSpec, Setting, stated_settings
 from rmcheck.pool.asked import AskedColumns
 
 # What the trainer gives beside columns.
-_GIVEN = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
+_GIVEN = ("prompts", "completions", "trainer_state", "log_extra", "log_metric")
 _WEIGHTS = "reward_weights"
 
 
@@ -25,8 +25,8 @@ class TrlRewardModel(FunctionModel):
     """A function `(prompts, completions, **columns) -> rewards` of GRPO or RLOO.
 
     Prompts and completions are messages, as in a conversational data set; with `prompts=text` both
-    are texts. Columns of the pool come by name. `trainer_state` stands at step 0, and what is
-    logged goes nowhere; `completion_ids` exist in a trainer only.
+    are texts. Columns of the pool come by name, and so would `completion_ids`, which only a trainer
+    makes. `trainer_state` stands at step 0, and what is logged goes nowhere.
 
     With several functions, `trl:rewards:correct,rewards:format?reward_weights=1,0.2`, the reward is
     their weighted sum (`WeightedRewards`).
