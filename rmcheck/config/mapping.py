@@ -212,11 +212,8 @@ class Rows(Kind):
                 lines.setdefault(name, item.span.line)
             named = repr(name) if name else f"item {number} of {key}"
             try:
-                found.append(
-                    NamedRow(
-                        self._case(item, named, source).values(item, named, source), item, named
-                    )
-                )
+                values = self._case(item, named, source).values(item, named, source)
+                found.append(NamedRow(values, item, named))
             except Wrong:
                 continue
         return found
