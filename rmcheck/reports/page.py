@@ -66,9 +66,17 @@ def page(
         heading=f"rmcheck: {', '.join(suite['name'] for suite in shown['suites']) or 'no suite'}",
         tally=_tally(shown),
         figures={suite["path"]: figures(suite) for suite in shown["suites"]},
+        style=page_style(),
         script=Markup(script),
         script_hash=f"sha256-{digest}",
     )
+
+
+def page_style() -> "Markup":
+    """Of the pages of a run and of a study."""
+    from markupsafe import Markup
+
+    return Markup(files("rmcheck.reports").joinpath("page.css").read_text(encoding="utf-8"))
 
 
 def write_page(

@@ -90,7 +90,7 @@ def test_the_page_runs_no_code_loads_nothing_and_shows_names_as_text(tmp_path):
     assert "<script" not in page
     assert "<i>" not in page
     assert not re.search(r'(src|href)="(?!#)', page)
-    assert "prefers-color-scheme:dark" in page
+    assert "prefers-color-scheme: dark" in page
     assert 'name="viewport"' in page
 
 
@@ -172,7 +172,7 @@ def test_everything_wrong_with_the_file_is_said_at_once(tmp_path):
     ("text", "said"),
     [
         ("", "the file holds nothing"),
-        ("- 1\n", "the file holds a list"),
+        ("- 1\n", "a study is a mapping, not a list"),
         ("pool: {path: x}\n", "no 'study: 1': what format is this?"),
         ("study: 2\n", "unknown format 'study: 2'"),
         ("study: 1\n", "the study has no 'pool'"),

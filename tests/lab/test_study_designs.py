@@ -83,7 +83,7 @@ def test_what_metrics_foretell_follows_the_order_of_the_reference():
 def test_heavier_tails_make_every_metric_foretell_less():
     """Errors of four degrees of freedom against thirty, on the same truth."""
     light, heavy = (
-        agreement("Spearman", e.accuracy, e.outcomes[0], e.tested).value
+        agreement("Spearman", e.accuracy, e.outcomes[0], e.tested).tests.value
         for e in (
             experiment_of(family_of(3, prompts=60, responses=128, freedom=f), n=16)
             for f in (30, 2.5)
@@ -143,7 +143,7 @@ def test_a_metric_that_is_the_outcome_agrees_fully_and_noise_does_not():
     same = agreement("Spearman", kept[None], outcome, family)
     noise = agreement("Spearman", rng.normal(size=(1, 90)), outcome, family)
 
-    assert same.value == pytest.approx(1)
+    assert same.tests.value == pytest.approx(1)
     assert 0.9 < same.ceiling < 1
     assert noise.models.lower < 0 < noise.models.upper
 
@@ -165,7 +165,7 @@ def test_pairs_without_a_run_do_not_count():
 
     found = agreement("Kendall", values, KeptGain("ppo", kept), family)
 
-    assert (found.pairs, found.value, found.ceiling) == (9, pytest.approx(1), None)
+    assert (found.pairs, found.tests.value, found.ceiling) == (9, pytest.approx(1), None)
 
 
 def test_test_sets_have_the_prompts_and_responses_asked_for():

@@ -76,18 +76,12 @@ def _study(options: argparse.Namespace) -> int:
 
 def _table(options: argparse.Namespace) -> int:
     from rmcheck.lab.study.correlations import associations
-    from rmcheck.lab.study.page import markdown, page, sentences, study_data
     from rmcheck.lab.study.rm_table import read_rm_table
-    from rmcheck.wording import json_text
+    from rmcheck.lab.study.table_page import sentences, table_files
 
     table = read_rm_table(options.table, options.outcome, options.group)
     found = associations(table)
-    files = {
-        "study.json": json_text(study_data(table, found)),
-        "study.md": markdown(table, found),
-        "study.html": page(table, found),
-    }
-    _write(options.out, files)
+    _write(options.out, table_files(table, found))
     print("\n".join(sentences(table, found)))
     for name, why in table.left_out.items():
         print(f"left out: {name}: {why}")

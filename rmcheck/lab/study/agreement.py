@@ -12,10 +12,9 @@ import numpy as np
 
 from rmcheck.lab.study.correlations import Correlation, jackknifed, kendall, pearson, spearman
 from rmcheck.lab.study.family import RmFamily
+from rmcheck.lab.study.measured import Measured
 from rmcheck.lab.study.outcomes import KeptGain
 from rmcheck.metrics.rewards import Floats, Ints
-
-CONFIDENCE = 0.95
 
 
 class Measure(Protocol):
@@ -30,17 +29,15 @@ class Agreement:
     """Of a metric, measured on many test sets, with an outcome.
 
     Attributes:
-        value: Mean over the test sets; None where it is not defined.
-        lower: The interval in which 95 in 100 test sets lie; None with one test set.
-        upper: The other end.
-        models: The interval of other models: jackknife on Fisher's scale with Student's t.
+        tests: Mean over the test sets, and the interval in which 95 in 100 of them lie; without
+            one where there is one test set.
+        models: The same with the interval of other models: jackknife on Fisher's scale with
+            Student's t.
         ceiling: The same measure between two independent runs of the optimiser; None without.
         pairs: Number of pairs.
     """
 
-    value: float | None
-    lower: float | None
-    upper: float | None
+    tests: Measured
     models: Correlation
     ceiling: float | None
     pairs: int
@@ -97,17 +94,15 @@ def agreement(name: str, values: Floats, outcome: KeptGain, family: RmFamily) ->
         return float(np.mean(measure(x[:, inside], y[inside], pairs[inside, 0])))
 
     every = measure(x, y, pairs[:, 0])
-    lower = upper = None
-    if len(x) > 1 and np.isfinite(every).all():
-        tail = (1 - CONFIDENCE) / 2
-        lower, upper = map(float, np.quantile(every, [tail, 1 - tail]))
     ceiling = None
     if outcome.again is not None:
         found = float(measure(outcome.again[known], y, pairs[:, 0]))
         ceiling = found if np.isfinite(found) else None
     left_out = _models_to_leave_out(family, pairs, models)
     told = jackknifed(models.size, over_sets, left_out, share=name == "MRR")
-    return Agreement(told.value, lower, upper, told, ceiling, int(known.sum()))
+    alone = len(x) == 1 or told.value is None
+    tests = Measured(told.value) if alone else Measured.over(every)
+    return Agreement(tests, told, ceiling, int(known.sum()))
 
 
 def _models_to_leave_out(family: RmFamily, pairs: Ints, models: Ints) -> Ints:

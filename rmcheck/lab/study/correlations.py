@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rmcheck.lab.study.measured import CONFIDENCE, Measured
 from rmcheck.lab.study.rm_table import RmTable
 from rmcheck.metrics.ranks import average_ranks
 from rmcheck.stats.weights import Floats
@@ -23,27 +24,20 @@ Correlate = Callable[[Floats, Floats], Floats]
 
 # Fewer groups, or reward models of a group, than these have no correlation.
 MIN_GROUPS = MIN_GROUP_SIZE = 3
-CONFIDENCE = 0.95
 # Correlations of exactly 1 are taken as this on Fisher's scale.
 NEARLY_ONE = 1 - 1e-9
 
 
 @dataclass(frozen=True)
-class Correlation:
-    """A correlation over reward models.
+class Correlation(Measured):
+    """A correlation over reward models, with the interval of other reward models.
 
     Attributes:
-        value: In [−1, 1]; None where it is not defined.
         error: Jackknife standard error, of a correlation on Fisher's scale; None where leaving one
-            out undoes it.
-        lower: End of the two-sided 95 % interval; None likewise.
-        upper: The other end.
+            out undoes it, and with it the interval.
     """
 
-    value: float | None
     error: float | None = None
-    lower: float | None = None
-    upper: float | None = None
 
     @property
     def ranks(self) -> bool:
@@ -130,7 +124,7 @@ def jackknifed(
     reach = float(t.ppf((1 + CONFIDENCE) / 2, each.size - 1)) * error
     ends = np.array([center - reach, center + reach])
     low, high = np.clip(ends, 0, 1) if share else np.tanh(ends)
-    return Correlation(float(value), error, float(low), float(high))
+    return Correlation(float(value), float(low), float(high), error)
 
 
 def pearson(x: Floats, y: Floats) -> Floats:

@@ -1,54 +1,18 @@
 """What one design found: rows of a table, charts, and what they say."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from rmcheck.lab.study.agreement import Agreement
+from rmcheck.lab.study.measured import Measured
 from rmcheck.metrics.rewards import Floats
+from rmcheck.reports.charts import Series
+from rmcheck.wording import finite
 
-
-@dataclass(frozen=True)
-class Measured:
-    """A number with its interval, where it has one.
-
-    Attributes:
-        value: None where it is not defined.
-        lower: One end; None without an interval.
-        upper: The other end.
-    """
-
-    value: float | None
-    lower: float | None = None
-    upper: float | None = None
-
-    @classmethod
-    def over(cls, values: Floats) -> Self:
-        """The mean of (B,) values of as many test sets, and what 95 in 100 of them are."""
-        if not np.isfinite(values).all():
-            return cls(None)
-        lower, upper = np.quantile(values, [0.025, 0.975])
-        return cls(float(values.mean()), float(lower), float(upper))
-
-    @classmethod
-    def over_tests(cls, found: Agreement) -> Self:
-        """An agreement with the interval of other test sets."""
-        return cls(found.value, found.lower, found.upper)
-
-    @classmethod
-    def over_models(cls, found: Agreement) -> Self:
-        """An agreement with the interval of other families of models."""
-        return cls(found.models.value, found.models.lower, found.models.upper)
-
-    def __str__(self) -> str:
-        if self.value is None:
-            return "not defined"
-        if self.lower is None or self.upper is None:
-            return f"{self.value:.3f}"
-        return f"{self.value:.3f} [{self.lower:.3f}, {self.upper:.3f}]"
-
+# Rows of a long table that the page shows; the CSV file has all.
+SHOWN_ROWS = 60
 
 Cell = str | int | float | None | Measured
 Row = Mapping[str, Cell]
@@ -72,4 +36,48 @@ class DesignResult:
     about: str
     rows: Sequence[Row]
     figures: Sequence[str] = ()
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
+
+    @property
+    def titles(self) -> list[str]:
+        """Of its columns."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The cells of its first rows as a page shows them."""
+        return [[_shown(row.get(t)) for t in self.titles] for row in self.rows[:SHOWN_ROWS]]
+
+    @property
+    def shown_notes(self) -> list[str]:
+        """The notes, and where the rows are that no page shows."""
+        more = len(self.rows) - SHOWN_ROWS
+        told = [f"{more} more rows are in {self.name}.csv"] if more > 0 else []
+        return [*self.notes, *told]
+
+    @property
+    def data(self) -> list[dict[str, Any]]:
+        """All rows as plain data; an interval is three columns, and what is not defined None."""
+        return [_flat(row) for row in self.rows]
+
+
+def _shown(cell: Cell) -> str:
+    if cell is None or cell != cell:
+        return ""
+    return f"{cell:.3f}" if isinstance(cell, float) else str(cell)
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, cell in row.items():
+        out |= {name: cell}
+        if isinstance(cell, Measured):
+            out |= {name: cell.value, f"{name} lower": cell.lower, f"{name} upper": cell.upper}
+    return dict(finite(out))
+
+
+def banded(name: str, x: Floats, measured: Sequence[Measured]) -> Series:
+    """A line through (K,) numbers with their intervals as a band."""
+    ends = [(one.value, one.lower, one.upper) for one in measured]
+    y, lower, upper = np.array(ends, dtype=np.float64).reshape(-1, 3).T
+    return Series(name, x, y, lower, upper)

@@ -9,11 +9,11 @@ from rmcheck.lab.study.agreement import agreement
 from rmcheck.lab.study.annotator import annotated_ranks, comparisons
 from rmcheck.lab.study.draws import Draws
 from rmcheck.lab.study.experiment import Experiment
-from rmcheck.lab.study.finding import Cell, DesignResult, Measured
+from rmcheck.lab.study.finding import Cell, DesignResult, banded
 from rmcheck.lab.study.outcomes import KeptGain
 from rmcheck.metrics.pairwise import Accuracy
 from rmcheck.metrics.rewards import Floats
-from rmcheck.reports.charts import Series, chart
+from rmcheck.reports.charts import chart
 
 RESPONSES = (2, 3, 4, 5, 8, 12, 16, 24, 32)
 # What a budget is, as a share of what all prompts cost with two responses each.
@@ -113,30 +113,17 @@ def _curve(
     outcome: KeptGain,
     experiment: Experiment,
 ) -> DesignResult:
-    rows: list[dict[str, Cell]] = []
-    for (budget, k), x in values.items():
-        agreed = agreement("Spearman", x, outcome, experiment.tested)
-        rows.append({unit: budget, "responses": k, "Spearman": Measured.over_tests(agreed)})
-    series = [_line(f"{b} {unit}", [r for r in rows if r[unit] == b]) for b in _first(values)]
+    found = {
+        at: agreement("Spearman", x, outcome, experiment.tested).tests for at, x in values.items()
+    }
+    rows: list[dict[str, Cell]] = [
+        {unit: budget, "responses": k, "Spearman": told} for (budget, k), told in found.items()
+    ]
+    series = []
+    for budget in sorted({budget for budget, _ in found}):
+        line = {k: told for (of, k), told in found.items() if of == budget}
+        at = np.array(list(line), dtype=np.float64)
+        series.append(banded(f"{budget} {unit}", at, list(line.values())))
     label = f"Spearman of accuracy and NDR, {outcome.name}"
     figure = chart(title, "responses a prompt", label, series, log_x=True)
     return DesignResult(name, title, about, rows, [figure])
-
-
-def _first(values: Values) -> list[int]:
-    return sorted({budget for budget, _ in values})
-
-
-def _line(name: str, rows: list[dict[str, Cell]]) -> Series:
-    told = [row["Spearman"] for row in rows]
-    ends = np.array(
-        [
-            [t.value, t.lower, t.upper]
-            if isinstance(t, Measured) and t.lower is not None
-            else [np.nan] * 3
-            for t in told
-        ],
-        dtype=np.float64,
-    )
-    at = np.array([row["responses"] for row in rows], dtype=np.float64)
-    return Series(name, at, ends[:, 0], ends[:, 1], ends[:, 2])

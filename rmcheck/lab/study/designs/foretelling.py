@@ -16,7 +16,7 @@ from rmcheck.lab.study.agreement import Agreement, agreement
 from rmcheck.lab.study.draws import Draws
 from rmcheck.lab.study.experiment import Experiment, turned
 from rmcheck.lab.study.family import RmFamily
-from rmcheck.lab.study.finding import Cell, DesignResult, Measured
+from rmcheck.lab.study.finding import Cell, DesignResult
 from rmcheck.lab.study.outcomes import KeptGain
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import make_metric
@@ -106,12 +106,12 @@ class _Told:
     error: float
 
     def row(self, optimiser: str) -> dict[str, Cell]:
-        kind = Measured.over_models(self.kind_out) if self.kind_out is not None else None
+        kind = self.kind_out.models if self.kind_out is not None else None
         return {
             "optimiser": optimiser,
             "number": self.number,
-            "Spearman": Measured.over_models(self.seen),
-            "model left out": Measured.over_models(self.model_out),
+            "Spearman": self.seen.models,
+            "model left out": self.model_out.models,
             "kind left out": kind,
             "error, model left out": self.error,
             "two runs (ceiling)": self.seen.ceiling,
@@ -120,7 +120,7 @@ class _Told:
 
     def sentence(self, optimiser: str) -> str:
         told = f"{optimiser}: {self.number} is the highest of them for left-out models, Spearman "
-        told += str(Measured.over_models(self.model_out))
+        told += str(self.model_out.models)
         if self.seen.ceiling is not None:
             told += f"; two runs agree to {self.seen.ceiling:.3f}"
         return told

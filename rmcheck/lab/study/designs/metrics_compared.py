@@ -6,7 +6,7 @@ import numpy as np
 
 from rmcheck.lab.study.agreement import agreements
 from rmcheck.lab.study.experiment import Experiment, turned
-from rmcheck.lab.study.finding import Cell, DesignResult, Measured
+from rmcheck.lab.study.finding import Cell, DesignResult
 from rmcheck.lab.study.published import TABLE_4
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.pairwise import Accuracy
@@ -54,8 +54,8 @@ def _rows(
                 {
                     "optimiser": outcome.name,
                     "metric": name,
-                    **{measure: Measured.over_tests(a) for measure, a in agreed.items()},
-                    "Spearman, other models": Measured.over_models(agreed["Spearman"]),
+                    **{measure: a.tests for measure, a in agreed.items()},
+                    "Spearman, other models": agreed["Spearman"].models,
                     "two runs (ceiling)": agreed["Spearman"].ceiling,
                     **dict(
                         zip(

@@ -10,7 +10,7 @@ from rmcheck.lab.study.agreement import agreement, agreements
 from rmcheck.lab.study.draws import Draws
 from rmcheck.lab.study.experiment import Experiment
 from rmcheck.lab.study.family import RmFamily
-from rmcheck.lab.study.finding import Cell, DesignResult, Measured
+from rmcheck.lab.study.finding import Cell, DesignResult, banded
 from rmcheck.lab.study.outcomes import best_of_n
 from rmcheck.lab.study.published import TABLE_2
 from rmcheck.metrics.pairwise import Accuracy
@@ -32,8 +32,8 @@ def response_sources(experiment: Experiment, others: Mapping[str, RmFamily]) -> 
                 {
                     "responses of": name,
                     "optimiser": outcome.name,
-                    "Spearman": Measured.over_tests(found["Spearman"]),
-                    "MRR": Measured.over_tests(found["MRR"]),
+                    "Spearman": found["Spearman"].tests,
+                    "MRR": found["MRR"].tests,
                     "prompts": family.prompts,
                 }
             )
@@ -65,7 +65,7 @@ def other_policies(experiment: Experiment, others: Mapping[str, RmFamily]) -> De
             {
                 "policy": name,
                 "optimiser": outcome.name,
-                "Spearman": Measured.over_models(agreed),
+                "Spearman": agreed.models,
                 "two runs (ceiling)": agreed.ceiling,
             }
         )
@@ -101,11 +101,9 @@ def prompt_shift(
         line = []
         for share in shares:
             values = _mixed(experiment, family, share).values(Accuracy())[0]
-            told = Measured.over_tests(agreement("Spearman", values, outcome, experiment.tested))
-            rows.append({"prompts": way, "share": share, "Spearman": told})
-            line.append([told.value, told.lower, told.upper])
-        ends = np.array(line, dtype=np.float64)
-        series.append(Series(way, np.array(shares), ends[:, 0], ends[:, 1], ends[:, 2]))
+            line.append(agreement("Spearman", values, outcome, experiment.tested).tests)
+            rows.append({"prompts": way, "share": share, "Spearman": line[-1]})
+        series.append(banded(way, np.array(shares), line))
     return DesignResult(
         "figure-5",
         "Figure 5: prompts said anew",

@@ -5,7 +5,7 @@ import numpy as np
 from rmcheck.lab.curves.goodhart import correlation_from_accuracy
 from rmcheck.lab.study.agreement import agreements
 from rmcheck.lab.study.experiment import Experiment, mean
-from rmcheck.lab.study.finding import Cell, DesignResult, Measured
+from rmcheck.lab.study.finding import Cell, DesignResult
 from rmcheck.lab.study.published import TABLE_7
 from rmcheck.metrics.best_of_n import bon_kl
 from rmcheck.metrics.bon_curve import BonCurve, n_grid
@@ -107,7 +107,7 @@ def penalties(experiment: Experiment) -> DesignResult | None:
         rows.append(
             {
                 "optimiser": outcome.name,
-                **{name: Measured.over_models(agreed) for name, agreed in found.items()},
+                **{name: agreed.models for name, agreed in found.items()},
                 "two runs (ceiling)": found["Spearman"].ceiling,
             }
         )

@@ -5,7 +5,8 @@ import numpy as np
 from rmcheck.lab.study.agreement import agreement, agreements
 from rmcheck.lab.study.experiment import Experiment, mean
 from rmcheck.lab.study.family import RmFamily
-from rmcheck.lab.study.finding import Cell, DesignResult, Measured
+from rmcheck.lab.study.finding import Cell, DesignResult
+from rmcheck.lab.study.measured import Measured
 from rmcheck.lab.study.outcomes import KeptGain
 from rmcheck.lab.study.published import TABLE_1
 from rmcheck.metrics.rewards import Floats
@@ -25,7 +26,7 @@ def accuracy_and_regret(experiment: Experiment) -> DesignResult:
                 {
                     "optimiser": outcome.name,
                     "measure": name,
-                    "accuracy and NDR": Measured.over_models(agreed),
+                    "accuracy and NDR": agreed.models,
                     "two runs (ceiling)": agreed.ceiling,
                     "pairs": agreed.pairs,
                     "paper, BoN": TABLE_1["BoN"][name],
@@ -52,7 +53,7 @@ def trend(experiment: Experiment) -> DesignResult:
             "golden": family.names[g],
             "proxy": family.names[m],
             "accuracy": float(accuracy[q]),
-            **{f"NDR, {o.name}": _known(o.kept[q]) for o in experiment.outcomes},
+            **{f"NDR, {o.name}": float(o.kept[q]) for o in experiment.outcomes},
         }
         for q, (g, m) in enumerate(family.pairs.tolist())
     ]
@@ -84,7 +85,7 @@ def matrices(experiment: Experiment) -> DesignResult | None:
     ]
     square = _square(family, accuracy)
     rows: list[dict[str, Cell]] = [
-        {"golden": name, **dict(zip(family.names, map(_known, row), strict=True))}
+        {"golden": name, **dict(zip(family.names, row.tolist(), strict=True))}
         for name, row in zip(family.names, square, strict=True)
     ]
     apart = float(np.nanmax(np.abs(square - square.T)))
@@ -118,7 +119,7 @@ def groups(experiment: Experiment) -> DesignResult | None:
                 {
                     "optimiser": outcome.name,
                     "group": name,
-                    "Spearman": Measured.over_models(agreed),
+                    "Spearman": agreed.models,
                     "pairs": agreed.pairs,
                 }
             )
@@ -147,7 +148,7 @@ def against_a_judge(experiment: Experiment) -> DesignResult | None:
         {
             "model": family.names[m],
             "accuracy": Measured.over(accuracy[:, q]),
-            **{f"NDR, {o.name}": _known(o.kept[q]) for o in experiment.outcomes},
+            **{f"NDR, {o.name}": float(o.kept[q]) for o in experiment.outcomes},
         }
         for q, m in enumerate(family.pairs[:, 1].tolist())
     ]
@@ -179,7 +180,3 @@ def _inside(family: RmFamily, group: str) -> np.ndarray | None:
         return None
     proxies = of[family.pairs[:, 1]]
     return proxies if family.fixed_golden else proxies & of[family.pairs[:, 0]]
-
-
-def _known(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -6,7 +6,8 @@ from itertools import chain
 import numpy as np
 
 from rmcheck.lab.study.family import RmFamily
-from rmcheck.lab.study.finding import Cell, DesignResult, Measured
+from rmcheck.lab.study.finding import Cell, DesignResult
+from rmcheck.lab.study.measured import Measured
 from rmcheck.metrics.picked_texts import PickedTexts, picked_texts, tilted_texts
 from rmcheck.metrics.tilting import Tilt
 from rmcheck.pool.pool import Prompt

@@ -8,7 +8,7 @@ from scipy.sparse import csr_array, vstack
 
 from rmcheck.lab.study.agreement import agreement
 from rmcheck.lab.study.experiment import Experiment
-from rmcheck.lab.study.finding import Cell, DesignResult, Measured
+from rmcheck.lab.study.finding import Cell, DesignResult
 from rmcheck.lab.study.outcomes import KeptGain, bon_sums, kept_of
 from rmcheck.lab.study.published import CATEGORIES, TABLE_3
 from rmcheck.metrics.pairwise import Accuracy
@@ -33,12 +33,12 @@ def categories(experiment: Experiment) -> DesignResult | None:
     for i, of_regret in enumerate(names):
         outcome = KeptGain(of_regret, kept[i], again[i])
         told = [agreement("Spearman", accuracy[:, j], outcome, family) for j in range(len(names))]
-        square[i] = [np.nan if agreed.value is None else agreed.value for agreed in told]
+        square[i] = [agreed.tests.value for agreed in told]
         rows.append(
             {
                 "regret on": of_regret,
                 "prompts": int(masks[i].sum()),
-                **dict(zip(names, map(Measured.over_tests, told), strict=True)),
+                **{name: agreed.tests for name, agreed in zip(names, told, strict=True)},
                 "two runs (ceiling)": told[i].ceiling,
             }
         )

@@ -4,7 +4,7 @@ import numpy as np
 
 from rmcheck.lab.study.agreement import agreement
 from rmcheck.lab.study.experiment import Experiment
-from rmcheck.lab.study.finding import Cell, DesignResult, Measured
+from rmcheck.lab.study.finding import Cell, DesignResult
 from rmcheck.metrics.rank_bins import RankBinAccuracy
 from rmcheck.reports.charts import matrix
 
@@ -27,13 +27,13 @@ def rank_bins(experiment: Experiment) -> DesignResult | None:
         square = np.full((bins, bins), np.nan)
         for (chosen, rejected), x in zip(cells, values, strict=True):
             agreed = agreement("Spearman", x, outcome, experiment.tested)
-            square[chosen - 1, rejected - 1] = np.nan if agreed.value is None else agreed.value
+            square[chosen - 1, rejected - 1] = agreed.tests.value
             rows.append(
                 {
                     "optimiser": outcome.name,
                     "bin of chosen": chosen,
                     "bin of rejected": rejected,
-                    "Spearman": Measured.over_tests(agreed),
+                    "Spearman": agreed.tests,
                 }
             )
         figures.append(

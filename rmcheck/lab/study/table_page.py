@@ -6,20 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from rmcheck.lab.study.correlations import CONFIDENCE, KINDS, Association, Correlation
+from rmcheck.lab.study.correlations import KINDS, Association, Correlation
+from rmcheck.lab.study.finding import DesignResult, banded
+from rmcheck.lab.study.measured import CONFIDENCE
 from rmcheck.lab.study.rm_table import RmTable
-from rmcheck.lab.study.shell import (
-    html_page,
-    markdown_cell,
-    markdown_table,
-    table_of,
-    text,
-)
-from rmcheck.wording import excerpt
+from rmcheck.lab.study.study_page import study_html, study_markdown
+from rmcheck.reports.charts import Series, can_draw, forest
+from rmcheck.wording import json_text
 
 Associations = Mapping[str, Mapping[str, Association]]
-
-WIDTH, HEIGHT, LABEL = 720, 26, 210
 
 
 def study_data(table: RmTable, found: Associations) -> dict[str, Any]:
@@ -92,88 +87,44 @@ def _told(found: Correlation) -> str:
     return f"{found.value:.2f} [{found.lower:.2f}, {found.upper:.2f}]"
 
 
-def markdown(table: RmTable, found: Associations) -> str:
-    """The study as Markdown."""
-    lines = [f"# What ranks {markdown_cell(table.outcome_name)}", "", _head(table), ""]
-    lines += [f"- {markdown_cell(sentence)}" for sentence in sentences(table, found)]
-    lines += ["", *markdown_table(_titles(table), _rows(table, found)), ""]
-    lines += [
-        f"- left out: {markdown_cell(f'{name}: {why}')}" for name, why in table.left_out.items()
-    ]
-    lines += [f"- {markdown_cell(note)}" for note in table.notes]
-    return "\n".join(lines) + "\n"
+def table_files(table: RmTable, found: Associations) -> dict[str, str]:
+    """File name to text of everything that a study of a table writes."""
+    told, facts = finding(table, found), sentences(table, found)
+    title, lead = f"What ranks {table.outcome_name}", _head(table)
+    return {
+        "study.json": json_text(study_data(table, found)),
+        "study.md": study_markdown(title, facts, [told], lead),
+        "study.html": study_html(title, facts, [told], lead),
+    }
+
+
+def finding(table: RmTable, found: Associations) -> DesignResult:
+    """A row a column of the table, the one that ranks the outcome best first."""
+    rows = []
+    for column in by_strength(found):
+        row = {kind.capitalize(): _told(found[column][kind].overall) for kind in KINDS}
+        spearman = found[column]["spearman"]
+        if spearman.within and spearman.between:
+            row |= {"Spearman inside groups": _told(spearman.within)}
+            row |= {"Spearman between groups": _told(spearman.between)}
+        rows.append({"column": column, **row})
+    apart = [f"left out: {name}: {why}" for name, why in table.left_out.items()]
+    figures = [_figure(found)] if can_draw() else []
+    return DesignResult("correlations", "", "", rows, figures, [*apart, *table.notes])
 
 
 def _head(table: RmTable) -> str:
     sizes = ", ".join(f"{name} {count}" for name, count in _sizes(table).items())
     groups = f", groups by {table.group_name} ({sizes})" if sizes else ""
-    return markdown_cell(
+    return (
         f"{table.name}: {len(table.outcome)} reward models{groups}. Two-sided {CONFIDENCE:.0%} "
         "intervals, one reward model left out at a time."
     )
 
 
-def _rows(table: RmTable, found: Associations) -> list[list[str]]:
-    rows = []
-    for column in by_strength(found):
-        cells = [column, *(_told(found[column][kind].overall) for kind in KINDS)]
-        if table.groups is not None:
-            spearman = found[column]["spearman"]
-            cells += [_told(part) for part in (spearman.within, spearman.between) if part]
-        rows.append(cells)
-    return rows
-
-
-def _titles(table: RmTable) -> list[str]:
-    titles = ["column", "Spearman", "Kendall", "Pearson"]
-    inside = ["Spearman inside groups", "Spearman between groups"]
-    return titles + (inside if table.groups is not None else [])
-
-
-def page(table: RmTable, found: Associations) -> str:
-    """The study as one HTML page without scripts or other files."""
-    title = f"What ranks {table.outcome_name}"
-    said = "".join(f"<li>{text(s)}</li>" for s in sentences(table, found))
-    apart = [f"left out: {name}: {why}" for name, why in table.left_out.items()]
-    notes = "".join(f"<li>{text(note)}</li>" for note in [*apart, *table.notes])
-    shown = table_of(_titles(table), _rows(table, found))
-    return html_page(
-        title,
-        f'<p>{_head(table)}</p><ul>{said}</ul><div class="wide">{_figure(found)}</div>{shown}'
-        f"<ul>{notes}</ul>",
-    )
-
-
 def _figure(found: Associations) -> str:
-    """Spearman of every column with its interval, on a line from −1 to 1."""
+    """Spearman of every column with its interval."""
     columns = by_strength(found)
-    tall = HEIGHT * (len(columns) + 1)
-    ticks = "".join(
-        f'<line class="grid" x1="{_x(at)}" x2="{_x(at)}" y1="0" y2="{tall - HEIGHT}" />'
-        f'<text x="{_x(at)}" y="{tall - 8}" text-anchor="middle">{at:g}</text>'
-        for at in (-1, -0.5, 0, 0.5, 1)
-    )
-    marks = "".join(
-        _mark(column, found[column]["spearman"].overall, HEIGHT * (i + 0.5))
-        for i, column in enumerate(columns)
-    )
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {tall}" width="{WIDTH}" role="img" font-size="13" '
-        f'aria-label="Spearman correlations with their intervals">{ticks}{marks}</svg>'
-    )
-
-
-def _mark(column: str, found: Correlation, y: float) -> str:
-    name = excerpt(column, 28)
-    out = f'<text x="{LABEL - 10}" y="{y + 5}" text-anchor="end">{text(name)}</text>'
-    if found.lower is not None and found.upper is not None:
-        out += (
-            f'<line class="mark" x1="{_x(found.lower)}" x2="{_x(found.upper)}" y1="{y}" y2="{y}"/>'
-        )
-    if found.value is not None:
-        out += f'<circle class="dot" cx="{_x(found.value)}" cy="{y}" r="4"/>'
-    return out
-
-
-def _x(value: float) -> float:
-    return round(LABEL + (value + 1) / 2 * (WIDTH - LABEL - 20), 1)
+    line = banded("Spearman", np.empty(0), [found[c]["spearman"].overall for c in columns])
+    across = Series("", line.y, line.y, line.lower, line.upper)
+    return forest("Spearman correlations with their intervals", "Spearman", columns, [across])
