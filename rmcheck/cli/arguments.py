@@ -8,10 +8,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
+from rmcheck.errors import UsageError
+
 if TYPE_CHECKING:  # the command line starts fast: what computes is imported when it is needed
     from rmcheck.run.fill import Fill
     from rmcheck.run.loaded import LoadedSuite
     from rmcheck.run.runner import Runner
+    from rmcheck.scoring.members import StoreOf
 
 
 class Prints(argparse.Action):
@@ -94,6 +97,28 @@ def add_too_long(command: argparse._ActionsContainer, text: str) -> None:
         help=f"{text}what to do with conversations longer than the model takes: stop, or cut on "
         "the left (keeps the response) or the right (keeps the beginning); default: error",
     )
+
+
+def kept_scores(options: argparse.Namespace) -> "StoreOf":
+    """Where the scores of each model are, by `--store` and `--lock-timeout`."""
+    from rmcheck.scoring.members import choose_store
+    from rmcheck.store.lock import Waiting
+    from rmcheck.store.scores import ScoreStore
+
+    return choose_store(ScoreStore(options.store, waiting=Waiting(options.lock_timeout)))
+
+
+@contextmanager
+def writing(path: Path) -> "Iterator[None]":
+    """Names the file or folder that cannot be written.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 @contextmanager

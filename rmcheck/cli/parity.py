@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmcheck.cli.arguments import add_lock_timeout, add_store, add_too_long
+from rmcheck.cli.arguments import add_lock_timeout, add_store, add_too_long, kept_scores
 from rmcheck.errors import UsageError
 
 if TYPE_CHECKING:
     from rmcheck.metrics.parity import Parity
     from rmcheck.metrics.rewards import Floats
     from rmcheck.models.model import RewardModel, Sample, TooLong
-    from rmcheck.store.scores import Store
+    from rmcheck.scoring.members import StoreOf
 
     NamedPool = tuple[str, Sequence[Sample], TooLong]
 
@@ -68,17 +68,15 @@ def run(options: argparse.Namespace) -> int:
     """Score with both, compare, and say whether the bounds hold."""
     from rmcheck.models.registry import open_model
     from rmcheck.run.plan import names_apart, require_two_engines
-    from rmcheck.store.lock import Waiting
-    from rmcheck.store.scores import ScoreStore
 
     _require_bounds(options)
     models = [open_model(spec) for spec in (options.model_a, options.model_b)]
     require_two_engines(*models)
     # All pools are read before anything is scored, and each model is loaded once.
     pools = list(_pools(options))
-    store = ScoreStore(options.store, waiting=Waiting(options.lock_timeout))
+    found = _scores(models, pools, kept_scores(options))
     failed = 0
-    for (name, samples, _), scores in zip(pools, _scores(models, pools, store), strict=True):
+    for (name, samples, _), scores in zip(pools, found, strict=True):
         print(f"\n{name}: {' against '.join(names_apart(models))}\n")
         failed += _compared(samples, scores, options)
     return EXIT_NO_PARITY if failed else 0
@@ -119,14 +117,12 @@ def _pools(options: argparse.Namespace) -> "Iterator[NamedPool]":
 
 
 def _scores(
-    models: "list[RewardModel]", pools: "list[NamedPool]", kept: "Store"
+    models: "list[RewardModel]", pools: "list[NamedPool]", store_of: "StoreOf"
 ) -> "list[list[Floats]]":
     """For each pool the (M,) rewards of each model, from the store where it has them."""
-    from rmcheck.scoring.members import choose_store, fill_members, read_combined
+    from rmcheck.scoring.members import fill_members, read_combined
     from rmcheck.scoring.request import Request
-    from rmcheck.store.scores import MemoryStore
 
-    store_of = choose_store(kept, MemoryStore())
     requests = [
         [Request(model, tuple(samples), too_long) for model in models]
         for _, samples, too_long in pools

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rmcheck.cli.arguments import add_lock_timeout, add_store, add_too_long
+from rmcheck.cli.arguments import add_lock_timeout, add_store, add_too_long, kept_scores
 from rmcheck.errors import RmcheckError
 from rmcheck.wording import aligned, excerpt
 
@@ -77,11 +77,8 @@ def run(options: argparse.Namespace) -> int:
     """Probe, search where a budget is given, and print the table."""
     from rmcheck.models.registry import open_model
     from rmcheck.run.probing import Battery, probe_all
-    from rmcheck.scoring.members import choose_store
     from rmcheck.scoring.one_process import OneProcess
     from rmcheck.store.folder import write_whole
-    from rmcheck.store.lock import Waiting
-    from rmcheck.store.scores import MemoryStore, ScoreStore
     from rmcheck.wording import json_text
 
     probes = _probes(options)
@@ -95,11 +92,10 @@ def run(options: argparse.Namespace) -> int:
         too_long=options.too_long or "error",
         seed=options.seed,
     )
-    store = ScoreStore(options.store, waiting=Waiting(options.lock_timeout))
     model = open_model(options.model)
     with OneProcess() as engine:
         loaded = battery.loaded()
-        store_of = choose_store(store, MemoryStore())
+        store_of = kept_scores(options)
         probed = probe_all(model, loaded, store_of, engine)
         rows = [_row(name, finding) for name, finding in probed.findings.items()]
         print("\n".join(_table(rows)))

@@ -16,17 +16,17 @@ from rmcheck.store.scores import MemoryStore, Store
 StoreOf = Callable[[RewardModel], Store]
 
 
-def choose_store(kept: Store, passing: Store) -> StoreOf:
-    """Models whose scores are for keeping in one store, all others in another.
+def choose_store(kept: Store, passing: Store | None = None) -> StoreOf:
+    """Models whose scores are for keeping in one store, all others in another, or in memory.
 
     Those computed elsewhere are looked up by each process that wants them.
     """
-    read = MemoryStore()
+    read, others = MemoryStore(), passing or MemoryStore()
 
     def store_of(model: RewardModel) -> Store:
         if model.precomputed:
             return read
-        return kept if model.kept else passing
+        return kept if model.kept else others
 
     return store_of
 

@@ -4,6 +4,8 @@ import argparse
 import math
 from pathlib import Path
 
+from rmcheck.cli.arguments import writing
+
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Options of the command."""
@@ -32,12 +34,9 @@ def run(options: argparse.Namespace) -> int:
     rows = logged_rows(read_runs(options.runs))
     if not rows:
         raise UsageError(f"{options.runs}: no run against anything but golden itself")
-    try:
+    with writing(options.out):
         options.out.parent.mkdir(parents=True, exist_ok=True)
         write_rows(options.out, rows)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UsageError(f"{options.out}: cannot be written ({reason})") from error
     for row in rows:
         about = f"{row['rm']} against {row['golden']}, {row['optimizer']}, seed {row['seed']}"
         print(f"{about}: {row['note'] or _told(row)}")

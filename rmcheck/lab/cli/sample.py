@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rmcheck.cli.arguments import add_lock_timeout, add_too_long
+from rmcheck.cli.arguments import add_lock_timeout, add_too_long, kept_scores
 from rmcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -188,13 +188,10 @@ def _choose(options: argparse.Namespace) -> int:
 def _scores(options: argparse.Namespace, pool: "Pool") -> "Floats":
     """(M,) rewards of the model for all responses of the pool."""
     from rmcheck.models.registry import open_model
-    from rmcheck.scoring.members import choose_store, fill_members, read_combined
+    from rmcheck.scoring.members import fill_members, read_combined
     from rmcheck.scoring.request import PoolSamples, Request
-    from rmcheck.store.lock import Waiting
-    from rmcheck.store.scores import MemoryStore, ScoreStore
 
-    store = ScoreStore(options.store, waiting=Waiting(options.lock_timeout))
-    store_of = choose_store(store, MemoryStore())
+    store_of = kept_scores(options)
     request = Request(open_model(options.model), PoolSamples(pool), options.too_long)
     for report in fill_members([request], store_of):
         print(report)

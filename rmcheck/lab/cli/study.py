@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from rmcheck.cli.arguments import add_lock_timeout, add_schema, add_store, add_trust
+from rmcheck.cli.arguments import add_lock_timeout, add_schema, add_store, add_trust, writing
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -90,11 +90,7 @@ def _table(options: argparse.Namespace) -> int:
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> None:
-    from rmcheck.errors import UsageError
-
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be written ({error.strerror or error})") from error

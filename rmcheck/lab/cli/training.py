@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rmcheck.cli.arguments import writing
 from rmcheck.wording import aligned
 
 if TYPE_CHECKING:
@@ -101,12 +102,8 @@ def run(options: argparse.Namespace) -> int:
     _print_log(log, found)
     _print_analysis(log, found)
     if options.out is not None:
-        try:
+        with writing(options.out):
             _write(options.out, log, found)
-        except OSError as error:
-            raise UsageError(
-                f"{options.out}: cannot be written ({error.strerror or error})"
-            ) from error
     return EXIT_FAILS_ON if found.outcome in options.fail_on else 0
 
 

@@ -6,8 +6,8 @@ with the same confidence below every upper one.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.stats.simultaneous import Band, LargestMean, band, largest_mean
 from rmcheck.stats.units import MIN_UNITS, Units, few_units
+from rmcheck.wording import finite
 
 # Shares of golden's gain: all prompts lost or kept, where golden is symmetric.
 CAN_BE_LOST = (0.0, 2.0)
@@ -42,10 +43,6 @@ class CurveInterval:
     upper: float
     undefined: float = 0.0
 
-    def as_dict(self) -> dict[str, float | None]:
-        """Plain data; a number that is not finite is None."""
-        return {name: _plain(value) for name, value in vars(self).items()}
-
 
 @dataclass(frozen=True)
 class Peak:
@@ -66,13 +63,6 @@ class Peak:
     n: CurveInterval
     gain: CurveInterval
     without_peak: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data; a number that is not finite is None."""
-        return {
-            name: value.as_dict() if isinstance(value, CurveInterval) else value
-            for name, value in vars(self).items()
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,38 +110,47 @@ class Curve:
     resamples: int
     concerns: tuple[str, ...]
 
-    def rows(self) -> list[dict[str, float | None]]:
+    def rows(self) -> list[dict[str, Any]]:
         """One row of plain numbers for each n; None where a number is undefined."""
-        columns: dict[str, Floats] = {
-            "n": np.asarray(self.n, dtype=float),
+        columns: dict[str, Sequence[float] | Floats] = {
+            "n": self.n,
             "kl_nats": self.kl,
             "kl_bits": bits(self.kl),
             "kl_pool_nats": self.kl_pool,
         }
         for name in ("golden", "best", "proxy", "ndr", "drop"):
-            found: Band = getattr(self, name)
-            columns[name] = found.values
-            columns[f"{name}_lower"], columns[f"{name}_upper"] = found.lower, found.upper
-        return [
-            {"n": n, **{k: _plain(v[i]) for k, v in columns.items() if k != "n"}}
-            for i, n in enumerate(self.n)
-        ]
+            columns |= band_columns(name, getattr(self, name))
+        return rows_of(columns)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; a number that is not finite is None."""
         test = self.past_peak
-        return {
-            "points": self.rows(),
-            "fit": self.fit.as_dict(),
-            "past_peak": {
-                "p_value": test.p_value,
-                "statistic": _plain(test.statistic),
-                "n": self.n[test.index],
-                "golden_lost_at_least": test.lower,
-            },
-            "gamma": self.gamma.as_dict(),
-            **about(self),
-        }
+        found: dict[str, Any] = finite(
+            {
+                "points": self.rows(),
+                "fit": asdict(self.fit),
+                "past_peak": {
+                    "p_value": test.p_value,
+                    "statistic": test.statistic,
+                    "n": self.n[test.index],
+                    "golden_lost_at_least": test.lower,
+                },
+                "gamma": asdict(self.gamma),
+                **about(self),
+            }
+        )
+        return found
+
+
+def band_columns(name: str, band: Band) -> dict[str, Sequence[float] | Floats]:
+    """The numbers of a band as three columns."""
+    return {name: band.values, f"{name}_lower": band.lower, f"{name}_upper": band.upper}
+
+
+def rows_of(columns: Mapping[str, Sequence[float] | Floats]) -> list[dict[str, Any]]:
+    """A row of plain numbers for each place; None where one is undefined."""
+    rows = zip(*(np.asarray(column).tolist() for column in columns.values()), strict=True)
+    return [finite(dict(zip(columns, row, strict=True))) for row in rows]
 
 
 def best_of_n_curve(
@@ -276,7 +275,3 @@ def about(curve: Any) -> dict[str, Any]:
     """How a curve was measured, as plain data."""
     names = ("prompts", "left_out", "units", "confidence", "resamples")
     return {**{name: getattr(curve, name) for name in names}, "concerns": list(curve.concerns)}
-
-
-def _plain(number: float) -> float | None:
-    return float(number) if math.isfinite(number) else None

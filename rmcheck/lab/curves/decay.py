@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rmcheck.errors import UndefinedMetricError
+from rmcheck.lab.curves.curve import rows_of
 from rmcheck.metrics.decay import Decay
 from rmcheck.metrics.metric import Metric, per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
@@ -52,17 +53,8 @@ class DecayCurve:
     def as_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
         names = ("metric", "column", "slope", "lower", "upper", "confidence")
-        points = [
-            {"step": step, "prompts": count, "value": value, "lower": low, "upper": high}
-            for step, count, value, low, high in zip(
-                self.steps,
-                self.prompts,
-                self.at.values.tolist(),
-                self.at.lower.tolist(),
-                self.at.upper.tolist(),
-                strict=True,
-            )
-        ]
+        at = {"value": self.at.values, "lower": self.at.lower, "upper": self.at.upper}
+        points = rows_of({"step": self.steps, "prompts": self.prompts, **at})
         return {**{name: getattr(self, name) for name in names}, "points": points}
 
 

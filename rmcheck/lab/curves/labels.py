@@ -1,12 +1,13 @@
 """What the picks of best-of-n become: the share of them that has a label, over n."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from rmcheck.errors import UndefinedMetricError
+from rmcheck.lab.curves.curve import band_columns, rows_of
 from rmcheck.metrics.best_of_n import tied_bon_weights
 from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.stats.simultaneous import Band, band
@@ -35,15 +36,13 @@ class LabelCurve:
     beyond: Band
     prompts: int
 
-    def rows(self) -> Iterator[dict[str, float | str | None]]:
+    def rows(self) -> list[dict[str, Any]]:
         """One row of plain numbers for each n; None where a number is undefined."""
-        for i, n in enumerate(self.n):
-            row: dict[str, float | str | None] = {"label": self.label, "n": n, "pool": self.pool}
-            for name in ("proxy", "golden", "beyond"):
-                found: Band = getattr(self, name)
-                ends = {"": found.values, "_lower": found.lower, "_upper": found.upper}
-                row |= {f"{name}{end}": _plain(values[i]) for end, values in ends.items()}
-            yield row
+        columns: dict[str, Any] = {}
+        for name in ("proxy", "golden", "beyond"):
+            columns |= band_columns(name, getattr(self, name))
+        rows = zip(self.n, rows_of(columns), strict=True)
+        return [{"label": self.label, "n": n, "pool": self.pool, **row} for n, row in rows]
 
 
 def label_curve(
@@ -115,7 +114,3 @@ def _sums(rewards: Rewards, label: str, grid: Sequence[int]) -> tuple[Floats, np
 
 def _means(totals: Floats) -> Floats:
     return np.asarray(totals[..., :-1] / np.maximum(totals[..., -1:], 1))
-
-
-def _plain(number: float) -> float | None:
-    return float(number) if math.isfinite(number) else None

@@ -27,7 +27,7 @@ from rmcheck.lab.study.study_file import StudyFile
 from rmcheck.models.model import RewardModel
 from rmcheck.scoring.members import StoreOf, choose_store
 from rmcheck.store.lock import Waiting
-from rmcheck.store.scores import MemoryStore, ScoreStore
+from rmcheck.store.scores import ScoreStore
 from rmcheck.wording import listed
 
 WAYS: tuple[Way, ...] = ("paraphrased", "rewritten")
@@ -104,7 +104,7 @@ def scored_study(file: StudyFile, store: Path, waiting: Waiting | None = None) -
         UsageError: Models, prompts or runs have a fault that the study does not leave out.
         PoolError, ModelError, StoreError: See `scored_family`.
     """
-    store_of = choose_store(ScoreStore(store, waiting=waiting), MemoryStore())
+    store_of = choose_store(ScoreStore(store, waiting=waiting))
     models = open_models(file)
     found = scored_family(file, file.pool, models, store_of)
     halves = found.family.halves(file.seed)
