@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rmcheck.cli import main
 from rmcheck.errors import UsageError
-from rmcheck.lab.sampling.annotation import Draw, draw_labels
+from rmcheck.lab.sampling.annotation import LabelDesign, annotation
 from rmcheck.lab.sampling.drawing import draw_at_random, draw_by_weight, in_proportion
 from rmcheck.lab.sampling.sampled_pool import sample_pool
 from rmcheck.metrics.best_of_n import tied_bon_weights
@@ -83,7 +83,7 @@ def test_a_row_keeps_all_responses_and_says_which_to_label(tmp_path):
     """Labels that are known already stay where they were drawn, and nowhere else."""
     pool = read_pool(prompts(tmp_path / "pool.jsonl"))
 
-    found = draw_labels(pool, None, Draw(3, seed=4))
+    found = annotation(pool, None, LabelDesign(3, seed=4))
     row = found.rows[0]
 
     assert len(row["responses"]) == len(row["golden"]) == len(row["inclusion"]) == 8

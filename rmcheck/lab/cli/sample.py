@@ -162,23 +162,15 @@ def _sample(options: argparse.Namespace) -> int:
 
 def _choose(options: argparse.Namespace) -> int:
     """Score the pool where choices count, choose, and write the rows."""
-    from rmcheck.lab.sampling.annotation import (
-        Draw,
-        NestedDesign,
-        annotation,
-        draw_labels,
-        parsed_numbers,
-    )
+    from rmcheck.lab.sampling.annotation import LabelDesign, annotation, parsed_numbers
     from rmcheck.pool.reading import read_pool
 
     at = parsed_numbers(options.n) if options.n else ()
     pool = read_pool(options.pool, format=options.format)
-    if options.design == "nested":
-        nested = NestedDesign(at, options.random, options.prompts, options.seed)
-        rows = annotation(pool, _scores(options, pool), nested)
-    else:
-        draw = Draw(options.labels, at, options.prompts, options.seed)
-        rows = draw_labels(pool, _scores(options, pool) if at else None, draw)
+    nested = options.design == "nested"
+    labels = options.random if nested else options.labels
+    design = LabelDesign(labels, at, nested, options.prompts, options.seed)
+    rows = annotation(pool, _scores(options, pool) if at else None, design)
     rows.write(options.out)
     left_out = f"; {rows.left_out} prompts left out, they have too few" if rows.left_out else ""
     print(f"{options.out}: {len(rows.rows)} prompts, {rows.to_label} responses to label{left_out}")

@@ -1,7 +1,7 @@
 """Rows for people to label: by the nested design, or some of all responses."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 
 from rmcheck.errors import UsageError
 from rmcheck.lab.sampling.drawing import Marks, draw_at_random, draw_by_weight
-from rmcheck.metrics.regret.nested import Chosen, choose
+from rmcheck.metrics.regret.nested import choose
 from rmcheck.metrics.regret.nested_columns import CHOSEN_AT, RANDOM
 from rmcheck.metrics.rewards import Floats, Ints
 from rmcheck.metrics.settings import require_whole_number
@@ -23,47 +23,14 @@ GOLDEN = "golden"
 
 
 @dataclass(frozen=True)
-class NestedDesign:
-    """What is chosen of every prompt.
-
-    Attributes:
-        at: The n of best-of-n, ascending.
-        random: Responses drawn at random, 2 or more.
-        prompts: Prompts drawn at random; None takes all that have enough responses.
-        seed: Of all random choices; 0 is a seed.
-
-    Raises:
-        UsageError: A number is out of its range.
-    """
-
-    at: tuple[int, ...]
-    random: int = 5
-    prompts: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.at:
-            raise UsageError("at least one n of best-of-n is needed.")
-        for n in self.at:
-            require_whole_number("n", n, 2)
-        require_whole_number("random", self.random, 2)
-        if self.prompts is not None:
-            require_whole_number("prompts", self.prompts, 1)
-        require_whole_number("seed", self.seed, 0)
-
-    @property
-    def responses(self) -> int:
-        """Responses that a prompt must have."""
-        return max(*self.at, self.random)
-
-
-@dataclass(frozen=True)
-class Draw:
-    """How many responses of every prompt are labelled, and how they are drawn.
+class LabelDesign:
+    """How many responses of every prompt are labelled, and how they are chosen.
 
     Attributes:
         labels: Responses drawn of every prompt, 2 or more.
         at: Each n of best-of-n whose picks are drawn more often; empty draws at random.
+        nested: Whether rows keep responses drawn at random and the picks at each n alone, all to be
+            labelled; otherwise they keep all responses, and some are marked.
         prompts: Prompts drawn at random; None takes all that have enough responses.
         seed: Of all random choices; 0 is a seed.
 
@@ -73,11 +40,14 @@ class Draw:
 
     labels: int
     at: tuple[int, ...] = ()
+    nested: bool = False
     prompts: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require_whole_number("labels", self.labels, 2)
+        if self.nested and not self.at:
+            raise UsageError("at least one n of best-of-n is needed.")
+        require_whole_number("random" if self.nested else "labels", self.labels, 2)
         for n in self.at:
             require_whole_number("n", n, 2)
         if self.prompts is not None:
@@ -87,7 +57,7 @@ class Draw:
     @property
     def responses(self) -> int:
         """Responses that a prompt must have."""
-        return max((self.labels, *self.at))
+        return max(self.labels, *self.at) if self.at else self.labels
 
 
 @dataclass(frozen=True)
@@ -126,78 +96,61 @@ class Annotation:
         write_whole(path, "".join(lines).encode("utf-8"))
 
 
-def annotation(pool: Pool, proxy: Floats, design: NestedDesign) -> Annotation:
+def annotation(pool: Pool, proxy: Floats | None, design: LabelDesign) -> Annotation:
     """What people should label of a pool.
 
     Args:
         pool: The pool.
-        proxy: (M,) rewards of the model under test for all its responses, prompt by prompt.
+        proxy: (M,) rewards of the model under test for all its responses, prompt by prompt; None
+            where none are picked.
         design: What is chosen.
 
     Raises:
         UsageError: No prompt has enough responses, or fewer have than are asked for.
     """
     generator = np.random.default_rng(design.seed)
-    taken, offsets = _taken(pool, design, generator)
+    offsets = np.cumsum([0, *(len(prompt.responses) for prompt in pool.prompts)])
     rows = []
-    for i in taken:
-        scores = proxy[offsets[i] : offsets[i + 1]]
-        chosen = choose(scores, at=design.at, random=design.random, generator=generator)
-        rows.append(_row(pool.prompts[i], chosen))
-    return Annotation(tuple(rows), _left_out(pool, design))
+    for i in _taken(pool, design, generator):
+        scores = None if proxy is None else proxy[offsets[i] : offsets[i + 1]]
+        rows.append(_row(pool.prompts[i], scores, design, generator))
+    left_out = sum(len(prompt.responses) < design.responses for prompt in pool.prompts)
+    return Annotation(tuple(rows), left_out)
 
 
-def draw_labels(pool: Pool, proxy: Floats | None, design: Draw) -> Annotation:
-    """All responses of a pool, some of them to be labelled.
-
-    Args:
-        pool: The pool.
-        proxy: (M,) rewards for all its responses, prompt by prompt, where picks are drawn more
-            often.
-        design: How they are drawn.
-
-    Raises:
-        UsageError: No prompt has enough responses, or fewer have than are asked for.
-    """
-    generator = np.random.default_rng(design.seed)
-    taken, offsets = _taken(pool, design, generator)
-    rows = []
-    for i in taken:
-        prompt = pool.prompts[i]
-        if proxy is None:
-            rows.append(
-                _marked(prompt, draw_at_random(len(prompt.responses), design.labels, generator))
-            )
-            continue
-        scores = proxy[offsets[i] : offsets[i + 1]]
+def _row(
+    prompt: Prompt, scores: Floats | None, design: LabelDesign, generator: np.random.Generator
+) -> dict[str, Any]:
+    kept: Sequence[int] = range(len(prompt.responses))
+    columns: dict[str, list[Any]] = {}
+    if scores is not None and design.nested:
+        chosen = choose(scores, at=design.at, random=design.labels, generator=generator)
+        kept = chosen.responses.tolist()
+        columns |= {RANDOM: chosen.random.tolist(), CHOSEN_AT: chosen.chosen_at.tolist()}
+    elif scores is not None:
         marks = draw_by_weight(scores, design.at, design.labels, generator)
-        rows.append({**_marked(prompt, marks), RANDOM: marks.random.astype(int).tolist()})
-    return Annotation(tuple(rows), _left_out(pool, design))
-
-
-def _marked(prompt: Prompt, marks: Marks) -> dict[str, Any]:
-    """The row of a prompt with all its responses."""
+        columns |= _marked(marks) | {RANDOM: marks.random.astype(int).tolist()}
+    else:
+        columns |= _marked(draw_at_random(len(kept), design.labels, generator))
     known = prompt.labels.get(GOLDEN, (None,) * len(prompt.responses))
+    wanted = columns.get(TO_LABEL, [1] * len(kept))
     return {
         "prompt_id": prompt.prompt_id,
         "prompt": turns(prompt.messages),
-        "responses": list(prompt.responses),
-        GOLDEN: [g if wanted else None for g, wanted in zip(known, marks.to_label, strict=True)],
-        TO_LABEL: marks.to_label.astype(int).tolist(),
-        INCLUSION: marks.inclusion.tolist(),
+        "responses": [prompt.responses[j] for j in kept],
+        GOLDEN: [known[j] if w else None for j, w in zip(kept, wanted, strict=True)],
+        **columns,
         **prompt.slices,
     }
 
 
-def _left_out(pool: Pool, design: NestedDesign | Draw) -> int:
-    return sum(len(prompt.responses) < design.responses for prompt in pool.prompts)
+def _marked(marks: Marks) -> dict[str, list[Any]]:
+    to_label = marks.to_label.astype(int).tolist()
+    return {TO_LABEL: to_label, INCLUSION: marks.inclusion.tolist()}
 
 
-def _taken(
-    pool: Pool, design: NestedDesign | Draw, generator: np.random.Generator
-) -> tuple[Ints, Ints]:
-    """Positions of the prompts that are drawn, and where each prompt of the pool begins."""
-    offsets = np.cumsum([0, *(len(prompt.responses) for prompt in pool.prompts)])
+def _taken(pool: Pool, design: LabelDesign, generator: np.random.Generator) -> Ints:
+    """Positions of the prompts that are drawn."""
     enough = [i for i, p in enumerate(pool.prompts) if len(p.responses) >= design.responses]
     wanted = len(enough) if design.prompts is None else design.prompts
     if not enough or len(enough) < wanted:
@@ -206,20 +159,7 @@ def _taken(
             f"{len(enough)} of {len(pool.prompts)} prompts have the {design.responses} responses "
             f"that the design needs (the most is {most}); {max(1, wanted)} are needed."
         )
-    return np.sort(generator.choice(enough, wanted, replace=False)), offsets
-
-
-def _row(prompt: Prompt, chosen: Chosen) -> dict[str, Any]:
-    known = prompt.labels.get(GOLDEN, (None,) * len(prompt.responses))
-    return {
-        "prompt_id": prompt.prompt_id,
-        "prompt": turns(prompt.messages),
-        "responses": [prompt.responses[j] for j in chosen.responses],
-        GOLDEN: [known[j] for j in chosen.responses],
-        RANDOM: chosen.random.tolist(),
-        CHOSEN_AT: chosen.chosen_at.tolist(),
-        **prompt.slices,
-    }
+    return np.sort(generator.choice(enough, wanted, replace=False))
 
 
 def parsed_numbers(text: str) -> tuple[int, ...]:
@@ -228,11 +168,7 @@ def parsed_numbers(text: str) -> tuple[int, ...]:
     Raises:
         UsageError: One is no whole number.
     """
-    return tuple(sorted(set(_numbers(text.split(",")))))
-
-
-def _numbers(words: Sequence[str]) -> Iterator[int]:
-    for word in words:
-        if not word.strip().isdecimal():
-            raise UsageError(f"{word.strip()!r} is no whole number; write as in 4,16,64.")
-        yield int(word)
+    words = [word.strip() for word in text.split(",")]
+    if wrong := [word for word in words if not word.isdecimal()]:
+        raise UsageError(f"{wrong[0]!r} is no whole number; write as in 4,16,64.")
+    return tuple(sorted(set(map(int, words))))

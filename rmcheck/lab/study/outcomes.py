@@ -1,6 +1,5 @@
 """What optimising each proxy kept of golden's gain: best-of-n, KL-regularised tilting, RL."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +30,7 @@ class KeptGain:
 
 def best_of_n(halves: tuple[RmFamily, RmFamily], n: int) -> KeptGain:
     """Exact best-of-n on the second half of the responses, and a second run on the first."""
-    again, kept = (_values(bon_sums(family, n)) for family in halves)
+    again, kept = (kept_of(bon_sums(family, n).sum(axis=1)) for family in halves)
     return KeptGain(f"best of {n}", kept, again)
 
 
@@ -41,7 +40,7 @@ def kl_penalty(halves: tuple[RmFamily, RmFamily], penalty: float) -> KeptGain:
     Rewards are divided by their standard deviation within prompts first, so that the penalty has no
     unit and no model gains by the scale of its rewards.
     """
-    again, kept = (_values(tilt_gains(family, penalty)) for family in halves)
+    again, kept = (kept_of(tilt_gains(family, penalty).sum(axis=1)) for family in halves)
     return KeptGain(f"KL penalty {penalty:g}", kept, again)
 
 
@@ -67,24 +66,6 @@ def tilt_gains(family: RmFamily, penalty: float) -> Floats:
     )
 
 
-def _values(sums: Floats) -> Floats:
-    return kept_of(sums.sum(axis=1))
-
-
 def kept_of(totals: Floats) -> Floats:
     """(…) NDR of (…, 2) gains that were added up."""
     return ratio(totals[..., 0], totals[..., 1])
-
-
-def all_outcomes(
-    halves: tuple[RmFamily, RmFamily],
-    n: int,
-    penalties: Iterable[float],
-    measured: Iterable[KeptGain],
-) -> list[KeptGain]:
-    """Best-of-n, every KL penalty, and what RL runs measured."""
-    return [
-        best_of_n(halves, n),
-        *(kl_penalty(halves, penalty) for penalty in penalties),
-        *measured,
-    ]

@@ -103,22 +103,14 @@ def _with_last(prompt: Prompt, text: str) -> Prompt:
 def _by_policy(prompts: Sequence[Prompt], spec: str, way: Way, seed: int) -> list[str]:
     from contextlib import closing
 
-    from rmcheck.policies.policy import Decoding
     from rmcheck.policies.registry import open_policy
+    from rmcheck.policies.text_policy import TextPolicy
 
+    turns = [Message("user", INSTRUCTIONS[way] + p.messages[-1].content) for p in prompts]
     asked = [
-        replace(
-            prompt,
-            messages=(Message("user", INSTRUCTIONS[way] + prompt.messages[-1].content),),
-            responses=(),
-            labels={},
-            indices=(),
-        )
-        for prompt in prompts
+        Prompt(prompt.prompt_id, (turn,), (), {})
+        for prompt, turn in zip(prompts, turns, strict=True)
     ]
     with closing(open_policy(spec)) as policy:
-        policy.load()
-        decoding = Decoding(MAX_TOKENS)
-        policy.check(asked, decoding)
-        found = policy.sample(asked, 1, seed, decoding)
-    return [responses[0].text for responses in found]
+        found = TextPolicy(policy).sample(asked, seed=seed, max_tokens=MAX_TOKENS)
+    return [text for (text,) in found]

@@ -125,22 +125,6 @@ def scored_again(
     return replace(found.family, scores=np.stack(scores))
 
 
-def of_same_models(
-    file: StudyFile, source: StudyPool, found: ScoredFamily, other: ScoredFamily
-) -> RmFamily:
-    """The family on another pool, which must have the same models.
-
-    Raises:
-        UsageError: A model was left out there that is in the study.
-    """
-    if other.family.names != found.family.names:
-        raise UsageError(
-            f"{file.path}: pool {source.path} leaves other models than the study's own: "
-            f"{', '.join(other.family.names)}"
-        )
-    return other.family
-
-
 @dataclass
 class _Faults:
     """What is wrong with models and prompts, and which of it is left out by choice."""

@@ -13,12 +13,11 @@ from rmcheck.lab.study.designs.rank_bins import rank_bins
 from rmcheck.lab.study.experiment import Experiment
 from rmcheck.lab.study.family import RmFamily
 from rmcheck.lab.study.finding import DesignResult
-from rmcheck.lab.study.outcomes import all_outcomes
+from rmcheck.lab.study.outcomes import best_of_n, kl_penalty
 from rmcheck.lab.study.rewrites import Way, rewritten_prompts, unchanged
 from rmcheck.lab.study.rl_table import rl_outcomes
 from rmcheck.lab.study.scored_family import (
     ScoredFamily,
-    of_same_models,
     open_models,
     scored_again,
     scored_family,
@@ -61,38 +60,35 @@ class Study:
         """
         found = []
         for finding in self._each():
-            telling(finding.title)
-            found.append(finding)
+            if finding is not None:
+                telling(finding.title)
+                found.append(finding)
         return found
 
-    def _each(self) -> Iterator[DesignResult]:
+    def _each(self) -> Iterator[DesignResult | None]:
+        """Each design; None where the data do not allow it."""
         experiment = self.experiment
         metrics = self.file.metrics or metrics_compared.default_metrics()
         shares = self.file.rewrites.shares if self.file.rewrites else ()
         yield pairs.accuracy_and_regret(experiment)
-        yield from _there(response_sources(experiment, self.others))
-        yield from _there(prompts.categories(experiment))
+        yield response_sources(experiment, self.others)
+        yield prompts.categories(experiment)
         yield metrics_compared.metrics_compared(experiment, metrics)
-        yield from _there(overoptimisation.penalties(experiment))
+        yield overoptimisation.penalties(experiment)
         yield pairs.trend(experiment)
-        yield from _there(rank_bins(experiment))
-        yield from _there(prompt_shift(experiment, self.rewritten, shares))
+        yield rank_bins(experiment)
+        yield prompt_shift(experiment, self.rewritten, shares)
         yield from budgets.equal_samples(experiment)
         yield from budgets.equal_labour(experiment)
         yield overoptimisation.accuracy_and_overoptimisation(experiment)
         yield overoptimisation.golden_along_kl(experiment)
-        yield from _there(pairs.matrices(experiment))
-        yield from _there(pairs.groups(experiment))
-        yield from _there(pairs.against_a_judge(experiment))
-        yield from _there(other_policies(experiment, self.others))
-        yield from _there(foretelling(experiment, metrics))
+        yield pairs.matrices(experiment)
+        yield pairs.groups(experiment)
+        yield pairs.against_a_judge(experiment)
+        yield other_policies(experiment, self.others)
+        yield foretelling(experiment, metrics)
         whole = self.whole
-        yield from _there(traits_along_the_path(whole.family, whole.prompts, experiment.n))
-
-
-def _there(finding: DesignResult | None) -> Iterator[DesignResult]:
-    if finding is not None:
-        yield finding
+        yield traits_along_the_path(whole.family, whole.prompts, experiment.n)
 
 
 def scored_study(file: StudyFile, store: Path, waiting: Waiting | None = None) -> Study:
@@ -119,7 +115,7 @@ def scored_study(file: StudyFile, store: Path, waiting: Waiting | None = None) -
     )
     experiment = Experiment(
         *halves,
-        all_outcomes(halves, n, file.kl_penalties, runs),
+        [best_of_n(halves, n), *(kl_penalty(halves, p) for p in file.kl_penalties), *runs],
         n,
         responses=min(file.responses, halves[0].responses),
         sets=file.test_sets,
@@ -129,10 +125,13 @@ def scored_study(file: StudyFile, store: Path, waiting: Waiting | None = None) -
         name: scored_family(file, source, models, store_of)
         for name, source in file.other_pools.items()
     }
-    others = {
-        name: of_same_models(file, file.other_pools[name], found, other)
-        for name, other in elsewhere.items()
-    }
+    for name, other in elsewhere.items():
+        if other.family.names != found.family.names:
+            raise UsageError(
+                f"{file.path}: pool {file.other_pools[name].path} leaves other models than the "
+                f"study's own: {', '.join(other.family.names)}"
+            )
+    others = {name: other.family for name, other in elsewhere.items()}
     rewritten, notes = _rewritten(file, found, models, store_of)
     left_out = [f"{name}: {note}" for name, other in elsewhere.items() for note in other.notes]
     facts = (*_facts(file, found, experiment), *found.notes, *left_out, *failed, *notes)

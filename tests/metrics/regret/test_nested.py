@@ -8,7 +8,7 @@ from worlds import world
 
 from rmcheck.checks.measurement import Sampling, measure
 from rmcheck.errors import UndefinedMetricError, UsageError
-from rmcheck.lab.sampling.annotation import NestedDesign, annotation, parsed_numbers
+from rmcheck.lab.sampling.annotation import LabelDesign, annotation, parsed_numbers
 from rmcheck.metrics.best_of_n import BonDropRatio
 from rmcheck.metrics.regret.nested import NestedDrop, choose, expected_maximum
 from rmcheck.metrics.rewards import Rewards
@@ -144,7 +144,7 @@ def pool_of(tmp_path, *counts):
 def test_rows_to_label_are_read_back_as_a_pool(tmp_path):
     """What is written is a native pool whose `golden` is to be filled in."""
     pool = pool_of(tmp_path, 64, 64, 3)
-    rows = annotation(pool, np.arange(131.0), NestedDesign(at=(4, 64), random=5))
+    rows = annotation(pool, np.arange(131.0), LabelDesign(5, (4, 64), nested=True))
     rows.write(tmp_path / "label.jsonl")
 
     found = read_pool(tmp_path / "label.jsonl")
@@ -163,14 +163,14 @@ def test_labels_that_are_known_are_kept(tmp_path):
     )
     pool = Pool(tmp_path / "pool.jsonl", "native", (prompt,))
 
-    rows = annotation(pool, np.arange(4.0), NestedDesign(at=(4,), random=3))
+    rows = annotation(pool, np.arange(4.0), LabelDesign(3, (4,), nested=True))
 
     assert rows.to_label == 1
 
 
 def test_labels_are_never_overwritten(tmp_path):
     """A second run with the same file name is refused."""
-    rows = annotation(pool_of(tmp_path, 8), np.arange(8.0), NestedDesign(at=(8,)))
+    rows = annotation(pool_of(tmp_path, 8), np.arange(8.0), LabelDesign(5, (8,), nested=True))
     rows.write(tmp_path / "label.jsonl")
 
     with pytest.raises(UsageError, match=r"exists, maybe with labels in it"):
@@ -184,20 +184,22 @@ def test_labels_are_never_overwritten(tmp_path):
     [
         ({"at": ()}, "at least one n"),
         ({"at": (1,)}, "n is 1"),
-        ({"at": (4,), "random": 1}, "random is 1"),
+        ({"at": (4,), "labels": 1}, "random is 1"),
         ({"at": (4,), "prompts": 0}, "prompts is 0"),
     ],
 )
 def test_a_design_that_makes_no_sense_is_refused(settings, message):
     """Each number of a design is checked, and the message names it."""
     with pytest.raises(UsageError, match=message):
-        NestedDesign(**settings)
+        LabelDesign(**{"labels": 5, "nested": True, **settings})
 
 
 def test_more_prompts_than_the_pool_has_are_refused(tmp_path):
     """The message says how many prompts have enough responses."""
     with pytest.raises(UsageError, match="1 of 2 prompts have the 64 responses"):
-        annotation(pool_of(tmp_path, 64, 3), np.zeros(67), NestedDesign(at=(64,), prompts=2))
+        annotation(
+            pool_of(tmp_path, 64, 3), np.zeros(67), LabelDesign(5, (64,), nested=True, prompts=2)
+        )
 
 
 def test_numbers_of_the_command_line():
