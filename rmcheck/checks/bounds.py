@@ -24,6 +24,8 @@ from rmcheck.stats.unseen import Seen, one_more, rule_of_three, with_one_more
 
 # A value on fewer than this share of the prompts that were asked about is not theirs.
 MIN_MEASURED_SHARE = 0.5
+# What no good model does.
+FLAT = "the model gives all responses of a prompt one reward, on every prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +117,7 @@ def flat_concerns(metric: Metric, *, flat: bool) -> tuple[str, ...]:
     """That the model is constant (`flat`), where the metric does not tell it from a good one."""
     if not flat or metric.tells_direction or metric.exact:
         return ()
-    return (
-        f"the model gives all responses of a prompt one reward, on every prompt, and {metric.name} "
-        "cannot tell that from a good model",
-    )
+    return (f"{FLAT}, and {metric.name} cannot tell that from a good model",)
 
 
 def drop_sign(metric: Metric) -> float:

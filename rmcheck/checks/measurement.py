@@ -63,6 +63,7 @@ class Measurement:
         note: How the value came about, where there is more than one way.
         signature: The metric with its settings, in one string.
         exact: Whether it is a statement about the rows themselves (`Metric.exact`).
+        flat: Whether the model gives all responses of a prompt one reward, on every prompt.
     """
 
     estimate: Estimate
@@ -73,6 +74,7 @@ class Measurement:
     note: str = ""
     signature: str = ""
     exact: bool = False
+    flat: bool = False
 
 
 def measure(
@@ -124,6 +126,7 @@ class Pending:
         dissent: Units that may not have been seen, where the metric tells them.
         left_out: Prompts that took no part.
         calibration: Past reward models that correct the value, if any.
+        flat: Whether the model gives all responses of a prompt one reward, on every prompt.
     """
 
     metric: Metric
@@ -139,6 +142,7 @@ class Pending:
     left_out: LeftOut
     facts: Mapping[str, float]
     calibration: RegretTable | None
+    flat: bool
 
 
 def pending(
@@ -202,6 +206,7 @@ def pending_units(
         left_out=left_out,
         facts=metric.facts(totals),
         calibration=metric.calibration,
+        flat=flat,
     )
 
 
@@ -358,6 +363,7 @@ def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Me
         note,
         metric.signature,
         metric.exact,
+        value.flat and not metric.exact,
     )
 
 

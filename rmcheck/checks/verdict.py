@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rmcheck.checks.bounds import FLAT
 from rmcheck.checks.measurement import Measurement
 from rmcheck.stats.multiplicity import holm
 from rmcheck.stats.power import units_to_decide
@@ -115,6 +116,9 @@ def _decide_one(
     if e.concerns:
         return Verdict("inconclusive", f"{numbers}: {e.concerns[0]}", p_value, p_holm)
     if criterion.met_by(criterion.worse_end(e.lower, e.upper)):
+        if measurement.flat:
+            reason = f"{numbers} meets {criterion}, and says nothing good: {FLAT}"
+            return Verdict("inconclusive", reason, p_value, p_holm)
         return Verdict("pass", f"{numbers} meets {criterion}", p_value, p_holm)
     misses = not criterion.met_by(criterion.better_end(e.lower, e.upper))
     side = "below" if criterion.kind == "at_least" else "above"

@@ -57,7 +57,7 @@ def check_record(
     reading = filled.reading(planned, "candidate")
     candidate = check.view.of(measured_on(check.metric, reading.rewards, reading.answers))
     explained = not isinstance(check.metric, ProbeEffect) and not check.view
-    straddles = verdict.outcome == "inconclusive" and not e.concerns
+    straddles = verdict.outcome == "inconclusive" and not (e.concerns or finding.measurement.flat)
     tolerated = straddles and suite.inconclusive == "warn"
     shows = verdict.outcome != "pass"
     served = SERVING in check.metric.columns

@@ -216,6 +216,17 @@ def test_a_drop_of_calibration_error_has_bounds_on_both_sides_of_none(prompts):
     assert (np.mean(held, axis=0) >= 0.93).all()
 
 
+@pytest.mark.parametrize("bound", [0.4, 0.5])
+def test_a_constant_model_passes_nothing(bound):
+    """Ties count one half, so it is as good as chance; a bound there is not for a dead head."""
+    golden = np.random.default_rng(0).normal(size=(40, 8))
+    found = measure(make_metric("accuracy"), Rewards.from_arrays(np.zeros_like(golden), golden))
+    [verdict] = decide([Criterion("at_least", bound)], [found])
+
+    assert verdict.outcome == "inconclusive"
+    assert "the model gives all responses of a prompt one reward" in verdict.reason
+
+
 @pytest.mark.parametrize("name", ["ece", "drop_from_peak", "tail_excess"])
 def test_a_constant_model_is_not_decided_on_by_what_it_cannot_fail(name):
     """Its calibration error and its fall from a peak are 0, which says nothing good of it."""

@@ -40,13 +40,17 @@ def test_every_faulty_model_fails_the_build(gate, fault):
 
 
 def test_a_constant_model_does_not_pass_a_suite_of_calibration_alone(gate, bench):
-    """`directionless: true` takes the suite, `inconclusive: warn` the doubt; neither takes this."""
+    """`directionless: true` takes the suite, `inconclusive: warn` the doubt; neither takes this.
+
+    Nor does a bound at chance, which it meets.
+    """
     text = "  - {name: calibration, metric: ece, at_most: 0.1}\n"
+    text += "  - {name: accuracy, metric: accuracy, at_least: 0.5}\n"
     bench.path.joinpath("demo.yaml").write_text(f"{BLIND}{text}")
     result = gate(model="fake:constant", baseline=None)
 
     assert result.ret == 1
-    assert result.parseoutcomes() == {"failed": 1}
+    assert result.parseoutcomes() == {"failed": 2}
     result.stdout.fnmatch_lines(["*the model gives all responses of a prompt one reward*"])
 
 
