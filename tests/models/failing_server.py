@@ -42,6 +42,7 @@ class FailingServer(LoopbackServer):
         key: What it asks for as a bearer token; empty asks for nothing.
         root: Where it says that its weights come from.
         activation: `switch` (as asked), `always`, `never`: whether it squashes logits.
+        ends_texts: Whether OpenRLHF's makes every text end with one EOS, as up to 0.8.1.
         extra_tokens: Tokens that it adds to each text, and counts.
         heads: Logits a text.
         typed: Whether /score tells the texts of a pair apart.
@@ -59,6 +60,7 @@ class FailingServer(LoopbackServer):
         self.key = ""
         self.root = "/models/rm"
         self.activation = "switch"
+        self.ends_texts = False
         self.extra_tokens = 0
         self.heads = 1
         self.typed = False
@@ -106,9 +108,9 @@ class FailingServer(LoopbackServer):
         elif path == "/predict":
             rows = [self.tokenizer(*parts)["input_ids"] for parts in body["inputs"]]
         elif path == "/get_reward":
-            end = self.tokenizer.eos_token
-            bare = [text.removesuffix(end) + end for text in body["query"]]
-            rows = [self.tokenizer(text)["input_ids"] for text in bare]
+            end = self.tokenizer.eos_token if self.ends_texts else ""
+            texts = [text.removesuffix(end) + end for text in body["query"]]
+            rows = [self.tokenizer(x, add_special_tokens=False)["input_ids"] for x in texts]
         else:
             rows = body["input_ids"] if self.family == "sglang" else body["input"]
         return [(*row, *[7] * self.extra_tokens) for row in rows]

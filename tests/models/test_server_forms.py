@@ -177,24 +177,8 @@ def test_several_served_models_must_be_told_apart():
     assert VllmServer.identify(pages.get, "b") == Identity("b", max_length=9)
 
 
-@pytest.mark.parametrize(
-    ("text", "read"),
-    [
-        ("<s>four", "<s>four<|end|>"),
-        ("four<|end|>", "four<|end|>"),
-        ("<pad><|end|>four<|end|><pad>", "four<|end|>"),
-        ("fo<|end|>ur", "fo<|end|>ur<|end|>"),
-    ],
-)
-def test_openrlhf_reads_a_text_with_one_eos(text, read):
-    """EOS and padding go at both ends, one EOS comes, and the tokenizer adds its BOS."""
-    words = tiny_models.tokenizer()
-
-    assert OpenRlhfServer(RM).read_as(text, words) == words(read)["input_ids"]
-
-
-def test_the_text_leaves_out_what_the_tokenizer_adds():
-    """Ids that a tokenizer would begin with BOS lose it in the text, and come back as they were."""
+def test_the_text_leaves_out_what_the_server_adds():
+    """Ids that a server would begin with BOS lose it in the text, and come back as they were."""
     words = tiny_models.tokenizer()
     ids = words("two plus two<|end|>")["input_ids"]
     bare = words("two plus two", add_special_tokens=False)["input_ids"]
@@ -202,3 +186,5 @@ def test_the_text_leaves_out_what_the_tokenizer_adds():
     assert Wording(words).text(ids) == "two plus two<|end|>"
     assert words(Wording(words).text(ids))["input_ids"] == ids
     assert Wording(words).text(bare) == "two plus two"
+    assert Wording(words, special=False).text(ids) == "<s>two plus two<|end|>"
+    assert Wording(words, special=False).ids("<s>two plus two<|end|>") == ids

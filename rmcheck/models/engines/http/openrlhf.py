@@ -1,7 +1,7 @@
-"""OpenRLHF's remote reward model, POST /get_reward; by its source, not run against a real one.
+"""OpenRLHF's remote reward model, POST /get_reward.
 
-It takes text. It removes EOS and padding from both ends, adds one EOS, tokenises with special
-tokens, and cuts at its `--max_len` without a word.
+It takes text, tokenises it as it is, without special tokens, and cuts at its `--data.max_len`
+without a word. Up to 0.8.1 it also made every text end with one EOS.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ class OpenRlhfServer(Server):
 
     name: ClassVar[str] = "openrlhf"
     cuts_silently: ClassVar[bool] = True
+    adds_special: ClassVar[bool] = False
 
     def __init__(self, identity: Identity, *, pair: bool = False, endpoint: str = "") -> None:
         if pair:
@@ -47,7 +48,7 @@ class OpenRlhfServer(Server):
     @property
     def raw_by(self) -> str:
         """Unless it was started to normalise."""
-        return "it gives the head's output, unless started with --normalize_reward"
+        return "it gives the head's output, unless started with --reward.normalize_enable"
 
     def request(self, inputs: Sequence[Input], *, raw: bool) -> tuple[str, dict[str, Any]]:
         """The field that its trainer sends."""
@@ -57,19 +58,3 @@ class OpenRlhfServer(Server):
         """One number a text."""
         rewards = listed(answer, "rewards", count)
         return Reading(tuple({"0": number(reward, i)} for i, reward in enumerate(rewards)))
-
-    def read_as(self, text: str, tokenizer: Any) -> list[int]:
-        """The text with exactly one EOS, special tokens added."""
-        ends = [end for end in (tokenizer.eos_token, tokenizer.pad_token) if end]
-        stripped = _without(text, ends)
-        ids: list[int] = tokenizer(stripped + (tokenizer.eos_token or ""))["input_ids"]
-        return ids
-
-
-def _without(text: str, ends: Sequence[str]) -> str:
-    """The text without these words at its two ends."""
-    while any(text.endswith(end) for end in ends):
-        text = next(text.removesuffix(end) for end in ends if text.endswith(end))
-    while any(text.startswith(end) for end in ends):
-        text = next(text.removeprefix(end) for end in ends if text.startswith(end))
-    return text

@@ -110,7 +110,7 @@ class ServerScorer:
         if encoded_pair := self._input(encoded).pair:
             ids: list[int] = self.tokenizer(*encoded_pair)["input_ids"]
             return ids
-        return self.server.read_as(self._input(encoded).text, self.tokenizer)
+        return self.wording.ids(self._input(encoded).text)
 
     def _input(self, encoded: Encoded) -> Input:
         if self.server.pair:

@@ -75,6 +75,8 @@ class Server(ABC):
     endpoints: ClassVar[tuple[str, ...]] = ()
     # Whether it cuts what is too long without a word, so that the limit must be known.
     cuts_silently: ClassVar[bool] = False
+    # Whether one that takes text adds the special tokens of its tokenizer.
+    adds_special: ClassVar[bool] = True
     # Whether a request can ask for raw logits or for probabilities.
     switches_activation: ClassVar[bool] = False
 
@@ -129,11 +131,6 @@ class Server(ABC):
         Models that tell prompt and response apart by type ids must answer differently then.
         """
         return None
-
-    def read_as(self, text: str, tokenizer: Any) -> list[int]:
-        """Token ids that a server which tokenises itself makes of a text it is sent."""
-        ids: list[int] = tokenizer(text)["input_ids"]
-        return ids
 
 
 def listed(answer: Any, field: str, count: int) -> list[Any]:

@@ -216,7 +216,7 @@ class HttpRewardModel(SessionModel[Session[ConversationTokenizer, ServerScorer]]
             self._client,
             self.server,
             plain,
-            Wording(plain),
+            Wording(plain, special=self.server.adds_special),
             self._set.head,
             batch=self._set.batch,
             concurrency=self._set.concurrency,
@@ -288,7 +288,7 @@ class HttpRewardModel(SessionModel[Session[ConversationTokenizer, ServerScorer]]
         if self.server.cuts_silently:
             raise UsageError(
                 f"{self.spec}: a {self.server.name} server cuts long texts without a word; say "
-                f"the --max_len that it was started with: "
+                f"the --data.max_len that it was started with: "
                 f"{self._spec.with_setting('max_length', '2048')!r}"
             )
         of_tokenizer = self._checkpoint.tokenizer_config.get("model_max_length")

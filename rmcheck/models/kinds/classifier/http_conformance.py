@@ -1,6 +1,7 @@
 """What a server must prove before its rewards count: the conformance page of `http:`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import exp
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -174,10 +175,20 @@ class ServerProof(TokensProof):
         )
 
     def eos(self) -> ConformanceItem:
-        """How the texts end."""
+        """How the texts end, and that a server which takes text leaves the end as it is."""
         tokenizer = self._model.tokenizer
         eos, last = tokenizer.eos_id, self._samples[0].ids[-1]
         ended = sum(sample.ids[-1] == eos for sample in self._samples)
+        if self._scorer.server.takes == "text" and not ended and eos is not None:
+            longer = [replace(sample, ids=(*sample.ids, eos)) for sample in self._samples]
+            change = np.abs(np.concatenate(self._read(longer)) - self._alone)
+            if float(change.max()) <= self._tolerance:
+                return _item(
+                    "eos",
+                    "fail",
+                    f"with {tokenizer.text([eos])!r} behind it no text has another reward: the "
+                    "server adds one where there is none; say eos=append",
+                )
         return _item(
             "eos",
             "note",
