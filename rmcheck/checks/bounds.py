@@ -1,10 +1,5 @@
-"""From resampled totals to an estimate: what a pool in one piece and one in shards have in common.
+"""Who takes part in a value, how far a unit that was not seen could move it, and its bounds."""
 
-`measurement` has the sums of every unit, `shards` totals alone. Each resamples what is left to
-ordinary resampling in its own way; all else is decided here, once.
-"""
-
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +15,7 @@ from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
 from rmcheck.stats.simultaneous import largest
 from rmcheck.stats.units import few_units
-from rmcheck.stats.unseen import Seen, one_more, rule_of_three, with_one_more
+from rmcheck.stats.unseen import Seen, with_one_more
 
 # A value on fewer than this share of the prompts that were asked about is not theirs.
 MIN_MEASURED_SHARE = 0.5
@@ -190,43 +185,7 @@ def drop_dissent(
     return Dissent(rows, rows)
 
 
-def distribution(
-    statistic: Statistic,
-    totals: Floats,
-    drawn: Floats,
-    resampled: Callable[[], Distribution],
-    *,
-    dissent: Dissent | None,
-    reach: tuple[float, float],
-    units: int,
-    seed: int,
-) -> Distribution:
-    """What resampling says about a statistic.
-
-    Args:
-        statistic: Gives the value from totals.
-        totals: (K,) totals of the units as they are.
-        drawn: (B, K) totals of each resample.
-        resampled: Ordinary resampling, for what is neither a maximum nor a sum of absolute values.
-        dissent: Units that may not have been seen, where no error seen is not no error.
-        reach: See `rmcheck.stats.bootstrap.resample`.
-        units: Number of independent units.
-        seed: Of the resampling.
-    """
-    if (found := _absolute(statistic, totals, drawn, dissent, units=units, seed=seed)) is not None:
-        return found
-    if dissent is not None:
-        rare = rule_of_three(statistic, totals, dissent.missed, dissent.rare, units=units)
-        if dissent.one_more is None:
-            return Hull((resampled(), rare))
-        return Hull((one_more(statistic, totals, drawn, dissent.one_more, seed=seed), rare))
-    parts, parts_drawn = statistic.parts(totals), statistic.parts(drawn)
-    if parts is not None and parts_drawn is not None:
-        return _largest(statistic, parts, parts_drawn, resampled, reach=reach, units=units)
-    return resampled()
-
-
-def _absolute(
+def absolute(
     statistic: Statistic,
     totals: Floats,
     drawn: Floats,
@@ -235,7 +194,16 @@ def _absolute(
     units: int,
     seed: int,
 ) -> Distribution | None:
-    """Of a sum of absolute values, or a difference of two; None for others, and without noise."""
+    """Of a sum of absolute values, or a difference of two; None for others, and without noise.
+
+    Args:
+        statistic: Gives the value from totals.
+        totals: (K,) totals of the units as they are.
+        drawn: (B, K) totals of each resample.
+        dissent: Units that may not have been seen, where no error seen is not no error.
+        units: Number of independent units.
+        seed: Of the resampling.
+    """
     more = drawn if dissent is None else with_one_more(drawn, dissent.missed[0], seed=seed)
     every = (totals, drawn, more)
     if isinstance(statistic, Difference):
@@ -245,24 +213,21 @@ def _absolute(
     return absolute_sum(*terms, units=units) if terms else None
 
 
-def _largest(
-    statistic: Statistic,
-    parts: Floats,
-    drawn: Floats,
-    resampled: Callable[[], Distribution],
-    *,
-    reach: tuple[float, float],
-    units: int,
-) -> Distribution:
-    """Of a largest part, whose bounds pay for having chosen it.
+def of_largest(
+    statistic: Statistic, totals: Floats, drawn: Floats, reach: tuple[float, float], *, units: int
+) -> Distribution | None:
+    """Of a largest part, whose bounds pay for having chosen it; None where it is none, or is sure.
 
     A part that does not vary is the least that the value can be, such as golden's fall since n from
     that n on. Where it is the largest, what could have been missed is allowed for.
     """
+    parts, parts_drawn = statistic.parts(totals), statistic.parts(drawn)
+    if parts is None or parts_drawn is None:
+        return None
     paired = isinstance(statistic, Difference)
-    found = largest(parts, drawn, between=paired)
+    found = largest(parts, parts_drawn, between=paired)
     if not (found.errors > 0).any():
-        return resampled()
+        return None
     chosen = int(np.argmax(parts))
     if paired or found.errors[chosen] > 0:
         return found

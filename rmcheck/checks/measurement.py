@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from rmcheck.checks.bounds import (
     Dissent,
     LeftOut,
+    absolute,
     defined_value,
     dissent,
-    distribution,
     drop_dissent,
     drop_reach,
     drop_sign,
     estimated,
     flat_concerns,
+    of_largest,
     reach,
     taking_part,
 )
@@ -29,7 +30,7 @@ from rmcheck.stats.difference import Difference
 from rmcheck.stats.estimate import Estimate
 from rmcheck.stats.student_t import influence_error, influence_skew, student_t
 from rmcheck.stats.units import MIN_UNITS, Units
-from rmcheck.stats.unseen import Seen, rule_of_three
+from rmcheck.stats.unseen import Seen, one_more, rule_of_three
 from rmcheck.stats.weights import ResampleWeights, draw_weights
 
 
@@ -292,47 +293,52 @@ def slice_sums(
 
 
 def _distribution(value: Pending, weights: ResampleWeights, totals: Floats) -> Distribution:
+    statistic, whole, count = value.statistic, value.units.whole, value.seen.units
     if value.metric.exact:  # other prompts would not change it
-        return Exact(value.value, 0.0, 0.0, value.seen.units)
-
-    sums, whole, count = value.units.sums, value.units.whole, value.seen.units
-
-    def resampled(statistic: Statistic = value.statistic) -> Distribution:
-        if isinstance(statistic, Difference):
-            error = influence_error(statistic, sums)
-            center = float(statistic.value(whole))
-            skew = influence_skew(statistic, sums)
-            return student_t(center, error, value.effective, reach=value.reach, skew=skew)
-        return resample(
-            statistic,
-            sums,
-            weights,
-            units=value.units.places,
-            effective=value.effective,
-            totals=totals,
-            studentised=value.metric.studentised,
-            reach=value.reach,
-        )
-
-    if bounding := value.statistic.bounded_by():
-        found = [resampled(statistic) for statistic in bounding]
-        if value.dissent is not None:
-            many, rare = value.dissent.missed, value.dissent.rare
-            carried = value.effective
+        return Exact(value.value, 0.0, 0.0, count)
+    unseen, seed = value.dissent, weights.seed
+    if bounding := statistic.bounded_by():
+        found = [_resampled(value, one, weights, totals) for one in bounding]
+        if unseen is not None:
             found += [
-                rule_of_three(one, whole, many, rare, units=count, effective=carried)
+                rule_of_three(
+                    one, whole, unseen.missed, unseen.rare, units=count, effective=value.effective
+                )
                 for one in bounding
             ]
         return Hull(tuple(found))
-    return distribution(
-        value.statistic,
-        whole,
-        totals,
-        resampled,
-        dissent=value.dissent,
+    special = absolute(statistic, whole, totals, unseen, units=count, seed=seed)
+    if special is None and unseen is None:
+        special = of_largest(statistic, whole, totals, value.reach, units=count)
+    if special is not None:
+        return special
+    if unseen is None:
+        return _resampled(value, statistic, weights, totals)
+    rare = rule_of_three(statistic, whole, unseen.missed, unseen.rare, units=count)
+    if unseen.one_more is None:
+        return Hull((_resampled(value, statistic, weights, totals), rare))
+    return Hull((one_more(statistic, whole, totals, unseen.one_more, seed=seed), rare))
+
+
+def _resampled(
+    value: Pending, statistic: Statistic, weights: ResampleWeights, totals: Floats
+) -> Distribution:
+    """Of the value, or of what bounds it: Student's t of a difference, else by its resamples."""
+    sums = value.units.sums
+    if isinstance(statistic, Difference):
+        error = influence_error(statistic, sums)
+        center = float(statistic.value(value.units.whole))
+        skew = influence_skew(statistic, sums)
+        return student_t(center, error, value.effective, reach=value.reach, skew=skew)
+    return resample(
+        statistic,
+        sums,
+        weights,
+        units=value.units.places,
+        effective=value.effective,
+        totals=totals,
+        studentised=value.metric.studentised,
         reach=value.reach,
-        units=count,
-        seed=weights.seed,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rmcheck.errors import RmcheckError
 from rmcheck.run.decide import SuiteVerdicts, plan_looks
 from rmcheck.run.fill import Filled, fill
-from rmcheck.run.find import find, subjects
+from rmcheck.run.find import find
 from rmcheck.run.plan import PlannedSuite
 from rmcheck.scoring.one_process import OneProcess
 from rmcheck.scoring.report import ScoringReport
@@ -46,10 +46,9 @@ def look(suite: PlannedSuite, verdicts: SuiteVerdicts, filled: Filled) -> SuiteV
     """Take the next look at a suite; every check ends where the candidate has no scores."""
     now = verdicts.next
     try:
-        pair = subjects(suite, suite.on(now.part), filled)
+        return verdicts.after(find(suite, now.part, filled, now.repeated))
     except RmcheckError as error:
         return verdicts.failed(error)
-    return verdicts.after(find(suite.loaded, *pair, now.repeated))
 
 
 def _added(

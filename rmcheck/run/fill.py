@@ -12,6 +12,7 @@ from rmcheck.errors import RmcheckError, ScoringError, StoreError
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import Combined, RewardModel
+from rmcheck.probes.effect import measured_on
 from rmcheck.run.loaded import LoadedSuite
 from rmcheck.run.plan import PlannedSuite
 from rmcheck.scoring.members import StoreOf, by_member, read_combined
@@ -21,6 +22,7 @@ from rmcheck.scoring.request import Request
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.parts import Provenance
 from rmcheck.store.scores import Store
+from rmcheck.suite.suite import Check
 
 # Scores the requests of one model.
 Fill = Callable[[Sequence[Request], Store], ScoringReport]
@@ -42,6 +44,14 @@ class ModelRewards:
     rewards: Rewards
     warning: str
     answers: Mapping[str, Rewards] = field(default_factory=dict)
+
+    def on(self, check: Check) -> Rewards:
+        """The rewards that a check is measured on.
+
+        Raises:
+            UndefinedMetricError: The model has no such component.
+        """
+        return check.view.of(measured_on(check.metric, self.rewards, self.answers))
 
 
 @dataclass(frozen=True, eq=False)

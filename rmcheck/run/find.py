@@ -1,7 +1,8 @@
 """From the rewards of a suite to what was measured for each of its checks."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
@@ -22,8 +23,7 @@ from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.policy_steps import PolicySteps, only
 from rmcheck.metrics.regret.calibration import CalibrationTable, Past, PastOf
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.probes.effect import measured_on
-from rmcheck.run.fill import Filled
+from rmcheck.run.fill import Filled, ModelRewards
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
 from rmcheck.run.plan import PlannedSuite
 from rmcheck.stats.estimate import Estimate
@@ -61,25 +61,26 @@ Found = Mapping[Key, Finding | RmcheckError]
 
 
 @dataclass(frozen=True)
-class Subject:
+class _Subject:
     """A model as it is judged on a suite.
 
     Attributes:
         past: The past reward models that a prediction for this one may be calibrated on.
-        answers: Probe to its rewards of the answers to that probe's own questions.
     """
 
-    rewards: Rewards
+    read: ModelRewards
     past: PastOf
-    answers: Mapping[str, Rewards] = field(default_factory=dict)
 
-    def on(self, check: Check) -> Rewards:
-        """The rewards that a check is measured on.
+    def pending(self, check: Check, where: Mapping[str, str], sampling: Sampling) -> Pending:
+        """What a check asks of it on a slice.
 
         Raises:
-            UndefinedMetricError: The model has no such component.
+            UndefinedMetricError: It is undefined there.
         """
-        return check.view.of(measured_on(check.metric, self.rewards, self.answers))
+        # Past reward models were not seen by one of their components.
+        past = None if check.view else self.past
+        known = check.measured.calibrated_on(past, where)
+        return pending(known, self.read.on(check), where=where, sampling=sampling)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +96,12 @@ class _Place:
     conditions: Mapping[str, str]
     taken: NDArray[np.bool_] | None = None
 
-    def of(self, subject: Subject) -> Subject:
+    def of(self, subject: _Subject) -> _Subject:
         """The model on the responses that count."""
         if self.taken is None:
             return subject
-        return replace(subject, rewards=only(subject.rewards, self.taken))
+        rewards = only(subject.read.rewards, self.taken)
+        return replace(subject, read=replace(subject.read, rewards=rewards))
 
 
 @dataclass(frozen=True)
@@ -124,83 +126,65 @@ class _Part(Generic[Value]):
 
 
 def find(
-    loaded: LoadedSuite,
-    candidate: Subject,
-    baseline: Subject | RmcheckError | None,
-    repeated: Callable[[Measurement], Measurement] | None = None,
+    suite: PlannedSuite,
+    part: LoadedSuite,
+    filled: Filled,
+    repeated: Callable[[Measurement], Measurement],
 ) -> Found:
     """Measure every check of a suite; one that cannot be measured does not stop the others.
 
     Args:
-        loaded: The suite.
-        candidate: The model under test.
-        baseline: What it is compared with, if anything, or why there are no rewards of it.
+        suite: The suite with its models.
+        part: What is measured of it, which may be the whole.
+        filled: Has the scores.
         repeated: Widens the bounds of what is measured more than once while scores come in.
-    """
-    parts: dict[Key, list[_Part[Pending]]] = {}
-    found: dict[Key, Finding | RmcheckError] = {}
-    for planned in loaded.planned:
-        try:
-            compared = _compared(planned, baseline)
-            parts[planned.key] = _parts(planned, loaded, candidate, compared)
-        except RmcheckError as error:
-            found[planned.key] = error
-    values = [v for several in parts.values() for part in several for v in part.values()]
-    measurements = map(repeated, measured(values)) if repeated else iter(measured(values))
-    for planned in loaded.planned:
-        if planned.key in parts:
-            several = [part.measured(measurements) for part in parts[planned.key]]
-            found[planned.key] = _finding(planned, several)
-    return found
-
-
-def subjects(
-    whole: PlannedSuite, part: PlannedSuite, filled: Filled
-) -> tuple[Subject, Subject | RmcheckError | None]:
-    """Candidate and baseline, as they are judged on a part of a suite, which may be the whole.
-
-    The baseline is None where no check compares with one, or none was given, and an error where its
-    scores could not be had: that is for the checks that compare.
 
     Raises:
         ModelError, StoreError: The candidate's or golden's scores could not be had.
     """
-    candidate = _subject(whole, part, "candidate", filled)
-    if "baseline" not in whole.models:
-        return candidate, None
-    try:
-        return candidate, _subject(whole, part, "baseline", filled)
-    except RmcheckError as error:
-        return candidate, error
+    candidate = _subject(suite, part, "candidate", filled)
+    parts: dict[Key, list[_Part[Pending]]] = {}
+    found: dict[Key, Finding | RmcheckError] = {}
+    for planned in suite.loaded.planned:
+        try:
+            baseline = _baseline(planned, suite, part, filled)
+            parts[planned.key] = [
+                _part(planned, place, suite.loaded.sampling, candidate, baseline)
+                for place in _places(planned, suite.loaded)
+            ]
+        except RmcheckError as error:
+            found[planned.key] = error
+    values = [v for several in parts.values() for one in several for v in one.values()]
+    measurements = map(repeated, measured(values))
+    for planned in suite.loaded.planned:
+        if planned.key in parts:
+            several = [one.measured(measurements) for one in parts[planned.key]]
+            found[planned.key] = _finding(planned, several)
+    return found
 
 
-def _subject(whole: PlannedSuite, part: PlannedSuite, role: str, filled: Filled) -> Subject:
-    found = filled.reading(part, role)
-    return Subject(found.rewards, past_of(whole, role), found.answers)
+def _subject(suite: PlannedSuite, part: LoadedSuite, role: str, filled: Filled) -> _Subject:
+    return _Subject(filled.reading(suite.on(part), role), past_of(suite, role))
 
 
-def _compared(planned: PlannedCheck, baseline: Subject | RmcheckError | None) -> Subject | None:
+def _baseline(
+    planned: PlannedCheck, suite: PlannedSuite, part: LoadedSuite, filled: Filled
+) -> _Subject | None:
     """The baseline as the check meets it; a check that does not compare can do without."""
-    if isinstance(baseline, Subject) or not planned.check.needs_baseline:
-        return baseline if isinstance(baseline, Subject) else None
-    raise baseline or BaselineError(
-        f"{planned.name} compares with a baseline, and none was given.\n"
-        "  Give one with --rmcheck-baseline=SCHEME:LOCATION, or set rmcheck_baseline in the ini "
-        "file."
-    )
-
-
-def _parts(
-    planned: PlannedCheck, loaded: LoadedSuite, candidate: Subject, baseline: Subject | None
-) -> list[_Part[Pending]]:
-    """One part, or one for each slice or step of which one is chosen."""
-    sampling = loaded.sampling
-    if planned.check.confidence is not None:
-        sampling = replace(sampling, confidence=planned.check.confidence)
-    return [
-        _part(planned, sampling, place.of(candidate), baseline and place.of(baseline), place)
-        for place in _places(planned, loaded)
-    ]
+    needed = planned.check.needs_baseline
+    if "baseline" in suite.models:
+        try:
+            return _subject(suite, part, "baseline", filled)
+        except RmcheckError:
+            if needed:
+                raise
+    elif needed:
+        raise BaselineError(
+            f"{planned.name} compares with a baseline, and none was given.\n"
+            "  Give one with --rmcheck-baseline=SCHEME:LOCATION, or set rmcheck_baseline in the "
+            "ini file."
+        )
+    return None
 
 
 def _places(planned: PlannedCheck, loaded: LoadedSuite) -> list[_Place]:
@@ -227,40 +211,27 @@ def _steps(frame: Rewards, column: str, last: float, where: Mapping[str, str]) -
 
 def _part(
     planned: PlannedCheck,
-    sampling: Sampling,
-    candidate: Subject,
-    baseline: Subject | None,
     place: _Place,
+    sampling: Sampling,
+    candidate: _Subject,
+    baseline: _Subject | None,
 ) -> _Part[Pending]:
     check, where = planned.check, place.conditions
-    own = _pending(check, candidate, where, sampling)
+    if check.confidence is not None:
+        sampling = replace(sampling, confidence=check.confidence)
+    first = place.of(candidate)
+    own = first.pending(check, where, sampling)
     if baseline is None:
         return _Part(place, own, None, None)
-    if not check.needs_baseline:
-        return _Part(place, own, _baseline_shown(check, baseline, where, sampling), None)
-    base = _pending(check, baseline, where, sampling)
-    pair = candidate.on(check), baseline.on(check)
+    second = place.of(baseline)
+    if not check.needs_baseline:  # only shown beside the candidate: it may have no such number
+        with suppress(UndefinedMetricError):
+            return _Part(place, own, second.pending(check, where, sampling), None)
+        return _Part(place, own, None, None)
+    base = second.pending(check, where, sampling)
+    pair = first.read.on(check), second.read.on(check)
     drop = pending_drop(check.measured, *pair, where=where, sampling=sampling)
     return _Part(place, own, base, drop)
-
-
-def _pending(
-    check: Check, subject: Subject, where: Mapping[str, str], sampling: Sampling
-) -> Pending:
-    # Past reward models were not seen by one of their components.
-    past = None if check.view else subject.past
-    known = check.measured.calibrated_on(past, where)
-    return pending(known, subject.on(check), where=where, sampling=sampling)
-
-
-def _baseline_shown(
-    check: Check, baseline: Subject, where: Mapping[str, str], sampling: Sampling
-) -> Pending | None:
-    """The baseline where it is only shown beside the candidate: it may have no such number."""
-    try:
-        return _pending(check, baseline, where, sampling)
-    except UndefinedMetricError:
-        return None
 
 
 def _finding(planned: PlannedCheck, parts: Sequence[_Part[Measurement]]) -> Finding:

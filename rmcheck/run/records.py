@@ -29,7 +29,7 @@ from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
 from rmcheck.models.model import RewardModel
 from rmcheck.pool.faults import fault_counts
-from rmcheck.probes.effect import ProbeEffect, measured_on
+from rmcheck.probes.effect import ProbeEffect
 from rmcheck.probes.worst import worst_edits
 from rmcheck.run.causes import causes
 from rmcheck.run.components import component_records, redundant
@@ -55,7 +55,7 @@ def check_record(
     finding, verdict, loaded = decided.finding, decided.verdict, planned.loaded
     check, e, suite = finding.planned.check, finding.measurement.estimate, loaded.suite
     reading = filled.reading(planned, "candidate")
-    candidate = check.view.of(measured_on(check.metric, reading.rewards, reading.answers))
+    candidate = reading.on(check)
     explained = not isinstance(check.metric, ProbeEffect) and not check.view
     straddles = verdict.outcome == "inconclusive" and not (e.concerns or finding.measurement.flat)
     tolerated = straddles and suite.inconclusive == "warn"
