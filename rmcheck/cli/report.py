@@ -37,17 +37,18 @@ def run(options: argparse.Namespace) -> int:
     """
     from rmcheck.reports.document import read_run
     from rmcheck.reports.model_card import badge, model_index
-    from rmcheck.reports.page import write_page
+    from rmcheck.reports.page import PAGE_NAME, page
     from rmcheck.store.folder import write_whole
 
     if len(options.folders) > 2:
         raise UsageError(f"at most two runs can be compared, not {len(options.folders)}")
     *earlier, data = [read_run(folder) for folder in options.folders]
     target = options.out or options.folders[-1]
-    print(write_page(target, data, before=earlier[0] if earlier else None))
-    for path, text in ((options.badge, badge), (options.model_card, model_index)):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, text(data).encode())
-            print(path)
+    files = {target / PAGE_NAME: page(data, before=earlier[0] if earlier else None)}
+    files |= {options.badge: badge(data)} if options.badge else {}
+    files |= {options.model_card: model_index(data)} if options.model_card else {}
+    for path, text in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text.encode())
+        print(path)
     return 0

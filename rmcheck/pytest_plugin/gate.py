@@ -23,16 +23,20 @@ from rmcheck.pytest_plugin.opening import run_of, runner_of, screen, tell
 from rmcheck.pytest_plugin.representation import end_in_the_test
 from rmcheck.pytest_plugin.settings import ini_folder, setting
 from rmcheck.pytest_plugin.workers import announce_worker, is_worker, session_folder, stop_workers
-from rmcheck.reports.document import REPORT_NAME, write_json
+from rmcheck.reports.document import REPORT_NAME, report_text
 from rmcheck.reports.github import add_step_summary, annotations
-from rmcheck.reports.markdown import MARKDOWN_NAME, write_markdown
-from rmcheck.reports.page import PAGE_NAME, write_page
+from rmcheck.reports.markdown import MARKDOWN_NAME, markdown
+from rmcheck.reports.page import PAGE_NAME, page
 from rmcheck.run.runner import Runner
 from rmcheck.run.training import METRIC
 from rmcheck.scoring.progress import telling
 from rmcheck.scoring.stopping import EXIT_TERMINATED, Terminated, sigterm_stops
+from rmcheck.store.folder import write_whole
 from rmcheck.suite.detect import is_suite, is_yaml
 from rmcheck.wording import printable
+
+# Files of a report, and what writes each.
+REPORTS = {REPORT_NAME: report_text, PAGE_NAME: page, MARKDOWN_NAME: markdown}
 
 
 def install(config: pytest.Config) -> None:
@@ -69,7 +73,7 @@ def _remove_old_report(config: pytest.Config) -> None:
     """A report never stays beside a newer run that failed before it could write one."""
     if folder := _report_folder(config):
         try:
-            for name in (REPORT_NAME, PAGE_NAME, MARKDOWN_NAME):
+            for name in REPORTS:
                 (folder / name).unlink(missing_ok=True)
         except NotADirectoryError:
             raise pytest.UsageError(
@@ -238,8 +242,9 @@ class Gate:
         if self.gathered.judged or self.gathered.errors:
             add_step_summary(data, os.environ)
         if (folder := _report_folder(self.config)) is not None:
-            for write in (write_json, write_page, write_markdown):
-                write(folder, data)
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, written in REPORTS.items():
+                write_whole(folder / name, written(data).encode())
 
     def _gated_nothing(self) -> bool:
         """Whether a run that was to judge has judged nothing."""

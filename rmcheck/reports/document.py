@@ -7,7 +7,6 @@ from typing import Any
 
 from rmcheck.checks.record import CheckRecord
 from rmcheck.errors import UsageError
-from rmcheck.store.folder import write_whole
 from rmcheck.wording import finite, json_text, printable
 
 REPORT_VERSION = 1
@@ -33,16 +32,9 @@ def report_data(
     }
 
 
-def write_json(folder: Path, data: dict[str, Any]) -> Path:
-    """Write `report.json`, whole or not at all.
-
-    Raises:
-        OSError: It cannot be written; nothing is left behind.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / REPORT_NAME
-    write_whole(target, json_text(finite(data)).encode())
-    return target
+def report_text(data: Mapping[str, Any]) -> str:
+    """The content of `report.json`."""
+    return json_text(finite(dict(data)))
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -3,10 +3,8 @@
 import html
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from rmcheck.store.folder import write_whole
 from rmcheck.wording import encodable, printable
 
 MARKDOWN_NAME = "report.md"
@@ -31,18 +29,6 @@ def markdown(data: Mapping[str, Any]) -> str:
         for error in data["errors"]
     ]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def write_markdown(folder: Path, data: Mapping[str, Any]) -> Path:
-    """Write `report.md`, whole or not at all.
-
-    Raises:
-        OSError: It cannot be written; nothing is left behind.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / MARKDOWN_NAME
-    write_whole(target, markdown(data).encode())
-    return target
 
 
 def escaped(text: str) -> str:

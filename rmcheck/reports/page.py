@@ -11,14 +11,12 @@ import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rmcheck.checks.record import CauseRecord
 from rmcheck.reports.causes import HEADINGS, cells, percent, suspicion
 from rmcheck.reports.drawings import figures, left_out
 from rmcheck.reports.markdown import title
-from rmcheck.store.folder import write_whole
 from rmcheck.wording import encodable, printable_lines
 
 if TYPE_CHECKING:
@@ -77,22 +75,6 @@ def page_style() -> "Markup":
     from markupsafe import Markup
 
     return Markup(files("rmcheck.reports").joinpath("page.css").read_text(encoding="utf-8"))
-
-
-def write_page(
-    folder: Path,
-    data: Mapping[str, Any],
-    before: Mapping[str, Any] | None = None,
-) -> Path:
-    """Write `report.html`, whole or not at all.
-
-    Raises:
-        OSError: It cannot be written; nothing is left behind.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / PAGE_NAME
-    write_whole(target, page(data, before).encode())
-    return target
 
 
 def number(value: float | None) -> str:

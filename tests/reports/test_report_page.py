@@ -23,7 +23,7 @@ from rmcheck.checks.record import (
     SuiteRecord,
 )
 from rmcheck.cli import main
-from rmcheck.reports.document import report_data, write_json
+from rmcheck.reports.document import REPORT_NAME, report_data, report_text
 from rmcheck.reports.page import PAGE_NAME, changes, interval, page
 
 HOSTILE = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
@@ -237,8 +237,9 @@ def test_a_check_that_one_run_has_alone_is_a_row_too():
 def test_the_command_draws_a_run_again_and_compares_two(tmp_path, capsys):
     """`rmcheck report OLD NEW` writes the page of NEW with the changes since OLD."""
     old, new = tmp_path / "old", tmp_path / "new"
-    write_json(old, data(CHECK))
-    write_json(new, data(replace(CHECK, value=0.7)))
+    for folder, value in ((old, CHECK.value), (new, 0.7)):
+        folder.mkdir()
+        (folder / REPORT_NAME).write_text(report_text(data(replace(CHECK, value=value))))
 
     assert main(["report", str(new)]) == 0
     assert "Since the earlier run" not in (new / PAGE_NAME).read_text()
