@@ -186,7 +186,6 @@ def _table(
     return CalibrationTable(
         feature_names=tuple(features),
         names=tuple(row.run.rm for row in rows),
-        fingerprints=tuple(row.run.fingerprint for row in rows),
         features=np.array([row.features for row in rows], dtype=float).reshape(-1, len(features)),
         regrets=np.array([np.mean(row.regrets) for row in rows], dtype=float),
         regret_counts=tuple(len(row.regrets) for row in rows),

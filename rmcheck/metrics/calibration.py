@@ -1,7 +1,6 @@
 """Calibration: does the proxy's margin between two responses say how sure it should be?"""
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
@@ -251,7 +250,7 @@ class ECE(Metric):
         counts, agree, confidence = self.bin_sums(sums)
         found = {
             "with_noise": float(self.value(sums)),
-            "slope": _binned_slope(counts, agree, confidence),
+            "slope": _slope(counts, agree, confidence),
         }
         if self.target == "hard":
             found["noise_floor"] = _noise_floor(counts, confidence)
@@ -270,9 +269,6 @@ class Calibration:
     Attributes:
         ece: Expected calibration error, with the noise of these pairs.
         noise_floor: ECE that a calibrated proxy has on this many pairs, if they are independent.
-        excess: `ece` − `noise_floor`; about 0 or below when nothing is wrong.
-        slope: Factor on the margins that makes them fit golden best: 1 is calibrated, below 1
-            over-confident, infinite where golden agrees with every pair.
         pairs: (bins,) pairs in each bin.
         confidence: (bins,) mean σ(margin); NaN in an empty bin.
         agreement: (bins,) share in which golden agrees; NaN in an empty bin.
@@ -280,8 +276,6 @@ class Calibration:
 
     ece: float
     noise_floor: float
-    excess: float
-    slope: float
     pairs: Floats
     confidence: Floats
     agreement: Floats
@@ -291,8 +285,7 @@ def calibration(rewards: Rewards, bins: int = 10) -> Calibration:
     """Reliability of the proxy's margins against hard golden labels.
 
     The floor is Σ_b w_b √(2 p_b (1 − p_b) / (π n_b)) with p the confidence, w the share and n the
-    number of the pairs of bin b. The slope a minimises Σ log(1 + e^(−a m y)) over single pairs, m
-    the margin and y = ±1 golden's choice.
+    number of the pairs of bin b.
 
     Raises:
         UndefinedMetricError: No two responses of a prompt differ in golden.
@@ -300,12 +293,9 @@ def calibration(rewards: Rewards, bins: int = 10) -> Calibration:
     metric = ECE(bins=bins).fitted(rewards)
     totals = per_prompt_sums(metric, rewards)[0].sum(axis=0)
     counts, agree, confidence = metric.bin_sums(totals)
-    ece, floor = float(metric.value(totals)), _noise_floor(counts, confidence)
     return Calibration(
-        ece=ece,
-        noise_floor=floor,
-        excess=ece - floor,
-        slope=_pair_slope(rewards, metric.pairs_per_prompt),
+        ece=float(metric.value(totals)),
+        noise_floor=_noise_floor(counts, confidence),
         pairs=counts,
         confidence=ratio(confidence, counts),
         agreement=ratio(agree, counts),
@@ -335,55 +325,25 @@ def _noise_floor(counts: Floats, confidence: Floats) -> float:
     return float((n / n.sum() * np.sqrt(2 * p * (1 - p) / (math.pi * n))).sum())
 
 
-def _binned_slope(counts: Floats, agree: Floats, confidence: Floats) -> float:
+def _slope(counts: Floats, agree: Floats, confidence: Floats) -> float:
+    """Factor on the margins of bins that makes them fit golden best.
+
+    It minimises Σ log(1 + e^(−a m y)) by Newton's method kept in a bracket, with m the margin that
+    a bin's mean confidence states; infinite where golden agrees with every pair, or with none.
+    """
     used = counts > 0
     n, k = counts[used], agree[used]
     p = np.minimum(confidence[used] / n, 1 - np.finfo(float).eps)
     m = np.log(p / (1 - p))
-
-    def gradient(a: float) -> tuple[float, float]:
-        fitted = logistic(a * m)
-        return float((m * (n * fitted - k)).sum()), float((m**2 * n * fitted * (1 - fitted)).sum())
-
-    return _slope(gradient, right=float((m * k).sum()), wrong=float((m * (n - k)).sum()))
-
-
-def _pair_slope(rewards: Rewards, limit: int) -> float:
-    def chunks() -> Iterator[tuple[Floats, Floats, float]]:
-        for block in rewards.blocks(2):
-            for chunk in pair_chunks(block.proxy, block.golden, limit):
-                counts, label = counted_pairs(chunk, "hard")
-                yield chunk.margin[counts], label[counts], chunk.weight
-
-    def gradient(a: float) -> tuple[float, float]:
-        first = second = 0.0
-        for m, label, weight in chunks():
-            fitted = logistic(a * m)
-            first += weight * float(m @ (fitted - label))
-            second += weight * float((m**2) @ (fitted * (1 - fitted)))
-        return first, second
-
-    right = sum(weight * float(m @ label) for m, label, weight in chunks())
-    wrong = sum(weight * float(m @ (1 - label)) for m, label, weight in chunks())
-    return _slope(gradient, right=right, wrong=wrong)
-
-
-def _slope(
-    gradient: Callable[[float], tuple[float, float]], *, right: float, wrong: float
-) -> float:
-    """Root of the logistic likelihood's gradient in a, by Newton's method kept in a bracket.
-
-    Args:
-        gradient: First and second derivative at a; the first increases with a.
-        right: Sum of the margins in golden's favour; 0 means that a falls without end.
-        wrong: Sum of the margins against golden; 0 means that a grows without end.
-    """
+    right, wrong = float((m * k).sum()), float((m * (n - k)).sum())
     if right <= 0 or wrong <= 0:
         return math.nan if right <= 0 and wrong <= 0 else math.copysign(math.inf, right - wrong)
     low, high = -math.inf, math.inf
     a = 1.0
     for _ in range(200):
-        first, second = gradient(a)
+        fitted = logistic(a * m)
+        first = float((m * (n * fitted - k)).sum())
+        second = float((m**2 * n * fitted * (1 - fitted)).sum())
         low, high = (a, high) if first < 0 else (low, a)
         new = a - first / second if second > 0 else math.nan
         if not low <= new <= high:

@@ -177,10 +177,6 @@ class Tilt:
         first = 1 / math.sqrt(2 * kl) if start is None else start
         return _decreasing_root(lambda t: self._kl(math.exp(t)), kl, math.log(first))
 
-    def kl_at(self, beta: float) -> float:
-        """Mean KL in nats at a β in standard deviations."""
-        return self._kl(beta)[0]
-
     def _kl(self, beta: float) -> tuple[float, float]:
         """Mean KL at β, and its derivative by ln β."""
         value = slope = 0.0

@@ -35,33 +35,23 @@ class ScoreTable:
     """Rows in the order they were added; of rows with one key the first counts.
 
     Two machines may differ in the last bits of a score. The first row is then used by every
-    reader, and the difference is counted, never averaged away.
-
-    Attributes:
-        largest_conflict: Largest difference between two scores of one text.
+    reader, never a mean of both.
     """
 
     def __init__(self) -> None:
-        self.largest_conflict = 0.0
         self._rows: list[ScoreRows] = []
         self._size = 0
         self._by_text: dict[CutSide, KeyRows] = {side: KeyRows() for side in ("", "left", "right")}
         self._by_input = KeyRows()
         self._rows_by_input = 0
-        self._conflicts: set[tuple[CutSide, bytes]] = set()
         self._columns: Found | None = None
 
     def __len__(self) -> int:
         """Number of texts with a score."""
         return sum(map(len, self._by_text.values()))
 
-    @property
-    def conflicts(self) -> int:
-        """Number of texts for which different scores are stored."""
-        return len(self._conflicts)
-
     def add(self, rows: ScoreRows) -> None:
-        """Take rows in; those that repeat a key are only compared with the first."""
+        """Take rows in; those that repeat a key do not count."""
         numbers = np.arange(self._size, self._size + len(rows))
         self._rows.append(rows)
         self._size += len(rows)
@@ -69,14 +59,7 @@ class ScoreTable:
         sides = set(rows.sides)
         for side in sides:
             here = slice(None) if len(sides) == 1 else np.array([s == side for s in rows.sides])
-            self._add(side, rows.text_keys[here], numbers[here])
-
-    def _add(self, side: CutSide, keys: Keys, numbers: NDArray[np.int64]) -> None:
-        known = self._by_text[side]
-        before = len(known)
-        known.add(keys, numbers)
-        if len(known) - before < len(numbers):
-            self._compare(side, keys, known.find(keys), numbers)
+            self._by_text[side].add(rows.text_keys[here], numbers[here])
 
     def lookup(self, text_keys: Sequence[bytes] | Keys, too_long: TooLong = "error") -> Found:
         """What is stored for the texts, read whole or, failing that, cut in this mode.
@@ -121,13 +104,3 @@ class ScoreTable:
                 np.concatenate([np.empty(0, np.int32), *(rows.cuts for rows in self._rows)]),
             )
         return self._columns
-
-    def _compare(
-        self, side: CutSide, keys: Keys, first: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> None:
-        """Note where rows differ from the first ones of their keys."""
-        scores = self._gathered().scores
-        with np.errstate(over="ignore"):
-            differences = np.abs(scores[first] - scores[rows])
-        self._conflicts |= {(side, key) for key in keys[differences > 0].tolist()}
-        self.largest_conflict = max(self.largest_conflict, float(differences.max()))

@@ -293,7 +293,6 @@ def test_a_table_has_one_row_a_reward_model():
         [new, other, old], [a_regret(old, 0.4), a_regret(old, 0.5, seed=1), a_regret(other, 0.2)]
     )
 
-    assert found.fingerprints == ("b", "a")
     assert found.features.tolist() == [[0.75], [0.6]]
     assert found.regrets.tolist() == pytest.approx([0.2, 0.45])
     assert found.regret_counts == (1, 2)

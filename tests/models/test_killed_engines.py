@@ -15,6 +15,7 @@ import tiny_models
 from failing_server import FailingServer
 from killed_scoring import TEXTS, numbered_samples
 
+from rmcheck.store.parts import read_part
 from rmcheck.store.scores import ScoreStore
 
 SCRIPT = Path(__file__).with_name("killed_scoring.py")
@@ -90,7 +91,11 @@ def stored(store, fingerprint):
     """(TEXTS,) scores of a store; NaN where there is none. No text has two different ones."""
     scores = ScoreStore(store).open(fingerprint)
 
-    assert scores.conflicts == 0
+    parts = [read_part(path, fingerprint)[0] for path in scores.folder.glob("*.parquet")]
+    facts = {
+        fact for part in parts for fact in zip(part.text_keys.tolist(), part.scores, strict=True)
+    }
+    assert len(facts) == len(scores)
     return scores.lookup([sample.text_key for sample in numbered_samples()]).scores
 
 

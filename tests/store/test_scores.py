@@ -137,8 +137,8 @@ def test_models_do_not_see_each_other(store, scores):
     assert looked_up(store.open("cd" * 32), [1]) == [None]
 
 
-def test_differing_scores_are_counted_and_the_first_wins(scores, store):
-    """Two machines' last bits: every reader uses the first score, and merging does not hide it."""
+def test_of_differing_scores_the_first_wins(scores, store):
+    """Two machines' last bits: every reader uses the first score, after merging too."""
     for score in (0.5, 0.5, 0.5 + 2**-20):
         scores.append(rows_of([(1, "", score)]), PROVENANCE)
     before = ScoreStore(store.folder).open(FINGERPRINT)
@@ -147,17 +147,7 @@ def test_differing_scores_are_counted_and_the_first_wins(scores, store):
 
     for opened in (scores, before, after):
         assert looked_up(opened, [1]) == [0.5]
-        assert opened.conflicts == 1
-        assert opened.largest_conflict == 2**-20
         assert len(opened) == 1
-
-
-def test_equal_scores_stored_twice_are_no_conflict(scores):
-    """What a kill leaves behind, or two machines that agree, is not worth a word."""
-    scores.append(rows_of([(1, "", 0.5)]), PROVENANCE)
-    scores.append(rows_of([(1, "", 0.5), (2, "", 1.5)]), PROVENANCE)
-
-    assert scores.conflicts == 0
 
 
 def test_provenance_is_kept_with_the_scores(scores, store):
@@ -217,7 +207,6 @@ def test_a_kill_while_merging_is_harmless(scores, store):
 
     assert len(part_files(scores)) == 4
     assert looked_up(reopened, range(3)) == [0.0, 0.25, 0.5]
-    assert reopened.conflicts == 0
 
     reopened.compact()
 

@@ -28,7 +28,6 @@ class CalibrationTable:
 
     feature_names: tuple[str, ...]
     names: tuple[str, ...]
-    fingerprints: tuple[str, ...]
     features: NDArray[np.float64]
     regrets: NDArray[np.float64]
     regret_counts: tuple[int, ...]
