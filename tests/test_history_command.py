@@ -61,7 +61,7 @@ def past(folder, size):
         kept = 0.2 + 0.6 * i / size
         (folder / "past.json").write_text(json.dumps(a_report(f"f{i:03}", kept)))
         assert main(["history", "add", "past.json", "--to=history"]) == 0
-        (run,) = [r for r in History(Path("history")).runs() if r.fingerprint == f"f{i:03}"]
+        (run,) = [r for r in History(Path("history")).sound().runs if r.fingerprint == f"f{i:03}"]
         regret = 0.9 - 0.8 * kept + 0.02 * (-1) ** i
         assert (
             main(["history", "add-regret", "history", run.id, f"--regret={regret}", "--n=256"]) == 0

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.checks.record import CauseRecord
-from rmcheck.metrics.length_bias import LENGTH
 from rmcheck.metrics.rewards import Floats, Ints, Rewards
 from rmcheck.stats.simultaneous import band
 from rmcheck.stats.units import MIN_UNITS, Units
@@ -31,18 +30,7 @@ _RIDGE = 1e-9
 def thinned(rewards: Rewards, places: Ints) -> Rewards:
     """Some responses of a pool, of the prompts that have any of them."""
     owners = np.searchsorted(rewards.offsets, places, side="right") - 1
-    rows, counts = np.unique(owners, return_counts=True)
-    return replace(
-        rewards,
-        proxy=rewards.proxy[places],
-        golden=rewards.golden[places],
-        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        prompt_ids=rewards.prompt_ids[rows],
-        clusters=rewards.clusters[rows],
-        slices={name: values[rows] for name, values in rewards.slices.items()},
-        columns={LENGTH: rewards.columns[LENGTH][places]} if LENGTH in rewards.columns else {},
-        scored=None,
-    )
+    return rewards.taking(places, *np.unique(owners, return_counts=True))
 
 
 def find_causes(

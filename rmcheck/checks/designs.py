@@ -8,7 +8,7 @@ random subsets of each prompt's responses, larger ones extrapolated.
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -122,7 +122,8 @@ class Quantity:
         for metric, rewards in self.parts:
             taken = rewards
             if order is not None and responses is not None:
-                taken = _subset(rewards, rows, order, responses)
+                take = order[(rewards.offsets[rows][:, None] + np.arange(responses)).ravel()]
+                taken = rewards.taking(take, rows, np.full(rows.size, responses))
             sums, measured = per_prompt_sums(metric, taken)
             found.append(sums[:, : metric.value_columns])
         kept = np.flatnonzero(measured & self.chosen[rows])
@@ -131,22 +132,6 @@ class Quantity:
         if not np.isfinite(values).all():
             raise UndefinedMetricError(f"{self.metric.name} has no value on these responses")
         return values, rows[kept]
-
-
-def _subset(rewards: Rewards, rows: Ints, order: Ints, responses: int) -> Rewards:
-    """The first `responses` responses, in this order, of some prompts."""
-    take = order[(rewards.offsets[rows][:, None] + np.arange(responses)).ravel()]
-    return replace(
-        rewards,
-        proxy=rewards.proxy[take],
-        golden=rewards.golden[take],
-        offsets=np.arange(rows.size + 1, dtype=np.int64) * responses,
-        prompt_ids=rewards.prompt_ids[rows],
-        clusters=rewards.clusters[rows],
-        slices={name: values[rows] for name, values in rewards.slices.items()},
-        columns={name: values[take] for name, values in rewards.columns.items()},
-        scored=None,
-    )
 
 
 def measured_designs(

@@ -132,7 +132,7 @@ def show(options: argparse.Namespace) -> int:
         bounds = f"[{c.lower:.3f}, {c.upper:.3f}]"
         rows.append((name, str(c.n), f"{c.value:.3f}", bounds, c.verdict))
     print(*aligned(rows), sep="\n")
-    for regret in history.regrets():
+    for regret in history.sound().regrets:
         if regret.fingerprint == record.fingerprint:
             print(f"regret {_regret_text(regret)}")
     return 0
@@ -198,7 +198,8 @@ def calibrate(options: argparse.Namespace) -> int:
     if not 0.5 < options.confidence < 1:
         raise UsageError(f"confidence is {options.confidence:g}; valid: above 0.5, below 1.")
     history, target = History(options.folder), _target(options)
-    runs = history.runs()
+    known = history.sound()
+    runs = known.runs
     measured = [r for r in runs if any(c.metric == options.metric for c in r.checks)]
     if options.like is None and not measured:
         raise UsageError(f"{options.folder}: no run has a check of {options.metric!r}")
@@ -206,7 +207,7 @@ def calibrate(options: argparse.Namespace) -> int:
     check = check_at(like, options.metric, target)
     table = calibration_table(
         runs,
-        history.regrets(),
+        known.regrets,
         basis=Basis.of_check(like, check, ignored=FREE),
         target=target,
         features=_features(options.features, check),
@@ -294,8 +295,8 @@ def export(options: argparse.Namespace) -> int:
     from rmcheck.history.mlflow_export import export_to_mlflow
     from rmcheck.history.tracker_export import Tracker, export_to_tracker
 
-    history = History(options.folder)
-    runs, regrets = history.runs(), history.regrets()
+    known = History(options.folder).sound()
+    runs, regrets = known.runs, known.regrets
     if options.mlflow:
         place = options.mlflow
         added = export_to_mlflow(runs, regrets, place, options.experiment)

@@ -25,7 +25,7 @@ R = TypeVar("R", RunRecord, RegretRecord)
 
 @dataclass(frozen=True)
 class HistoryContents:
-    """Everything in a history folder."""
+    """Everything in a history folder, oldest first, and what is wrong with files of it."""
 
     runs: tuple[RunRecord, ...]
     regrets: tuple[RegretRecord, ...]
@@ -67,32 +67,26 @@ class History:
             problems=tuple(problems),
         )
 
-    def runs(self) -> tuple[RunRecord, ...]:
-        """All runs, oldest first.
+    def sound(self) -> HistoryContents:
+        """All records, oldest first, of a history in which nothing is wrong.
 
         Raises:
             FileError: Files are damaged or hold something else; all are named.
             StoreError: The folder is not there or cannot be listed.
         """
-        return self._sound().runs
-
-    def regrets(self) -> tuple[RegretRecord, ...]:
-        """All regrets, oldest first.
-
-        Raises:
-            FileError: Files are damaged or hold something else; all are named.
-            StoreError: The folder is not there or cannot be listed.
-        """
-        return self._sound().regrets
+        found = self.contents()
+        if found.problems:
+            raise FileError(found.problems)
+        return found
 
     def run(self, name: str) -> RunRecord:
         """The run whose id begins with `name`.
 
         Raises:
             UsageError: None does, with the near miss, or several do.
-            FileError, StoreError: See `runs`.
+            FileError, StoreError: See `sound`.
         """
-        known = {record.id: record for record in self.runs()}
+        known = {record.id: record for record in self.sound().runs}
         if name in known:
             return known[name]
         found = [id_ for id_ in known if id_.startswith(name)]
@@ -143,12 +137,6 @@ class History:
                 f"{self.folder}: the history cannot be read ({error.strerror or error})"
             ) from error
         return (path for path in names if path.suffix == ".json" and path.name[0] != ".")
-
-    def _sound(self) -> HistoryContents:
-        found = self.contents()
-        if found.problems:
-            raise FileError(found.problems)
-        return found
 
 
 def _fields(path: Path, problems: list[Problem]) -> Fields | None:

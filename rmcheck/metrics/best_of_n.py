@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
+from rmcheck.metrics.at_n import AtN
 from rmcheck.metrics.metric import Invariance
 from rmcheck.metrics.ranks import Order, constant, order
 from rmcheck.metrics.ratio import PromptMeanMetric, RatioMetric, ratio, ratio_gradient
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats
-from rmcheck.metrics.settings import require_number, require_whole_number
+from rmcheck.metrics.settings import require_number
 from rmcheck.stats.bootstrap import Statistic
 from rmcheck.stats.unseen import Seen, Unseen
 
@@ -141,6 +142,13 @@ def golden_gain_concerns(golden: Floats, prompts: Floats, least: float = 0.0) ->
     return tuple(found)
 
 
+def gain_facts(proxy: float, golden: float, prompts: float) -> dict[str, float]:
+    """Both gains per prompt, of totals over prompts; none where no prompt was measured."""
+    if not prompts:
+        return {}
+    return {"proxy_gain": float(proxy / prompts), "golden_gain": float(golden / prompts)}
+
+
 @dataclass(frozen=True)
 class GainRatio(RatioMetric):
     """Proxy's best-of-n gain over golden's, both summed over prompts first.
@@ -178,10 +186,7 @@ class GainRatio(RatioMetric):
 
     def facts(self, sums: Floats) -> dict[str, float]:
         """Both gains per prompt, in golden units."""
-        prompts = float(sums[2])
-        if prompts == 0:
-            return {}
-        return {"proxy_gain": float(sums[0]) / prompts, "golden_gain": float(sums[1]) / prompts}
+        return gain_facts(*sums[:3])
 
 
 @dataclass(frozen=True)
@@ -220,30 +225,19 @@ class DropOf(Statistic):
 
 
 @dataclass(frozen=True)
-class GainRatioOfN(GainRatio):
+class GainRatioOfN(AtN, GainRatio):
     """GainRatio at one n.
 
     Args:
-        n: Responses drawn; prompts with fewer are left out. None draws all of them.
+        n: Responses drawn; prompts with fewer are left out. None draws all of them, and then
+            every prompt must have the same N. An n of at most N / 4 is the most precise.
     """
 
     value_columns = 2
 
-    n: int | None = None
-
     def __post_init__(self) -> None:
-        super().__post_init__()
-        _require_n(self.n)
-
-    @property
-    def min_responses(self) -> int:
-        """The n that is drawn; two where all are."""
-        return self.n or 2
-
-    @property
-    def depends_on_n(self) -> bool:
-        """True where all N responses are drawn."""
-        return self.n is None
+        GainRatio.__post_init__(self)
+        AtN.__post_init__(self)
 
     def drawn(self, size: int) -> int:
         """The n asked for, or all."""
@@ -290,10 +284,6 @@ class NDR(GainRatioOfN):
     their mean. Undefined where golden gains nothing. Higher is better in spite of its name: 1 is
     as good as golden, 0 no better than no choice, below 0 harmful.
 
-    Args:
-        n: Responses drawn; prompts with fewer are left out. None draws all of them, and then
-            every prompt must have the same N. An n of at most N / 4 is the most precise.
-
     Caution:
         It is about best-of-n on the policy that the pool was sampled from, and not about RL. With
         n above N / 4 few independent draws stand behind it.
@@ -315,10 +305,6 @@ class BonDropRatio(DropRatio, GainRatioOfN):
     gains nothing. Lower is better: 0 is as good as golden, 1 no better than no choice, above 1
     harmful.
 
-    Args:
-        n: Responses drawn; prompts with fewer are left out. None draws all of them, and then
-            every prompt must have the same N. An n of at most N / 4 is the most precise.
-
     Caution:
         It is about best-of-n on the policy that the pool was sampled from, and not about RL. With
         n above N / 4 few independent draws stand behind it.
@@ -332,7 +318,7 @@ class BonDropRatio(DropRatio, GainRatioOfN):
 
 @register
 @dataclass(frozen=True)
-class BoN(PromptMeanMetric):
+class BoN(AtN, PromptMeanMetric):
     """The paper's Bo-n: best-of-n gain over golden's, as a ratio inside each prompt, then averaged.
 
     Mean over prompts of [Ĝ_r(n) − ḡ] / [Ĝ_g(n) − ḡ]; with n = N it is
@@ -357,22 +343,7 @@ class BoN(PromptMeanMetric):
     invariances = SELECTION
     depends_on_n = True  # a mean of ratios differs with N, even at one n
 
-    n: int | None = None
-
-    def __post_init__(self) -> None:
-        _require_n(self.n)
-
-    @property
-    def min_responses(self) -> int:
-        """The n that is drawn; two where all are."""
-        return self.n or 2
-
     def prompt_values(self, proxy: Floats, golden: Floats) -> Floats:
         """(p,) share of golden's gain that the proxy's choice has."""
         gains = best_of_n_gains(proxy, golden, self.n or proxy.shape[1])
         return np.where(constant(golden), np.nan, ratio(gains[:, 0], gains[:, 1]))
-
-
-def _require_n(n: int | None) -> None:
-    if n is not None:
-        require_whole_number("n", n, 2)

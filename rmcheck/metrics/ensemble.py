@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rmcheck.metrics.at_n import AtN
 from rmcheck.metrics.best_of_n import SELECTION, tied_bon_weights
 from rmcheck.metrics.metric import NO_GOLDEN, ColumnMetric
 from rmcheck.metrics.ranks import constant
 from rmcheck.metrics.ratio import RatioMetric
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Block, Floats, Rewards
-from rmcheck.metrics.settings import require_whole_number
 
 # The column that it needs; the rewards of an ensemble bring it.
 DISAGREEMENT = "disagreement"
@@ -19,7 +19,7 @@ DISAGREEMENT = "disagreement"
 
 @register
 @dataclass(frozen=True)
-class DisagreementRatio(ColumnMetric, RatioMetric):
+class DisagreementRatio(AtN, ColumnMetric, RatioMetric):
     """Disagreement at the ensemble's best-of-n choices, over that on all responses.
 
     Σ_i Σ_j w_ij d_ij / Σ_i mean_j d_ij, where d_ij is the standard deviation across members of
@@ -51,22 +51,6 @@ class DisagreementRatio(ColumnMetric, RatioMetric):
     brought_by_model = True
     columns = (DISAGREEMENT,)
     studentised = True  # it is a ratio of two random means
-
-    n: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.n is not None:
-            require_whole_number("n", self.n, 2)
-
-    @property
-    def min_responses(self) -> int:
-        """The n that is drawn; two where all are."""
-        return self.n or 2
-
-    @property
-    def depends_on_n(self) -> bool:
-        """True where all N responses are drawn."""
-        return self.n is None
 
     def without(self, column: str, rewards: Rewards) -> str:
         """What to say of a model that is no ensemble."""

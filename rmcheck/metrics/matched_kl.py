@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError
-from rmcheck.metrics.best_of_n import golden_gain_concerns
+from rmcheck.metrics.best_of_n import gain_facts, golden_gain_concerns
 from rmcheck.metrics.metric import Invariance, Metric
 from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.registration import register
@@ -165,14 +165,10 @@ class MatchedKlRegret(Metric):
 
     def facts(self, sums: Floats) -> dict[str, float]:
         """Both gains per prompt at the KL, in golden units, and the effective sample size."""
-        prompts = float(sums[2])
-        if prompts == 0:
+        if not sums[2]:
             return {}
-        return {
-            "proxy_gain": float(self._at_kl(sums, 0, 3)[0]) / prompts,
-            "golden_gain": float(self._at_kl(sums, 1, 7)[0]) / prompts,
-            "effective_sample_size": matched_ess(sums[None]),
-        }
+        gains = gain_facts(self._at_kl(sums, 0, 3)[0], self._at_kl(sums, 1, 7)[0], sums[2])
+        return {**gains, "effective_sample_size": matched_ess(sums[None])}
 
 
 def matched_sums(proxy: Floats, golden: Floats, proxy_beta: float, golden_beta: float) -> Floats:

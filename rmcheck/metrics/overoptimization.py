@@ -5,18 +5,19 @@ their coefficients, so fits are least squares, for all resamples at once.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 
 from rmcheck.errors import UndefinedMetricError, UsageError
-from rmcheck.metrics.best_of_n import SELECTION, bon_kl, golden_gain_concerns
+from rmcheck.metrics.at_n import AtN
+from rmcheck.metrics.best_of_n import SELECTION, bon_kl, gain_facts, golden_gain_concerns
 from rmcheck.metrics.bon_curve import curve_gains, n_grid, within_variance
-from rmcheck.metrics.metric import Invariance, Metric
+from rmcheck.metrics.metric import Invariance
 from rmcheck.metrics.ratio import ratio
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Rewards
-from rmcheck.metrics.settings import require_choice, require_number, require_whole_number
+from rmcheck.metrics.settings import require_choice, require_number
 
 Form = Literal["bon", "rl"]
 
@@ -160,7 +161,7 @@ def _integral(alpha: Floats, beta: Floats, to: Floats | float) -> Floats:
 
 
 @dataclass(frozen=True)
-class CurveMetric(Metric):
+class CurveMetric(AtN):
     """A metric of the best-of-n curve, from n = 1 to a largest n.
 
     Args:
@@ -170,24 +171,13 @@ class CurveMetric(Metric):
     direction = "lower"
     attainable = (0.0, 2.0)  # 0, and 2 where golden is symmetric and the proxy chooses against it
     range = (0.0, np.inf)  # from 0, the best, without end
-    least_n: ClassVar[int] = 2
 
-    n: int | None = None
     most: int = field(default=0, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.n is not None:
-            require_whole_number("n", self.n, self.least_n)
 
     @property
     def min_responses(self) -> int:
         """The largest n, or the least that it can be before it is known."""
         return self.n or self.most or self.least_n
-
-    @property
-    def depends_on_n(self) -> bool:
-        """True where the largest n is that of the pool."""
-        return self.n is None
 
     def fitted(self, rewards: Rewards) -> Self:
         """This metric with its largest n fixed on this pool."""
@@ -331,11 +321,5 @@ class DropFromPeak(CurveMetric):
 
     def facts(self, sums: Floats) -> dict[str, float]:
         """Both gains per prompt at the largest n, in golden units, and the n of the peak."""
-        prompts = float(sums[2])
-        if prompts == 0:
-            return {}
-        return {
-            "proxy_gain": float(sums[0]) / prompts,
-            "golden_gain": float(sums[1]) / prompts,
-            "peak_n": float(self.grid[int(np.argmax(sums[3:]))]),
-        }
+        found = gain_facts(*sums[:3])
+        return found and {**found, "peak_n": float(self.grid[int(np.argmax(sums[3:]))])}

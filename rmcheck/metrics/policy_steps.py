@@ -1,7 +1,7 @@
 """Which step of its training a policy was at when it gave each response."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -74,15 +74,8 @@ class PolicySteps:
 
 def only(rewards: Rewards, kept: NDArray[np.bool_]) -> Rewards:
     """The same prompts with some of their (M,) responses, of those that have a golden reward."""
-    ends = np.concatenate([[0], np.cumsum(kept)])[rewards.offsets]
-    return replace(
-        rewards,
-        proxy=rewards.proxy[kept],
-        golden=rewards.golden[kept],
-        offsets=ends.astype(np.int64),
-        columns={name: values[kept] for name, values in rewards.columns.items()},
-        scored=None,
-    )
+    counts = np.diff(np.concatenate([[0], np.cumsum(kept)])[rewards.offsets])
+    return rewards.taking(np.flatnonzero(kept), slice(None), counts)
 
 
 def _numbers(rewards: Rewards, column: str) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Rewards of a pool: what every metric is computed from."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -203,6 +203,26 @@ class Rewards:
                     for values in (self.proxy, self.golden, *self.columns.values())
                 )
                 yield Block(rows, proxy, golden, dict(zip(self.columns, columns, strict=True)))
+
+    def taking(self, places: Ints, rows: Ints | slice, counts: Ints) -> Self:
+        """Some of the labelled responses, and nothing of the others.
+
+        Args:
+            places: (M',) which, one prompt after another.
+            rows: (P',) the prompts that they are of.
+            counts: (P',) how many are of each.
+        """
+        return replace(
+            self,
+            proxy=self.proxy[places],
+            golden=self.golden[places],
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            prompt_ids=self.prompt_ids[rows],
+            clusters=self.clusters[rows],
+            slices={name: values[rows] for name, values in self.slices.items()},
+            columns={name: values[places] for name, values in self.columns.items()},
+            scored=None,
+        )
 
     def require_slice(self, column: str) -> None:
         """Refuse a name that is no slice column.

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from rmcheck.errors import UndefinedMetricError
+from rmcheck.metrics.at_n import AtN
 from rmcheck.metrics.best_of_n import NDR, SELECTION, golden_gain_concerns
-from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.moments import l_moments
 from rmcheck.metrics.registration import register
 from rmcheck.metrics.rewards import Floats, Rewards
-from rmcheck.metrics.settings import require_whole_number
 
 # A tail is described from this many responses a prompt and in all: fewer cannot show one.
 MIN_TAIL_RESPONSES = 32
@@ -28,7 +27,7 @@ L_KURTOSIS_GAUSSIAN = 0.1226  # 30 atan(√2) / π − 9
 
 @register
 @dataclass(frozen=True)
-class TailExcess(Metric):
+class TailExcess(AtN):
     """Drop at n above the drop at two responses: NDR_2 − NDR_n on the same prompts.
 
     Where proxy and golden are jointly Gaussian (or elliptical) inside a prompt, NDR_n is the same
@@ -55,22 +54,7 @@ class TailExcess(Metric):
     invariances = SELECTION
     tells_direction = False  # a reversed model errs everywhere alike, and has no excess
     studentised = True  # a difference of two ratios of random means
-
-    n: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.n is not None:
-            require_whole_number("n", self.n, 3)
-
-    @property
-    def min_responses(self) -> int:
-        """The n that is drawn; three where it is a quarter of them."""
-        return self.n or 3
-
-    @property
-    def depends_on_n(self) -> bool:
-        """True where n follows the number of responses."""
-        return self.n is None
+    least_n = 3
 
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
         """(p, 5): the proxy's and golden's gain at 2, the same at n, and 1."""

@@ -17,7 +17,12 @@ _NOTHING: frozenset[Invariance] = frozenset()
 
 @dataclass(frozen=True)
 class _VerdictErrors(RatioMetric):
-    """A share of responses that a verdict is wrong about, pooled over prompts."""
+    """A share of responses that a verdict is wrong about, pooled over prompts.
+
+    Args:
+        threshold: Rewards above it pass.
+        golden_threshold: Responses with golden above it are right.
+    """
 
     direction = "lower"
     range = (0.0, 1.0)
@@ -58,10 +63,6 @@ class FalsePositiveRate(_VerdictErrors):
     all responses. Lower is better; a verifier that never passes anything has 0, so ask for
     `false_negative_rate` too. Undefined where no response is wrong; such prompts are left out.
 
-    Args:
-        threshold: Rewards above it pass.
-        golden_threshold: Responses with golden above it are right.
-
     Caution:
         It is about these wrong responses. A policy in training looks for others, which pass.
 
@@ -86,10 +87,6 @@ class FalseNegativeRate(_VerdictErrors):
     #{reward ≤ threshold, golden > golden_threshold} / #{golden > golden_threshold}, pooled over
     all responses. Lower is better; a verifier that passes everything has 0, so ask for
     `false_positive_rate` too. Undefined where no response is right; such prompts are left out.
-
-    Args:
-        threshold: Rewards above it pass.
-        golden_threshold: Responses with golden above it are right.
 
     Caution:
         Right answers in a form that the pool does not hold are not counted.

@@ -123,10 +123,9 @@ def _history(suite: Suite) -> "HistoryContents | None":
     if not suite.history.is_dir():
         message = f"no folder {suite.history}; `rmcheck history add` makes it"
         raise SuiteError([suite_problem(suite, message, "history")])
-    from rmcheck.history.history import History, HistoryContents
+    from rmcheck.history.history import History
 
-    history = History(suite.history)
-    return HistoryContents(history.runs(), history.regrets(), ())
+    return History(suite.history).sound()
 
 
 def _golden_of_checks(suite: Suite, pool: Pool) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ import pytest
 
 from rmcheck.errors import FileError, StoreError, UsageError
 from rmcheck.history.calibration import Basis, calibration_table, check_at, comparable
-from rmcheck.history.history import History
+from rmcheck.history.history import History, HistoryContents
 from rmcheck.history.record_reading import run_records
 from rmcheck.history.records import CheckEntry, RegretRecord, RunRecord, Target
 
@@ -82,8 +82,7 @@ def test_records_come_back_as_they_were(tmp_path):
     history.add(run)
     history.add(regret)
 
-    assert history.runs() == (run,)
-    assert history.regrets() == (regret,)
+    assert history.sound() == HistoryContents((run,), (regret,), ())
 
 
 def test_files_are_reviewable(tmp_path):
@@ -116,7 +115,7 @@ def test_two_branches_that_added_the_same_run_give_one_run(tmp_path):
     paths[1].rename(tmp_path / "ours" / paths[1].name)
 
     assert paths[0].name != paths[1].name
-    assert branches[0].runs() == (a_run(),)
+    assert branches[0].sound().runs == (a_run(),)
 
 
 def test_a_regret_touches_no_other_file(tmp_path):
@@ -140,7 +139,7 @@ def test_many_writers_at_once_lose_nothing(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(History(tmp_path).add, records))
 
-    assert {r.fingerprint for r in History(tmp_path).runs()} == {f"fp{i}" for i in range(10)}
+    assert {r.fingerprint for r in History(tmp_path).sound().runs} == {f"fp{i}" for i in range(10)}
     assert len(list(tmp_path.iterdir())) == 10
 
 
@@ -178,7 +177,7 @@ def test_all_damaged_files_are_named_and_good_ones_are_read(tmp_path):
     assert "unknown field 'metrik'. Did you mean 'metric'?" in said
     assert "README" not in said
     with pytest.raises(FileError, match="problems in"):
-        history.runs()
+        history.sound()
 
 
 def test_a_record_changed_by_hand_is_noticed(tmp_path):
@@ -188,13 +187,13 @@ def test_a_record_changed_by_hand_is_noticed(tmp_path):
     path.write_text(path.read_text().replace("0.25", "0.15"))
 
     with pytest.raises(FileError, match="changed after it was written"):
-        history.runs()
+        history.sound()
 
 
 def test_a_history_that_is_not_there_is_an_error(tmp_path):
     """Reading makes nothing and says how the folder comes about."""
     with pytest.raises(StoreError, match="rmcheck history add"):
-        History(tmp_path / "none").runs()
+        History(tmp_path / "none").sound()
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):
         History(tmp_path / "file").add(a_run())

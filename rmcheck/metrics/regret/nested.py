@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UndefinedMetricError, UsageError
-from rmcheck.metrics.best_of_n import SELECTION
+from rmcheck.metrics.best_of_n import SELECTION, gain_facts
 from rmcheck.metrics.metric import ColumnMetric
 from rmcheck.metrics.moments import l_moments
 from rmcheck.metrics.ratio import MAX_UNDEFINED_SHARE, RatioMetric
@@ -195,11 +195,8 @@ class NestedDrop(ColumnMetric, RatioMetric):
         if not complete or not sums[1]:
             return {}
         deviation = float(sums[1]) / complete / expected_maximum(self.n)
-        return {
-            "proxy_gain": float(sums[0]) / complete,
-            "golden_gain": float(sums[1]) / complete,
-            "proxy_gain_in_sd": float(sums[0]) / complete / deviation,
-        }
+        gains = gain_facts(sums[0], sums[1], complete)
+        return {**gains, "proxy_gain_in_sd": gains["proxy_gain"] / deviation}
 
 
 def _require_design(n: int, chosen_at: Floats) -> None:
