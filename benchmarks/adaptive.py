@@ -34,10 +34,12 @@ from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.pool.pool import Message, Pool, Prompt
-from rmcheck.run.decide import Decided, SuiteVerdicts, decide_all, plan_looks
-from rmcheck.run.find import Finding, Key, Subject, find
+from rmcheck.run.decide import Decided, Look, SuiteVerdicts, one_look, plan_looks
+from rmcheck.run.fill import ModelRewards
+from rmcheck.run.find import Finding, Found, Key, find
 from rmcheck.run.load import load
 from rmcheck.run.loaded import LoadedSuite
+from rmcheck.run.plan import PlannedSuite
 from rmcheck.suite.loader import parse_suite
 from rmcheck.suite.suite import Check
 
@@ -125,18 +127,16 @@ def opened(loaded: LoadedSuite, seed: int) -> SuiteVerdicts:
     return SuiteVerdicts(loaded, plan_looks(loaded, seed))
 
 
-def verdicts(found: Mapping[Key, Any]) -> dict[Key, str]:
+def verdicts(found: Found, loaded: LoadedSuite) -> dict[Key, str]:
     """The same for a run that is not adaptive."""
-    judged = {key: one for key, one in found.items() if isinstance(one, Finding)}
-    decided = decide_all(list(judged.values()))
-    return dict.fromkeys(found, "error") | {
-        key: verdict.outcome for key, verdict in zip(judged, decided, strict=True)
-    }
+    return outcomes(SuiteVerdicts(loaded, one_look(loaded)).after(found))
 
 
-def subject(rewards: Rewards) -> Subject:
-    """A model without a past."""
-    return Subject(rewards, lambda *_: None)
+def found_at(look: Look, loaded: LoadedSuite, *rewards: Rewards) -> Found:
+    """What a look finds of a candidate, and of a baseline, without a past."""
+    models = zip(("candidate", "baseline"), rewards, strict=False)
+    reads = {role: ModelRewards(of, "") for role, of in models}
+    return find(PlannedSuite(loaded, {}), reads, look.repeated)
 
 
 # -- the real pool ------------------------------------------------------------------------
@@ -179,13 +179,14 @@ def whole_suites(pool: RealPool, loaded: LoadedSuite, shuffles: int) -> dict[str
     """A suite on every proxy, in many orders."""
     out = {}
     for name in PROXIES:
-        full = verdicts(find(loaded, *_pair(pool, name, loaded)))
+        whole = found_at(*one_look(loaded), loaded, *_pair(pool, name, loaded))
+        full = verdicts(whole, loaded)
         runs = Runs()
         for seed in range(shuffles):
             suite = opened(loaded, seed)
             while suite.is_open:
                 look = suite.next
-                suite = suite.after(find(loaded, *_pair(pool, name, look.part), look.repeated))
+                suite = suite.after(found_at(look, loaded, *_pair(pool, name, look.part)))
             runs.add(suite, full)
         out[name] = {"full": {check: verdict for (check, _), verdict in full.items()}}
         out[name] |= runs.data()
@@ -193,8 +194,8 @@ def whole_suites(pool: RealPool, loaded: LoadedSuite, shuffles: int) -> dict[str
     return out
 
 
-def _pair(pool: RealPool, name: str, part: LoadedSuite) -> tuple[Subject, Subject]:
-    return subject(pool.rewards(name, part)), subject(pool.rewards(BASELINE, part))
+def _pair(pool: RealPool, name: str, part: LoadedSuite) -> tuple[Rewards, Rewards]:
+    return pool.rewards(name, part), pool.rewards(BASELINE, part)
 
 
 def by_distance(pool: RealPool, shuffles: int) -> dict[str, dict[str, float]]:
@@ -219,7 +220,7 @@ def _add_distances(
     key = "at_least" if made.direction == "higher" else "at_most"
     check = Check(metric, made, **{key: 0.0})  # type: ignore[arg-type]
     alone = replace(pool.loaded, suite=replace(pool.loaded.suite, checks=(check,)))
-    (found,) = find(alone, subject(pool.rewards(name, alone)), None).values()
+    (found,) = found_at(*one_look(alone), alone, pool.rewards(name, alone)).values()
     assert isinstance(found, Finding)  # every proxy has both metrics
     e = found.measurement.estimate
     error = (e.upper - e.lower) / 2 / NormalDist().inv_cdf(e.confidence)
@@ -229,7 +230,7 @@ def _add_distances(
             bound = e.value + side * distance * error
             moved = replace(check, **{key: bound})
             loaded = replace(alone, suite=replace(alone.suite, checks=(moved,)))
-            suites.append((distance, loaded, verdicts(_moved({check.name: found}, loaded))))
+            suites.append((distance, loaded, verdicts(_moved({check.name: found}, loaded), loaded)))
     for seed in range(shuffles):
         seen: dict[int, Any] = {}
         for distance, loaded, full in suites:
@@ -237,8 +238,7 @@ def _add_distances(
             while suite.is_open:
                 look = suite.next
                 if look.number not in seen:  # a look measures the same for every bound
-                    rewards = subject(pool.rewards(name, look.part))
-                    seen[look.number] = find(alone, rewards, None, look.repeated)
+                    seen[look.number] = found_at(look, alone, pool.rewards(name, look.part))
                 (one,) = seen[look.number].values()
                 suite = suite.after(_moved({check.name: one}, loaded))
             runs[distance].add(suite, full)
@@ -270,12 +270,13 @@ def on_the_bound(prompts: int, repeats: int, resamples: int) -> dict[str, Any]:
     for repeat in range(repeats):
         rng = np.random.default_rng([prompts, repeat])
         first, second = _drawn(prompts, responses, rho, rng)
-        _count(full, verdicts(find(loaded, *_subjects(loaded, loaded, first, second))))
+        whole = found_at(*one_look(loaded), loaded, *_rewards(loaded, first, second))
+        _count(full, verdicts(whole, loaded))
         suite = opened(loaded, repeat)
         while suite.is_open:
             look = suite.next
-            pair = _subjects(loaded, look.part, first, second)
-            suite = suite.after(find(loaded, *pair, look.repeated))
+            pair = _rewards(look.part, first, second)
+            suite = suite.after(found_at(look, loaded, *pair))
         shares.append(len(suite.seen.pool.prompts) / prompts)
         _count(wrong, outcomes(suite))
     return {
@@ -327,15 +328,9 @@ def _drawn(
     return np.stack([proxies[0], golden]), np.stack([proxies[1], golden])
 
 
-def _subjects(
-    loaded: LoadedSuite, part: LoadedSuite, first: np.ndarray, second: np.ndarray
-) -> tuple[Subject, Subject]:
+def _rewards(part: LoadedSuite, *pools: tuple[np.ndarray, np.ndarray]) -> list[Rewards]:
     rows = [int(prompt.prompt_id) for prompt in part.pool.prompts]
-    one, two = (
-        subject(part.rewards(proxy[rows].ravel(), golden[rows].ravel()))
-        for proxy, golden in (first, second)
-    )
-    return one, two
+    return [part.rewards(proxy[rows].ravel(), golden[rows].ravel()) for proxy, golden in pools]
 
 
 def _truth(rho: float, responses: int) -> dict[str, float]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rmcheck.errors import RmcheckError
 from rmcheck.run.decide import SuiteVerdicts, plan_looks
-from rmcheck.run.fill import Filled, fill
+from rmcheck.run.fill import Filled, ModelRewards, fill
 from rmcheck.run.find import find
 from rmcheck.run.plan import PlannedSuite
 from rmcheck.scoring.one_process import OneProcess
@@ -44,11 +44,16 @@ def take_looks(
 
 def look(suite: PlannedSuite, verdicts: SuiteVerdicts, filled: Filled) -> SuiteVerdicts:
     """Take the next look at a suite; every check ends where the candidate has no scores."""
-    now = verdicts.next
-    try:
-        return verdicts.after(find(suite, now.part, filled, now.repeated))
-    except RmcheckError as error:
-        return verdicts.failed(error)
+    now, reads = verdicts.next, dict[str, ModelRewards | RmcheckError]()
+    for role in ("candidate", "baseline"):
+        if role in suite.models:
+            try:
+                reads[role] = filled.reading(suite.on(now.part), role)
+            except RmcheckError as error:
+                if role == "candidate":
+                    return verdicts.failed(error)
+                reads[role] = error
+    return verdicts.after(find(suite, reads, now.repeated))
 
 
 def _added(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import RmcheckError, ScoringError, StoreError
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
-from rmcheck.models.model import Combined, RewardModel
+from rmcheck.models.model import RewardModel
 from rmcheck.probes.effect import measured_on
 from rmcheck.run.loaded import LoadedSuite
 from rmcheck.run.plan import PlannedSuite
@@ -116,16 +116,15 @@ class Filled:
             self._probing[key] = Request(model, samples, loaded.suite.too_long)
         return self._probing[key]
 
-    def combined(self, request: Request) -> Combined:
-        """Rewards in the order of a request's samples.
+    def scored(self, model: RewardModel) -> Store:
+        """Where the scores of a model are, which is no ensemble.
 
         Raises:
-            ModelError, StoreError: The scores could not be had.
+            ModelError, StoreError: It has none.
         """
-        for member in request.model.members:
-            if member.fingerprint in self.errors:
-                raise self.errors[member.fingerprint]
-        return read_combined(request, self.store_of)
+        if model.fingerprint in self.errors:
+            raise self.errors[model.fingerprint]
+        return self.store_of(model)
 
     def golden(self, suite: PlannedSuite) -> NDArray[np.float64]:
         """(M',) golden rewards of a suite; NaN where a sample has none.
@@ -135,7 +134,7 @@ class Filled:
         """
         if (labels := suite.loaded.labels) is not None:
             return labels
-        return self.combined(self.request(suite, "golden")).rewards
+        return read_combined(self.request(suite, "golden"), self.scored).rewards
 
     def known(self, suite: PlannedSuite, role: str) -> ModelRewards | None:
         """What was read before, if it was."""
@@ -149,15 +148,15 @@ class Filled:
         """
         if known := self.known(suite, role):
             return known
-        loaded, combined = suite.loaded, self.combined(self.request(suite, role))
+        loaded, combined = suite.loaded, read_combined(self.request(suite, role), self.scored)
         found = loaded.rewards(combined.rewards, self.golden(suite))
         own = dict(combined.columns)
         if "serving" in suite.models and role == "candidate":
-            own[SERVING] = self.combined(self.request(suite, "serving")).rewards
+            own[SERVING] = read_combined(self.request(suite, "serving"), self.scored).rewards
         labelled = {name: values[loaded.is_labelled] for name, values in own.items()}
         answers: Mapping[str, Rewards] = {}
         if loaded.probed and (probing := self.probing(suite, role)):
-            scores = self.combined(probing).rewards
+            scores = read_combined(probing, self.scored).rewards
             labelled |= loaded.probed.columns(scores)
             answers = loaded.probed.answers(scores)
         rewards = replace(found, columns={**found.columns, **labelled})

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from rmcheck.checks.measurement import (
     Measurement,
     Pending,
-    Sampling,
     measured,
     pending,
     pending_drop,
@@ -23,11 +22,10 @@ from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.policy_steps import PolicySteps, only
 from rmcheck.metrics.regret.calibration import CalibrationTable, Past, PastOf
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.run.fill import Filled, ModelRewards
+from rmcheck.run.fill import ModelRewards
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
 from rmcheck.run.plan import PlannedSuite
 from rmcheck.stats.estimate import Estimate
-from rmcheck.suite.suite import Check
 
 if TYPE_CHECKING:  # read where a suite predicts
     from rmcheck.history.records import Target
@@ -56,31 +54,10 @@ class Finding:
     conditions: Mapping[str, str]
 
 
+# What each model that is judged gave, by its role, or why there is nothing of it.
+Reads = Mapping[str, ModelRewards | RmcheckError]
 # What each check of a suite came to, or the error that it ended with.
 Found = Mapping[Key, Finding | RmcheckError]
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """A model as it is judged on a suite.
-
-    Attributes:
-        past: The past reward models that a prediction for this one may be calibrated on.
-    """
-
-    read: ModelRewards
-    past: PastOf
-
-    def pending(self, check: Check, where: Mapping[str, str], sampling: Sampling) -> Pending:
-        """What a check asks of it on a slice.
-
-        Raises:
-            UndefinedMetricError: It is undefined there.
-        """
-        # Past reward models were not seen by one of their components.
-        past = None if check.view else self.past
-        known = check.measured.calibrated_on(past, where)
-        return pending(known, self.read.on(check), where=where, sampling=sampling)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,12 +73,9 @@ class _Place:
     conditions: Mapping[str, str]
     taken: NDArray[np.bool_] | None = None
 
-    def of(self, subject: _Subject) -> _Subject:
-        """The model on the responses that count."""
-        if self.taken is None:
-            return subject
-        rewards = only(subject.read.rewards, self.taken)
-        return replace(subject, read=replace(subject.read, rewards=rewards))
+    def of(self, read: ModelRewards) -> ModelRewards:
+        """A model on the responses that count."""
+        return read if self.taken is None else replace(read, rewards=only(read.rewards, self.taken))
 
 
 @dataclass(frozen=True)
@@ -126,65 +100,43 @@ class _Part(Generic[Value]):
 
 
 def find(
-    suite: PlannedSuite,
-    part: LoadedSuite,
-    filled: Filled,
-    repeated: Callable[[Measurement], Measurement],
+    suite: PlannedSuite, reads: Reads, repeated: Callable[[Measurement], Measurement]
 ) -> Found:
     """Measure every check of a suite; one that cannot be measured does not stop the others.
 
     Args:
         suite: The suite with its models.
-        part: What is measured of it, which may be the whole.
-        filled: Has the scores.
+        reads: What the candidate, and the baseline if any, gave for it, or for a part of it.
         repeated: Widens the bounds of what is measured more than once while scores come in.
-
-    Raises:
-        ModelError, StoreError: The candidate's or golden's scores could not be had.
     """
-    candidate = _subject(suite, part, "candidate", filled)
     parts: dict[Key, list[_Part[Pending]]] = {}
     found: dict[Key, Finding | RmcheckError] = {}
     for planned in suite.loaded.planned:
         try:
-            baseline = _baseline(planned, suite, part, filled)
-            parts[planned.key] = [
-                _part(planned, place, suite.loaded.sampling, candidate, baseline)
-                for place in _places(planned, suite.loaded)
-            ]
+            compared = _compared(planned, reads)
+            places = _places(planned, suite.loaded)
+            parts[planned.key] = [_part(planned, place, suite, compared) for place in places]
         except RmcheckError as error:
             found[planned.key] = error
-    values = [v for several in parts.values() for one in several for v in one.values()]
+    values = [v for several in parts.values() for part in several for v in part.values()]
     measurements = map(repeated, measured(values))
     for planned in suite.loaded.planned:
         if planned.key in parts:
-            several = [one.measured(measurements) for one in parts[planned.key]]
+            several = [part.measured(measurements) for part in parts[planned.key]]
             found[planned.key] = _finding(planned, several)
     return found
 
 
-def _subject(suite: PlannedSuite, part: LoadedSuite, role: str, filled: Filled) -> _Subject:
-    return _Subject(filled.reading(suite.on(part), role), past_of(suite, role))
-
-
-def _baseline(
-    planned: PlannedCheck, suite: PlannedSuite, part: LoadedSuite, filled: Filled
-) -> _Subject | None:
-    """The baseline as the check meets it; a check that does not compare can do without."""
-    needed = planned.check.needs_baseline
-    if "baseline" in suite.models:
-        try:
-            return _subject(suite, part, "baseline", filled)
-        except RmcheckError:
-            if needed:
-                raise
-    elif needed:
-        raise BaselineError(
-            f"{planned.name} compares with a baseline, and none was given.\n"
-            "  Give one with --rmcheck-baseline=SCHEME:LOCATION, or set rmcheck_baseline in the "
-            "ini file."
-        )
-    return None
+def _compared(planned: PlannedCheck, reads: Reads) -> dict[str, ModelRewards]:
+    """What the check is measured on; one that does not compare can do without a baseline."""
+    baseline = reads.get("baseline")
+    if isinstance(baseline, ModelRewards) or not planned.check.needs_baseline:
+        return {role: read for role, read in reads.items() if isinstance(read, ModelRewards)}
+    raise baseline or BaselineError(
+        f"{planned.name} compares with a baseline, and none was given.\n"
+        "  Give one with --rmcheck-baseline=SCHEME:LOCATION, or set rmcheck_baseline in the ini "
+        "file."
+    )
 
 
 def _places(planned: PlannedCheck, loaded: LoadedSuite) -> list[_Place]:
@@ -210,28 +162,29 @@ def _steps(frame: Rewards, column: str, last: float, where: Mapping[str, str]) -
 
 
 def _part(
-    planned: PlannedCheck,
-    place: _Place,
-    sampling: Sampling,
-    candidate: _Subject,
-    baseline: _Subject | None,
+    planned: PlannedCheck, place: _Place, suite: PlannedSuite, reads: Mapping[str, ModelRewards]
 ) -> _Part[Pending]:
-    check, where = planned.check, place.conditions
+    check, where, sampling = planned.check, place.conditions, suite.loaded.sampling
     if check.confidence is not None:
         sampling = replace(sampling, confidence=check.confidence)
-    first = place.of(candidate)
-    own = first.pending(check, where, sampling)
-    if baseline is None:
+
+    def value(role: str) -> Pending:
+        # Past reward models were not seen by one of their components.
+        past = None if check.view else past_of(suite, role)
+        metric = check.measured.calibrated_on(past, where)
+        return pending(metric, place.of(reads[role]).on(check), where=where, sampling=sampling)
+
+    own = value("candidate")
+    if "baseline" not in reads:
         return _Part(place, own, None, None)
-    second = place.of(baseline)
-    if not check.needs_baseline:  # only shown beside the candidate: it may have no such number
-        with suppress(UndefinedMetricError):
-            return _Part(place, own, second.pending(check, where, sampling), None)
-        return _Part(place, own, None, None)
-    base = second.pending(check, where, sampling)
-    pair = first.read.on(check), second.read.on(check)
-    drop = pending_drop(check.measured, *pair, where=where, sampling=sampling)
-    return _Part(place, own, base, drop)
+    if check.needs_baseline:
+        base = value("baseline")
+        first, second = (place.of(reads[role]).on(check) for role in ("candidate", "baseline"))
+        drop = pending_drop(check.measured, first, second, where=where, sampling=sampling)
+        return _Part(place, own, base, drop)
+    with suppress(UndefinedMetricError):  # only shown beside the candidate
+        return _Part(place, own, value("baseline"), None)
+    return _Part(place, own, None, None)
 
 
 def _finding(planned: PlannedCheck, parts: Sequence[_Part[Measurement]]) -> Finding:
@@ -261,7 +214,7 @@ FREE = ("predictor", "optimizer", "looks", "v")
 
 def past_of(suite: PlannedSuite, role: str) -> PastOf:
     """What predictions for a model on a suite may be calibrated on, by metric and slice."""
-    history, candidate = suite.loaded.history, suite.models[role].fingerprint
+    history = suite.loaded.history
 
     def past(metric: "PredictedRegret", conditions: Mapping[str, str]) -> Past | None:
         lineage = suite.loaded.suite.lineage or ""
@@ -280,7 +233,7 @@ def past_of(suite: PlannedSuite, role: str) -> PastOf:
                 ),
                 target=_target(metric),
                 features=(method,),
-                candidate=candidate,
+                candidate=suite.models[role].fingerprint,
                 ignored=FREE,
             )
 

@@ -31,7 +31,7 @@ from rmcheck.run.load import load
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
 from rmcheck.run.plan import OPTIONS, Plan, PlannedSuite, names_of, open_given
 from rmcheck.run.records import check_record, suite_record
-from rmcheck.scoring.members import choose_store
+from rmcheck.scoring.members import choose_store, read_combined
 from rmcheck.scoring.scorer import fill_requests
 from rmcheck.store.digests import keep_digests, recall_digests
 from rmcheck.store.lock import Waiting
@@ -225,7 +225,7 @@ class Runner:
         self.prepare()
         suites = self.plan.suites.values()
         requests = [r for suite in suites for r in self.filled.requests(suite, "candidate")]
-        scores = [self.filled.combined(request).rewards for request in requests]
+        scores = [read_combined(request, self.filled.scored).rewards for request in requests]
         samples = [sample for request in requests for sample in request.samples]
         provenance = self.filled.provenance(self.plan.models["candidate"])
         return samples, np.concatenate([np.zeros(0), *scores]), provenance
