@@ -142,7 +142,9 @@ def golden_gain_concerns(golden: Floats, prompts: Floats, least: float = 0.0) ->
     return tuple(found)
 
 
-def gain_facts(proxy: float, golden: float, prompts: float) -> dict[str, float]:
+def gain_facts(
+    proxy: Floats | float, golden: Floats | float, prompts: Floats | float
+) -> dict[str, float]:
     """Both gains per prompt, of totals over prompts; none where no prompt was measured."""
     if not prompts:
         return {}

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from rmcheck.errors import RmcheckError, ScoringError, StoreError
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
-from rmcheck.models.model import RewardModel
+from rmcheck.models.model import RewardModel, Sample
 from rmcheck.probes.effect import measured_on
+from rmcheck.probes.texts import ProbeTexts
 from rmcheck.run.loaded import LoadedSuite
 from rmcheck.run.plan import PlannedSuite
 from rmcheck.scoring.members import StoreOf, by_member, read_combined
@@ -69,8 +70,9 @@ class Filled:
     store_of: StoreOf
     reports: Mapping[str, ScoringReport] = field(default_factory=dict)
     errors: Mapping[str, RmcheckError] = field(default_factory=dict)
-    _requests: dict[tuple[str, LoadedSuite], Request] = field(default_factory=dict, repr=False)
-    _probing: dict[tuple[str, LoadedSuite], Request] = field(default_factory=dict, repr=False)
+    _requests: dict[tuple[str, LoadedSuite | ProbeTexts], Request] = field(
+        default_factory=dict, repr=False
+    )
     _readings: dict[tuple[str, LoadedSuite], ModelRewards] = field(default_factory=dict, repr=False)
 
     def then(
@@ -80,41 +82,26 @@ class Filled:
         news = {k: r for k, r in reports.items() if r.scored or k not in self.reports}
         return replace(self, reports={**self.reports, **news}, errors={**self.errors, **errors})
 
-    def request(self, suite: PlannedSuite, role: str) -> Request:
-        """What the model of a role must score; its texts are hashed once.
+    def request(self, suite: PlannedSuite, role: str, probed: ProbeTexts | None = None) -> Request:
+        """What the model of a role must score of a pool, or for its probes; hashed once.
 
         Raises:
             ModelError, StoreError: It repeats the golden reward, and that could not be had.
         """
-        model, loaded = suite.models[role], suite.loaded
-        key = (model.fingerprint, loaded)
+        model, loaded, texts = suite.models[role], suite.loaded, probed or suite.loaded
+        key = (model.fingerprint, texts)
         if key not in self._requests:
-            reads = model.reads_golden
-            samples = loaded.with_golden(self.golden(suite)) if reads else loaded.samples
+            samples: Sequence[Sample] = texts.samples
+            if model.reads_golden:
+                golden = self.golden(suite)
+                samples = texts.with_golden(golden[loaded.is_labelled] if probed else golden)
             self._requests[key] = Request(model, samples, loaded.suite.too_long)
         return self._requests[key]
 
     def requests(self, suite: PlannedSuite, role: str) -> list[Request]:
         """All that the model of a role must score for a suite: its pool, and edits of probes."""
-        probing = self.probing(suite, role)
-        return [self.request(suite, role), *([probing] if probing else [])]
-
-    def probing(self, suite: PlannedSuite, role: str) -> Request | None:
-        """What the model of a role must score for the probes of a suite; None for no probes.
-
-        Raises:
-            ModelError, StoreError: It repeats the golden reward, and that could not be had.
-        """
-        model, loaded = suite.models[role], suite.loaded
-        if loaded.probed is None or role not in PROBED:
-            return None
-        key = (model.fingerprint, loaded)
-        if key not in self._probing:
-            samples = loaded.probed.samples
-            if model.reads_golden:
-                samples = loaded.probed.with_golden(self.golden(suite)[loaded.is_labelled])
-            self._probing[key] = Request(model, samples, loaded.suite.too_long)
-        return self._probing[key]
+        probed = suite.loaded.probed if role in PROBED else None
+        return [self.request(suite, role), *([self.request(suite, role, probed)] if probed else [])]
 
     def scored(self, model: RewardModel) -> Store:
         """Where the scores of a model are, which is no ensemble.
@@ -155,8 +142,9 @@ class Filled:
             own[SERVING] = read_combined(self.request(suite, "serving"), self.scored).rewards
         labelled = {name: values[loaded.is_labelled] for name, values in own.items()}
         answers: Mapping[str, Rewards] = {}
-        if loaded.probed and (probing := self.probing(suite, role)):
-            scores = read_combined(probing, self.scored).rewards
+        if loaded.probed:
+            request = self.request(suite, role, loaded.probed)
+            scores = read_combined(request, self.scored).rewards
             labelled |= loaded.probed.columns(scores)
             answers = loaded.probed.answers(scores)
         rewards = replace(found, columns={**found.columns, **labelled})

@@ -100,7 +100,9 @@ class _Part(Generic[Value]):
 
 
 def find(
-    suite: PlannedSuite, reads: Reads, repeated: Callable[[Measurement], Measurement]
+    suite: PlannedSuite,
+    reads: Reads,
+    repeated: Callable[[Measurement], Measurement] | None = None,
 ) -> Found:
     """Measure every check of a suite; one that cannot be measured does not stop the others.
 
@@ -119,7 +121,7 @@ def find(
         except RmcheckError as error:
             found[planned.key] = error
     values = [v for several in parts.values() for part in several for v in part.values()]
-    measurements = map(repeated, measured(values))
+    measurements = map(repeated, measured(values)) if repeated else iter(measured(values))
     for planned in suite.loaded.planned:
         if planned.key in parts:
             several = [part.measured(measurements) for part in parts[planned.key]]

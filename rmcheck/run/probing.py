@@ -16,7 +16,7 @@ from rmcheck.probes.effect import ProbeEffect
 from rmcheck.probes.probe import Probe
 from rmcheck.probes.search import FIRST, BadAnswer, Step, WorstEdit, bad_answers, search
 from rmcheck.run.fill import Filled, fill
-from rmcheck.run.find import Finding, find, subjects
+from rmcheck.run.find import Finding, find
 from rmcheck.run.load import with_pool
 from rmcheck.run.loaded import LoadedSuite
 from rmcheck.run.plan import PlannedSuite
@@ -85,8 +85,8 @@ def probe_all(model: RewardModel, loaded: LoadedSuite, store_of: StoreOf, engine
     """
     planned = PlannedSuite(loaded, {"candidate": model})
     filled = fill([planned], Filled(store_of), partial(fill_requests, engine=engine))
-    candidate, _ = subjects(planned, planned, filled)
-    found = find(loaded, candidate, None)
+    candidate = filled.reading(planned, "candidate")
+    found = find(planned, {"candidate": candidate})
     return Probed({name: finding for (name, _), finding in found.items()}, candidate.rewards)
 
 
