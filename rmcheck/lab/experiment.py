@@ -19,7 +19,6 @@ from rmcheck.lab.outcomes.study_input import write_study
 from rmcheck.lab.outcomes.table import (
     Outcome,
     curve_rows,
-    outcome_rows,
     pool_outcomes,
     rl_outcomes,
     study_rows,
@@ -103,7 +102,7 @@ def run_laboratory(
         *rl_outcomes(courses, list(models)),
     ]
     saved = mitigations(courses, optimization.ensembles)
-    write_rows(out / "outcomes.csv", outcome_rows(outcomes))
+    write_rows(out / "outcomes.csv", [asdict(row) for row in outcomes])
     write_rows(out / "rl.csv", study_rows(outcomes, courses, list(models)))
     write_rows(out / "curves.csv", curve_rows(courses))
     write_rows(out / "mitigation.csv", [asdict(row) for row in saved])

@@ -5,9 +5,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import MissingDependencyError, UsageError
+from rmcheck.models.engines.torch.device import chosen_device
 from rmcheck.models.libraries import quiet_transformers
 
 PACKAGES = ("torch", "transformers", "trl", "torchrl", "tensordict", "peft", "accelerate")
@@ -43,11 +45,39 @@ def refuse_many_processes() -> None:
         )
 
 
-def on_one_gpu(config: Any) -> Any:
-    """The configuration of a trainer that, of several GPUs, takes one: its batch is as written.
+def trainer_config(
+    cls: Any, work: Path, *, seed: int, device: str, every: int, **settings: Any
+) -> Any:
+    """The configuration of one of TRL's trainers: quiet, in float32, on one device.
 
-    Transformers would put a batch on each of them.
+    Args:
+        cls: The configuration's class.
+        work: Folder of its checkpoints, of which the last is kept.
+        seed: Of everything.
+        device: `auto`, `cpu` or `cuda`.
+        every: Steps between two checkpoints, and between two logs.
+        **settings: The others of the class.
     """
+    import torch
+
+    gpu = chosen_device(device).type == "cuda"
+    config = cls(
+        output_dir=str(work),
+        seed=seed,
+        data_seed=seed,
+        use_cpu=not gpu,
+        bf16=gpu and torch.cuda.is_bf16_supported(),
+        gradient_checkpointing=False,
+        model_init_kwargs={"dtype": "float32"},
+        logging_steps=every,
+        save_steps=every,
+        save_total_limit=1,
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_pin_memory=gpu,
+        **settings,
+    )
+    # Of several GPUs one is taken: transformers would put a batch on each, and it is as written.
     if config.n_gpu > 1:
         config._n_gpu = 1
     return config

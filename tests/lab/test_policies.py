@@ -111,7 +111,7 @@ def test_a_killed_run_comes_out_as_if_nothing_had_happened(kind, town, tmp_path,
 
     settings = replace(PPO, kind=kind)
     whole, _ = train(town, tmp_path / "whole", settings)
-    own = looks.Looker.look
+    own = looks.RlTraining.look
 
     def killed(self, model, step, facts):
         if step == 4:
@@ -119,7 +119,7 @@ def test_a_killed_run_comes_out_as_if_nothing_had_happened(kind, town, tmp_path,
         own(self, model, step, facts)
 
     with monkeypatch.context() as patch:
-        patch.setattr(looks.Looker, "look", killed)
+        patch.setattr(looks.RlTraining, "look", killed)
         with pytest.raises(KeyboardInterrupt):
             train(town, tmp_path / "parts", settings)
     assert look_steps(tmp_path / "parts") == [0, 2]

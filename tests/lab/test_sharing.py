@@ -46,15 +46,19 @@ def test_a_launch_of_one_process_is_as_good_as_none(monkeypatch, laboratory):
     require_laboratory()
 
 
-def test_of_several_gpus_a_trainer_takes_one(laboratory):
+def test_of_several_gpus_a_trainer_takes_one(laboratory, tmp_path):
     """Transformers would put a batch on each, so that a step saw several."""
-    from rmcheck.lab.quiet import on_one_gpu
+    from rmcheck.lab.quiet import trainer_config
 
     class Config:
         _n_gpu = 4
+
+        def __init__(self, **_):
+            pass
 
         @property
         def n_gpu(self):
             return self._n_gpu
 
-    assert on_one_gpu(Config()).n_gpu == 1
+    config = trainer_config(Config, tmp_path, seed=0, device="cpu", every=1)
+    assert config.n_gpu == 1

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rmcheck.errors import UsageError
 from rmcheck.lab.family.preferences import Preference
 from rmcheck.lab.family.recipe import Recipe
-from rmcheck.lab.quiet import on_one_gpu, quiet_libraries
-from rmcheck.models.engines.torch.device import chosen_device
+from rmcheck.lab.quiet import quiet_libraries, trainer_config
 
 if TYPE_CHECKING:
     import torch
@@ -116,18 +115,18 @@ def _trainer(
 
 
 def _config(recipe: Recipe, pairs: int, work: Path) -> Any:
-    import torch
     from trl import RewardConfig
 
     at_once = recipe.at_once or recipe.batch
     if recipe.batch % at_once:
         raise UsageError(f"{recipe.name}: batch {recipe.batch} is no multiple of at_once {at_once}")
     steps = planned_steps(recipe, pairs)
-    gpu = chosen_device(recipe.device).type == "cuda"
-    config = RewardConfig(
-        output_dir=str(work),
+    return trainer_config(
+        RewardConfig,
+        work,
         seed=recipe.seed,
-        data_seed=recipe.seed,
+        device=recipe.device,
+        every=max(1, steps // _CHECKPOINTS),
         per_device_train_batch_size=at_once,
         gradient_accumulation_steps=recipe.batch // at_once,
         max_steps=steps,
@@ -136,18 +135,7 @@ def _config(recipe: Recipe, pairs: int, work: Path) -> Any:
         warmup_steps=round(recipe.warmup * steps),
         weight_decay=recipe.weight_decay,
         max_length=recipe.max_length,
-        use_cpu=not gpu,
-        bf16=gpu and torch.cuda.is_bf16_supported(),
-        gradient_checkpointing=False,
-        model_init_kwargs={"dtype": "float32"},
-        logging_steps=max(1, steps // _CHECKPOINTS),
-        save_steps=max(1, steps // _CHECKPOINTS),
-        save_total_limit=1,
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=gpu,
     )
-    return on_one_gpu(config)
 
 
 def _adapter(recipe: Recipe) -> Any:

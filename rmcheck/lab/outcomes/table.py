@@ -3,7 +3,7 @@
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -230,11 +230,6 @@ def _pairs_of(model: str, models: Sequence[str]) -> Iterator[tuple[str, str]]:
         if other != model:
             yield model, other
             yield other, model
-
-
-def outcome_rows(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """Outcomes as rows, in the order of their fields."""
-    return [asdict(outcome) for outcome in outcomes]
 
 
 def _written(value: Any) -> Any:

@@ -1,38 +1,18 @@
 """GRPO and RLOO by TRL, looked at in the same way as every other run."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from rmcheck.lab.quiet import on_one_gpu
-from rmcheck.lab.rl.language_model import conversation_of
-from rmcheck.lab.rl.looks import Looker, refuse_not_finite
-from rmcheck.lab.rl.reward import Reward
-from rmcheck.lab.rl.settings import PolicySource, Rl
-from rmcheck.models.engines.torch.device import chosen_device
-from rmcheck.pool.pool import Prompt
+from rmcheck.lab.quiet import trainer_config
+from rmcheck.lab.rl.looks import RlTraining, refuse_not_finite
+from rmcheck.pool.tool_calls import texts_alone
 
 
-def train_grouped(
-    folder: Path,
-    settings: Rl,
-    source: PolicySource,
-    prompts: Sequence[Prompt],
-    reward: Reward,
-    looker: Looker,
-    seed: int,
-    stepped: Callable[[int], object],
-) -> None:
+def train_grouped(run: RlTraining, stepped: Callable[[int], object]) -> None:
     """One run of GRPO or RLOO; a run that was killed goes on from TRL's last checkpoint.
 
     Args:
-        folder: Of the run.
-        settings: How.
-        source: What is optimised.
-        prompts: What it is trained on.
-        reward: What it is trained for.
-        looker: Looks at it.
-        seed: Of prompts and draws.
+        run: What is trained, and how.
         stepped: Called after each step with 1.
 
     Raises:
@@ -42,24 +22,24 @@ def train_grouped(
     from datasets import Dataset
     from transformers import PrinterCallback
 
-    name = settings.kind.upper()
-    by_text = {_key(conversation_of(prompt)): prompt for prompt in prompts}
+    name = run.settings.kind.upper()
+    by_text = {_key(texts_alone(prompt)): prompt for prompt in run.prompts}
 
     def rewards(prompts: list[Any], completions: list[Any], **_: Any) -> list[float]:
         asked = [by_text[_key(prompt)] for prompt in prompts]
         texts = [turn[0]["content"].strip() for turn in completions]
-        return list(map(float, reward(asked, texts)))
+        return list(map(float, run.reward(asked, texts)))
 
     trainer = getattr(trl, f"{name}Trainer")(
-        model=str(source.model),
+        model=str(run.source.model),
         reward_funcs=[rewards],
-        args=_config(getattr(trl, f"{name}Config"), folder, settings, source, seed),
-        train_dataset=Dataset.from_list([{"prompt": conversation_of(p)} for p in prompts]),
-        processing_class=looker.initial.tokenizer,
-        callbacks=[_looking(looker, settings, stepped)],
+        args=_config(getattr(trl, f"{name}Config"), run),
+        train_dataset=Dataset.from_list([{"prompt": texts_alone(p)} for p in run.prompts]),
+        processing_class=run.initial.tokenizer,
+        callbacks=[_looking(run, stepped)],
     )
     trainer.remove_callback(PrinterCallback)
-    started = any((folder / "checkpoints").glob("checkpoint-*"))
+    started = any((run.folder / "checkpoints").glob("checkpoint-*"))
     trainer.train(resume_from_checkpoint=True if started else None)
 
 
@@ -67,20 +47,20 @@ def _key(conversation: Sequence[Any]) -> str:
     return "\0".join(f"{turn['role']}\0{turn['content']}" for turn in conversation)
 
 
-def _config(cls: Any, folder: Path, settings: Rl, source: PolicySource, seed: int) -> Any:
-    import torch
-
-    gpu = chosen_device(source.device).type == "cuda"
-    config = cls(
-        output_dir=str(folder / "checkpoints"),
-        seed=seed,
-        data_seed=seed,
+def _config(cls: Any, run: RlTraining) -> Any:
+    settings = run.settings
+    return trainer_config(
+        cls,
+        run.folder / "checkpoints",
+        seed=run.seed,
+        device=run.source.device,
+        every=settings.every,
         max_steps=settings.steps,
         per_device_train_batch_size=settings.batch,
         gradient_accumulation_steps=1,
         num_generations=settings.group,
-        max_completion_length=source.max_tokens,
-        temperature=source.temperature,
+        max_completion_length=run.source.max_tokens,
+        temperature=run.source.temperature,
         top_k=0,
         beta=settings.kl_penalty,
         epsilon=settings.clip,
@@ -88,21 +68,10 @@ def _config(cls: Any, folder: Path, settings: Rl, source: PolicySource, seed: in
         lr_scheduler_type="constant",
         weight_decay=0.0,
         max_grad_norm=settings.max_grad_norm,
-        save_steps=settings.every,
-        save_total_limit=1,
-        logging_steps=settings.every,
-        use_cpu=not gpu,
-        bf16=gpu and torch.cuda.is_bf16_supported(),
-        gradient_checkpointing=False,
-        model_init_kwargs={"dtype": "float32"},
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=gpu,
     )
-    return on_one_gpu(config)
 
 
-def _looking(looker: Looker, settings: Rl, stepped: Callable[[int], object]) -> Any:
+def _looking(run: RlTraining, stepped: Callable[[int], object]) -> Any:
     from transformers import TrainerCallback
 
     class Looking(TrainerCallback):  # type: ignore[misc]
@@ -113,7 +82,7 @@ def _looking(looker: Looker, settings: Rl, stepped: Callable[[int], object]) -> 
         def on_train_begin(self, _: Any, state: Any, __: Any, **about: Any) -> None:
             self.facts = {}
             if state.global_step == 0:
-                looker.look(about["model"], 0, {})
+                run.look(about["model"], 0, {})
 
         def on_log(self, _: Any, state: Any, __: Any, logs: Any = None, **___: Any) -> None:
             names = {"loss": "policy_loss", "grad_norm": "gradient", "reward": "training_reward"}
@@ -122,8 +91,8 @@ def _looking(looker: Looker, settings: Rl, stepped: Callable[[int], object]) -> 
 
         def on_step_end(self, _: Any, state: Any, __: Any, **about: Any) -> None:
             step = state.global_step
-            if step % settings.every == 0 or step == settings.steps:
-                looker.look(about["model"], step, self.facts)
+            if step % run.settings.every == 0 or step == run.settings.steps:
+                run.look(about["model"], step, self.facts)
             stepped(1)
 
     return Looking()

@@ -62,11 +62,6 @@ def load_policy(folder: Path, device: str = "auto") -> Any:
     return model.to(chosen_device(device)).eval()
 
 
-def conversation_of(prompt: Prompt) -> list[dict[str, str]]:
-    """A prompt as chat templates take it."""
-    return texts_alone(prompt)
-
-
 def sampled(
     model: Any,
     tokenizer: Any,
@@ -90,7 +85,7 @@ def sampled(
 
     texts = [
         tokenizer.apply_chat_template(
-            conversation_of(prompt), tokenize=False, add_generation_prompt=True
+            texts_alone(prompt), tokenize=False, add_generation_prompt=True
         )
         for prompt in prompts
     ]

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from rmcheck.errors import RmcheckError
-from rmcheck.lab.rl.language_model import conversation_of, response_logits, sampled, sequence_kl
+from rmcheck.lab.rl.language_model import response_logits, sampled, sequence_kl
 from rmcheck.lab.rl.reward import Reward
-from rmcheck.lab.rl.settings import PolicySource
+from rmcheck.lab.rl.settings import PolicySource, Rl
 from rmcheck.pool.pool import Prompt
+from rmcheck.pool.tool_calls import texts_alone
 
 # Of the draws: every policy is judged with the same, so that policies differ and not their luck.
 _SEED = 20_240_917
@@ -45,25 +46,29 @@ class InitialPolicy:
     said: Said | None = None
 
 
-@dataclass(frozen=True)
-class Looker:
-    """Looks at a policy every so many steps.
+@dataclass
+class RlTraining:
+    """A run in training, whose policy is looked at every so many steps.
 
     Attributes:
         folder: Of the run.
+        settings: How.
         source: What is optimised.
-        prompts: Test prompts.
+        prompts: What it is trained on.
+        test_prompts: What it is looked at on.
+        reward: What it is trained for.
         initial: The policy before training.
-        reward: What the policy is trained on.
-        max_kl: Nats above which the run has diverged.
+        seed: Of prompts and draws.
     """
 
     folder: Path
+    settings: Rl
     source: PolicySource
     prompts: Sequence[Prompt]
-    initial: InitialPolicy
+    test_prompts: Sequence[Prompt]
     reward: Reward
-    max_kl: float
+    initial: InitialPolicy
+    seed: int
 
     def look(self, model: Any, step: int, facts: Mapping[str, float]) -> None:
         """Write a folder with responses, their KL, the proxy's rewards, and the policy.
@@ -74,7 +79,8 @@ class Looker:
             facts: What training logged since the last look.
 
         Raises:
-            Diverged: A number is not finite, or KL is above `max_kl`. The look is written first.
+            Diverged: A number is not finite, or KL is above that of the settings. The look is
+                written first.
         """
         said = (self.initial.said if step == 0 else None) or self._said(model)
         if step == 0:
@@ -90,11 +96,11 @@ class Looker:
         }
         self._write(model, step, rows, summary)
         refuse_not_finite(summary)
-        if summary["kl"] > self.max_kl:
-            raise Diverged(f"step {step}: KL {summary['kl']:.1f} nats, above {self.max_kl:g}")
+        if summary["kl"] > (most := self.settings.max_kl):
+            raise Diverged(f"step {step}: KL {summary['kl']:.1f} nats, above {most:g}")
 
     def _asked(self) -> list[Prompt]:
-        return [prompt for prompt in self.prompts for _ in range(self.source.evaluations)]
+        return [prompt for prompt in self.test_prompts for _ in range(self.source.evaluations)]
 
     def _said(self, model: Any) -> Said:
         """What a policy answers."""
@@ -140,13 +146,13 @@ class Looker:
         return [
             {
                 "prompt_id": prompt.prompt_id,
-                "prompt": conversation_of(prompt),
+                "prompt": texts_alone(prompt),
                 "responses": texts[i * n : i * n + n],
                 "proxy": proxy[i * n : i * n + n],
                 "kl": kls[i * n : i * n + n],
                 "tokens": tokens[i * n : i * n + n],
             }
-            for i, prompt in enumerate(self.prompts)
+            for i, prompt in enumerate(self.test_prompts)
         ]
 
     def _write(

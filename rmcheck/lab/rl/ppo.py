@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from rmcheck.lab.rl.language_model import (
     sampled,
     token_log_probs,
 )
-from rmcheck.lab.rl.looks import Looker, refuse_not_finite
+from rmcheck.lab.rl.looks import RlTraining, refuse_not_finite
 from rmcheck.lab.rl.ppo_loss import (
     advantages,
     clipped_loss,
@@ -22,34 +21,14 @@ from rmcheck.lab.rl.ppo_loss import (
     token_rewards,
     whitened,
 )
-from rmcheck.lab.rl.reward import Reward
-from rmcheck.lab.rl.settings import PolicySource, Rl
 from rmcheck.pool.pool import Prompt
 
 STATE = "state.pt"
 
 
 @dataclass
-class PpoRun:
-    """One run of PPO.
-
-    Attributes:
-        folder: Of the run; its state is kept there.
-        settings: How.
-        source: What is optimised.
-        prompts: What it is trained on.
-        reward: What it is trained for.
-        looker: Looks at it.
-        seed: Of prompts and draws.
-    """
-
-    folder: Path
-    settings: Rl
-    source: PolicySource
-    prompts: Sequence[Prompt]
-    reward: Reward
-    looker: Looker
-    seed: int
+class PpoRun(RlTraining):
+    """One run of PPO; its state is kept in its folder."""
 
     def __post_init__(self) -> None:
         import torch
@@ -75,13 +54,13 @@ class PpoRun:
         """
         begun = self._resumed()
         if begun == 0:
-            self.looker.look(self.policy, 0, {})
+            self.look(self.policy, 0, {})
         told: list[dict[str, float]] = []
         for step in range(begun + 1, self.settings.steps + 1):
             told.append(self._step(step))
             if step % self.settings.every == 0 or step == self.settings.steps:
                 means = {key: float(np.mean([each[key] for each in told])) for key in told[0]}
-                self.looker.look(self.policy, step, {**means, "step": step})
+                self.look(self.policy, step, {**means, "step": step})
                 self._keep(step)
                 told = []
             yield step
@@ -92,7 +71,7 @@ class PpoRun:
         asked = [self.prompts[i] for i in chosen]
         found = sampled(
             self.policy,
-            self.looker.initial.tokenizer,
+            self.initial.tokenizer,
             asked,
             max_tokens=self.source.max_tokens,
             temperature=self.source.temperature,
@@ -120,7 +99,7 @@ class PpoRun:
 
             own, penalty = log_probs(self.policy), self.settings.kl_penalty
             # Without a penalty nothing asks for the initial policy.
-            moved = own - log_probs(self.looker.initial.model) if penalty else torch.zeros_like(own)
+            moved = own - log_probs(self.initial.model) if penalty else torch.zeros_like(own)
             values = self.value(found.ids, found.attention, found.mask)[..., 0]
             scores = torch.tensor(
                 self.reward(asked, found.texts), dtype=values.dtype, device=values.device

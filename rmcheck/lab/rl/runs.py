@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rmcheck.errors import UsageError
-from rmcheck.lab.rl.looks import Diverged, InitialPolicy, Looker, look_steps
+from rmcheck.lab.rl.looks import Diverged, InitialPolicy, RlTraining, look_steps
 from rmcheck.lab.rl.reward import Reward
 from rmcheck.lab.rl.settings import Optimization, PolicySource, Rl
 from rmcheck.lab.sharing import shared
@@ -116,20 +116,17 @@ def _trained(
         quiet_libraries(),
         progress_in(f"training {run}", "", run.settings.steps, "steps") as bar,
     ):
-        looker = Looker(run.folder, source, test_prompts, initial(), reward, run.settings.max_kl)
+        parts = (run.folder, run.settings, source, prompts, test_prompts, reward, initial())
         try:
             if run.settings.kind == "ppo":
                 from rmcheck.lab.rl.ppo import PpoRun
 
-                of = PpoRun(run.folder, run.settings, source, prompts, reward, looker, run.seed)
-                for _ in of.train():
+                for _ in PpoRun(*parts, run.seed).train():
                     bar.update(1)
             else:
                 from rmcheck.lab.rl.grouped import train_grouped
 
-                train_grouped(
-                    run.folder, run.settings, source, prompts, reward, looker, run.seed, bar.update
-                )
+                train_grouped(RlTraining(*parts, run.seed), bar.update)
         except Diverged as error:
             return {"status": "diverged", "reason": str(error)}
     return {"status": "finished", "reason": ""}
