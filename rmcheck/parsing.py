@@ -117,6 +117,15 @@ def as_float(value: float) -> float:
         return math.inf if value > 0 else -math.inf
 
 
+def finite_number(text: str) -> float | None:
+    """The number that a text is; None where it is none, or infinite."""
+    try:
+        number = float(text)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def user_path(text: str, base: Path | None = None) -> Path:
     """A path that somebody wrote, `~` expanded, relative to a folder.
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import FileError, Problem
+from rmcheck.parsing import finite_number
 from rmcheck.rl_logs.log_columns import LogColumns, Role, find_columns
 from rmcheck.rl_logs.log_table import LogRow, read_log_rows
 from rmcheck.wording import listed
@@ -218,8 +219,4 @@ def _number(cell: Any) -> float | None:
     """A finite number, from CSV also as text."""
     if isinstance(cell, bool) or not isinstance(cell, int | float | str):
         return None
-    try:
-        number = float(cell)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
+    return finite_number(str(cell))

@@ -7,7 +7,7 @@ with the same confidence below every upper one.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -65,8 +65,34 @@ class Peak:
     without_peak: float
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MeasuredCurve:
+    """How a curve was measured.
+
+    Attributes:
+        prompts: Prompts that contribute, the same everywhere on it.
+        left_out: Prompts with too few responses.
+        units: Independent prompts (clusters) among those that contribute.
+        confidence: Level of each one-sided bound.
+        resamples: Number of bootstrap resamples.
+        concerns: Reasons not to decide anything on it; empty if it can be trusted.
+    """
+
+    prompts: int
+    left_out: int
+    units: int
+    confidence: float
+    resamples: int
+    concerns: tuple[str, ...]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The same as plain data."""
+        return {field.name: getattr(self, field.name) for field in fields(MeasuredCurve)}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Curve(MeasuredCurve):
     """Best-of-n over a grid of n.
 
     Attributes:
@@ -84,12 +110,6 @@ class Curve:
             n; its `index` is that of n.
         gamma: Area between golden and proxy over the area below golden, both in standard
             deviations. Lower is better; NaN where golden has no area.
-        prompts: Prompts that contribute, the same for every n.
-        left_out: Prompts with fewer responses than the largest n.
-        units: Independent prompts (clusters) among them.
-        confidence: Level of each one-sided bound.
-        resamples: Number of bootstrap resamples.
-        concerns: Reasons not to decide anything on this curve; empty if it can be trusted.
     """
 
     n: tuple[int, ...]
@@ -103,12 +123,6 @@ class Curve:
     fit: Peak
     past_peak: LargestMean
     gamma: CurveInterval
-    prompts: int
-    left_out: int
-    units: int
-    confidence: float
-    resamples: int
-    concerns: tuple[str, ...]
 
     def rows(self) -> list[dict[str, Any]]:
         """One row of plain numbers for each n; None where a number is undefined."""
@@ -136,7 +150,7 @@ class Curve:
                     "golden_lost_at_least": test.lower,
                 },
                 "gamma": asdict(self.gamma),
-                **about(self),
+                **self.about,
             }
         )
         return found
@@ -269,9 +283,3 @@ def _interval(value: Floats, draws: Floats, confidence: float) -> CurveInterval:
         max(float(upper), float(value)),
         1 - defined.size / draws.size,
     )
-
-
-def about(curve: Any) -> dict[str, Any]:
-    """How a curve was measured, as plain data."""
-    names = ("prompts", "left_out", "units", "confidence", "resamples")
-    return {**{name: getattr(curve, name) for name in names}, "concerns": list(curve.concerns)}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rmcheck.errors import UndefinedMetricError, UsageError
-from rmcheck.lab.curves.curve import CAN_BE_KEPT, about
+from rmcheck.lab.curves.curve import CAN_BE_KEPT, MeasuredCurve
 from rmcheck.metrics.best_of_n import golden_gain_concerns
 from rmcheck.metrics.matched_kl import (
     GOOD_ESS,
@@ -69,36 +69,24 @@ class Refused:
     reason: str
 
 
-@dataclass(frozen=True)
-class TiltedCurve:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TiltedCurve(MeasuredCurve):
     """KL-regularised policies on a pool, over KL.
 
     Attributes:
         points: In ascending KL.
         refused: The others that were asked for.
-        prompts: Prompts that contribute.
-        left_out: Prompts with one response.
-        units: Independent prompts (clusters) among them.
-        confidence: Level of each one-sided bound.
-        resamples: Number of bootstrap resamples.
-        concerns: Reasons not to decide anything on this curve; empty if it can be trusted.
     """
 
     points: tuple[TiltedPoint, ...]
     refused: tuple[Refused, ...]
-    prompts: int
-    left_out: int
-    units: int
-    confidence: float
-    resamples: int
-    concerns: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
             "points": [asdict(point) for point in self.points],
             "refused": [asdict(refused) for refused in self.refused],
-            **about(self),
+            **self.about,
         }
 
 

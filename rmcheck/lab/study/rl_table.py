@@ -17,6 +17,7 @@ from rmcheck.errors import UsageError
 from rmcheck.lab.csv_rows import csv_rows
 from rmcheck.lab.study.family import RmFamily
 from rmcheck.lab.study.outcomes import KeptGain
+from rmcheck.parsing import finite_number
 from rmcheck.wording import excerpt, listed
 
 NEEDED = ("rm", "golden", "optimizer", "seed", "ndr")
@@ -103,13 +104,13 @@ def _read(path: Path) -> tuple[Runs, list[str]]:
     for line, row in enumerate(rows, start=2):
         cells = {name: (row[name] or "").strip() for name in NEEDED}
         blank = [name for name in NEEDED[:-1] if not cells[name]]
-        value = _number(cells["ndr"])
+        value = finite_number(cells["ndr"])
         if blank:
             problems.append(f"row {line} has no {' and no '.join(blank)}")
             continue
         pair = cells["golden"], cells["rm"]
         runs = found[cells["optimizer"]][pair]
-        if (matched := _number(row.get(MATCHED) or "")) is not None:
+        if (matched := finite_number(row.get(MATCHED) or "")) is not None:
             found[cells["optimizer"] + AT_MATCHED][pair].setdefault(cells["seed"], matched)
         if cells["seed"] in runs:
             problems.append(f"row {line} repeats the run of an earlier row")
@@ -124,11 +125,3 @@ def _read(path: Path) -> tuple[Runs, list[str]]:
         else:
             runs[cells["seed"]] = value
     return {name: dict(pairs) for name, pairs in found.items()}, problems
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -1,6 +1,5 @@
 """Reads a table of reward models: one a row, with what was measured and what came of it."""
 
-import csv
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError, near_miss
+from rmcheck.lab.csv_rows import csv_cells
 from rmcheck.stats.weights import Floats
 from rmcheck.wording import excerpt, listed
 
@@ -86,13 +86,7 @@ def read_rm_table(path: Path, outcome: str, group: str | None = None) -> RmTable
 
 
 def _read(path: Path) -> tuple[list[str], list[list[str]]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: cannot be read as CSV ({error})") from error
+    rows = [[cell.strip() for cell in row] for row in csv_cells(path)]
     if len(rows) <= MIN_ROWS:
         raise UsageError(
             f"{path}: {max(len(rows) - 1, 0)} reward models below the header; {MIN_ROWS} or more "

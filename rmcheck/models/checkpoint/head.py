@@ -1,6 +1,5 @@
 """Which logits of a classification head make the reward: one, or several by weights."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError, near_miss
+from rmcheck.parsing import finite_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def parse_head(named: str, labels: Sequence[str], spec: str) -> Head:
         if not colon:
             problems.append(f"head {part.strip()!r} has no weight; write NAME:WEIGHT.")
             continue
-        index, weight = _index(name, labels), _finite(text)
+        index, weight = _index(name, labels), finite_number(text)
         if index is None:
             problems.append(_unknown(name, labels))
         elif index in weights:
@@ -98,14 +98,6 @@ def _index(name: str, labels: Sequence[str]) -> int | None:
     if name.isascii() and name.isdigit() and int(name) < len(labels):
         return int(name)
     return None
-
-
-def _finite(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
 
 
 def _unknown(name: str, labels: Sequence[str]) -> str:
