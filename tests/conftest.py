@@ -5,7 +5,9 @@ import os
 import warnings
 from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 
+import nursery
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
@@ -47,8 +49,22 @@ def _vllm_imported_once():
 
 
 @pytest.fixture
-def pytester(imported_for_good, pytester, monkeypatch):
+def python():
+    """What starts Python for pytester; a module of tests may ask for a fresh interpreter."""
+    return nursery.Forked
+
+
+@pytest.fixture
+def pytester(imported_for_good, pytester, python, monkeypatch):
     """Pytest's own; after a test it forgets the modules that were imported meanwhile."""
+
+    def popen(command, *, stdout, stderr, **_):
+        """Nothing is on the standard input, and the folder is where modules are found."""
+        path = os.pathsep.join(filter(None, [str(Path.cwd()), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "PYTHONPATH": path}
+        return python(command, stdin=-3, stdout=stdout, stderr=stderr, env=environment)
+
+    monkeypatch.setattr(pytester, "popen", popen)
     # With the first two pytest prints its summary in another way, with the rest rmcheck says more.
     for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)

@@ -3,10 +3,11 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
+
+import nursery
 
 import rmcheck
 
@@ -52,14 +53,8 @@ class Project:
     def run(self, *arguments, cwd=None):
         """Python with the package of the copy; what it printed, and its exit code."""
         environment = {**os.environ, "PYTHONPATH": str(self.folder), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=cwd or self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, *arguments]
+        done = nursery.run(command, cwd=cwd or self.folder, env=environment, torch=True)
         return done.returncode, done.stdout + done.stderr
 
     def test(self, *arguments):

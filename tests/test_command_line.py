@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nursery
 import pyarrow.parquet as pq
 import pytest
 
@@ -54,13 +55,13 @@ def test_a_bundle_gates_like_the_model_it_came_from(folder, capsys):
 
     models = ["--rmcheck-model=scores:scores.parquet", "--rmcheck-baseline=fake:random"]
     command = [sys.executable, "-m", "pytest", "--rmcheck", "demo.yaml", *models]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = nursery.run(command, cwd=folder)
 
     assert done.returncode == 0, done.stdout
     assert "2 checks: 2 pass." in done.stdout
 
     command[-1] = f"--rmcheck-baseline={model}"
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = nursery.run(command, cwd=folder)
 
     assert done.returncode == 4
     assert f"scores:scores.parquet and {model} are one model" in done.stderr
@@ -79,7 +80,7 @@ def test_scores_of_other_texts_are_told_or_refused(folder, capsys, keyed):
     model = "--rmcheck-model=scores:some.parquet"
     command = [sys.executable, "-m", "pytest", "--rmcheck", "demo.yaml", model]
     command += ["--rmcheck-baseline=fake:perfect", "--rmcheck-report=out"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    done = nursery.run(command, cwd=folder)
     report = (folder / "out" / "report.json").read_text()
 
     if keyed:

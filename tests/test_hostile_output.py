@@ -2,9 +2,9 @@
 
 import json
 import re
-import subprocess
 import sys
 
+import nursery
 import pytest
 
 from rmcheck.cli import main
@@ -57,10 +57,8 @@ def folder(tmp_path):
 
 def output(folder, *arguments):
     """Everything that a run of pytest prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments], cwd=folder, capture_output=True, check=False
-    )
-    text = (done.stdout + done.stderr).decode()
+    done = nursery.run([sys.executable, "-m", "pytest", *arguments], cwd=folder)
+    text = done.stdout + done.stderr
     assert "Traceback" not in text
     assert "INTERNALERROR" not in text
     return text

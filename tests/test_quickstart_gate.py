@@ -4,12 +4,12 @@ import gzip
 import json
 import os
 import re
-import subprocess
 import sys
 from functools import cache
 from itertools import islice
 from pathlib import Path
 
+import nursery
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,7 +30,7 @@ def gate(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     store = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "quickstart-store"
 
-    def run(model, *arguments, suite="suites/quickstart"):
+    def run(model, *arguments, suite="suites/quickstart", torch=True):
         command = [
             *(sys.executable, "-m", "pytest", str(suite), "--rmcheck"),
             f"--rmcheck-model=hf:suites/quickstart/models/{model}",
@@ -38,14 +38,8 @@ def gate(tmp_path_factory):
             *(f"--rmcheck-store={store}", "-p", "loaded_modules", "-s"),
             *arguments,
         ]
-        return subprocess.run(
-            command,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(folder)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+        return nursery.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, torch=torch)
 
     return run
 
@@ -59,7 +53,7 @@ def ran(gate, tmp_path_factory):
         if again:
             once(model)
         folder = tmp_path_factory.mktemp(model)
-        done = gate(model, f"--rmcheck-report={folder}")
+        done = gate(model, f"--rmcheck-report={folder}", torch=not again)
         return done, json.loads((folder / "report.json").read_text())
 
     return once
@@ -153,7 +147,7 @@ def test_the_try_without_a_checkpoint_ends_as_the_readme_says(tmp_path):
     (line,) = re.findall(r"^\$ \.venv/bin/(pytest .*)$", readme, re.MULTILINE)
     command = [sys.executable, "-m", *line.split(), f"--rmcheck-store={tmp_path}"]
 
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = nursery.run(command, cwd=ROOT)
 
     assert (
         "Six checks fail, and `no-regression` says that it needs a `--rmcheck-baseline`" in readme

@@ -1,9 +1,9 @@
 """What a suite from a stranger may do: name models, and neither run code nor show files."""
 
 import json
-import subprocess
 import sys
 
+import nursery
 import pytest
 
 from rmcheck.cli import main
@@ -48,13 +48,7 @@ def gate(world, golden, *options):
     """A gate of its own process on a suite with this golden model."""
     (world / "demo.yaml").write_text(SUITE.replace("MODEL", golden))
     command = [sys.executable, "-m", "pytest", "demo.yaml", "--rmcheck", *options]
-    return subprocess.run(
-        [*command, "--rmcheck-model=fake:length_biased"],
-        cwd=world,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return nursery.run([*command, "--rmcheck-model=fake:length_biased"], cwd=world)
 
 
 def ran(world):

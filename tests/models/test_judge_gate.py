@@ -1,10 +1,9 @@
 """Judges on every way that a reward model goes: gate, fixture, bundle and parity."""
 
 import json
-import os
-import subprocess
 import sys
 
+import nursery
 import pytest
 import tiny_models
 from judging_server import JudgingServer
@@ -63,13 +62,7 @@ def test_a_gate_runs_on_judges(workplace):
     command = [sys.executable, "-m", "pytest", "--rmcheck", "--rmcheck-report=out"]
     command += ["--rmcheck-model=judge:local.yaml", "--rmcheck-baseline=judge:server.yaml"]
 
-    done = subprocess.run(
-        [*command, "judged.yaml", "test_plain.py"],
-        cwd=workplace,
-        capture_output=True,
-        text=True,
-        env=os.environ,
-    )
+    done = nursery.run([*command, "judged.yaml", "test_plain.py"], cwd=workplace, torch=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "3 passed" in done.stdout

@@ -1,10 +1,9 @@
 """Gates over implicit rewards, weighted heads and process reward models, from files to verdicts."""
 
 import json
-import os
-import subprocess
 import sys
 
+import nursery
 import process_models
 import pytest
 import tiny_models
@@ -38,7 +37,7 @@ def gated(tmp_path):
         (tmp_path / "kinds.yaml").write_text(SUITE)
         command = [sys.executable, "-m", "pytest", "--rmcheck", "--rmcheck-report=out"]
         command += [f"--rmcheck-model={model}", f"--rmcheck-baseline={baseline}", "kinds.yaml"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ)
+        done = nursery.run(command, cwd=tmp_path, torch=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout, (tmp_path / "out" / "report.json").read_text()
 

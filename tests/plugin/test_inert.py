@@ -5,6 +5,13 @@ import sys
 
 import pytest
 
+
+@pytest.fixture
+def python():
+    """Each run is a fresh interpreter, in which nothing was imported before."""
+    return subprocess.Popen
+
+
 HEAVY = ("numpy", "scipy", "yaml", "pyarrow", "torch", "transformers", "rmcheck.run")
 
 

@@ -2,11 +2,11 @@
 
 import json
 import random
-import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
+import nursery
 import pytest
 
 from rmcheck.cli import main
@@ -235,7 +235,7 @@ def test_a_nested_design_goes_from_rows_to_a_verdict(tmp_path, monkeypatch, caps
     def verdict(rule):
         command = [sys.executable, "-m", "pytest", "--rmcheck", "nested.yaml"]
         command += [f"--rmcheck-model=python:nested_rules:{rule}?version=1"]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        return nursery.run(command, cwd=tmp_path)
 
     same, other = verdict("number"), verdict("other")
     assert same.returncode == 0, same.stdout

@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import replace
 
+import nursery
 import pytest
 from filelock import FileLock
 
@@ -204,9 +205,10 @@ def test_a_killed_process_goes_on_from_prompts_in_a_text_file(policy_folder, tmp
     out, whole = tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
     command = ["sample", str(tmp_path / "prompts.txt"), f"--policy=hf:{policy_folder}?batch=2"]
     command += ["--responses=2", "--max-tokens=10"]
-    process = subprocess.Popen(
+    process = nursery.Forked(
         [sys.executable, "-c", "from rmcheck.cli import main; main()", *command, f"--out={out}"],
         stdout=subprocess.DEVNULL,
+        torch=True,
     )
     while not (out.exists() and out.stat().st_size) and process.poll() is None:
         time.sleep(0.02)

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import nursery
 import pytest
 from counting_models import BUDGET, CountingModel, numbered_samples, reward_of
 from stored_scores import fill, scores_of
@@ -20,9 +21,9 @@ TEXTS = 60
 KILLS = 8
 
 
-def start(store: Path, log: Path, seconds: float) -> subprocess.Popen[bytes]:
+def start(store: Path, log: Path, seconds: float) -> nursery.Forked:
     """A process that scores numbered samples slowly."""
-    return subprocess.Popen(
+    return nursery.Forked(
         [sys.executable, str(SCRIPT), str(store), str(log), str(TEXTS), str(seconds)]
     )
 

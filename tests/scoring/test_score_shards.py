@@ -3,13 +3,13 @@
 import gc
 import json
 import os
-import subprocess
 import sys
 import time
 import weakref
 from collections import Counter
 
 import numpy as np
+import nursery
 import pytest
 
 from rmcheck import Rewards, make_metric, measure, measure_shards
@@ -125,9 +125,7 @@ def test_a_killed_run_goes_on_where_it_stopped(pool, tmp_path):
     script = f"from rmcheck.cli import main; main({command()!r})"
     for _ in range(3):
         before = len(lines(tmp_path, "asked")) if (tmp_path / "asked").exists() else 0
-        process = subprocess.Popen(
-            [sys.executable, "-c", script], env={**os.environ, "SLOW": "0.05"}
-        )
+        process = nursery.Forked([sys.executable, "-c", script], env={**os.environ, "SLOW": "0.05"})
         while process.poll() is None:
             if (tmp_path / "asked").exists() and len(lines(tmp_path, "asked")) > before + 4:
                 process.kill()

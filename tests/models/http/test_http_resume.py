@@ -2,9 +2,9 @@
 
 import json
 import random
-import subprocess
 import sys
 
+import nursery
 import pytest
 from served import KEY, many, truth
 from stored_scores import fill, scores_of
@@ -109,13 +109,7 @@ def test_the_gate_runs_against_a_server(server, folder, tmp_path, monkeypatch):
     model = f"--rmcheck-model=http:{server.url}?tokenizer={folder}&version=1"
     command = [sys.executable, "-m", "pytest", "demo.yaml", "--rmcheck", model]
 
-    done = subprocess.run(
-        [*command, "--rmcheck-report=report"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = nursery.run([*command, "--rmcheck-report=report"], cwd=tmp_path, torch=True)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 check: 1 pass." in done.stdout

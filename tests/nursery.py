@@ -1,0 +1,249 @@
+"""Processes that have imported the packages of others: most of what starting Python costs here.
+
+One process imports them once and forks for each command that a test runs; what a child then does
+with rmcheck, and imports of it, is its own. The environment, the folder, the standard streams, the
+exit code and signals are those of `subprocess`. Workers of pytest-xdist come from there as well.
+What is about a fresh interpreter (`test_inert.py`) starts one.
+"""
+
+import atexit
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+LIGHT = (
+    *("numpy", "scipy.special", "scipy.stats", "yaml", "jinja2.sandbox", "pyarrow.parquet"),
+    *("pandas", "tqdm", "filelock", "hypothesis"),
+)
+TORCH = (*LIGHT, "torch", "transformers.generation.utils", "safetensors.torch")
+
+
+@cache
+def _opened(torch):
+    folder = tempfile.mkdtemp(prefix="nursery")
+    address = str(Path(folder, "socket"))
+    process = subprocess.Popen(
+        [sys.executable, "-P", __file__, address, *(TORCH if torch else LIGHT)],
+        stdin=subprocess.PIPE,  # closed, it ends
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+    )
+    atexit.register(_closed, process, folder)
+    while not os.path.exists(address):  # noqa: PTH110 - the tests of paths replace parts of pathlib
+        if process.poll() is not None:
+            raise RuntimeError(process.stderr.read().decode())
+        time.sleep(0.01)
+    return address
+
+
+def _closed(process, folder):
+    process.stdin.close()
+    process.wait()
+    process.stderr.close()
+    with suppress(OSError):
+        Path(folder, "socket").unlink()
+        Path(folder).rmdir()
+
+
+class Forked:
+    """As `subprocess.Popen` of Python with these arguments."""
+
+    def __init__(
+        self,
+        command,
+        *,
+        cwd=None,
+        env=None,
+        stdin=None,
+        stdout=None,
+        stderr=None,
+        torch=False,
+        address=None,
+    ):
+        assert command[0] == sys.executable
+        self.args, self.returncode = command, None
+        self._theirs = []
+        self.stdin, given = self._stream(stdin, 0)
+        self.stdout, printed = self._stream(stdout, 1)
+        self.stderr, said = (None, printed) if stderr == -2 else self._stream(stderr, 2)
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(address or _opened(torch))
+        environment = dict(os.environ if env is None else env)
+        asked = ([str(one) for one in command[1:]], str(cwd or Path.cwd()), environment)
+        socket.send_fds(self._socket, [b"."], [given, printed, said])
+        self._socket.sendall(json.dumps(asked).encode() + b"\n")
+        for end in self._theirs:
+            os.close(end)
+        self._answers = self._socket.makefile()
+        self.pid = int(self._answers.readline())
+
+    def _stream(self, wanted, number):
+        if wanted is None:
+            return None, number
+        if wanted == subprocess.DEVNULL:
+            self._theirs.append(os.open(os.devnull, os.O_RDWR))
+            return None, self._theirs[-1]
+        if wanted != subprocess.PIPE:
+            return None, wanted if isinstance(wanted, int) else wanted.fileno()
+        reads, writes = os.pipe()
+        ours, theirs = (writes, reads) if number == 0 else (reads, writes)
+        self._theirs.append(theirs)
+        return os.fdopen(ours, "wb" if number == 0 else "rb"), theirs
+
+    def poll(self):
+        """How it ended, if it has."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout=None):
+        """How it ended, once it has."""
+        if self.returncode is None:
+            if not select.select([self._socket], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            self.returncode = int(self._answers.readline())
+            self._answers.close()
+            self._socket.close()
+        return self.returncode
+
+    def send_signal(self, number):
+        """To the process, if it has not ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self):
+        """With SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+
+def run(command, *, torch=False, **how):
+    """As `subprocess.run` of Python that captures its output as text."""
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as said:
+        process = Forked(command, **how, stdout=printed, stderr=said, torch=torch)
+        process.wait()
+        texts = []
+        for file in (printed, said):
+            file.seek(0)
+            texts.append(file.read().decode())
+    return subprocess.CompletedProcess(command, process.returncode, *texts)
+
+
+def workers_forked(address):
+    """Workers of pytest-xdist of this process are forked too, from now on."""
+    from execnet.gateway_base import Popen2IO
+    from execnet.gateway_io import Popen2IOMaster
+
+    def forked(self, args, execmodel):
+        self.popen = Forked(args, stdin=-1, stdout=-1, address=address)
+        Popen2IO.__init__(self, self.popen.stdin, self.popen.stdout, execmodel=execmodel)
+
+    Popen2IOMaster.__init__ = forked
+
+
+def _serve(address, imports):
+    import pytest
+
+    # Plugins are imported as pytest does it, with their assertions rewritten.
+    pytest.main(["--version", "-p", "no:rmcheck"])
+    for name in imports:
+        with suppress(ImportError):  # it is not installed everywhere
+            import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{address}.soon")
+        listener.listen()
+        os.rename(f"{address}.soon", address)  # noqa: PTH104 - whoever sees it may connect
+        while 0 not in select.select([listener, 0], [], [])[0]:
+            connection, _ = listener.accept()
+            if not os.fork():
+                listener.close()
+                os._exit(_keep(connection, address))
+            connection.close()
+
+
+def _keep(connection, address):
+    """Fork the child that is asked for, and tell how it ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    _, streams, *_ = socket.recv_fds(connection, 1, 3)
+    with connection.makefile() as lines:
+        arguments, folder, environment = json.loads(lines.readline())
+    pid = os.fork()
+    if not pid:
+        connection.close()
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        for stream in streams:
+            os.close(stream)
+        os.environ.clear()
+        os.environ.update(environment)
+        os.chdir(folder)
+        os._exit(_lived(arguments, address))
+    for stream in streams:
+        os.close(stream)
+    connection.sendall(b"%d\n" % pid)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with suppress(OSError):  # nobody may be left who asks
+        connection.sendall(b"%d\n" % code)
+    return 0
+
+
+def _lived(arguments, address):
+    """Exit code of Python with these arguments."""
+    sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w", buffering=1)
+    sys.stderr = os.fdopen(2, "w", errors="backslashreplace")
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    try:
+        with suppress(ImportError):  # pytest-xdist is not installed everywhere
+            workers_forked(address)
+        _main(arguments)
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            sys.stderr.write(f"{end.code}\n")
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code
+
+
+def _main(arguments):
+    how, *rest = [argument for argument in arguments if argument != "-u"]
+    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    if how == "-c":
+        sys.argv = ["-c", *rest[1:]]
+        sys.path.insert(0, "")
+        main = sys.modules["__main__"] = ModuleType("__main__")
+        exec(rest[0], main.__dict__)
+    elif how.startswith("-m"):
+        module, *rest = (how[2:], *rest) if how[2:] else rest
+        sys.argv = [module, *rest]
+        sys.path.insert(0, str(Path.cwd()))
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = [how, *rest]
+        sys.path.insert(0, str(Path(how).parent))
+        runpy.run_path(how, run_name="__main__")
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], sys.argv[2:])
