@@ -14,7 +14,8 @@ from pathlib import Path
 
 from mutators import mutated
 from parquet_rows import odd_types
-from targets import TARGETS, Target, outcome
+from targets import TARGETS
+from targets.target import Target, outcome
 
 HANGS_AFTER = 30
 
