@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 import warnings
 from contextlib import suppress
 from importlib.util import find_spec
@@ -55,7 +56,13 @@ def python():
 
 
 @pytest.fixture
-def pytester(imported_for_good, pytester, python, monkeypatch):
+def charts(monkeypatch):
+    """Pages of runs have no charts, which cost a second each; a module of tests may want them."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+@pytest.fixture
+def pytester(imported_for_good, pytester, python, charts, monkeypatch):
     """Pytest's own; after a test it forgets the modules that were imported meanwhile."""
 
     def popen(command, *, stdout, stderr, **_):
@@ -65,6 +72,8 @@ def pytester(imported_for_good, pytester, python, monkeypatch):
         return python(command, stdin=-3, stdout=stdout, stderr=stderr, env=environment)
 
     monkeypatch.setattr(pytester, "popen", popen)
+    if python is nursery.Forked:
+        nursery.fork_workers(monkeypatch.setattr)
     # With the first two pytest prints its summary in another way, with the rest rmcheck says more.
     for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)

@@ -84,7 +84,9 @@ class Forked:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(address or _opened(torch))
         environment = dict(os.environ if env is None else env)
-        asked = ([str(one) for one in command[1:]], str(cwd or Path.cwd()), environment)
+        # What cannot be imported here cannot be imported there.
+        hidden = [name for name, module in sys.modules.items() if module is None]
+        asked = ([str(one) for one in command[1:]], str(cwd or Path.cwd()), environment, hidden)
         socket.send_fds(self._socket, [b"."], [given, printed, said])
         self._socket.sendall(json.dumps(asked).encode() + b"\n")
         for end in self._theirs:
@@ -143,8 +145,8 @@ def run(command, *, torch=False, **how):
     return subprocess.CompletedProcess(command, process.returncode, *texts)
 
 
-def workers_forked(address):
-    """Workers of pytest-xdist of this process are forked too, from now on."""
+def fork_workers(replace, address=None):
+    """Workers of pytest-xdist that this process starts are forked too; `replace` is setattr."""
     from execnet.gateway_base import Popen2IO
     from execnet.gateway_io import Popen2IOMaster
 
@@ -152,7 +154,7 @@ def workers_forked(address):
         self.popen = Forked(args, stdin=-1, stdout=-1, address=address)
         Popen2IO.__init__(self, self.popen.stdin, self.popen.stdout, execmodel=execmodel)
 
-    Popen2IOMaster.__init__ = forked
+    replace(Popen2IOMaster, "__init__", forked)
 
 
 def _serve(address, imports):
@@ -181,7 +183,7 @@ def _keep(connection, address):
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, streams, *_ = socket.recv_fds(connection, 1, 3)
     with connection.makefile() as lines:
-        arguments, folder, environment = json.loads(lines.readline())
+        arguments, folder, environment, hidden = json.loads(lines.readline())
     pid = os.fork()
     if not pid:
         connection.close()
@@ -192,6 +194,7 @@ def _keep(connection, address):
         os.environ.clear()
         os.environ.update(environment)
         os.chdir(folder)
+        sys.modules.update(dict.fromkeys(hidden))
         os._exit(_lived(arguments, address))
     for stream in streams:
         os.close(stream)
@@ -209,7 +212,7 @@ def _lived(arguments, address):
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
     try:
         with suppress(ImportError):  # pytest-xdist is not installed everywhere
-            workers_forked(address)
+            fork_workers(setattr, address)
         _main(arguments)
         code = 0
     except SystemExit as end:

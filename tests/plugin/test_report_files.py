@@ -3,6 +3,11 @@
 import pytest
 
 
+@pytest.fixture
+def charts():
+    """Pages have their charts."""
+
+
 @pytest.mark.parametrize("how", [(), ("-n2",)], ids=["plain", "xdist"])
 def test_a_report_is_a_page_and_a_table_too(how, gate, bench):
     """All checks stand in both, plain and under xdist."""
@@ -13,6 +18,7 @@ def test_a_report_is_a_page_and_a_table_too(how, gate, bench):
         assert "The gate is closed." in text
         for check in ("accuracy", "best-of-8", "no-regression", "worst-category"):
             assert check in text
+    assert "<svg" in (bench.path / "out" / "report.html").read_text()
 
 
 def test_a_run_that_fails_before_it_can_judge_leaves_no_old_page(gate, bench):
