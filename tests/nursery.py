@@ -27,7 +27,7 @@ from types import ModuleType
 
 LIGHT = (
     *("numpy", "scipy.special", "scipy.stats", "yaml", "jinja2.sandbox", "pyarrow.parquet"),
-    *("pandas", "tqdm", "filelock", "hypothesis"),
+    *("pandas", "tqdm", "filelock", "matplotlib.figure", "matplotlib.backends.backend_svg"),
 )
 TORCH = (*LIGHT, "torch", "transformers.generation.utils", "safetensors.torch")
 
@@ -160,8 +160,9 @@ def fork_workers(replace, address=None):
 def _serve(address, imports):
     import pytest
 
-    # Plugins are imported as pytest does it, with their assertions rewritten.
-    pytest.main(["--version", "-p", "no:rmcheck"])
+    # A run of nothing imports plugins as pytest does it, with their assertions rewritten.
+    folder = str(Path(address).parent)
+    pytest.main(["-c", os.devnull, "--rootdir", folder, "-p", "no:rmcheck", folder])
     for name in imports:
         with suppress(ImportError):  # it is not installed everywhere
             import_module(name)
