@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from rmcheck.checks.measurement import Measurement, Sampling, measure, measure_drop
 from rmcheck.errors import BaselineError
+from rmcheck.metrics.components import View
 from rmcheck.metrics.judged import HUMAN, JudgedMean
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import make_metric
@@ -47,6 +48,16 @@ class BoundMetric(Unordered):
     def where(self, **conditions: str) -> Self:
         """The same metric on prompts with these slice values, as in `.where(category="code")`."""
         return replace(self, conditions={**self.conditions, **conditions})
+
+    def of(self, component: str) -> Self:
+        """The same metric of one of several rewards at once, as in `accuracy.of("correct")`.
+
+        Raises:
+            UndefinedMetricError: The model has no such component.
+        """
+        view, baseline = View(component), self.baseline
+        seen = baseline and (lambda: view.of(baseline()))
+        return replace(self, rewards=view.of(self.rewards), baseline=seen)
 
     @property
     def metric(self) -> Metric:

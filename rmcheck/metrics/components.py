@@ -9,6 +9,7 @@ from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.policy_steps import only
 from rmcheck.metrics.reliability import REPEAT
 from rmcheck.metrics.rewards import Floats, Rewards
+from rmcheck.wording import listed
 
 
 def component_column(name: str) -> str:
@@ -80,5 +81,7 @@ class View:
 
 def _column(rewards: Rewards, name: str) -> Floats:
     if name not in rewards.columns:
-        raise UndefinedMetricError(f"the rewards have no {name}")
+        kind = name.split(" ", 1)[0]
+        there = [other for other in rewards.columns if other.startswith(f"{kind} ")]
+        raise UndefinedMetricError(f"the rewards have no {name}; they have {listed(there, 8)}")
     return rewards.columns[name]

@@ -157,3 +157,31 @@ def test_components_that_say_the_same_are_warned_of(sums):
     result = checks(sums, CHECKS.splitlines(True)[3], model="trl:twice:a,twice:b")
 
     result.stdout.fnmatch_lines(["*components 'a' and 'b' correlate -1.00: one says little more*"])
+
+
+def test_a_test_asks_for_a_component_by_name(sums):
+    """Of the candidate, and of the baseline that it is compared with; a wrong name is told."""
+    sums.makepyfile(
+        test_parts="""
+        import pytest
+        pytestmark = pytest.mark.rmcheck(suite="demo.yaml")
+
+        def test_each(accuracy, rewards):
+            assert accuracy.of("right").value == 1.0
+            assert accuracy.at(ties="half").of("long").value == 0.25
+            assert rewards.columns["component right"].max() == 1.0
+            assert accuracy.of("right").drop().value == 0.0
+
+        def test_none(accuracy):
+            accuracy.of("rihgt")
+        """
+    )
+    result = sums.runpytest_inprocess(
+        "--rmcheck",
+        "test_parts.py",
+        "--rmcheck-model=trl:rewards:right,rewards:long",
+        "--rmcheck-baseline=trl:rewards:right?reward_weights=2",
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*have no component rihgt; they have component right, component*"])
