@@ -126,7 +126,7 @@ def _reason(error: Exception, repository: str, revision: str, fetch: bool) -> st
     token = "HF_TOKEN may not read it" if os.environ.get("HF_TOKEN") else "HF_TOKEN is not set"
     command = f"hf download {repository} --revision {revision}"
     if isinstance(error, errors.GatedRepoError):
-        return f"is gated: accept its terms on the hub, and give a token that may read it ({token})"
+        return f"it is gated: accept its terms on the hub, and give a token for it ({token})"
     if isinstance(error, errors.RepositoryNotFoundError):
         return f"there is no repository {repository!r}, or it is private ({token})"
     if isinstance(error, errors.RevisionNotFoundError):
@@ -135,12 +135,12 @@ def _reason(error: Exception, repository: str, revision: str, fetch: bool) -> st
         cache = constants.HF_HUB_CACHE
         if not fetch:
             return (
-                f"is not in the cache {cache}, and a file names it, so that nothing is fetched. "
+                f"it is not in the cache {cache}, and a file names it, so that nothing is fetched. "
                 f"Fetch it yourself: {command}"
             )
         offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "no hub is reached"
-        return f"is not in the cache {cache}, and {offline}. Fetch it where there is one: {command}"
-    return f"cannot be fetched: {type(error).__name__}: {excerpt(str(error), REASON_SHOWN)}"
+        return f"it is not in the cache {cache}, and {offline}. Fetch it where one is: {command}"
+    return f"it cannot be fetched: {type(error).__name__}: {excerpt(str(error), REASON_SHOWN)}"
 
 
 # -- data -----------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def hub_data(text: str) -> Path:
     settings = {name: value for name, _, value in pairs}
     wrong = [name for name in settings if name not in _SETTINGS or not settings[name]]
     if not is_hub_name(named) or wrong:
-        raise _no_data(text, f"is not hub:org/name@revision with {', '.join(_SETTINGS)}")
+        raise _no_data(text, f"it is not hub:org/name@revision with {', '.join(_SETTINGS)}")
     try:
         found = _snapshot(named, True, kind="dataset", wanted=_patterns(settings))
     except UnknownModelError as error:

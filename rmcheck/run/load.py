@@ -94,9 +94,12 @@ def with_pool(suite: Suite, read: ReadPool = read_anew) -> LoadedSuite:
 def _pool_of(suite: Suite, read: ReadPool) -> Pool:
     """The pool of a suite; a column that it has not is the suite's mistake, not the rows'."""
     source = suite.source
-    path = hub_data(str(source.path)) if is_hub_data(str(source.path)) else source.path
+    of_hub = is_hub_data(str(source.path))
+    path = hub_data(str(source.path)) if of_hub else source.path
     try:
-        return read(path, format=source.format, faults=source.faults, cluster=source.cluster)
+        pool = read(path, format=source.format, faults=source.faults, cluster=source.cluster)
+        # The name in the hub's cache says which commit it is; the file that it leads to does not.
+        return replace(pool, path=path) if of_hub else pool
     except NoSuchClusterError as error:
         message = error.problems[0].message
         raise SuiteError([suite_problem(suite, message, "pool", "cluster")]) from error

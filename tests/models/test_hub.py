@@ -98,6 +98,7 @@ def test_a_name_is_the_checkpoint_at_its_commit(served, llama_folder):
 
     assert model.fingerprint == open_model(f"hf:{llama_folder}").fingerprint
     assert hub.commits_in(model.spec) == f"org/rm@main is commit {FIRST}"
+    assert model.name == f"org/rm@{FIRST[:8]}"
     assert set(served.tokens) == {""}
 
 
@@ -109,7 +110,7 @@ def test_a_name_is_looked_up_in_a_fresh_process(tmp_path):
 
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
 
-    assert b"UnknownModelError: org/rm@main: is not in the cache" in ran.stderr
+    assert b"UnknownModelError: org/rm@main: it is not in the cache" in ran.stderr
 
 
 def test_a_name_leads_nowhere_out_of_the_cache():
@@ -214,7 +215,7 @@ def test_a_pool_is_a_split_of_a_data_set(data, query, prompts):
 
 
 def test_a_suite_names_a_data_set(data, tmp_path):
-    """Where it would name a file; what is wrong with the name stands in the error."""
+    """Where it would name a file; the commit is told, and what is wrong with a name."""
     suite = tmp_path / "suite.yaml"
     text = (
         "rmcheck: 1\npool: {path: 'hub:org/ds@main?split=test&config=main'}\nmin_prompts: 2\n"
@@ -223,6 +224,8 @@ def test_a_suite_names_a_data_set(data, tmp_path):
     suite.write_text(text)
 
     assert len(load(suite, read_anew).pool.prompts) == 2
+    suite.write_text(text.replace("config=main", "config=hard").replace("min_prompts: 2\n", ""))
+    assert load(suite, read_anew).pool.path.parts[-3:] == (FIRST, "hard", "test.jsonl")
     for wrong, said in (("split=dev", "no data file"), ("spilt=test", "is not hub:org/name@")):
         suite.write_text(text.replace("split=test", wrong))
         with pytest.raises(PoolError, match=said):

@@ -160,8 +160,11 @@ class Checkpoint:
 
     @property
     def short_name(self) -> str:
-        """The last two parts of the path, as in `rm-7b/step-4200`."""
-        return "/".join(self.path.absolute().parts[-2:])
+        """The last two parts of the path, as in `rm-7b/step-4200`; `org/name@commit` of a hub."""
+        *_, repository, folder, last = ("", "", *self.path.absolute().parts)
+        if folder == "snapshots" and repository.startswith("models--"):
+            return f"{repository.removeprefix('models--').replace('--', '/', 1)}@{last[:8]}"
+        return f"{folder}/{last}"
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
