@@ -371,16 +371,3 @@ def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Me
         metric.exact,
         value.flat and not metric.exact,
     )
-
-
-def slice_values(
-    rewards: Rewards, column: str, *, where: Mapping[str, str] | None = None
-) -> list[str]:
-    """The values that a slice column has on the prompts that match `where`, sorted.
-
-    Raises:
-        UndefinedMetricError: There is no such column, or nothing matches.
-    """
-    mask = rewards.matching(where or {})
-    rewards.require_slice(column)
-    return [str(value) for value in np.unique(rewards.slices[column][mask])]

@@ -115,7 +115,6 @@ def _chance(
     planned: "PlannedCheck", models: "tuple[Rewards, Rewards]", sampling: "Sampling"
 ) -> str:
     from rmcheck.checks.alike import alike
-    from rmcheck.checks.measurement import slice_values
 
     check = planned.check
     if check.max_drop is None:
@@ -123,7 +122,7 @@ def _chance(
     sampling = replace(sampling, confidence=check.confidence or sampling.confidence)
     slices = [dict(planned.conditions)]
     if check.worst and check.over is not None:
-        values = slice_values(models[0], check.over, where=planned.conditions)
+        values = models[0].slice_values(check.over, planned.conditions)
         slices = [{**planned.conditions, check.over: value} for value in values]
     try:
         found = [alike(check.metric, models, where=s, sampling=sampling) for s in slices]

@@ -235,6 +235,16 @@ class Rewards:
                 f"the pool has no slice {column!r}; it has: {', '.join(self.slices) or 'none'}"
             )
 
+    def slice_values(self, column: str, where: Mapping[str, str]) -> list[str]:
+        """The values that a slice column has on the prompts that match `where`, sorted.
+
+        Raises:
+            UndefinedMetricError: There is no such column, or nothing matches.
+        """
+        mask = self.matching(where)
+        self.require_slice(column)
+        return [str(value) for value in np.unique(self.slices[column][mask])]
+
     def matching(self, conditions: Mapping[str, str]) -> NDArray[np.bool_]:
         """(P,) True where a prompt has all these slice values.
 

@@ -18,7 +18,7 @@ import numpy as np
 import yaml
 
 from rmcheck.checks.alike import CORRELATION, alike, spread_inside, two_alike
-from rmcheck.checks.measurement import measure, slice_values
+from rmcheck.checks.measurement import measure
 from rmcheck.errors import UndefinedMetricError, UsageError
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.pool.faults import FAULT_RULES, fault_counts
@@ -167,7 +167,7 @@ def _bound(
     check, sampling = planned.check, replace(loaded.sampling, resamples=1000)
     slices: list[dict[str, str]] = [{}]
     if check.worst and check.over is not None:
-        slices = [{check.over: value} for value in slice_values(models[0], check.over, where={})]
+        slices = [{check.over: value} for value in models[0].slice_values(check.over, {})]
     try:
         if check.max_drop is not None:
             drop = alike(check.metric, models, where={}, sampling=sampling)

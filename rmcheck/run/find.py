@@ -147,7 +147,7 @@ def _places(planned: PlannedCheck, loaded: LoadedSuite) -> list[_Place]:
         return [_Place("", conditions)]
     if check.holds_to is not None:
         return _steps(loaded.frame, check.over, check.holds_to, conditions)
-    values = loaded.slice_values(check, check.over, conditions)
+    values = loaded.frame_of(check).slice_values(check.over, conditions)
     return [_Place(value, {**conditions, check.over: value}) for value in values]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.checks.measurement import Sampling, slice_values
+from rmcheck.checks.measurement import Sampling
 from rmcheck.metrics.components import golden_column
 from rmcheck.metrics.judged import HUMAN
 from rmcheck.metrics.length_bias import LENGTH
@@ -217,14 +217,6 @@ class LoadedSuite:
             pool=self.pool.part(mask),
             whole=None if self.whole is None else self.whole.part(mask),
         )
-
-    def slice_values(self, check: Check, column: str, where: Mapping[str, str]) -> list[str]:
-        """The values that a slice column has on the prompts that match `where`, sorted.
-
-        Raises:
-            UndefinedMetricError: There is no such column, or nothing matches.
-        """
-        return slice_values(self.frame_of(check), column, where=where)
 
     def rewards(self, proxy: NDArray[np.float64], golden: NDArray[np.float64]) -> Rewards:
         """Rewards of one model on this pool, from (M',) numbers in the order of `samples`."""

@@ -26,7 +26,7 @@ from rmcheck.parsing import column_numbers
 from rmcheck.pool.columns import PoolColumns
 from rmcheck.pool.files import data_files
 from rmcheck.pool.keys import as_keys
-from rmcheck.pool.pool import Fault, FaultAction, FaultKind, LazyPrompts, Pool, Prompt
+from rmcheck.pool.pool import Fault, LazyPrompts, Pool, Prompt
 from rmcheck.store.folder import make_store_folder, remove_stale_temporaries, write_whole
 
 if TYPE_CHECKING:
@@ -54,22 +54,16 @@ class KeptPools:
         self._shared = None if session_folder is None else session_folder / FOLDER
         self._new: dict[str, Pool] = {}
 
-    def read(
-        self,
-        path: Path,
-        *,
-        format: str | None = None,
-        faults: Mapping[FaultKind, FaultAction] | None = None,
-        cluster: str | None = None,
-    ) -> Pool:
+    def read(self, path: Path, **asked: Any) -> Pool:
         """`read_pool`, from what an earlier session has kept where it can be."""
-        how = repr((str(path), format, sorted((faults or {}).items()), cluster))
+        faults = sorted((asked.get("faults") or {}).items())
+        how = repr((str(path), sorted({**asked, "faults": faults}.items())))
         name = _name(path, how)
 
         def parsed() -> Pool:
             from rmcheck.pool.reading import read_pool
 
-            return read_pool(path, format=format, faults=faults, cluster=cluster)
+            return read_pool(path, **asked)
 
         def again() -> Sequence[Prompt]:
             pool = parsed()

@@ -143,7 +143,6 @@ def _places(
     planned: "PlannedCheck", candidate: "Rewards", baseline: "Rewards | None"
 ) -> "list[tuple[dict[str, str], Rewards, Rewards | None]]":
     """Slices or steps of the policy of which one decides, with the rewards there."""
-    from rmcheck.checks.measurement import slice_values
     from rmcheck.metrics.policy_steps import PolicySteps
 
     check, where = planned.check, dict(planned.conditions)
@@ -158,7 +157,7 @@ def _places(
             for number in steps.up_to(check.holds_to)
         ]
     if check.over is not None and check.worst:
-        values = slice_values(candidate, check.over, where=where)
+        values = candidate.slice_values(check.over, where)
         return [({**where, check.over: value}, candidate, baseline) for value in values]
     return [(where, candidate, baseline)]
 

@@ -32,6 +32,23 @@ DEFINITION = 2
 CALIBRATING = ("auto", "calibrated")
 
 
+@dataclass(frozen=True)
+class _Unchosen(Metric):
+    """Stands for the method before a pool was seen."""
+
+    name = NAME
+    direction = "lower"
+    range = (-np.inf, np.inf)
+    attainable = (0.0, 2.0)
+    invariances = frozenset()
+
+    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
+        raise UndefinedMetricError(f"{self.name} must first see the pool: call fitted(rewards)")
+
+    def value(self, sums: Floats) -> Floats:
+        raise UndefinedMetricError(f"{self.name} must first see the pool: call fitted(rewards)")
+
+
 @register
 @dataclass(frozen=True)
 class PredictedRegret(Metric):
@@ -87,22 +104,29 @@ class PredictedRegret(Metric):
     range = (-np.inf, np.inf)
     alternatives = ("n", "kl")
     scale_free = True  # no method depends on the unit of the proxy
-    per_prompt = forwarded("_fitted.per_prompt")
-    block_sums = forwarded("_fitted.block_sums")
-    whole_sums = forwarded("_fitted.whole_sums")
-    bounded_by = forwarded("_fitted.bounded_by")
-    value = forwarded("_fitted.value")
-    gradient = forwarded("_fitted.gradient")
-    compared = forwarded("_fitted.compared")
-    unseen = forwarded("_fitted.unseen")
-    concerns = forwarded("_fitted.concerns")
+    per_prompt = forwarded("method.per_prompt")
+    block_sums = forwarded("method.block_sums")
+    whole_sums = forwarded("method.whole_sums")
+    bounded_by = forwarded("method.bounded_by")
+    value = forwarded("method.value")
+    gradient = forwarded("method.gradient")
+    compared = forwarded("method.compared")
+    unseen = forwarded("method.unseen")
+    concerns = forwarded("method.concerns")
+    require = forwarded("method.require")
+    columns = forwarded("method.columns")
+    min_responses = forwarded("method.min_responses")
+    depends_on_n = forwarded("method.depends_on_n")
+    studentised = forwarded("method.studentised")
+    effective_units = forwarded("method.effective_units")
+    attainable = forwarded("method.attainable")
 
     n: int | None = None
     kl: float | None = None
     predictor: Predictor = "auto"
     min_golden_gain: float = field(default=0.0, kw_only=True)
     optimizer: Optimizer = field(default="best_of_n", kw_only=True)
-    method: Metric | None = field(default=None, init=False)
+    method: Metric = field(default=_Unchosen(), init=False)
     reason: str = field(default="", init=False)
     past: Past | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -153,8 +177,6 @@ class PredictedRegret(Metric):
         return self._with(method=method, reason=reason)
 
     def localised(self, rewards: Rewards, mask: NDArray[np.bool_]) -> Self:
-        if self.method is None:
-            return self
         return self._with(method=self.method.localised(rewards, mask))
 
     def knowing(self, past: Past | None) -> Self:
@@ -179,20 +201,14 @@ class PredictedRegret(Metric):
         """Past reward models predicted by the same method, where the predictor asks for them."""
         if self.predictor not in CALIBRATING or self.past is None:
             return None
-        return RegretTable(self.past(self._fitted.name), required=self.needs_history)
-
-    @property
-    def _fitted(self) -> Metric:
-        if self.method is None:
-            raise UndefinedMetricError(f"{self.name} must first see the pool: call fitted(rewards)")
-        return self.method
+        return RegretTable(self.past(self.method.name), required=self.needs_history)
 
     # -- what the method says -------------------------------------------------------------
 
     @property
     def invariances(self) -> frozenset[Invariance]:
         """The invariances of every method that the predictor may choose."""
-        if self.method is not None:
+        if not isinstance(self.method, _Unchosen):
             return self.method.invariances
         if self.predictor == "ordinal":
             return OrdinalDrop.invariances
@@ -205,8 +221,6 @@ class PredictedRegret(Metric):
     @property
     def note(self) -> str:
         """How the value was found, and why so."""
-        if self.method is None:
-            return ""
         return "; ".join(filter(None, (self.method.note, self.reason)))
 
     @property
@@ -219,43 +233,12 @@ class PredictedRegret(Metric):
         return f"{own}|definition:{DEFINITION}"
 
     @property
-    def columns(self) -> tuple[str, ...]:
-        return self.method.columns if self.method else ()
-
-    @property
-    def min_responses(self) -> int:
-        return self.method.min_responses if self.method else 2
-
-    @property
-    def depends_on_n(self) -> bool:
-        return self.method.depends_on_n if self.method else False
-
-    @property
-    def studentised(self) -> bool:
-        return self.method.studentised if self.method else False
-
-    def require(self, rewards: Rewards) -> None:
-        if self.method is None:
-            super().require(rewards)
-        else:
-            self.method.require(rewards)
-
-    @property
-    def effective_units(self) -> float:
-        return self.method.effective_units if self.method else math.inf
-
-    @property
-    def attainable(self) -> tuple[float, float]:
-        """What the method can reach; as for a drop ratio where it is not known yet."""
-        return self.method.attainable if self.method else (0.0, 2.0)
-
-    @property
     def guessed(self) -> tuple[str, ...]:
         """Why nothing is decided on this alone: it looks beyond the labels by assumption.
 
         Past reward models that were measured answer for it; see `calibration`.
         """
-        return (UNKNOWN_RL,) if self.optimizer == "rl" else guess(self._fitted, self._wanted)
+        return (UNKNOWN_RL,) if self.optimizer == "rl" else guess(self.method, self._wanted)
 
     @property
     def _wanted(self) -> Wanted:
@@ -263,6 +246,6 @@ class PredictedRegret(Metric):
 
     def facts(self, sums: Floats) -> dict[str, float]:
         """The facts of the method, and the prediction by the method's name, for histories."""
-        value = float(self._fitted.value(sums))
-        own = {self._fitted.name: value} if math.isfinite(value) else {}
-        return {**self._fitted.facts(sums), **own}
+        value = float(self.method.value(sums))
+        own = {self.method.name: value} if math.isfinite(value) else {}
+        return {**self.method.facts(sums), **own}
