@@ -80,9 +80,12 @@ def run(options: argparse.Namespace) -> int:
     found = []
     with opened(options) as (runner, suites):
         for loaded in suites:
-            curves = _suite_curves(runner, loaded, grid, kls, options.label)
-            if options.over is not None:
-                curves["decay"] = _decay(runner, loaded, options.over, options.at_least)
+            try:
+                curves = _suite_curves(runner, loaded, grid, kls, options.label)
+                if options.over is not None:
+                    curves["decay"] = _decay(runner, loaded, options.over, options.at_least)
+            except UndefinedMetricError as error:
+                raise UndefinedMetricError(f"{loaded.suite.name}: {error}") from error
             found.append(curves)
         for line in runner.scoring_lines():
             print(line)
@@ -107,18 +110,9 @@ def _suite_curves(
     from rmcheck.pool.traits import traits_with_rare
 
     rewards = runner.rewards(loaded, "candidate")
-    sampling = loaded.sampling
-    sampled: dict[str, Any] = {
-        "resamples": sampling.resamples,
-        "seed": sampling.seed,
-        "confidence": sampling.confidence,
-    }
-    how = {**sampled, "min_prompts": sampling.min_prompts}
-    try:
-        curve = best_of_n_curve(rewards, grid=grid, **how)
-        tilted = tilted_curve(rewards, kls, **how)
-    except UndefinedMetricError as error:
-        raise UndefinedMetricError(f"{loaded.suite.name}: {error}") from error
+    sampled, least = _sampled(loaded), loaded.sampling.min_prompts
+    curve = best_of_n_curve(rewards, grid=grid, min_prompts=least, **sampled)
+    tilted = tilted_curve(rewards, kls, min_prompts=least, **sampled)
     name, model = loaded.suite.name, runner.plan.models["candidate"].name
     expected = expected_and_observed(rewards, curve.n[-1])
     tails = _tails(rewards)
@@ -138,12 +132,11 @@ def _suite_curves(
     if tilted.points:
         farthest = [one for one in tilted_to if one.kl == tilted.points[-1].kl]
         lines += [*_picked_lines(farthest), ""]
-    for line in lines:
-        print(f"  {line}" if line else "")
+    _print(lines)
     return {
         "suite": name,
         "model": model,
-        "seed": sampling.seed,
+        "seed": loaded.sampling.seed,
         "best_of_n": curve.as_dict(),
         "kl": tilted.as_dict(),
         "expected_and_observed": asdict(expected),
@@ -152,6 +145,17 @@ def _suite_curves(
         "picked_texts": [asdict(one) for one in picked],
         "tilted_texts": [asdict(one) for one in tilted_to],
     }
+
+
+def _sampled(loaded: "LoadedSuite") -> dict[str, Any]:
+    """How the bounds of its curves are drawn."""
+    names = ("resamples", "seed", "confidence")
+    return {name: getattr(loaded.sampling, name) for name in names}
+
+
+def _print(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(f"  {line}" if line else "")
 
 
 def _labels(
@@ -184,23 +188,12 @@ def _decay(
     from rmcheck.lab.curves.decay import decay
     from rmcheck.metrics.registry import make_metric
 
-    rewards, sampling = runner.rewards(loaded, "candidate"), loaded.sampling
+    rewards = runner.rewards(loaded, "candidate")
     found = []
     for metric in (make_metric("accuracy"), make_metric("ndr", n=2)):
-        try:
-            one = decay(
-                rewards,
-                column,
-                metric,
-                resamples=sampling.resamples,
-                seed=sampling.seed,
-                confidence=sampling.confidence,
-            )
-        except UndefinedMetricError as error:
-            raise UndefinedMetricError(f"{loaded.suite.name}: {error}") from error
+        one = decay(rewards, column, metric, **_sampled(loaded))
         asked = least if metric.name == "accuracy" else None
-        for line in [*_decay_lines(one, asked), ""]:
-            print(f"  {line}" if line else "")
+        _print([*_decay_lines(one, asked), ""])
         found.append({**one.as_dict(), "holds_to": None if asked is None else one.holds_to(asked)})
     return found
 
