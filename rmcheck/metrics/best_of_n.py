@@ -5,7 +5,6 @@ scores highest. Its expectation is exact: each response has a weight that depend
 """
 
 import math
-from abc import abstractmethod
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -156,7 +155,7 @@ class GainRatio(RatioMetric):
     """Proxy's best-of-n gain over golden's, both summed over prompts first.
 
     The ratio of means is the ratio of the two policies' gains; prompts where golden is constant
-    add nothing to either.
+    add nothing to either. The first three sums are the proxy's gain, golden's gain, and 1.
 
     Args:
         min_golden_gain: Mean golden gain of the prompts on which golden is not constant, in golden
@@ -172,15 +171,6 @@ class GainRatio(RatioMetric):
 
     def __post_init__(self) -> None:
         require_number("min_golden_gain", self.min_golden_gain, 0)
-
-    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
-        """(p, 3): the proxy's gain, golden's gain, and 1."""
-        gains = best_of_n_gains(proxy, golden, self.drawn(proxy.shape[1]))
-        return np.concatenate([gains, np.ones((gains.shape[0], 1))], axis=1)
-
-    @abstractmethod
-    def drawn(self, size: int) -> int:
-        """How many of a prompt's `size` responses best-of-n draws."""
 
     def concerns(self, sums: Floats) -> tuple[str, ...]:
         """A golden gain that is near zero, or smaller than asked for."""
@@ -241,15 +231,12 @@ class GainRatioOfN(AtN, GainRatio):
         GainRatio.__post_init__(self)
         AtN.__post_init__(self)
 
-    def drawn(self, size: int) -> int:
-        """The n asked for, or all."""
-        return self.n or size
-
     def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
         """(p, 4): the proxy's gain, golden's gain, 1, and the gain of choosing against golden."""
         size = golden.shape[1]
-        worst = _gain(order(golden), golden, bon_weights(size, self.drawn(size))[::-1])
-        return np.column_stack([super().per_prompt(proxy, golden), worst])
+        n = self.n or size
+        worst = _gain(order(golden), golden, bon_weights(size, n)[::-1])
+        return np.column_stack([best_of_n_gains(proxy, golden, n), np.ones(golden.shape[0]), worst])
 
     def compared(self, sums: Floats) -> NDArray[np.bool_]:
         """(n,) where there is something to gain: golden is not constant."""

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rmcheck.errors import UndefinedMetricError
 from rmcheck.metrics.best_of_n import DropOf, DropRatio, best_of_n_gains
 from rmcheck.metrics.regret.tail import BestOf, TailDrop, best_of, reach
-from rmcheck.metrics.rewards import Block, Floats, Rewards
+from rmcheck.metrics.rewards import Floats, Rewards
 from rmcheck.stats.bootstrap import Statistic
 
 # Drawing n₀ from N ≥ 4 n₀ responses is as precise as it gets; from fewer than 5, all are drawn.
@@ -112,11 +112,7 @@ class PooledDrop(DropRatio):
             f"to n={self.reach} in the tail of all prompts together"
         )
 
-    def drawn(self, size: int) -> int:
-        """What is drawn inside prompts."""
-        return self.anchor
-
-    def block_sums(self, block: Block) -> Floats:
+    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
         """(p, 11): gains inside prompts and of all together, 1, and those of the other answers.
 
         Raises:
@@ -124,16 +120,15 @@ class PooledDrop(DropRatio):
         """
         if not self.tails:
             raise UndefinedMetricError(f"{self.name} must first see the pool: call fitted(rewards)")
-        proxy = block.proxy - block.proxy.mean(axis=1, keepdims=True)
-        golden = block.golden - block.golden.mean(axis=1, keepdims=True)
+        inside, pairs = (best_of_n_gains(proxy, golden, n) for n in (self.anchor, 2))
+        proxy = proxy - proxy.mean(axis=1, keepdims=True)
+        golden = golden - golden.mean(axis=1, keepdims=True)
         unit = _to_unit_spread(proxy)
         selectors = (proxy, golden, proxy, golden, unit, unit)
         columns = [
             tail.influences(selector, golden).mean(axis=1)
             for tail, selector in zip(self.tails, selectors, strict=True)
         ]
-        inside = best_of_n_gains(block.proxy, block.golden, self.anchor)
-        pairs = best_of_n_gains(block.proxy, block.golden, 2)
         return np.column_stack([inside, *columns[:4], np.ones(len(golden)), *columns[4:], pairs])
 
     def value(self, sums: Floats) -> Floats:

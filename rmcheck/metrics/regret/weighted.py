@@ -37,7 +37,7 @@ from rmcheck.metrics.metric import Invariance
 from rmcheck.metrics.ratio import ratio, ratio_gradient
 from rmcheck.metrics.regret.drawn_labels import Drawn
 from rmcheck.metrics.regret.golden_gain import golden_gain
-from rmcheck.metrics.rewards import Block, Floats, Ints, Rewards
+from rmcheck.metrics.rewards import Floats, Ints, Rewards
 from rmcheck.stats.bootstrap import Statistic
 from rmcheck.stats.unseen import Seen, Unseen
 
@@ -128,12 +128,8 @@ class WeightedDrop(DropRatio):
             note=f"{drawn.note()}; {best.note}",
         )
 
-    def drawn(self, size: int) -> int:
-        """N."""
-        return self.n
-
-    def block_sums(self, block: Block) -> Floats:
-        """Nothing is known from a block alone.
+    def per_prompt(self, proxy: Floats, golden: Floats) -> Floats:
+        """Nothing is known from labelled responses alone.
 
         Raises:
             UndefinedMetricError: Always.
