@@ -16,7 +16,7 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
@@ -56,6 +56,8 @@ STAGES = {
         ("checks/verdict.py", "decide"),
     ],
 }
+# Rooms that a gate never enters.
+BEHIND = ("lab", "cli", "hooks", "testing", "rl_logs", "policies")
 Place = tuple[str, str]
 
 
@@ -68,24 +70,15 @@ def of(code: CodeType) -> Place | None:
     return str(file.relative_to(PACKAGE)), code.co_qualname.replace(".<locals>", "")
 
 
-def functions() -> dict[Place, None]:
-    """Every function of the package."""
-
-    def inside(node: ast.AST, file: str, name: str) -> Iterator[Place]:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                own = f"{name}.{child.name}".lstrip(".")
-                if not isinstance(child, ast.ClassDef):
-                    yield file, own
-                yield from inside(child, file, own)
-            else:
-                yield from inside(child, file, name)
-
-    found: dict[Place, None] = {}
-    for path in sorted(PACKAGE.rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        found |= dict.fromkeys(inside(tree, str(path.relative_to(PACKAGE)), ""))
-    return found
+def functions() -> set[tuple[str, int]]:
+    """File and first line of every function of the package."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return {
+        (str(path), min([node.lineno, *(one.lineno for one in node.decorator_list)]))
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, kinds)
+    }
 
 
 def run_pytest(folder: Path, *arguments: str) -> None:
@@ -96,8 +89,8 @@ def run_pytest(folder: Path, *arguments: str) -> None:
         raise SystemExit(f"pytest ended with {code}")
 
 
-def used_by_the_gate() -> set[Place]:
-    """Functions of ours that `make gate` runs."""
+def used_by_the_gate() -> set[tuple[str, int]]:
+    """File and first line of all code that `make gate` runs."""
     seen: set[CodeType] = set()
     with tempfile.TemporaryDirectory() as folder:
         sys.settrace(lambda frame, event, _: seen.add(frame.f_code))
@@ -105,7 +98,7 @@ def used_by_the_gate() -> set[Place]:
             run_pytest(Path(folder), *GATE)
         finally:
             sys.settrace(None)
-    return {place for code in seen if (place := of(code))}
+    return {(code.co_filename, code.co_firstlineno) for code in seen}
 
 
 def traced(run: Callable[[], None]) -> tuple[list[Place], dict[Place, list[Place]]]:
@@ -164,14 +157,12 @@ def lines() -> None:
 
 def share_of_the_gate() -> None:
     """How many functions `make gate` runs."""
-    every, used = functions(), used_by_the_gate()
-    behind = ("lab/", "cli/", "hooks/", "testing/", "rl_logs/", "policies/")
-    rooms = [place for place in every if not place[0].startswith(behind)]
-    run = [place for place in every if place in used]
-    print(
-        f"\nmake gate runs {len(run):,} of {len(every):,} functions ({len(run) / len(every):.0%}),"
-    )
-    print(f"{len(run) / len(rooms):.0%} of the {len(rooms):,} in rooms that it may use")
+    every = functions()
+    run = len(every & used_by_the_gate())
+    behind = tuple(str(PACKAGE / room) for room in BEHIND)
+    gate = sum(not file.startswith(behind) for file, _ in every)
+    print(f"\nmake gate runs {run:,} of {len(every):,} functions ({run / len(every):.0%}),")
+    print(f"{run / gate:.0%} of the {gate:,} in rooms that it may use")
 
 
 def distance() -> None:
