@@ -4,9 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from rmcheck.errors import SuiteError
-from rmcheck.lab.file import read_laboratory
-
 GOOD = """\
 lab: 1
 preferences: {path: pairs.jsonl, golden: golden, pairs: 4}
@@ -16,27 +13,6 @@ reward_models:
   - {name: clean, flip: 0, seed: 1}
   - {name: noisy, flip: 0.3, seed: 1, shard: 2/3, batch: 16}
 """
-
-
-@pytest.fixture
-def read(tmp_path):
-    """Reads a text as the file of a laboratory, in a folder with a base."""
-    (tmp_path / "base").mkdir()
-    (tmp_path / "base" / "config.json").write_text("{}")
-
-    def reader(text):
-        path = tmp_path / "lab.yaml"
-        path.write_text(text)
-        return read_laboratory(path)
-
-    return reader
-
-
-def problems(read, text):
-    """(line, message) of everything that is wrong."""
-    with pytest.raises(SuiteError) as caught:
-        read(text)
-    return [(problem.line, problem.message) for problem in caught.value.problems]
 
 
 def test_each_reward_model_takes_what_all_have_and_may_say_otherwise(read, tmp_path):
@@ -76,25 +52,25 @@ def test_flips_are_disjoint_where_they_fit_and_independent_elsewhere(read):
         ("flip: 0, seed", "flip: 0.8, seed", 3, "the rates sum to 1.1"),
     ],
 )
-def test_a_wrong_value_is_named_where_it_stands(read, wrong, right, line, said):
+def test_a_wrong_value_is_named_where_it_stands(problems, wrong, right, line, said):
     """Line, value, and what instead."""
     assert wrong in GOOD
-    found = problems(read, GOOD.replace(wrong, right))
+    found = problems(GOOD.replace(wrong, right))
 
     assert any(at == line and said in message for at, message in found), found
 
 
-def test_all_faults_are_named_at_once(read):
+def test_all_faults_are_named_at_once(problems):
     """One reading names a misspelt key, a wrong number and a missing seed."""
     text = GOOD.replace("pairs: 4", "pair: 4").replace("batch: 8", "batch: many")
     text = text.replace("flip: 0, seed: 1", "flip: 0")
 
-    assert [line for line, _ in problems(read, text)] == [2, 4, 6]
+    assert [line for line, _ in problems(text)] == [2, 4, 6]
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "lab: 1\n", "rmcheck: 1\n"])
-def test_a_file_that_is_no_laboratory_is_refused(read, text):
+def test_a_file_that_is_no_laboratory_is_refused(problems, text):
     """The message says how one begins, or what is missing."""
-    found = problems(read, text)
+    found = problems(text)
 
     assert found

@@ -217,7 +217,7 @@ optimizers:
     assert "--trust-suites" in capsys.readouterr().err
 
 
-def test_golden_among_the_proxies_is_refused(town, tmp_path, policy_folder, monkeypatch):
+def test_golden_among_the_proxies_is_refused(town, tmp_path, one_of_each, monkeypatch):
     """A reward model that is golden itself has no regret to measure."""
     from rmcheck.lab import experiment
     from rmcheck.models.registry import open_model
@@ -227,18 +227,9 @@ def test_golden_among_the_proxies_is_refused(town, tmp_path, policy_folder, monk
     monkeypatch.setattr(
         experiment, "train_family", lambda *_: [type("T", (), {"name": "a", "folder": "x"})]
     )
-    path = tmp_path / "same.yaml"
-    path.write_text(f"""\
-lab: 1
-preferences: {{path: pairs.jsonl}}
-reward_models: [{{name: a, seed: 1, base: {policy_folder}}}]
-golden: {{model: "hf:a"}}
-policy: {{model: {policy_folder}, prompts: p, test_prompts: t}}
-optimizers: [{{name: bon, kind: best_of_n, n: [4]}}]
-""")
 
     with pytest.raises(UsageError, match="golden is the reward model 'a'"):
-        experiment.run_laboratory(read_laboratory(path), tmp_path / "out")
+        experiment.run_laboratory(read_laboratory(one_of_each()), tmp_path / "out")
 
 
 def test_a_reward_model_that_is_golden_in_all_but_name_is_refused():
@@ -255,7 +246,7 @@ def test_a_reward_model_that_is_golden_in_all_but_name_is_refused():
 
 @pytest.mark.parametrize(("key", "code"), [("fail", 1), ("leave_out", 0)])
 def test_a_diverged_run_fails_the_command_unless_the_file_leaves_it_out(
-    key, code, town, tmp_path, policy_folder, monkeypatch, capsys
+    key, code, town, tmp_path, one_of_each, monkeypatch, capsys
 ):
     """It is named either way."""
     from rmcheck.cli import main
@@ -266,16 +257,7 @@ def test_a_diverged_run_fails_the_command_unless_the_file_leaves_it_out(
     course = Course(run, (0,), *[np.zeros(1)] * 3, {}, "step 0: KL nan")
     found = experiment.Findings((), (course,), ())
     monkeypatch.setattr(experiment, "run_laboratory", lambda *_: found)
-    path = tmp_path / "lab.yaml"
-    path.write_text(f"""\
-lab: 1
-preferences: {{path: pairs.jsonl}}
-reward_models: [{{name: a, seed: 1, base: {policy_folder}}}]
-golden: {{model: "hf:a"}}
-policy: {{model: {policy_folder}, prompts: p, test_prompts: t}}
-optimizers: [{{name: bon, kind: best_of_n, n: [4]}}]
-diverged: {key}
-""")
+    path = one_of_each(f"diverged: {key}")
 
     assert main(["lab", "policies", str(path), "--out", str(tmp_path / "out")]) == code
     assert "ppo, seed 1, against a diverged at step 0: KL nan" in capsys.readouterr().out

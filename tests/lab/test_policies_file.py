@@ -2,8 +2,6 @@
 
 import pytest
 
-from rmcheck.errors import SuiteError
-from rmcheck.lab.file import read_laboratory
 from rmcheck.lab.rl.settings import Ensemble, FromPool
 
 GOOD = """\
@@ -22,20 +20,6 @@ optimizers:
   - {name: ppo, kind: ppo, seeds: [1, 2], steps: 50, kl_penalty: 0.1}
   - {name: grpo, kind: grpo, seeds: [1], steps: 50, group: 4}
 """
-
-
-@pytest.fixture
-def read(tmp_path):
-    """Reads a text as the file of a laboratory, in a folder with a base."""
-    (tmp_path / "base").mkdir()
-    (tmp_path / "base" / "config.json").write_text("{}")
-
-    def reader(text):
-        path = tmp_path / "policies.yaml"
-        path.write_text(text)
-        return read_laboratory(path)
-
-    return reader
 
 
 def test_the_file_says_what_is_optimised_and_how(read, tmp_path):
@@ -74,11 +58,9 @@ def test_a_family_alone_has_no_policies(read):
         ('{model: "hf:golden"}', "{modell: x}", 7, "unknown key 'modell' in golden"),
     ],
 )
-def test_a_wrong_value_about_policies_is_named_where_it_stands(read, wrong, right, line, said):
+def test_a_wrong_value_about_policies_is_named_where_it_stands(problems, wrong, right, line, said):
     """Line, value, and what instead."""
     assert wrong in GOOD
-    with pytest.raises(SuiteError) as caught:
-        read(GOOD.replace(wrong, right))
-    found = [(problem.line, problem.message) for problem in caught.value.problems]
+    found = problems(GOOD.replace(wrong, right))
 
     assert any(at >= line - 1 and said in message for at, message in found), found
