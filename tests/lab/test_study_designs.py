@@ -16,7 +16,7 @@ from rmcheck.lab.study.designs.rank_bins import rank_bins
 from rmcheck.lab.study.draws import drawn
 from rmcheck.lab.study.experiment import Experiment
 from rmcheck.lab.study.family import RmFamily
-from rmcheck.lab.study.outcomes import KeptGain, all_outcomes, best_of_n
+from rmcheck.lab.study.outcomes import KeptGain, best_of_n, kl_penalty
 from rmcheck.metrics.pairwise import Accuracy
 
 
@@ -38,7 +38,7 @@ def family_of(seed=0, *, prompts=60, responses=32, freedom=8, **settings):
 def experiment_of(family, *, n=8, sets=20, penalties=(), seed=0):
     """The study of a family."""
     halves = family.halves(seed)
-    outcomes = all_outcomes(halves, n, penalties, [])
+    outcomes = [best_of_n(halves, n), *(kl_penalty(halves, penalty) for penalty in penalties)]
     return Experiment(*halves, outcomes, n, sets=sets, seed=seed)
 
 
