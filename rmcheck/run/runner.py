@@ -117,9 +117,6 @@ class Runner:
                 cannot be opened.
             UsageError: A check compares with a serving engine and none was given.
         """
-        return self._added(path).loaded
-
-    def _added(self, path: Path) -> PlannedSuite:
         path = path.resolve()
         if path not in self.plan.suites:
             loaded = load(path, self._pools.read)
@@ -127,7 +124,7 @@ class Runner:
                 self.plan = self.plan.adding(path, loaded)
             self._later.pop(path, None)
             self._is_filled = False
-        return self.plan.suites[path]
+        return self.plan.suites[path].loaded
 
     def expect(self, path: Path) -> None:
         """Read a suite now, or, where other processes may be the ones that need it, when it is."""
@@ -240,7 +237,7 @@ class Runner:
             BaselineError: The check compares with a baseline and none was given.
             ModelError, StoreError: The scores could not be had.
         """
-        suite = self._added(planned.suite.path)
+        suite = self.plan.suites[self.add(planned.suite.path).suite.path]
         self.prepare()
         if suite.path not in self._verdicts:
             whole = SuiteVerdicts(suite.loaded, one_look(suite.loaded))
