@@ -95,6 +95,11 @@ class Prompt:
                 )
 
     @property
+    def question(self) -> str:
+        """The last turn of the user; empty where there is none."""
+        return next((turn.content for turn in reversed(self.messages) if turn.role == "user"), "")
+
+    @property
     def text_keys(self) -> tuple[bytes, ...]:
         """`text_keys` of the conversation with each response, hashed once."""
         if not self._text_keys:

@@ -46,13 +46,8 @@ def edits_of(effect: ProbeEffect, prompts: Sequence[Prompt]) -> Iterator[Edit]:
             yield from _edit(effect, row, prompt, at)
 
 
-def asked(prompt: Prompt) -> str:
-    """The last turn of the user."""
-    return next((turn.content for turn in reversed(prompt.messages) if turn.role == "user"), "")
-
-
 def _replacement(effect: ProbeEffect, row: int, prompt: Prompt) -> Iterator[Edit]:
-    values = {"prompt": asked(prompt), "response": ""}
+    values = {"prompt": prompt.question, "response": ""}
     text = filled(chosen(effect.probe.edits, effect.probe.name, values["prompt"]), values)
     if prompt.responses:
         sample = _sample(prompt, 0, text, effect.probe.name)
@@ -62,7 +57,7 @@ def _replacement(effect: ProbeEffect, row: int, prompt: Prompt) -> Iterator[Edit
 def _edit(effect: ProbeEffect, row: int, prompt: Prompt, at: int) -> Iterator[Edit]:
     response = prompt.responses[at]
     template = chosen(effect.probe.edits, effect.probe.name, response)
-    text = filled(template, {"prompt": asked(prompt), "response": response})
+    text = filled(template, {"prompt": prompt.question, "response": response})
     if text == response:
         return
     yield Edit(_sample(prompt, at, text, effect.probe.name), row, effect.edited_column, (at,))

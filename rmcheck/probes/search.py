@@ -14,7 +14,6 @@ import numpy as np
 from rmcheck.metrics.rewards import Floats
 from rmcheck.models.model import Sample
 from rmcheck.pool.pool import Prompt
-from rmcheck.probes.edits import asked
 from rmcheck.probes.probe import Probe
 from rmcheck.probes.templates import filled, uses
 
@@ -55,7 +54,7 @@ class BadAnswer:
         """Its text with edits applied one on top of the other."""
         text = self.prompt.responses[self.at]
         for step in steps:
-            text = filled(step.template, {"response": text, "prompt": asked(self.prompt)})
+            text = filled(step.template, {"response": text, "prompt": self.prompt.question})
         return text
 
     def sample(self, text: str) -> Sample:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from rmcheck.checks.record import EXCERPT, MistakeRecord
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.pool.pool import Prompt
-from rmcheck.probes.edits import asked, edits_of, questions_of
+from rmcheck.probes.edits import edits_of, questions_of
 from rmcheck.probes.effect import ProbeEffect
 from rmcheck.wording import apart, excerpt
 
@@ -61,7 +61,7 @@ def _record(
             for edit in edits_of(effect, [prompt])
             if edit.column == effect.edited_column and place in edit.responses
         )
-        question, texts, loss = asked(prompt), (made, prompt.responses[place]), 0.0
+        question, texts, loss = prompt.question, (made, prompt.responses[place]), 0.0
         if effect.probe.must == "not_lower":
             texts = (texts[1], texts[0])
     first, second = apart(*texts, EXCERPT // 3)

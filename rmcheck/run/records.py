@@ -151,9 +151,8 @@ def _mistakes(
             int(places[candidate.offsets[m.row] + at] - whole.offsets[m.row])
             for at in (m.picked, m.better)
         )
-        question = next((t.content for t in reversed(prompt.messages) if t.role == "user"), "")
         responses = apart(prompt.responses[picked], prompt.responses[better], EXCERPT // 3)
-        texts = (excerpt(text, EXCERPT) for text in (question, *responses))
+        texts = (excerpt(text, EXCERPT) for text in (prompt.question, *responses))
         found.append(MistakeRecord(prompt.prompt_id, m.golden_loss, m.margin, *texts))
     return tuple(found)
 

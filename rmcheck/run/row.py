@@ -9,7 +9,7 @@ import numpy as np
 from rmcheck.checks.measurement import slice_sums
 from rmcheck.errors import UsageError, near_miss
 from rmcheck.metrics.rewards import Floats, Rewards
-from rmcheck.probes.edits import asked, edits_of, questions_of
+from rmcheck.probes.edits import edits_of, questions_of
 from rmcheck.probes.effect import ProbeEffect
 from rmcheck.run.loaded import LoadedSuite, PlannedCheck
 
@@ -130,7 +130,7 @@ def _texts(
     for edit in edits_of(effect, [prompt]) if effect else ():
         if effect and edit.column == effect.edited_column:
             made |= dict.fromkeys(edit.responses, edit.sample.response)
-    return asked(prompt), prompt.responses, made
+    return prompt.question, prompt.responses, made
 
 
 def _share(check: PlannedCheck, rewards: Rewards, row: int) -> Share:

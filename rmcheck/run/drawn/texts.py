@@ -102,8 +102,7 @@ def _pick(loaded: LoadedSuite, rewards: Rewards, row: int, at: int) -> dict[str,
 
 def _asked(loaded: LoadedSuite, row: int) -> dict[str, str]:
     prompt = loaded.pool.prompts[row]
-    question = next((m.content for m in reversed(prompt.messages) if m.role == "user"), "")
-    return {"prompt_id": prompt.prompt_id, "prompt": excerpt(question, EXCERPT)}
+    return {"prompt_id": prompt.prompt_id, "prompt": excerpt(prompt.question, EXCERPT)}
 
 
 def _whole(loaded: LoadedSuite, row: int, at: int) -> str:
