@@ -374,7 +374,8 @@ def per_prompt_sums(metric: Metric, rewards: Rewards) -> tuple[Floats, NDArray[n
     out: Floats | None = None  # K is known once the first block is measured
     measured = np.zeros(len(rewards), dtype=bool)
     for block in rewards.blocks(metric.min_responses):
-        sums = finite_sums(metric, block, rewards.prompt_ids)
+        sums = metric.block_sums(block)
+        require_finite(metric, sums, block, rewards.prompt_ids)
         if out is None:
             out = np.zeros((len(rewards), sums.shape[-1]))
         out[block.rows] = sums
@@ -383,13 +384,14 @@ def per_prompt_sums(metric: Metric, rewards: Rewards) -> tuple[Floats, NDArray[n
     return out, measured
 
 
-def finite_sums(metric: Metric, block: Block, prompt_ids: NDArray[np.str_]) -> Floats:
-    """(p, K) sums of the prompts of a block.
+def require_finite(
+    metric: Metric, sums: Floats, block: Block, prompt_ids: NDArray[np.str_]
+) -> None:
+    """Refuse (p, K) sums of the prompts of a block that are not finite.
 
     Raises:
-        UndefinedMetricError: A sum is not finite.
+        UndefinedMetricError: Names the first such prompt.
     """
-    sums = metric.block_sums(block)
     finite = np.isfinite(sums)
     if not finite.all():
         bad = int(np.argmin(finite.all(axis=-1)))
@@ -398,4 +400,3 @@ def finite_sums(metric: Metric, block: Block, prompt_ids: NDArray[np.str_]) -> F
             f"{metric.name} of prompt {str(prompt)!r} has the sums {sums[bad].tolist()}, "
             "which are not all finite"
         )
-    return sums

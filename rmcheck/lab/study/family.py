@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
-from rmcheck.metrics.metric import Metric, finite_sums
+from rmcheck.metrics.metric import Metric, require_finite
 from rmcheck.metrics.rewards import Block, Floats, Ints, Rewards
 
 # Rewards of a model that are looked at together: what is found of them stays in the cache.
@@ -127,7 +127,9 @@ class RmFamily:
             for q, (golden, proxy) in enumerate(self.pairs.tolist()):
                 block = Block(rows, scores[proxy], scores[golden])
                 for k, metric in enumerate(metrics[q]):
-                    yield part, q, k, finite_sums(metric, block, names)
+                    sums = metric.block_sums(block)
+                    require_finite(metric, sums, block, names)
+                    yield part, q, k, sums
 
     def chosen(self, responses: Ints) -> "RmFamily":
         """The family with some responses of each prompt.

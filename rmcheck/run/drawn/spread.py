@@ -1,6 +1,6 @@
 """Proxy against golden, response by response, and accuracy slice by slice, as plain numbers."""
 
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -101,26 +101,21 @@ def by_slice(rewards: Rewards, sampling: Sampling) -> dict[str, Any]:
         UndefinedMetricError: Accuracy is undefined on the whole pool.
     """
     few = replace(sampling, resamples=min(sampling.resamples, 4 * RESAMPLES))
-    whole = measure(make_metric("accuracy"), rewards, sampling=few).estimate
-    rows = [{"name": "", "value": whole.value, "lower": whole.lower, "upper": whole.upper}]
+    rows = [_accuracy("", rewards, {}, few)]
     left_out = 0
     for column, values in rewards.slices.items():
         known, counts = np.unique(values[values != ""], return_counts=True)
-        order = np.argsort(-counts, kind="stable")
-        left_out += max(0, known.size - SLICES)
-        rows += _slices(rewards, column, sorted(known[order][:SLICES].tolist()), few)
+        largest = sorted(known[np.argsort(-counts, kind="stable")][:SLICES].tolist())
+        left_out += known.size - len(largest)
+        for value in largest:
+            with suppress(RmcheckError):  # nothing in it can be compared
+                rows.append(_accuracy(f"{column}={value}", rewards, {column: value}, few))
     return {"rows": rows, "left_out": left_out}
 
 
-def _slices(
-    rewards: Rewards, column: str, values: list[str], sampling: Sampling
-) -> Iterator[dict[str, Any]]:
-    for value in values:
-        try:
-            found = measure(
-                make_metric("accuracy"), rewards, where={column: value}, sampling=sampling
-            ).estimate
-        except RmcheckError:  # nothing in it can be compared
-            continue
-        ends = {"value": found.value, "lower": found.lower, "upper": found.upper}
-        yield {"name": f"{column}={value}", **ends, "n": found.n}
+def _accuracy(
+    name: str, rewards: Rewards, where: dict[str, str], sampling: Sampling
+) -> dict[str, Any]:
+    found = measure(make_metric("accuracy"), rewards, where=where, sampling=sampling).estimate
+    ends = {"value": found.value, "lower": found.lower, "upper": found.upper}
+    return {"name": name, **ends, **({"n": found.n} if where else {})}
