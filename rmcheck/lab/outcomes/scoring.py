@@ -8,9 +8,9 @@ import numpy as np
 from rmcheck.lab.rl.reward import Floats
 from rmcheck.models.model import RewardModel
 from rmcheck.pool.pool import Pool, Prompt
-from rmcheck.scoring.request import PoolSamples, Request, read_scores
-from rmcheck.scoring.scorer import fill_requests
-from rmcheck.store.scores import MemoryStore, ScoreStore
+from rmcheck.scoring.members import choose_store, fill_members, read_combined
+from rmcheck.scoring.request import PoolSamples, Request
+from rmcheck.store.scores import ScoreStore
 
 
 class Panel:
@@ -23,23 +23,21 @@ class Panel:
 
     def __init__(self, models: Mapping[str, RewardModel], folder: Path) -> None:
         self.models = dict(models)
-        self._kept = ScoreStore(folder)
-        self._session = MemoryStore()
+        self._store_of = choose_store(ScoreStore(folder))
 
     def rewards(self, pools: Sequence[Sequence[Prompt]]) -> list[dict[str, Floats]]:
         """For each pool, name of a model to its (P, N) rewards.
 
         Raises:
-            ScoringError, ConformanceError: See `fill_requests`.
+            ScoringError, ConformanceError: See `fill_members`.
         """
         prompts = tuple(prompt for pool in pools for prompt in pool)
         everything = Pool(Path("looks"), "native", prompts)
         found: list[dict[str, Floats]] = [{} for _ in pools]
         for name, model in self.models.items():
-            store = self._kept if model.kept else self._session
             request = Request(model, PoolSamples(everything))
-            fill_requests([request], store)
-            scores, at = read_scores(request, store).scores, 0
+            fill_members([request], self._store_of)
+            scores, at = read_combined(request, self._store_of).rewards, 0
             for pool, rewards in zip(pools, found, strict=True):
                 size = sum(len(prompt.responses) for prompt in pool)
                 rewards[name] = np.asarray(scores[at : at + size]).reshape(len(pool), -1)
