@@ -4,7 +4,7 @@ Some templates write the date into the conversation (`strftime_now`: Llama 3.2, 
 every day would have rewards of its own. Such a template reads the day that the spec names.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -48,25 +48,6 @@ class ChatTemplate:
         """
         dated = f", which reads the day {self.date}" if self.date else ""
         return (named or "the tokenizer's own") + dated
-
-    def texts(
-        self,
-        source: str,
-        conversations: Sequence[tuple[Sequence[Mapping[str, Any]], Any]],
-        variables: Mapping[str, Any],
-    ) -> list[str]:
-        """Each conversation as a text, as `apply_chat_template` of transformers writes it.
-
-        Args:
-            source: The Jinja source, the tokenizer's own included.
-            conversations: Messages, and the tools on offer (None for none).
-            variables: What else the template may read, such as `bos_token`.
-
-        Raises:
-            ConfinedError: It refuses a conversation, or takes too much time or memory.
-        """
-        runs = [{"messages": turns, "tools": tools} for turns, tools in conversations]
-        return confined("chat", runs, source=source, date=self.date, variables=variables)
 
 
 def dated_template(

@@ -15,7 +15,7 @@ from rmcheck.errors import ConformanceError, ScoringError
 from rmcheck.models.libraries import brief
 from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.text.chat_template import ChatTemplate
-from rmcheck.models.text.confined import ConfinedError
+from rmcheck.models.text.confined import ConfinedError, confined
 from rmcheck.models.text.template_tools import Run, left_out
 from rmcheck.pool.pool import Message, Prompt
 from rmcheck.pool.tool_calls import CALLS, apart, turns
@@ -215,16 +215,22 @@ class ConversationTokenizer:
         return self._tokens(texts, add_special_tokens=False)["input_ids"] if tokenize else texts
 
     def _texts(self, runs: Sequence[Run], generation_prompt: bool = False) -> list[str]:
-        """What the template writes; a tokenizer may have another one where tools are on offer."""
+        """What the template writes, as `apply_chat_template` of transformers does.
+
+        A tokenizer may have another one where tools are on offer.
+        """
         facts = {"documents": None, "add_generation_prompt": generation_prompt}
         variables = self._tokenizer.special_tokens_map | facts
+        known = {"date": self._template.date, "variables": variables}
+        conversations = [{"messages": turns, "tools": tools} for turns, tools in runs]
         named = self._template.source
         sources = [self._tokenizer.get_chat_template(named, tools=tools) for _, tools in runs]
         texts: dict[int, str] = {}
         for source in dict.fromkeys(sources):
             at = [i for i, one in enumerate(sources) if one == source]
             try:
-                written = self._template.texts(source, [runs[i] for i in at], variables)
+                these = [conversations[i] for i in at]
+                written = confined("chat", these, source=source, **known)
             except ConfinedError as error:
                 raise ConfinedError(str(error), at[error.place]) from error
             texts |= zip(at, written, strict=True)
