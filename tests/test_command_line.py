@@ -131,6 +131,27 @@ def test_validate_says_how_often_an_equal_checkpoint_passes(folder, capsys):
     assert re.search(rf"max_drop {needed} in 9[5-7]% of runs", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    ("golden", "said"),
+    [
+        ([0, 1, 2, 3], []),
+        ([1, 1, 1, 1], ["accuracy is undefined: on all 40 prompts the golden rewards are all"]),
+        (None, ["7 independent prompts, fewer than 30 (on 33 more the golden rewards are all"]),
+    ],
+)
+def test_validate_says_which_checks_no_model_can_pass(folder, capsys, golden, said):
+    """Before a model has scored anything: golden prefers no answer, or on too few prompts."""
+    rows = [json.loads(line) for line in (folder / "pool.jsonl").read_text().splitlines()]
+    for i, row in enumerate(rows):
+        row["golden"] = golden or [int(i < 7), 0, 0, 0]
+    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    assert main(["validate", "demo.yaml"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("accuracy: no model can pass: ") == len(said)
+    assert all(f"accuracy: no model can pass: {one}" in shown for one in said)
+
+
 def test_validate_says_of_the_quickstart_what_its_page_shows(capsys, monkeypatch):
     """And its bound is one that an equal checkpoint passes."""
     root = Path(__file__).resolve().parents[1]

@@ -3,7 +3,7 @@
 import argparse
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,8 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Options of the command."""
     command.description = (
         "Read suite files and their pools, open the models that suites name, and say everything "
-        "that is wrong, and how often an equal checkpoint passes each max_drop."
+        "that is wrong, which checks have too few prompts for any model, and how often an equal "
+        "checkpoint passes each max_drop."
     )
     add_suites(command)
     for option, (text, words) in _LISTS.items():
@@ -91,9 +92,49 @@ def run(options: argparse.Namespace) -> int:
         for kind, counts in fault_counts(loaded.pool).items():
             done = ", ".join(f"{count} {PAST[action]}" for action, count in counts.items())
             print(f"  {kind}: {done}")
-        for line in _drop_lines(loaded):
+        for line in (*_few_lines(loaded), *_drop_lines(loaded)):
             print(f"  {line}")
     return EXIT_WRONG_INPUT if wrong else 0
+
+
+def _few_lines(loaded: "LoadedSuite") -> Iterator[str]:
+    """Checks that no model can pass: too few prompts can tell one from another."""
+    import numpy as np
+
+    from rmcheck.checks.measurement import pending
+    from rmcheck.run.draft import equal_models
+    from rmcheck.stats.units import few_units
+
+    least = loaded.sampling.min_prompts
+    model, _ = equal_models(loaded)
+    differs = replace(model, proxy=model.golden).varies
+    for one in loaded.planned:
+        check, metric = one.check, one.check.metric
+        if metric.exact or metric.brought_by_model or check.view or check.steps is not None:
+            continue
+        for where in _slices(one, model):
+            units = np.unique(model.clusters[model.matching(where) & differs]).size
+            if units >= least:
+                continue
+            place = ",".join(f"{column}={value}" for column, value in where.items())
+            name = f"{check.name}[{place}]" if place else check.name
+            try:
+                found = pending(metric, model, where=where)
+            except RmcheckError as error:
+                yield f"{name}: no model can pass: {error}"
+                continue
+            constant = found.left_out.constant
+            for few in few_units(found.seen.units, least, constant=constant):
+                yield f"{name}: no model can pass: {few}"
+
+
+def _slices(planned: "PlannedCheck", model: "Rewards") -> list[Mapping[str, str]]:
+    """What a check is measured on: one part of the pool, or each that it takes the worst of."""
+    check = planned.check
+    if not (check.worst and check.over is not None):
+        return [planned.conditions]
+    values = model.slice_values(check.over, planned.conditions)
+    return [{**planned.conditions, check.over: value} for value in values]
 
 
 def _drop_lines(loaded: "LoadedSuite") -> Iterator[str]:
@@ -120,12 +161,11 @@ def _chance(
     if check.max_drop is None:
         return ""
     sampling = replace(sampling, confidence=check.confidence or sampling.confidence)
-    slices = [dict(planned.conditions)]
-    if check.worst and check.over is not None:
-        values = models[0].slice_values(check.over, planned.conditions)
-        slices = [{**planned.conditions, check.over: value} for value in values]
     try:
-        found = [alike(check.metric, models, where=s, sampling=sampling) for s in slices]
+        found = [
+            alike(check.metric, models, where=where, sampling=sampling)
+            for where in _slices(planned, models[0])
+        ]
     except RmcheckError as error:
         return f"how often an equal checkpoint passes is not known: {error}"
     share = math.prod(one.passes(check.max_drop) for one in found)
