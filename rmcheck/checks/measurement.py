@@ -262,7 +262,8 @@ def measured(values: Sequence[Pending]) -> list[Measurement]:
             start = 0
             for i in slice_members:
                 stop = start + values[i].units.sums.shape[1]
-                found[i] = _measurement(values[i], weights, totals[:, start:stop])
+                drawn = _distribution(values[i], weights, totals[:, start:stop])
+                found[i] = _measurement(values[i], drawn)
                 start = stop
     return [found[i] for i in range(len(values))]
 
@@ -342,8 +343,8 @@ def _resampled(
     )
 
 
-def _measurement(value: Pending, weights: ResampleWeights, totals: Floats) -> Measurement:
-    found, metric, sampling = _distribution(value, weights, totals), value.metric, value.sampling
+def _measurement(value: Pending, found: Distribution) -> Measurement:
+    metric, sampling = value.metric, value.sampling
     center, concerns, note = value.value, (*value.concerns, *metric.guessed), metric.note
     if value.calibration is not None:
         calibrated = value.calibration.applied(center, found, sampling.confidence)
