@@ -51,7 +51,7 @@ from scoring_worlds import (
     word_tokenizer,
 )
 
-from rmcheck.models.model import Encoded, Proven, RewardModel, Sample
+from rmcheck.models.model import Encoded, Proven, Sample, Session
 from rmcheck.models.registry import open_model
 from rmcheck.models.workers import Workers
 from rmcheck.pool.reading import read_pool
@@ -65,14 +65,13 @@ Rewards = NDArray[np.float64]
 Contender = Callable[[], Rewards]
 
 
-def opened(spec: str, *, proof: bool = False) -> RewardModel:
+def loaded(spec: str, *, proof: bool = False) -> Session:
     """A model of rmcheck, loaded; its proof is measured only where it is said."""
-    model = open_model(spec)
-    model.load()
+    session = open_model(spec).load()
     if not proof:
         proven = Proven(shares_prefixes="prefix=shared" in spec)
-        model.prove = lambda encoded: proven  # type: ignore[method-assign]
-    return model
+        session.prove = lambda encoded: proven  # type: ignore[method-assign]
+    return session
 
 
 @dataclass
@@ -85,14 +84,14 @@ class Race:
     dtype: str
 
     @cached_property
-    def shared(self) -> RewardModel:
+    def shared(self) -> Session:
         """rmcheck, with shared prompts."""
-        return opened(f"{self._spec}&prefix=shared")
+        return loaded(f"{self._spec}&prefix=shared")
 
     @cached_property
-    def padded(self) -> RewardModel:
+    def padded(self) -> Session:
         """rmcheck, without."""
-        return opened(f"{self._spec}&prefix=off")
+        return loaded(f"{self._spec}&prefix=off")
 
     @cached_property
     def encoded(self) -> list[Encoded]:
@@ -121,13 +120,15 @@ class Race:
 
         return transformers.AutoTokenizer.from_pretrained(self.folder, padding_side="left")
 
-    def rmcheck(self, model: RewardModel, budget: int | None = None) -> Rewards:
+    def rmcheck(self, session: Session, budget: int | None = None) -> Rewards:
         """As a gate scores, the store included."""
         with tempfile.TemporaryDirectory() as place:
             store = ScoreStore(Path(place) / ".rmcheck")
-            request, engine = Request(model, tuple(self.samples)), OneProcess()
+            request = Request(session.model, tuple(self.samples))
             with Path(os.devnull).open("w") as nowhere:
-                fill_requests([request], store, budget=budget, progress=nowhere, engine=engine)
+                fill_requests(
+                    [request], store, budget=budget, progress=nowhere, engine=OneProcess(session)
+                )
             return read_scores(request, store).scores
 
     def proved(self) -> Rewards:
@@ -139,7 +140,7 @@ class Race:
     def ablated(self, off: Callable[[], AbstractContextManager[Any]]) -> Contender:
         """As a gate scores on a CPU, with one of its tricks left out."""
         with off():
-            model = opened(f"{self._spec}&prefix=shared")
+            model = loaded(f"{self._spec}&prefix=shared")
 
         def run() -> Rewards:
             with off():
@@ -209,7 +210,7 @@ def vllm_model(race: Race) -> Any:
     """The same checkpoint in vLLM; None where it is not installed."""
     if find_spec("vllm") is None:
         return None
-    return opened(f"vllm:{race.folder}?dtype={race.dtype}")
+    return loaded(f"vllm:{race.folder}?dtype={race.dtype}")
 
 
 def cpu_seconds(engine: Any) -> float:

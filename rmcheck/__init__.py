@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rmcheck.metrics.registration import register
     from rmcheck.metrics.registry import make_metric, metric_names
     from rmcheck.metrics.rewards import Rewards
-    from rmcheck.models.model import RewardModel, Sample
+    from rmcheck.models.model import ReadyModel, RewardModel, Sample, Session
     from rmcheck.models.registry import open_model
     from rmcheck.pool.pool import Message, Pool, Prompt
     from rmcheck.pool.reading import read_pool
@@ -38,11 +38,13 @@ _HOMES = {
     "Pool": "rmcheck.pool.pool",
     "Prompt": "rmcheck.pool.pool",
     "PromptMeanMetric": "rmcheck.metrics.ratio",
+    "ReadyModel": "rmcheck.models.model",
     "RewardModel": "rmcheck.models.model",
     "Rewards": "rmcheck.metrics.rewards",
     "RmcheckError": "rmcheck.errors",
     "Sample": "rmcheck.models.model",
     "Sampling": "rmcheck.checks.measurement",
+    "Session": "rmcheck.models.model",
     "Suite": "rmcheck.suite.suite",
     "load_suite": "rmcheck.suite.loader",
     "make_metric": "rmcheck.metrics.registry",
@@ -67,11 +69,13 @@ __all__ = [
     "Pool",
     "Prompt",
     "PromptMeanMetric",
+    "ReadyModel",
     "RewardModel",
     "Rewards",
     "RmcheckError",
     "Sample",
     "Sampling",
+    "Session",
     "Suite",
     "__version__",
     "load_suite",

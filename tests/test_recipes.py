@@ -203,11 +203,11 @@ def test_a_kind_of_reward_model(project, tmp_path):
 
         from rmcheck.models.checkpoint.fingerprint import fingerprint
         from rmcheck.models.engines.asked import Floats
-        from rmcheck.models.model import Encoded, RewardModel
+        from rmcheck.models.model import Encoded, ReadyModel
         from rmcheck.models.spec import ModelSpec, Setting
 
 
-        class CountRewardModel(RewardModel):
+        class CountRewardModel(ReadyModel):
             """Occurrences of a word."""
 
             scheme: ClassVar[str] = "count"
@@ -277,9 +277,7 @@ def test_an_engine(project):
 
         from rmcheck.models.engines.asked import Asked, Floats, Way
         from rmcheck.models.engines.torch.classifier import TorchScorer
-        from rmcheck.models.kinds.checkpoint_model import Session
         from rmcheck.models.kinds.classifier.hf import TransformersRewardModel
-        from rmcheck.models.text.tokenization import ConversationTokenizer
 
 
         class OneRowAtATime(TorchScorer):
@@ -297,17 +295,7 @@ def test_an_engine(project):
             """`hf:` on that engine."""
 
             scheme: ClassVar[str] = "alone"
-
-            def _opened(self) -> Session[ConversationTokenizer, TorchScorer]:
-                scorer = OneRowAtATime(
-                    self.checkpoint,
-                    dtype=self.dtype,
-                    device=self._set.device,
-                    attention=self._set.attention,
-                    head=self.head,
-                    position=self.position,
-                )
-                return Session(self._opened_tokenizer(self.max_length), scorer)
+            engine: ClassVar[type[TorchScorer]] = OneRowAtATime
         ''',
     )
     project.add(
@@ -332,8 +320,7 @@ def test_an_engine(project):
             folder = tiny_models.llama(tmp_path / "rm")
             rewards = []
             for scheme in ("hf", "alone"):
-                model = open_model(f"{scheme}:{folder}?prefix=off")
-                model.load()
+                model = open_model(f"{scheme}:{folder}?prefix=off").load()
                 encoded = model.encode(tiny_models.samples())
                 proven = model.prove(encoded)
                 rewards.append(model.score(encoded))

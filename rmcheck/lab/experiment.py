@@ -1,7 +1,6 @@
 """The whole of a laboratory, in order: reward models, policies, tables."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -161,10 +160,9 @@ def _initial_pool(
     optimization: Optimization, tested: Sequence[Prompt], out: Path
 ) -> Sequence[Prompt]:
     source = optimization.policy
-    policy = open_policy(_opened_from(source.model, source.device))
-    with closing(policy), FileLock(out / "pool.lock"):
+    with FileLock(out / "pool.lock"):
         sample_pool(
-            policy,
+            open_policy(_opened_from(source.model, source.device)),
             tested,
             out / "pool.jsonl",
             n=source.responses,

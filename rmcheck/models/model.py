@@ -1,13 +1,15 @@
 """The one protocol behind which every reward model stands.
 
 A model is found by `scheme:location?setting=value` (see `rmcheck.models.registry`). Opening one
-is cheap: it reads the fingerprint and never the weights. Weights are read by `load`.
+is cheap: it reads the fingerprint and never the weights, and nothing changes it afterwards. `load`
+reads the weights and gives a session, which scores.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,6 @@ from rmcheck.wording import listed
 # What to do with a conversation longer than the model takes: refuse it, or cut tokens from the
 # beginning ("left", keeps the response) or from the end ("right").
 TooLong = Literal["error", "left", "right"]
-_T = TypeVar("_T")
 _NOTHING = AskedColumns()
 _NONE: Mapping[str, Any] = {}
 
@@ -174,8 +175,98 @@ class EngineFacts:
     fits: int | None = None
 
 
+class Loaded(AbstractContextManager["Loaded"]):
+    """What is in memory, or behind a server. Who loaded it closes it; it is a context manager."""
+
+    @property
+    def alive(self) -> bool:
+        """False once its engine has died."""
+        return True
+
+    @property
+    def described(self) -> Mapping[str, str]:
+        """What only loading could tell, such as the device, for the report."""
+        return {}
+
+    @property
+    def facts(self) -> EngineFacts:
+        """What batches are sized by."""
+        return EngineFacts()
+
+    def workers(self) -> Workers:
+        """The threads that may ask at the same time: the caller's own, or several.
+
+        The caller shuts them down before it closes this.
+        """
+        return Workers()
+
+    def close(self) -> None:
+        """Release everything."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Session(Loaded):
+    """A model that is loaded, ready to score.
+
+    Attributes:
+        model: What was loaded.
+    """
+
+    model: "RewardModel"
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """Facts for the report: those of the model, and what only loading could tell."""
+        return {**self.model.description, **self.described}
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """What the model will read for each sample.
+
+        Raises:
+            ScoringError: A conversation is too long and `too_long` is `error`; all are named.
+        """
+        return [Encoded(s.text_key, max(1, len(s.response) // 4), (), (), 0, s) for s in samples]
+
+    def prove(self, encoded: Sequence[Encoded]) -> Proven:
+        """What scoring some of these samples in several ways shows; nothing for models of text.
+
+        Raises:
+            ConformanceError: A check failed; the message holds the whole page.
+            MemoryError: The samples do not fit together; the caller tries fewer.
+        """
+        return Proven()
+
+    @abstractmethod
+    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        """(len(batch),) raw rewards, higher is better. Never squashed, never truncated.
+
+        Raises:
+            MemoryError: The batch does not fit; the caller halves it and goes on.
+        """
+
+    def scoring(self, proven: Proven) -> Callable[[Sequence[Encoded]], NDArray[np.float64]]:
+        """`score` for one sample or more, in the way that was proven.
+
+        Whoever calls it makes sure that rewards are finite (`checked_rewards`).
+        """
+        return self.score
+
+    def look_up(self, rows: NamedResponses) -> NDArray[np.float64]:
+        """(n,) raw rewards that were computed elsewhere, where the model is `precomputed`.
+
+        Raises:
+            ScoringError: A response has none; prompts are named.
+        """
+        return self.score(self.encode(Sample.without_texts(rows)))
+
+
 class RewardModel(ABC):
-    """Anything that turns a prompt with a response into a reward.
+    """Anything that turns a prompt with a response into a reward, opened and not loaded.
 
     Subclasses set the attributes in `__init__` without reading weights.
 
@@ -235,11 +326,6 @@ class RewardModel(ABC):
         return {}
 
     @property
-    def facts(self) -> EngineFacts:
-        """What batches are sized by, known once it is loaded."""
-        return EngineFacts()
-
-    @property
     def identity(self) -> str:
         """Fingerprint of the model that computed the rewards; another's for a bundle of scores."""
         return self.fingerprint
@@ -291,66 +377,31 @@ class RewardModel(ABC):
         """
         return samples
 
-    def load(self) -> None:  # noqa: B027 - nothing to load is a fine default
-        """Read the weights. Called once, before the first `encode` or `score`.
+    @abstractmethod
+    def load(self) -> Session:
+        """Read the weights. Each call gives a session of its own.
 
         Raises:
             ConformanceError: The checkpoint cannot be trusted.
+            ModelError: Tokenizer or weights cannot be loaded.
             MissingDependencyError: An engine package is not installed.
         """
 
-    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
-        """What the model will read for each sample.
-
-        Raises:
-            ScoringError: A conversation is too long and `too_long` is `error`; all are named.
-        """
-        return [Encoded(s.text_key, max(1, len(s.response) // 4), (), (), 0, s) for s in samples]
-
-    def prove(self, encoded: Sequence[Encoded]) -> Proven:
-        """What scoring some of these samples in several ways shows; nothing for models of text.
-
-        Raises:
-            ConformanceError: A check failed; the message holds the whole page.
-            MemoryError: The samples do not fit together; the caller tries fewer.
-        """
-        return Proven()
-
-    @abstractmethod
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """(len(batch),) raw rewards, higher is better. Never squashed, never truncated.
-
-        Raises:
-            MemoryError: The batch does not fit; the caller halves it and goes on.
-        """
-
-    def scoring(self, proven: Proven) -> Callable[[Sequence[Encoded]], NDArray[np.float64]]:
-        """`score` for one sample or more, in the way that was proven.
-
-        Whoever calls it makes sure that rewards are finite (`checked_rewards`).
-        """
-        return self.score
-
-    def look_up(self, rows: NamedResponses) -> NDArray[np.float64]:
-        """(n,) raw rewards that were computed elsewhere, where the model is `precomputed`.
-
-        Raises:
-            ScoringError: A response has none; prompts are named.
-        """
-        return self.score(self.encode(Sample.without_texts(rows)))
-
-    def workers(self) -> Workers:
-        """The threads that call `score` once the model is proved: the caller's own, or several.
-
-        The caller shuts them down before it closes the model.
-        """
-        return Workers()
-
-    def close(self) -> None:  # noqa: B027 - nothing to release is a fine default
-        """Release the weights. The model can be loaded again."""
-
     def __repr__(self) -> str:
         return f"<RewardModel {self.name}, {self.fingerprint[:8]}>"
+
+
+class ReadyModel(RewardModel, Session):
+    """A model that has nothing to load, and is its own session. A kind of it writes `score`."""
+
+    @property
+    def model(self) -> RewardModel:  # type: ignore[override] # of a session it is what it is given
+        """Itself."""
+        return self
+
+    def load(self) -> Session:
+        """Itself."""
+        return self
 
 
 class MembersModel(RewardModel):
@@ -365,34 +416,18 @@ class MembersModel(RewardModel):
     def together(self, parts: Sequence[Combined], samples: Sequence[Sample]) -> Combined:
         """The rewards from those of the `parts`."""
 
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
-        """Never called: its members are scored, each as it reads the texts.
+    def load(self) -> Session:
+        """Never called: its members are loaded, one after another.
 
         Raises:
             UsageError: Always.
         """
         raise UsageError(f"{self.spec} is scored member by member; see rmcheck.scoring.members")
 
-    def close(self) -> None:
-        """Release the weights of all parts."""
-        for part in self.parts:
-            part.close()
-
     def warnings(self, parts: Sequence[Combined]) -> list[str]:
         """What must be known about parts, each by its name."""
         pairs = zip(self.parts, parts, strict=True)
         return [f"{part.name}: {each.warning}" for part, each in pairs if each.warning]
-
-
-def loaded(found: _T | None, spec: str) -> _T:
-    """What `load` made.
-
-    Raises:
-        UsageError: It was not called, or `close` was since.
-    """
-    if found is None:
-        raise UsageError(f"{spec} is not loaded; call load() first")
-    return found
 
 
 def named_prompts(samples: Sequence[Sample], shown: int = 5) -> str:

@@ -8,6 +8,7 @@ the scheme and its object a `RewardModel` class with `settings` and `from_spec`.
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import isabstract
 from pathlib import Path
 
 from rmcheck.errors import UnknownModelError, UsageError, near_miss
@@ -94,5 +95,11 @@ def model_class(scheme: str, spec: str) -> type[RewardModel]:
         found = entry.load()
         if not (isinstance(found, type) and issubclass(found, RewardModel)):
             raise UsageError(f"entry point {entry.value!r} of {scheme!r} is no RewardModel class")
+        if isabstract(found):
+            lacking = ", ".join(sorted(found.__abstractmethods__))
+            raise UsageError(
+                f"entry point {entry.value!r} of {scheme!r} lacks {lacking}; a kind that has "
+                "nothing to load derives from rmcheck.ReadyModel and writes score"
+            )
     loaded: type[RewardModel] = found
     return loaded

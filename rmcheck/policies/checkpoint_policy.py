@@ -1,82 +1,39 @@
 """Policies whose weights are a folder on this machine, whichever engine runs them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Self
+from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.metrics.settings import require_whole_number
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.engines.writing import Answer
 from rmcheck.models.kinds.language_model import LanguageModel, Writer
-from rmcheck.models.model import loaded
 from rmcheck.models.spec import ModelSpec, stated_settings, whole_number
 from rmcheck.models.text.checkpoint_tokenizer import load_tokenizer, token_limit
 from rmcheck.models.text.tokenization import ConversationTokenizer
-from rmcheck.policies.policy import Decoding, Policy, Response
+from rmcheck.policies.policy import Decoding, Policy, PolicySession, Response
 from rmcheck.pool.pool import Prompt
 
 # Prompts named in a message.
 PROMPTS_SHOWN = 3
 
 
-class CheckpointPolicy(Policy):
-    """A folder of a causal language model in transformers' layout.
+@dataclass(eq=False)
+class CheckpointPolicySession(PolicySession):
+    """A language model that writes.
 
-    The chat template is applied here, once, and the engine gets token ids. Of
-    generation_config.json the tokens that end a response are read, and nothing else.
-
-    A subclass has the settings `dtype`, `template`, `date` and `batch` among its own.
-
-    Raises:
-        UnknownModelError: No folder, no config.json, or no weights.
-        UsageError: A setting's value is impossible.
-        ModelError: The weights are pickled, damaged, or an adapter.
-        ConformanceError: It is no causal language model, or has no chat template.
+    Attributes:
+        policy: The folder.
+        writer: Its tokenizer and weights.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
-        values = stated_settings(spec, self.settings)
-        self.spec = spec.text
-        self.at_once = whole_number(spec, "batch", values["batch"], least=1)
-        checkpoint, stated = _checked(spec, values), values.get("max_length", "")
-        limit = token_limit(spec, checkpoint, stated) if stated else None
-        self.model = LanguageModel.read(spec, values, checkpoint, limit, "a policy")
-        self.fingerprint = self.model.fingerprint(scheme=f"policy:{self.scheme}")
-        self._writer: Writer[ConversationTokenizer] | None = None
-
-    @classmethod
-    def from_spec(cls, spec: ModelSpec) -> Self:
-        return cls(spec)
+    policy: "CheckpointPolicy"
+    writer: Writer[ConversationTokenizer]
 
     @property
-    def name(self) -> str:
-        """The last two parts of the path, as in `sft-7b/step-900`."""
-        return self.model.checkpoint.short_name
-
-    @property
-    def writer(self) -> Writer[ConversationTokenizer]:
-        """What is loaded."""
-        return loaded(self._writer, self.spec)
-
-    def load(self) -> None:
-        """Read tokenizer and weights. Does nothing when they are loaded.
-
-        Raises:
-            MissingDependencyError: The engine's package is not installed.
-            UsageError: There is no such device.
-            ModelError: They cannot be loaded, or not in the memory that there is.
-            ConformanceError: A tensor that the model needs is not among the weights.
-        """
-        if self._writer is not None and self._writer.loaded:
-            return
-        tokenizer = ConversationTokenizer(
-            load_tokenizer(self.model.checkpoint),
-            template=self.model.template,
-            eos="keep",
-            max_length=None,
-            type_ids=False,
-        )
-        self._writer = self.model.writer(tokenizer)
+    def alive(self) -> bool:
+        return self.writer.alive
 
     def check(self, prompts: Sequence[Prompt], decoding: Decoding) -> None:
         """Refuse prompts that leave fewer than `max_tokens` of the model's positions.
@@ -90,10 +47,10 @@ class CheckpointPolicy(Policy):
     def sample(
         self, prompts: Sequence[Prompt], n: int, seed: int = 0, decoding: Decoding | None = None
     ) -> list[tuple[Response, ...]]:
-        """N responses to each prompt; see `Policy.sample`.
+        """N responses to each prompt; see `PolicySession.sample`.
 
         Raises:
-            UsageError: It is not loaded, or prompts leave too few tokens for a response.
+            UsageError: Prompts leave too few tokens for a response.
             ModelError: The batch does not fit in memory, logits are not finite, or the engine
                 fails.
             ScoringError: The chat template refuses a prompt.
@@ -106,15 +63,12 @@ class CheckpointPolicy(Policy):
         return [tuple(found[at : at + n]) for at in range(0, len(found), n)]
 
     def close(self) -> None:
-        """Release weights and tokenizer; the policy can be loaded again."""
-        if self._writer is not None:
-            self._writer.sampler.close()
-        self._writer = None
+        self.writer.sampler.close()
 
     @property
     def _positions(self) -> int | None:
         """Most tokens of a prompt with its response; None where nothing says."""
-        return self.model.checkpoint.model_length
+        return self.policy.model.checkpoint.model_length
 
     def _answers(
         self, rows: Sequence[Sequence[int]], seeds: Sequence[int], decoding: Decoding
@@ -141,6 +95,63 @@ class CheckpointPolicy(Policy):
                 f"takes. Longest: {examples} tokens. Lower max_tokens, or leave them out"
             )
         return rows
+
+
+class CheckpointPolicy(Policy):
+    """A folder of a causal language model in transformers' layout.
+
+    The chat template is applied here, once, and the engine gets token ids. Of
+    generation_config.json the tokens that end a response are read, and nothing else.
+
+    A subclass has the settings `dtype`, `template`, `date` and `batch` among its own.
+
+    Attributes:
+        session: What loading gives.
+
+    Raises:
+        UnknownModelError: No folder, no config.json, or no weights.
+        UsageError: A setting's value is impossible.
+        ModelError: The weights are pickled, damaged, or an adapter.
+        ConformanceError: It is no causal language model, or has no chat template.
+    """
+
+    session: ClassVar[type[CheckpointPolicySession]] = CheckpointPolicySession
+
+    def __init__(self, spec: ModelSpec) -> None:
+        values = stated_settings(spec, self.settings)
+        self.spec = spec.text
+        self.at_once = whole_number(spec, "batch", values["batch"], least=1)
+        checkpoint, stated = _checked(spec, values), values.get("max_length", "")
+        limit = token_limit(spec, checkpoint, stated) if stated else None
+        self.model = LanguageModel.read(spec, values, checkpoint, limit, "a policy")
+        self.fingerprint = self.model.fingerprint(scheme=f"policy:{self.scheme}")
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> Self:
+        return cls(spec)
+
+    @property
+    def name(self) -> str:
+        """The last two parts of the path, as in `sft-7b/step-900`."""
+        return self.model.checkpoint.short_name
+
+    def load(self) -> "CheckpointPolicySession":
+        """Read tokenizer and weights.
+
+        Raises:
+            MissingDependencyError: The engine's package is not installed.
+            UsageError: There is no such device.
+            ModelError: They cannot be loaded, or not in the memory that there is.
+            ConformanceError: A tensor that the model needs is not among the weights.
+        """
+        tokenizer = ConversationTokenizer(
+            load_tokenizer(self.model.checkpoint),
+            template=self.model.template,
+            eos="keep",
+            max_length=None,
+            type_ids=False,
+        )
+        return self.session(self, self.model.writer(tokenizer))
 
 
 def _checked(spec: ModelSpec, values: Mapping[str, str]) -> CausalCheckpoint:

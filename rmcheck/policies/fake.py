@@ -8,11 +8,11 @@ from rmcheck.errors import UnknownModelError
 from rmcheck.metrics.settings import require_whole_number
 from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.spec import ModelSpec
-from rmcheck.policies.policy import Decoding, Policy, Response, response_seed
+from rmcheck.policies.policy import Decoding, ReadyPolicy, Response, response_seed
 from rmcheck.pool.pool import Prompt
 
 
-class FakePolicy(Policy):
+class FakePolicy(ReadyPolicy):
     """A policy that answers with one of a few texts, each as likely as the others.
 
     A word is a token of it. Temperature changes nothing.

@@ -9,12 +9,12 @@ from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.engines.http.chat import PATIENCE, ChatServer
 from rmcheck.models.engines.writing import SEED_BITS, Answer
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings
-from rmcheck.policies.policy import Decoding, Policy, Response
+from rmcheck.policies.policy import Decoding, ReadyPolicy, Response
 from rmcheck.pool.pool import Prompt
 from rmcheck.pool.tool_calls import as_asked
 
 
-class HttpPolicy(Policy):
+class HttpPolicy(ReadyPolicy):
     """A policy that a server samples from, at `/v1/chat/completions`.
 
     Each response is a request of its own with a seed of its own, so that fewer responses are the
@@ -61,7 +61,7 @@ class HttpPolicy(Policy):
     def sample(
         self, prompts: Sequence[Prompt], n: int, seed: int = 0, decoding: Decoding | None = None
     ) -> list[tuple[Response, ...]]:
-        """N responses to each prompt; see `Policy.sample`.
+        """N responses to each prompt; see `PolicySession.sample`.
 
         Raises:
             ScoringError: The server refuses a prompt, cannot be reached, or answers what is no

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from rmcheck.errors import UsageError
+from rmcheck.models.model import Loaded
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.pool.pool import Prompt
 
@@ -56,8 +57,49 @@ class Response:
     cut: bool
 
 
+class PolicySession(Loaded):
+    """A policy that is loaded, ready to answer.
+
+    Attributes:
+        policy: What was loaded.
+    """
+
+    policy: "Policy"
+
+    def check(self, prompts: Sequence[Prompt], decoding: Decoding) -> None:
+        """Refuse, before anything is sampled, prompts that leave no room for a response.
+
+        Raises:
+            UsageError: Some prompts are too long; the worst are named.
+        """
+
+    @abstractmethod
+    def sample(
+        self, prompts: Sequence[Prompt], n: int, seed: int = 0, decoding: Decoding | None = None
+    ) -> list[tuple[Response, ...]]:
+        """N responses to each prompt.
+
+        Response `i` depends on the prompt, `response_seed(seed, prompt_id, i)` and the decoding
+        alone: never on the other prompts, their order, or n.
+
+        Args:
+            prompts: Their ids and messages are read; responses that they have are not.
+            n: Responses a prompt, 1 or more.
+            seed: Of all random choices.
+            decoding: None means `Decoding()`.
+
+        Raises:
+            UsageError: `n` is less than 1.
+        """
+
+    def _seeds(self, prompts: Sequence[Prompt], n: int, seed: int) -> list[int]:
+        """Of N responses to each prompt."""
+        unused = 64 - self.policy.seed_bits
+        return [response_seed(seed, p.prompt_id, i) >> unused for p in prompts for i in range(n)]
+
+
 class Policy(ABC):
-    """Anything that answers a prompt N times.
+    """Anything that answers a prompt N times, opened and not loaded.
 
     Attributes:
         spec: The policy as the user named it.
@@ -88,52 +130,30 @@ class Policy(ABC):
         """Short name for tables."""
         return self.spec
 
-    def load(self) -> None:  # noqa: B027 - nothing to load is a fine default
-        """Read the weights. Does nothing when they are loaded.
+    @abstractmethod
+    def load(self) -> PolicySession:
+        """Read the weights. Each call gives a session of its own.
 
         Raises:
             ModelError: They cannot be loaded or trusted.
             MissingDependencyError: An engine package is not installed.
         """
 
-    def check(  # noqa: B027 - nothing to check is a fine default
-        self, prompts: Sequence[Prompt], decoding: Decoding
-    ) -> None:
-        """Refuse, before anything is sampled, prompts that leave no room for a response.
-
-        Raises:
-            UsageError: Some prompts are too long; the worst are named.
-        """
-
-    @abstractmethod
-    def sample(
-        self, prompts: Sequence[Prompt], n: int, seed: int = 0, decoding: Decoding | None = None
-    ) -> list[tuple[Response, ...]]:
-        """N responses to each prompt.
-
-        Response `i` depends on the prompt, `response_seed(seed, prompt_id, i)` and the decoding
-        alone: never on the other prompts, their order, or n.
-
-        Args:
-            prompts: Their ids and messages are read; responses that they have are not.
-            n: Responses a prompt, 1 or more.
-            seed: Of all random choices.
-            decoding: None means `Decoding()`.
-
-        Raises:
-            UsageError: `n` is less than 1, or the policy is not loaded.
-        """
-
-    def close(self) -> None:  # noqa: B027 - nothing to release is a fine default
-        """Release the weights. The policy can be loaded again."""
-
-    def _seeds(self, prompts: Sequence[Prompt], n: int, seed: int) -> list[int]:
-        """Of N responses to each prompt."""
-        unused = 64 - self.seed_bits
-        return [response_seed(seed, p.prompt_id, i) >> unused for p in prompts for i in range(n)]
-
     def __repr__(self) -> str:
         return f"<Policy {self.name}, {self.fingerprint[:8]}>"
+
+
+class ReadyPolicy(Policy, PolicySession):
+    """A policy that has nothing to load, and is its own session."""
+
+    @property
+    def policy(self) -> Policy:  # type: ignore[override] # of a session it is what it is given
+        """Itself."""
+        return self
+
+    def load(self) -> PolicySession:
+        """Itself."""
+        return self
 
 
 def response_seed(seed: int, prompt_id: str, index: int) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import overload
 
-from rmcheck.policies.policy import Decoding, Policy
+from rmcheck.policies.policy import Decoding, Policy, PolicySession
 from rmcheck.pool.conversation import content_key
 from rmcheck.pool.pool import Message, Prompt
 
@@ -13,6 +13,7 @@ class TextPolicy:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
+        self._session: PolicySession | None = None
 
     @property
     def name(self) -> str:
@@ -75,11 +76,23 @@ class TextPolicy:
             return self.sample(
                 [prompts], n, seed=seed, max_tokens=max_tokens, temperature=temperature
             )[0]
-        self.policy.load()
+        session = self.loaded()
         decoding = Decoding(max_tokens, temperature)
         given = [_prompt(p) if isinstance(p, str) else p for p in prompts]
-        found = self.policy.sample(given, n, seed, decoding)
+        found = session.sample(given, n, seed, decoding)
         return [[response.text for response in responses] for responses in found]
+
+    def loaded(self) -> PolicySession:
+        """The policy, which is loaded now if it was not, or if its engine has died."""
+        if self._session is None or not self._session.alive:
+            self._session = self.policy.load()
+        return self._session
+
+    def close(self) -> None:
+        """Release the policy, where it is loaded."""
+        if self._session is not None:
+            self._session.close()
+        self._session = None
 
 
 def _prompt(text: str) -> Prompt:

@@ -6,8 +6,21 @@ from typing import ClassVar
 from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.engines.writing import Answer
 from rmcheck.models.spec import Setting
-from rmcheck.policies.checkpoint_policy import CheckpointPolicy
+from rmcheck.policies.checkpoint_policy import CheckpointPolicy, CheckpointPolicySession
 from rmcheck.policies.policy import Decoding
+
+
+class TransformersPolicySession(CheckpointPolicySession):
+    """One that torch runs, so many rows at once as its policy says."""
+
+    def _answers(
+        self, rows: Sequence[Sequence[int]], seeds: Sequence[int], decoding: Decoding
+    ) -> list[Answer]:
+        found = []
+        for start in range(0, len(rows), self.policy.at_once):
+            batch = slice(start, start + self.policy.at_once)
+            found += super()._answers(rows[batch], seeds[batch], decoding)
+        return found
 
 
 class TransformersPolicy(CheckpointPolicy):
@@ -19,6 +32,7 @@ class TransformersPolicy(CheckpointPolicy):
     """
 
     scheme: ClassVar[str] = "hf"
+    session = TransformersPolicySession
     settings: ClassVar[tuple[Setting, ...]] = (
         known.BASE,
         known.DTYPE,
@@ -27,12 +41,3 @@ class TransformersPolicy(CheckpointPolicy):
         known.DATE,
         Setting("batch", ("N",), "64"),
     )
-
-    def _answers(
-        self, rows: Sequence[Sequence[int]], seeds: Sequence[int], decoding: Decoding
-    ) -> list[Answer]:
-        found = []
-        for start in range(0, len(rows), self.at_once):
-            batch = slice(start, start + self.at_once)
-            found += super()._answers(rows[batch], seeds[batch], decoding)
-        return found

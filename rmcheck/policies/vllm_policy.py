@@ -5,17 +5,43 @@ from typing import ClassVar, cast
 
 from rmcheck.errors import ModelError, UsageError
 from rmcheck.models.checkpoint import settings as known
-from rmcheck.models.engines.vllm.engine import running
 from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
 from rmcheck.models.engines.vllm.sampler import LEAST_TEMPERATURE, VllmSampler
 from rmcheck.models.engines.writing import Answer
-from rmcheck.models.kinds.language_model import Writer
 from rmcheck.models.libraries import brief
 from rmcheck.models.spec import Setting
-from rmcheck.models.text.tokenization import ConversationTokenizer
-from rmcheck.policies.checkpoint_policy import CheckpointPolicy
+from rmcheck.policies.checkpoint_policy import CheckpointPolicy, CheckpointPolicySession
 from rmcheck.policies.policy import Decoding
 from rmcheck.pool.pool import Prompt
+
+
+class VllmPolicySession(CheckpointPolicySession):
+    """One that vLLM runs."""
+
+    def check(self, prompts: Sequence[Prompt], decoding: Decoding) -> None:
+        """Refuse what vLLM would change: long prompts, and temperatures near 0.
+
+        Raises:
+            UsageError: The temperature is below 0.01, or some prompts are too long; the longest
+                are named.
+            ScoringError: The chat template refuses a prompt.
+        """
+        _check_temperature(decoding)
+        super().check(prompts, decoding)
+
+    @property
+    def _positions(self) -> int:
+        return cast(VllmSampler, self.writer.sampler).max_length
+
+    def _answers(
+        self, rows: Sequence[Sequence[int]], seeds: Sequence[int], decoding: Decoding
+    ) -> list[Answer]:
+        _check_temperature(decoding)
+        try:
+            return super()._answers(rows, seeds, decoding)
+        except MemoryError as error:
+            self.close()
+            raise ModelError(f"{self.policy.spec}: vLLM cannot answer. {brief(error)}") from error
 
 
 class VllmPolicy(CheckpointPolicy):
@@ -30,6 +56,7 @@ class VllmPolicy(CheckpointPolicy):
     """
 
     scheme: ClassVar[str] = "vllm"
+    session = VllmPolicySession
     settings: ClassVar[tuple[Setting, ...]] = (
         known.BASE,
         known.DTYPE,
@@ -41,41 +68,6 @@ class VllmPolicy(CheckpointPolicy):
     )
     # vLLM's seeds are signed, and -1 means none.
     seed_bits = 63
-
-    @property
-    def writer(self) -> Writer[ConversationTokenizer]:
-        """What is loaded, while its process lives."""
-        running(self._engine, self.spec)
-        return super().writer
-
-    def check(self, prompts: Sequence[Prompt], decoding: Decoding) -> None:
-        """Refuse what vLLM would change: long prompts, and temperatures near 0.
-
-        Raises:
-            UsageError: The temperature is below 0.01, or some prompts are too long; the longest
-                are named.
-            ScoringError: The chat template refuses a prompt.
-        """
-        _check_temperature(decoding)
-        super().check(prompts, decoding)
-
-    @property
-    def _engine(self) -> VllmSampler | None:
-        return cast(VllmSampler, self._writer.sampler) if self._writer else None
-
-    @property
-    def _positions(self) -> int:
-        return running(self._engine, self.spec).max_length
-
-    def _answers(
-        self, rows: Sequence[Sequence[int]], seeds: Sequence[int], decoding: Decoding
-    ) -> list[Answer]:
-        _check_temperature(decoding)
-        try:
-            return super()._answers(rows, seeds, decoding)
-        except MemoryError as error:
-            self.close()
-            raise ModelError(f"{self.spec}: vLLM cannot answer. {brief(error)}") from error
 
 
 def _check_temperature(decoding: Decoding) -> None:

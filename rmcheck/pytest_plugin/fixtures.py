@@ -121,9 +121,9 @@ def policy(request: pytest.FixtureRequest) -> "Iterator[TextPolicy]":
                 "the policy fixture needs a policy: --rmcheck-policy=SCHEME:LOCATION, or "
                 "rmcheck_policy in the ini file"
             )
-        opened = open_policy(spec, base=ini_folder(request.config, "policy"))
-    yield TextPolicy(opened)
-    opened.close()
+        opened = TextPolicy(open_policy(spec, base=ini_folder(request.config, "policy")))
+    with closing(opened):
+        yield opened
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ class Filled:
                 for member in model.members
                 for item in self.provenance(member).conformance
             )
-            return replace(Provenance.of(model), conformance=page)
+            return replace(Provenance.opened(model), conformance=page)
         try:
             return self.store_of(model).open(model.fingerprint).provenance
         except StoreError:  # reported already, as the error of every check

@@ -5,12 +5,12 @@ and keeps it. This process is one engine (`rmcheck.scoring.one_process`), and
 `rmcheck.lab.cluster.ray_engine` another.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self, TextIO
+from contextlib import AbstractContextManager
+from typing import TextIO
 
-from rmcheck.models.model import RewardModel, Sample, TooLong
+from rmcheck.models.model import RewardModel, Sample, Session, TooLong
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.store.scores import Store
 
@@ -18,14 +18,18 @@ from rmcheck.store.scores import Store
 Missing = Mapping[TooLong, Mapping[bytes, Sample]]
 
 
-class Engine(ABC):
+class Engine(AbstractContextManager["Engine"]):
     """Scores what is missing. Who made one closes it; it is a context manager.
 
     A model that it loads in this process stays loaded until another is asked for: two need not fit
     into memory together.
+
+    Args:
+        session: A model that is loaded already, which is closed as if it were loaded here.
     """
 
-    _model: RewardModel | None = None
+    def __init__(self, session: Session | None = None) -> None:
+        self._session = session
 
     @abstractmethod
     def score(
@@ -52,29 +56,22 @@ class Engine(ABC):
         """
 
     def holds(self, model: RewardModel) -> bool:
-        """Whether a model is loaded here."""
-        return self._model is model
+        """Whether a model is loaded here, and its engine lives."""
+        session = self._session
+        return session is not None and session.model is model and session.alive
 
-    def load(self, model: RewardModel) -> None:
-        """Load a model, unless it is, and release the one before."""
-        if not self.holds(model):
+    def session(self, model: RewardModel) -> Session:
+        """A model that is loaded; the one before is released."""
+        if self._session is None or not self.holds(model):
             Engine.close(self)
-        self._model = model
-        model.load()
+            self._session = model.load()
+        return self._session
 
     def close(self) -> None:
         """Release the model that is loaded."""
-        if self._model is not None:
-            self._model.close()
-        self._model = None
+        if self._session is not None:
+            self._session.close()
+        self._session = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import PartialScoringError, ScoringError, StoreError
-from rmcheck.models.model import Encoded, Proven, RewardModel, checked_rewards
+from rmcheck.models.model import Encoded, Proven, RewardModel, Session, checked_rewards
 from rmcheck.pool.keys import as_keys
 from rmcheck.scoring.batches import (
     BatchOrder,
@@ -79,24 +79,24 @@ class Forward:
 
     def __init__(
         self,
-        model: RewardModel,
+        session: Session,
         proven: Proven,
         groups: Sequence[Sequence[Text]],
         scores: ModelScores,
         budget: int,
         bar: Progress,
     ) -> None:
-        self._model = model
+        self._session, self._model = session, session.model
         self._groups = groups
         self._scores = scores
-        self._provenance = Provenance.of(model, proven)
-        self._score = model.scoring(proven)
+        self._provenance = Provenance.of(session, proven)
+        self._score = session.scoring(proven)
         self._samples = batch_order(proven, [group[0].encoded for group in groups])
         # Places of the order; the last are next.
         self._left = [(0, len(groups))] if groups else []
         self._budget, self._spare = budget, spare_tokens(budget)
         self._together, self._ahead = 1, 0
-        self._report = ScoringReport(model.spec)
+        self._report = ScoringReport(self._model.spec)
         self._bar = bar
         self._faults: dict[int, str] = {}
         self._unscored = 0
@@ -111,7 +111,7 @@ class Forward:
             StoreError: A batch could not be stored.
         """
         running: dict[Future[NDArray[np.float64]], _Batch] = {}
-        with self._model.workers() as workers:
+        with self._session.workers() as workers:
             self._together, self._ahead = workers.count, workers.ahead
             while self._left or running:
                 while self._left and len(running) < self._together + self._ahead:
@@ -194,7 +194,7 @@ class Forward:
 
     def _computed(self, batch: _Batch, tokens: int) -> int:
         """Tokens that the model computed; a server does not tell what it pads or shares."""
-        on_server = self._model.facts.device == "server"
+        on_server = self._session.facts.device == "server"
         if on_server or not any(encoded.ids for encoded in batch.inputs):
             return tokens
         return self._samples.computed(batch.start, batch.end)

@@ -21,11 +21,11 @@ def look_up(requests: Sequence[Request], store: Store, engine: Engine) -> Scorin
     for request, mask in zip(requests, missing, strict=True):
         if not mask.any():
             continue
-        engine.load(model)
+        session = engine.session(model)
         keys, none = request.keys[mask], np.zeros(mask.sum(), dtype=np.int32)
-        rewards = model.look_up(request.named.part(mask))
+        rewards = session.look_up(request.named.part(mask))
         rows = ScoreRows(keys, keys, rewards, none, none, [""] * len(keys))
-        scores.append(rows, Provenance.of(model, model.prove(())))
+        scores.append(rows, Provenance.of(session, session.prove(())))
     looked_up = len(scores) - before
     return ScoringReport(
         model.spec,

@@ -7,7 +7,7 @@ from typing import TextIO
 import numpy as np
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.model import Encoded, Proven, RewardModel, TooLong
+from rmcheck.models.model import Encoded, Proven, ReadyModel, RewardModel, Session, TooLong
 from rmcheck.models.proof.conformance import spread_of_lengths
 from rmcheck.pool.asked import columns_key
 from rmcheck.scoring.batches import default_budget
@@ -34,15 +34,14 @@ class OneProcess(Engine):
         budget: int | None,
         progress: TextIO | None,
     ) -> ScoringReport:
-        """See `Engine`."""
         if not self.holds(model):
             self._proven = None
-            if type(model).load is not RewardModel.load:
+            if type(model).load is not ReadyModel.load:
                 tell_loading(model.spec, sum(map(len, missing.values())))
-        self.load(model)
+        session = self.session(model)
         scores = store.open(model.fingerprint)
         scorer = BlockScorer(
-            model, scores, budget=budget, durable=store.durable, proven=self._proven
+            session, scores, budget=budget, durable=store.durable, proven=self._proven
         )
         texts = scorer.encoded(missing)
         groups = scorer.without_stored_inputs(texts)
@@ -64,14 +63,14 @@ class BlockScorer:
 
     def __init__(
         self,
-        model: RewardModel,
+        session: Session,
         scores: ModelScores,
         *,
         budget: int | None,
         durable: bool,
         proven: Proven | None = None,
     ) -> None:
-        self._model = model
+        self._session = session
         self._scores = scores
         self._budget = budget
         self._durable = durable
@@ -83,10 +82,10 @@ class BlockScorer:
         Raises:
             ScoringError: A conversation is too long.
         """
-        model = self._model
+        model = self._session.model
         texts: dict[tuple[bytes, CutSide], Text] = {}
         for too_long, wanted in missing.items():
-            encoded = model.encode(list(wanted.values()), too_long)
+            encoded = self._session.encode(list(wanted.values()), too_long)
             if len(encoded) != len(wanted):
                 raise ScoringError(
                     f"{model.spec}: {len(wanted)} samples, but {len(encoded)} encoded"
@@ -120,18 +119,18 @@ class BlockScorer:
         chosen = spread_of_lengths([group[0].encoded for group in groups])
         while len(chosen) > (self.proven.samples if self.proven else 0):
             try:
-                self.proven = replace(self._model.prove(chosen), samples=len(chosen))
+                self.proven = replace(self._session.prove(chosen), samples=len(chosen))
             except MemoryError as error:
                 if len(chosen) == 1:
-                    raise does_not_fit(self._model, chosen[0], error) from error
+                    raise does_not_fit(self._session.model, chosen[0], error) from error
                 chosen = chosen[: len(chosen) // 2]
 
     def forward(self, groups: Sequence[Sequence[Text]], bar: Progress) -> Forward:
         """What scores one text of each group, in batches."""
-        proven, facts = self.proven or Proven(), self._model.facts
+        proven, facts = self.proven or Proven(), self._session.facts
         packed = proven.shares_prefixes
         budget = self._budget or default_budget(facts, durable=self._durable, packed=packed)
-        return Forward(self._model, proven, groups, self._scores, budget, bar)
+        return Forward(self._session, proven, groups, self._scores, budget, bar)
 
 
 def _text(model: RewardModel, key: bytes, item: Encoded, too_long: TooLong) -> Text:

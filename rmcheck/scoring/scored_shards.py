@@ -67,6 +67,5 @@ def _rewards(shard: Shard, scores: Path, golden: str, format: str | None) -> Rew
 
 
 def _scores(bundle: Path, pool: Pool) -> NDArray[np.float64]:
-    model = ScoresFile(parse_spec(f"scores:{bundle.absolute()}", Path()))
-    model.load()
-    return model.look_up(PoolSamples(pool).named)
+    with ScoresFile(parse_spec(f"scores:{bundle.absolute()}", Path())).load() as session:
+        return session.look_up(PoolSamples(pool).named)

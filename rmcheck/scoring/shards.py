@@ -138,7 +138,7 @@ class ShardScoring:
         (report,) = fill_members([request], lambda _: store, engine=self._engine)
         found = read_combined(request, lambda _: store).rewards
         kept = store.open(self._model.fingerprint).provenance
-        provenance = Provenance.of(self._model).or_stronger(kept)
+        provenance = Provenance.opened(self._model).or_stronger(kept)
         write_bundle(bundle, request.samples, found, provenance, facts={SOURCE: source})
         return report
 

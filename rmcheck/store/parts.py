@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import StoreError
 from rmcheck.models.checkpoint.fingerprint import columns_digest
-from rmcheck.models.model import ConformanceItem, Proven, RewardModel
+from rmcheck.models.model import ConformanceItem, Proven, RewardModel, Session
 from rmcheck.parsing import ParsingError, column_numbers, column_values
 from rmcheck.pool.keys import Keys
 from rmcheck.store.folder import write_whole
@@ -58,11 +58,15 @@ class Provenance:
     proved_on: int = 0
 
     @classmethod
-    def of(cls, model: RewardModel, proven: Proven | None = None) -> "Provenance":
-        """What the model says of itself, loaded, and what it has proved."""
-        page = proven or Proven()
-        description = {**model.description, **page.described}
-        return cls(model.fingerprint, model.spec, description, page.items, page.samples)
+    def of(cls, session: Session, proven: Proven) -> "Provenance":
+        """What a loaded model says of itself, and what it has proved."""
+        model, description = session.model, {**session.description, **proven.described}
+        return cls(model.fingerprint, model.spec, description, proven.items, proven.samples)
+
+    @classmethod
+    def opened(cls, model: RewardModel) -> "Provenance":
+        """What a model says of itself that is not loaded."""
+        return cls(model.fingerprint, model.spec, model.description)
 
     def or_stronger(self, other: "Provenance") -> "Provenance":
         """The other one where its page rests on more samples, else this one."""

@@ -52,8 +52,7 @@ def accuracy(folder, world):
     from rmcheck.pool.pool import Message
 
     rows = list(world.rows(40, 4, seed=9))
-    model = open_model(f"hf:{folder}")
-    model.load()
+    model = open_model(f"hf:{folder}").load()
     samples = [
         Sample(row["prompt_id"], i, (Message("user", row["prompt"]),), text)
         for row in rows

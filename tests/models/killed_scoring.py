@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from rmcheck.models.model import RewardModel, Sample
+from rmcheck.models.model import RewardModel, Sample, Session
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.members import fill_members
@@ -41,45 +41,51 @@ def numbered_samples() -> list[Sample]:
     ]
 
 
-def open_logged(spec: str) -> tuple[RewardModel, list[Path]]:
-    """The model, loaded, and a list for the file that its members write their batches to."""
+def open_logged(spec: str) -> tuple[RewardModel, dict[RewardModel, Session], list[Path]]:
+    """The model, its members loaded, and a list for the file that they write their batches to."""
     model, log = open_model(spec), []
-    for member in model.members:
-        member.load()
-        _log_batches(member, log)
-    return model, log
+    sessions = {member: member.load() for member in model.members}
+    for session in sessions.values():
+        _log_batches(session, log)
+    return model, sessions, log
 
 
-def _log_batches(model: RewardModel, log: list[Path]) -> None:
-    scoring = model.scoring
+def _log_batches(session: Session, log: list[Path]) -> None:
+    scoring = session.scoring
 
     def logged(score, batch):
         texts = [encoded.sample.response.split()[-1] for encoded in batch]
         with log[0].open("a") as file:
-            file.write(f"{model.fingerprint} {' '.join(texts)}\n")
+            file.write(f"{session.model.fingerprint} {' '.join(texts)}\n")
         return score(batch)
 
-    model.scoring = lambda proven: partial(logged, scoring(proven))
+    session.scoring = lambda proven: partial(logged, scoring(proven))
 
 
-def score_all(model: RewardModel, store: Path) -> None:
+def score_all(model: RewardModel, sessions: dict[RewardModel, Session], store: Path) -> None:
     """What is missing, in small batches."""
     kept = ScoreStore(store)
     request = Request(model, tuple(numbered_samples()))
     for part in request.members:
-        fill_requests([part], kept, budget=BUDGET, engine=OneProcess())
-    fill_members([request], lambda _: kept, engine=OneProcess())  # nothing is left
+        engine = OneProcess(sessions[part.model])
+        fill_requests([part], kept, budget=BUDGET, engine=engine)
+    assert not any(report.scored for report in fill_members([request], lambda _: kept))
 
 
 def child(
-    model: RewardModel, store: Path, log: Path, kill: tuple[int, float] | None, threads: int
+    model: RewardModel,
+    sessions: dict[RewardModel, Session],
+    store: Path,
+    log: Path,
+    kill: tuple[int, float] | None,
+    threads: int,
 ) -> int:
     """Exit code of a process that scores, killed some seconds after it began some batches."""
     pid = os.fork()
     if not pid:
         try:
             torch.set_num_threads(threads)
-            score_all(model, store)
+            score_all(model, sessions, store)
         except BaseException:
             traceback.print_exc()
             os._exit(1)
@@ -105,13 +111,14 @@ def _tell(value: object) -> None:
 def main(specs: dict[str, str]) -> None:
     """Answer until nothing more is asked."""
     engines = {engine: open_logged(spec) for engine, spec in specs.items()}
-    names = {e: [m.fingerprint for m in model.members] for e, (model, _) in engines.items()}
+    names = {e: [m.fingerprint for m in model.members] for e, (model, *_) in engines.items()}
     _tell(names)
     for line in sys.stdin:
         asked = json.loads(line)
-        model, log = engines[asked["engine"]]
+        model, sessions, log = engines[asked["engine"]]
         log[:] = [Path(asked["log"])]
-        _tell(child(model, Path(asked["store"]), log[0], asked["kill"], asked["threads"]))
+        store, kill, threads = Path(asked["store"]), asked["kill"], asked["threads"]
+        _tell(child(model, sessions, store, log[0], kill, threads))
 
 
 if __name__ == "__main__":

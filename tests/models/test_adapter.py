@@ -41,8 +41,7 @@ def copy(adapter, tmp_path):
 
 def rewards_of(spec, samples):
     """Of a model that proves itself, and its page."""
-    model = open_model(spec)
-    model.load()
+    model = open_model(spec).load()
     encoded = model.encode(samples)
     proven = model.prove(encoded)
     rewards = model.score(encoded)
@@ -244,11 +243,8 @@ def test_an_adapter_is_a_policy(policy, base):
     prompts = [Prompt("p", (Message("user", "what is four"),), (), {})]
 
     def texts(folder):
-        opened = open_policy(f"hf:{folder}")
-        opened.load()
-        found = opened.sample(prompts, 4, 0, Decoding(max_tokens=8))
-        opened.close()
-        return found
+        with open_policy(f"hf:{folder}").load() as session:
+            return session.sample(prompts, 4, 0, Decoding(max_tokens=8))
 
     assert texts(policy) == texts(adapters.twin(policy)) != texts(base)
     assert open_policy(f"hf:{policy}").fingerprint != open_policy(f"hf:{base}").fingerprint

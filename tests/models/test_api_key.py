@@ -180,14 +180,14 @@ def test_collecting_asks_no_server(listener, pytester, monkeypatch):
     assert listener.requests == []
 
 
-def test_a_model_that_was_not_asked_never_scores():
+def test_a_model_that_was_not_asked_is_never_loaded():
     """It only stands for one while checks are listed."""
     with asking(False):
         model = open_model("http:http://127.0.0.1:9")
 
     assert isinstance(model, UnaskedModel)
     with pytest.raises(UsageError, match="not asked in this run"):
-        model.score([])
+        model.load()
 
 
 @pytest.mark.parametrize(

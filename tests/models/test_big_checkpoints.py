@@ -10,8 +10,7 @@ from rmcheck.models.registry import open_model
 
 def scored(spec, samples):
     """Rewards of a model that proves itself, and what it says of itself."""
-    model = open_model(spec)
-    model.load()
+    model = open_model(spec).load()
     encoded = model.encode(samples)
     proven = model.prove(encoded)
     rewards, said = model.score(encoded), {**model.description, **proven.described}

@@ -93,11 +93,10 @@ def test_a_day_is_part_of_the_model(clock_copy, samples):
     """Another day is another fingerprint, other ids, and stands on the page."""
     ids, prints = [], []
     for day in ("2024-07-26", "2026-11-26", "2024-07-26"):
-        model = open_model(f"hf:{clock_copy}?date={day}")
-        model.load()
+        model = open_model(f"hf:{clock_copy}?date={day}").load()
         encoded = model.encode(samples)
         ids.append([e.ids for e in encoded])
-        prints.append(model.fingerprint)
+        prints.append(model.model.fingerprint)
         assert model.tokenizer.text(encoded[0].ids).startswith("<s>today is 26 ")
 
     proven = model.prove(encoded)
@@ -193,8 +192,7 @@ def test_a_clock_that_was_not_seen_is_no_clock(samples):
 
 def test_a_tokenizer_that_panics_is_a_message(llama_copy, samples):
     """Rust's panics are no Exception; they are told with the prompt like any other refusal."""
-    model = open_model(f"hf:{llama_copy}")
-    model.load()
+    model = open_model(f"hf:{llama_copy}").load()
     panic = type("PanicException", (BaseException,), {})
 
     def fail(*_, **__):

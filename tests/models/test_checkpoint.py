@@ -129,9 +129,8 @@ def test_sharded_weights_load(llama_copy, llama_folder, samples):
 
     rewards = []
     for opened in (whole, shards):
-        opened.load()
-        rewards.append(opened.score(opened.encode(samples)).tolist())
-        opened.close()
+        with opened.load() as session:
+            rewards.append(session.score(session.encode(samples)).tolist())
 
     assert len(shards.checkpoint.weight_files) > 1
     assert rewards[0] == rewards[1]
@@ -215,11 +214,7 @@ def test_a_missing_inner_tensor_is_refused_at_load(llama_copy):
 def test_a_left_over_language_model_head_is_harmless(llama_copy):
     """lm_head.* is not read by a reward model and does not disturb it."""
     change_weights(llama_copy, lambda t: t | {"lm_head.weight": torch.zeros(320, 32)})
-    model = open_model(f"hf:{llama_copy}")
-
-    model.load()
-
-    assert model.scorer.reads_last_token
+    assert open_model(f"hf:{llama_copy}").load().scorer.reads_last_token
 
 
 def test_a_head_of_another_shape_is_refused_without_loading(llama_copy):
@@ -258,8 +253,7 @@ def test_a_head_is_named_by_label_or_index(ten_logits, samples):
     """Both names give the same logit, and other logits are others."""
     rewards = {}
     for head in ("helpsteer-3", "3", "4"):
-        model = open_model(f"hf:{ten_logits}?head={head}")
-        model.load()
+        model = open_model(f"hf:{ten_logits}?head={head}").load()
         rewards[head] = model.score(model.encode(samples)).tolist()
 
     assert rewards["helpsteer-3"] == rewards["3"]

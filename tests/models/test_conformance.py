@@ -16,8 +16,7 @@ from rmcheck.models.registry import open_model
 
 def opened(folder, query="", change=None):
     """A loaded model; `change` may spoil what it holds."""
-    model = open_model(f"hf:{folder}{query}")
-    model.load()
+    model = open_model(f"hf:{folder}{query}").load()
     if change:
         change(model)
     return model

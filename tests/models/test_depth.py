@@ -16,11 +16,11 @@ pool: {path: pool.jsonl}
 checks: [{name: accuracy, metric: accuracy, at_least: 0.01}]
 """
 # Calls of ours above a layer of the model: while it proves itself, and while it scores.
-MOST = 15
+MOST = 14
 
 
 def test_a_layer_of_a_model_is_few_calls_away_from_the_check(llama_folder, tmp_path):
-    """Fifteen at most from the check to any layer, in the proof as in a batch."""
+    """Fourteen at most from the check to any layer, in the proof as in a batch."""
     torch, _ = engine()
     rows = [{"prompt": f"why {i}", "chosen": f"four {i}", "rejected": "five"} for i in range(12)]
     (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rmcheck.errors import ModelError, ScoringError, UnknownModelError, UsageError
 from rmcheck.models.kinds.ensemble import EnsembleRewardModel
 from rmcheck.models.kinds.fake import FakeRewardModel
-from rmcheck.models.model import Combined, RewardModel, Sample
+from rmcheck.models.model import Combined, Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
 
@@ -204,7 +204,7 @@ def test_an_ensemble_is_kept_and_reads_golden_as_its_members_do():
     assert (fakes.kept, fakes.reads_golden) == (False, True)
     assert not open_model("ensemble:fake:random,fake:constant").reads_golden
     with pytest.raises(UsageError, match="is scored member by member"):
-        fakes.score([])
+        fakes.load()
 
 
 def test_a_model_without_members_is_its_own():
@@ -356,22 +356,3 @@ def test_opening_imports_nothing_heavy(llama_folder):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
-
-
-def test_closing_closes_the_members():
-    """Weights are the members'; a closed ensemble holds none."""
-    closed = []
-
-    class Closing(RewardModel):
-        def __init__(self, name):
-            self.spec, self.fingerprint = name, name
-
-        def score(self, batch):
-            raise NotImplementedError
-
-        def close(self):
-            closed.append(self.spec)
-
-    EnsembleRewardModel([Closing("a"), Closing("b")]).close()
-
-    assert closed == ["a", "b"]

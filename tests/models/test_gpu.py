@@ -54,9 +54,7 @@ def many():
 
 def loaded(spec):
     """A loaded model."""
-    model = open_model(spec)
-    model.load()
-    return model
+    return open_model(spec).load()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
@@ -151,7 +149,7 @@ def test_what_does_not_fit_is_halved(folders, many):
     fill(model, longer, store, too_long="right")
     expected = scores_of(model, longer, store, too_long="right").scores
     model, store = open_model(spec), MemoryStore()
-    model.load()
+    model = model.load()
     model.prove = lambda encoded: Proven()
     gc.collect()
     torch.cuda.empty_cache()
@@ -180,7 +178,7 @@ def test_a_checkpoint_runs_in_its_own_type(folders, tmp_path):
     proven = model.prove(model.encode(tiny_models.samples()))
     (said,) = [item.detail for item in proven.items if item.name == "precision"]
 
-    assert model.dtype == "bfloat16"
+    assert model.model.dtype == "bfloat16"
     assert said.startswith("bfloat16 on cuda")
-    assert model.fingerprint == open_model(f"hf:{half}?dtype=bfloat16").fingerprint
+    assert model.model.fingerprint == open_model(f"hf:{half}?dtype=bfloat16").fingerprint
     assert open_model(f"hf:{half}?device=cpu").dtype == "float32"

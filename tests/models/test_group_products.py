@@ -36,8 +36,8 @@ def model(request, tmp_path_factory):
     config = tiny_models.decoder_config(
         request.param, **wide, **({"sliding_window": 24} if windowed else {})
     )
-    opened = open_model(f"hf:{tiny_models.save(config, tmp_path_factory.mktemp('m'))}?device=cpu")
-    opened.load()
+    folder = tiny_models.save(config, tmp_path_factory.mktemp("m"))
+    opened = open_model(f"hf:{folder}?device=cpu").load()
     yield opened
     opened.close()
 

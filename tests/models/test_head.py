@@ -27,8 +27,7 @@ def three_heads(tmp_path_factory):
 
 def scored(spec, samples):
     """The model, loaded, its page, and its rewards."""
-    model = open_model(spec)
-    model.load()
+    model = open_model(spec).load()
     encoded = model.encode(samples)
     proven = model.prove(encoded)
     return model, proven.items, model.scoring(proven)(encoded)

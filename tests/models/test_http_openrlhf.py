@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import tiny_models
 from real_server import needs, running
+from stored_scores import fill, scores_of
 
 from rmcheck.models.proof.conformance import page
 from rmcheck.models.registry import open_model
-from rmcheck.scoring.request import scores_of
-from rmcheck.scoring.scorer import fill
 from rmcheck.store.scores import MemoryStore
 
 PYTHON = "RMCHECK_OPENRLHF_PYTHON"
@@ -64,10 +63,8 @@ def test_the_server_gives_the_rewards_of_transformers(address, checkpoint):
 
 def test_the_server_proves_itself(address, checkpoint):
     """It is found by its page, reads the ids that it should, and changes nothing in batches."""
-    model = open_model(f"http:{address}?tokenizer={checkpoint}&max_length=256")
-    model.load()
-    shown = page(model.prove(model.encode(tiny_models.samples())).items)
-    model.close()
+    with open_model(f"http:{address}?tokenizer={checkpoint}&max_length=256").load() as session:
+        shown = page(session.prove(session.encode(tiny_models.samples())).items)
 
     assert "fail" not in shown
     assert "openrlhf at" in shown

@@ -44,8 +44,7 @@ def _key(monkeypatch):
 @pytest.fixture
 def served(address):
     """The model behind the server, loaded; its tokenizer is found where the server says."""
-    model = open_model(f"http:{address}")
-    model.load()
+    model = open_model(f"http:{address}").load()
     yield model
     model.close()
 
@@ -53,8 +52,7 @@ def served(address):
 @pytest.fixture(scope="session")
 def reference(checkpoint):
     """Its rewards by transformers."""
-    model = open_model(f"hf:{checkpoint}")
-    model.load()
+    model = open_model(f"hf:{checkpoint}").load()
     rewards = model.score(model.encode(tiny_models.samples()))
     model.close()
     return rewards
@@ -79,8 +77,7 @@ def test_rewards_are_those_of_transformers(served, reference):
 
 def test_the_pooling_endpoint_gives_the_same(address, reference):
     """/pooling and /classify are two ways to one logit."""
-    model = open_model(f"http:{address}?endpoint=pooling&model=tiny&server=vllm")
-    model.load()
+    model = open_model(f"http:{address}?endpoint=pooling&model=tiny&server=vllm").load()
     rewards = model.score(model.encode(tiny_models.samples()))
     model.close()
 
@@ -89,8 +86,7 @@ def test_the_pooling_endpoint_gives_the_same(address, reference):
 
 def test_many_requests_side_by_side_change_nothing(served, reference):
     """400 texts in requests of 5, many at a time, in order."""
-    model = open_model(f"{served.spec}?batch=5&concurrency=16")
-    model.load()
+    model = open_model(f"{served.model.spec}?batch=5&concurrency=16").load()
     rewards = model.score(model.encode(tiny_models.samples() * 50))
     model.close()
 
@@ -134,7 +130,7 @@ def test_without_the_key_the_server_is_not_opened(address, monkeypatch):
 def test_a_model_that_the_server_lost_is_an_error(served):
     """A name that it does not know any more ends the run, and says so."""
     encoded = served.encode(tiny_models.samples())
-    object.__setattr__(served.server.identity, "model", "gone")
+    object.__setattr__(served.model.server.identity, "model", "gone")
 
     with pytest.raises(ScoringError, match="no such endpoint, or no such model"):
         served.score(encoded)

@@ -40,9 +40,7 @@ def opened(pair, query=""):
 
 def loaded(pair, query=""):
     """The model, loaded."""
-    model = opened(pair, query)
-    model.load()
-    return model
+    return opened(pair, query).load()
 
 
 def refusal(kind, pair, query="", *, load=False):
@@ -196,7 +194,7 @@ def test_sharing_can_be_turned_off(pair, samples, query, shares):
     proven = model.prove(model.encode(samples))
 
     assert proven.shares_prefixes is shares
-    assert model.fingerprint == opened(pair).fingerprint
+    assert model.model.fingerprint == opened(pair).fingerprint
     page = {item.name: item.detail for item in proven.items}
     assert ("off, as prefix=off says" in page["shared_prefix"]) is not shares
 

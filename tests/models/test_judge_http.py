@@ -43,22 +43,21 @@ def server():
 @pytest.fixture
 def opened(server, tmp_path):
     """Writes a judge's file, opens and loads it, and closes it after the test."""
-    models = []
+    sessions = []
 
     def open_it(read=WORDS, settings="", more="", url=""):
-        file = tmp_path / f"judge-{len(models)}.yaml"
+        file = tmp_path / f"judge-{len(list(tmp_path.iterdir()))}.yaml"
         file.write_text(
             f"engine: http:{url or server.url}{settings}\n"
             'prompt: "{{ prompt }} / {{ response }}"\n'
             f"{read}\n{more}"
         )
-        models.append(open_model(f"judge:{file}"))
-        models[-1].load()
-        return models[-1]
+        sessions.append(open_model(f"judge:{file}").load())
+        return sessions[-1]
 
     yield open_it
-    for model in models:
-        model.close()
+    for session in sessions:
+        session.close()
 
 
 def question(sample):
@@ -330,7 +329,7 @@ def test_the_key_is_sent_and_stands_nowhere(server, opened, samples, monkeypatch
     page = str(items(model, samples))
 
     assert "put it in the environment as RMCHECK_API_KEY" in said
-    assert KEY not in page + str(model.description) + model.spec
+    assert KEY not in page + str(model.description) + model.model.spec
     assert "API key: sent" in page
 
 
@@ -356,16 +355,17 @@ def test_a_server_that_is_not_there_is_said_when_opened(opened):
 
 def test_scores_are_kept_where_a_version_names_the_weights(server, opened):
     """No address says which weights stand behind it."""
-    assert not opened().kept
-    assert opened(settings="?version=7").kept
-    assert opened(settings="?version=7").fingerprint != opened(settings="?version=8").fingerprint
+    assert not opened().model.kept
+    assert opened(settings="?version=7").model.kept
+    prints = {opened(settings=f"?version={version}").model.fingerprint for version in (7, 8)}
+    assert len(prints) == 2
 
 
 def test_speed_and_patience_are_no_part_of_the_fingerprint(opened):
     """Concurrency, timeout and tries change no reward."""
-    plain = opened().fingerprint
+    plain = opened().model.fingerprint
 
-    assert opened(settings="?concurrency=3&timeout=9&tries=2").fingerprint == plain
+    assert opened(settings="?concurrency=3&timeout=9&tries=2").model.fingerprint == plain
 
 
 def test_the_page_says_who_makes_the_tokens(opened, samples):

@@ -124,8 +124,7 @@ def test_a_cell_is_true(kind, engine, text, spec_of):
     if engine == "vLLM" and not HAS_VLLM:
         pytest.skip("vLLM is not installed; .ci/vllm runs these tests where it is")
     samples = process_models.samples() if kind.startswith("steps") else tiny_models.samples()
-    model = open_model(spec_of(kind, engine))
-    model.load()
+    model = open_model(spec_of(kind, engine)).load()
     try:
         encoded = model.encode(samples[:6])
         proven = model.prove(encoded)

@@ -12,7 +12,7 @@ from failing_server import FailingServer
 from judging_server import JudgingServer
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.model import Proven, RewardModel
+from rmcheck.models.model import Proven, ReadyModel, RewardModel
 from rmcheck.models.registry import open_model
 
 # Largest change by batch composition: rounding of the type that the model computes in.
@@ -106,8 +106,7 @@ def model(
         "judge-hf": f"judge:{judge_files}/local.yaml",
         "judge-http": f"judge:{judge_files}/server.yaml",
     }[request.param]
-    opened = open_model(spec, base=workplace)
-    opened.load()
+    opened = open_model(spec, base=workplace).load()
     if request.param == "hf-shared":  # as it scores once it is proved
         packed = opened.scoring(Proven(shares_prefixes=True))
         opened.score = lambda batch: packed(batch) if batch else np.zeros(0)
@@ -184,37 +183,44 @@ def test_proves_itself(model, samples):
     assert [item for item in proven.items if item.status == "fail"] == []
 
 
-def test_closed_models_load_again(model, samples):
-    """After close and load the rewards are the same."""
+def test_each_load_gives_a_session_of_its_own(model, samples, tolerance):
+    """Its rewards are the same, and closing it leaves the others as they are."""
     before = model.score(model.encode(samples))
 
-    model.close()
-    model.load()
+    with model.model.load() as other:
+        assert other is not model or isinstance(model, ReadyModel)
+        again = other.score(other.encode(samples))
 
+    np.testing.assert_allclose(again, before, rtol=0, atol=tolerance)
     np.testing.assert_array_equal(model.score(model.encode(samples)), before)
 
 
-def test_loading_twice_is_harmless(model, samples):
-    """A second load changes nothing."""
-    before = model.score(model.encode(samples))
+def test_nothing_of_a_model_changes_when_it_scores(model, samples):
+    """Loading, proving and scoring leave what was opened as it was."""
+    opened = model.model
+    before = {name: (value, repr(value)) for name, value in vars(opened).items()}
 
-    model.load()
+    with opened.load() as session:
+        encoded = session.encode(samples)
+        session.scoring(session.prove(encoded))(encoded)
 
-    np.testing.assert_array_equal(model.score(model.encode(samples)), before)
+    assert {name: (value, repr(value)) for name, value in vars(opened).items()} == before
 
 
 def test_fingerprint_is_64_hex_digits_and_stable(model, workplace):
     """Opening the same model again gives the same fingerprint."""
-    again = open_model(model.spec, base=workplace)
+    opened = model.model
+    again = open_model(opened.spec, base=workplace)
 
-    assert len(bytes.fromhex(model.fingerprint)) == 32
-    assert again.fingerprint == model.fingerprint
+    assert len(bytes.fromhex(opened.fingerprint)) == 32
+    assert again.fingerprint == opened.fingerprint
 
 
 def test_names_and_descriptions_are_texts(model):
     """Name and description are short texts for tables."""
-    assert isinstance(model, RewardModel)
-    assert model.name
+    assert isinstance(model.model, RewardModel)
+    assert model.model.name
+    assert model.model.description.keys() <= model.description.keys()
     assert all(isinstance(v, str) for v in model.description.values())
 
 

@@ -8,12 +8,12 @@ import pytest
 
 from rmcheck.errors import MissingDependencyError, UnknownModelError, UsageError
 from rmcheck.models import registry
-from rmcheck.models.model import RewardModel
+from rmcheck.models.model import ReadyModel, RewardModel
 from rmcheck.models.registry import model_schemes, open_model
 from rmcheck.models.spec import parse_spec
 
 
-class ThirdParty(RewardModel):
+class ThirdParty(ReadyModel):
     """What another package might bring."""
 
     scheme = "theirs"
@@ -126,10 +126,18 @@ def test_a_missing_engine_says_the_pip_command(llama_folder, monkeypatch):
         model.load()
 
 
-def test_a_model_that_is_not_loaded_says_so(llama_folder, samples):
-    """Encoding before loading is a usage error, not an attribute of None."""
-    with pytest.raises(UsageError, match=r"not loaded; call load\(\) first"):
-        open_model(f"hf:{llama_folder}").encode(samples)
+def test_a_kind_that_says_nothing_of_loading_is_refused(monkeypatch):
+    """What is missing is named, and the class that has nothing to load."""
+
+    class Unfinished(RewardModel):
+        """Has no `load`."""
+
+    entry = EntryPoint("theirs", f"{__name__}:Unfinished", "rmcheck.models")
+    monkeypatch.setattr(EntryPoint, "load", lambda _: Unfinished)
+    monkeypatch.setattr(registry, "entry_points", lambda **_: [entry])
+
+    with pytest.raises(UsageError, match=r"lacks load; .* derives from rmcheck\.ReadyModel"):
+        open_model("theirs:anything")
 
 
 @pytest.mark.parametrize("text", ["", "  "])

@@ -47,9 +47,7 @@ def opened(folder, query=LABELLED):
 
 def loaded(folder, query=LABELLED):
     """The model, loaded."""
-    model = opened(folder, query)
-    model.load()
-    return model
+    return opened(folder, query).load()
 
 
 def refusal(kind, folder, query=LABELLED, *, load=False):
@@ -228,7 +226,7 @@ def test_one_step_everywhere_is_a_warning(labelled, steps):
 
     proven = model.prove(model.encode(steps))
 
-    assert "is step=\\n\\n what separates" in model.combined(np.zeros(6), steps).warning
+    assert "is step=\\n\\n what separates" in model.model.combined(np.zeros(6), steps).warning
     assert statuses(proven)["steps"] == "note"
 
 
@@ -411,12 +409,6 @@ def test_every_setting_that_changes_rewards_changes_the_fingerprint(labelled, tm
 
     assert len(found) == len(others) + 1
     assert opened(labelled, r"?aggregate=min&tag=\n&prefix=off&good=1").fingerprint in found
-
-
-def test_what_is_not_loaded_says_so(labelled, steps):
-    """Tokenising and scoring need a loaded model."""
-    with pytest.raises(UsageError, match="not loaded"):
-        opened(labelled).step_rewards(steps)
 
 
 def test_scores_that_are_not_numbers_are_refused(labelled, tmp_path, steps):

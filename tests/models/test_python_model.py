@@ -76,9 +76,7 @@ def folder(tmp_path, monkeypatch):
 
 def loaded(folder, function):
     """The model of a function, loaded."""
-    model = open_model(f"python:users_rewards:{function}", base=folder)
-    model.load()
-    return model
+    return open_model(f"python:users_rewards:{function}", base=folder).load()
 
 
 @pytest.mark.parametrize("function", ["as_array", "as_tensor", "as_scalars"])
@@ -214,14 +212,6 @@ def test_a_batch_is_a_whole_number(folder, batch):
     """Anything else is told with the spec."""
     with pytest.raises(UsageError, match=rf"batch is '{batch}'; it is a whole number from 1 up"):
         open_model(f"python:users_rewards:seen?batch={batch}", base=folder)
-
-
-def test_not_loaded_is_said(folder, samples):
-    """Scoring before loading is a usage error."""
-    model = open_model("python:users_rewards:seen", base=folder)
-
-    with pytest.raises(UsageError, match="not loaded"):
-        model.score(model.encode(samples))
 
 
 def test_rewards_are_float64(folder, samples):

@@ -43,8 +43,7 @@ def policies(tmp_path_factory):
 @pytest.fixture
 def model(folder):
     """That reward model, loaded."""
-    found = open_model(f"hf:{folder}")
-    found.load()
+    found = open_model(f"hf:{folder}").load()
     yield found
     found.close()
 
@@ -64,8 +63,7 @@ def samples():
 def test_a_reward_is_that_of_its_row_alone(form, prefix, folder, policies):
     """In one batch with shorter and longer rows, padded or packed."""
     spec = f"hf:{folder}" if form == "hf" else f"implicit:{policies[0]},{policies[1]}"
-    model = open_model(f"{spec}?prefix={prefix}")
-    model.load()
+    model = open_model(f"{spec}?prefix={prefix}").load()
     encoded = model.encode(samples())
     lengths = sorted(e.length for e in encoded)
     assert lengths[1] < ORIGINAL < lengths[-2]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rmcheck.errors import ModelError, ScoringError, UnknownModelError, UsageError
+from rmcheck.errors import ModelError, ScoringError, UnknownModelError
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.pool.pool import Message
@@ -47,9 +47,7 @@ def write(path, rows):
 
 def loaded(path):
     """The model of a file, loaded."""
-    model = open_model(f"scores:{path}")
-    model.load()
-    return model
+    return open_model(f"scores:{path}").load()
 
 
 def refusal(path, rows):
@@ -68,7 +66,7 @@ def test_every_format_gives_the_scores_back(tmp_path, samples, name, text_key):
     rewards = model.score(model.encode(samples[::-1]))
 
     assert rewards.tolist() == [3.5, 3.0, 2.5, 2.0, 1.5, 1.0, 0.5, 0.0]
-    assert not model.kept
+    assert not model.model.kept
 
 
 @pytest.mark.parametrize(
@@ -268,14 +266,6 @@ def test_a_file_that_is_not_there(tmp_path):
         open_model(f"scores:{tmp_path / 'none.jsonl'}")
     with pytest.raises(UnknownModelError, match="is a folder"):
         open_model(f"scores:{tmp_path}")
-
-
-def test_not_loaded_is_said(tmp_path, samples):
-    """Scoring before loading is a usage error."""
-    model = open_model(f"scores:{write(tmp_path / 's.jsonl', rows_of(samples))}")
-
-    with pytest.raises(UsageError, match="not loaded"):
-        model.encode(samples)
 
 
 def test_other_scores_are_another_model(tmp_path, samples):

@@ -60,9 +60,7 @@ def folders(tmp_path_factory):
 
 def opened(folder, settings=""):
     """A loaded model."""
-    model = open_model(f"hf:{folder}{settings}")
-    model.load()
-    return model
+    return open_model(f"hf:{folder}{settings}").load()
 
 
 def alone(model, encoded):
@@ -271,21 +269,20 @@ def test_sharing_can_be_turned_off(folders):
 
     assert (item.status, item.detail) == ("pass", "off, as prefix=off says")
     assert not proven.shares_prefixes
-    assert off.fingerprint == shared.fingerprint
+    assert off.model.fingerprint == shared.model.fingerprint
     assert (off.description["prefix"], shared.description["prefix"]) == ("off", "shared")
 
 
 def test_a_proof_leaves_the_model_as_it_was(folders):
     """What it finds is held by whoever asked; nothing about the model changes."""
     model = opened(folders("llama"))
-    before, session = dict(vars(model)), model.session
+    before = dict(vars(model))
 
     proven = model.prove(model.encode(conversations()))
 
     assert proven.shares_prefixes
     assert proven.described == {"prefix": "shared"}
     assert vars(model) == before
-    assert model.session is session
 
 
 def test_encoders_refuse_forced_sharing(folders):
@@ -462,8 +459,9 @@ def test_scoring_shares_prompts_from_end_to_end(folders):
     assert "shared prompts spared" in str(report)
     assert store.open(model.fingerprint).provenance.description["prefix"] == "shared"
     found = scores_of(model, samples, store).scores
-    model.load()
-    np.testing.assert_allclose(found, alone(model, model.encode(samples)), rtol=0, atol=EXACT)
+    session = model.load()
+    expected = alone(session, session.encode(samples))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=EXACT)
 
 
 def test_what_does_not_fit_is_halved_with_shared_prompts_too(folders, monkeypatch):

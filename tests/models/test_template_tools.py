@@ -177,8 +177,7 @@ def caller(llama_copy):
 def test_a_reward_depends_on_what_was_called(tmp_path, caller):
     """Another argument is another key, other token ids and another reward."""
     one, other = asked(tmp_path), asked(tmp_path, [{**LOOK, "arguments": {"what": "wood"}}])
-    model = open_model(f"hf:{caller}")
-    model.load()
+    model = open_model(f"hf:{caller}").load()
 
     encoded = model.encode([one, other])
     rewards = model.score(encoded)
@@ -192,8 +191,7 @@ def test_a_refusal_names_the_prompt_and_what_to_do(tmp_path, caller):
     """With the roles of its turns."""
     (caller / "chat_template.jinja").write_text(JOINS)
     sample = asked(tmp_path)
-    model = open_model(f"hf:{caller}")
-    model.load()
+    model = open_model(f"hf:{caller}").load()
 
     with pytest.raises(ScoringError) as caught:
         model.encode([sample])

@@ -87,8 +87,7 @@ def model(request, tmp_path_factory):
         request.param, **wide, **({"sliding_window": 24} if windowed else {})
     )
     folder = tiny_models.save(config, tmp_path_factory.mktemp("model"))
-    opened = open_model(f"hf:{folder}?device=cpu")
-    opened.load()
+    opened = open_model(f"hf:{folder}?device=cpu").load()
     yield opened
     opened.close()
 

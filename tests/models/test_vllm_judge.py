@@ -1,5 +1,6 @@
 """Judges that vLLM runs: the numbers of transformers, seeds, and a clean end."""
 
+from contextlib import ExitStack
 from importlib.util import find_spec
 
 import numpy as np
@@ -31,23 +32,26 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def opened(folder, tmp_path):
-    """Opens judges of this model by one engine or the other, and closes them."""
-    models = []
+    """Opens judges of this model by one engine or the other."""
 
     def open_it(text, engine="vllm", settings=""):
-        file = tmp_path / f"judge-{len(models)}.yaml"
+        file = tmp_path / f"judge-{len(list(tmp_path.iterdir()))}.yaml"
         file.write_text(f"engine: {engine}:{folder}{settings}\n{text}")
-        models.append(open_model(f"judge:{file}"))
-        return models[-1]
+        return open_model(f"judge:{file}")
 
-    yield open_it
-    for model in models:
-        model.close()
+    return open_it
+
+
+@pytest.fixture
+def loaded():
+    """Loads models, and closes them."""
+    with ExitStack() as stack:
+        yield lambda model: stack.enter_context(model.load())
 
 
 def answers_of(model, encoded):
     """Answers to each question, by its place."""
-    return asked(model.session, encoded, model.judge.read)
+    return asked(model.scorer, encoded, model.model.read)
 
 
 @pytest.mark.parametrize("setting", ["dtype=bfloat16", "max_length=512"])
@@ -61,14 +65,11 @@ def test_engine_and_settings_are_part_of_the_fingerprint(opened, setting):
 
 
 @needs_vllm
-def test_log_odds_page_and_words_are_those_of_transformers(opened, samples):
+def test_log_odds_page_and_words_are_those_of_transformers(opened, loaded, samples):
     """To 5e-5 nats in float32, on the same ids, from raw log-probabilities; the page is whole."""
-    here, there = opened(WORDS), opened(WORDS, "hf")
-    there.load()
+    here, there = loaded(opened(WORDS)), loaded(opened(WORDS, "hf"))
     expected = there.score(there.encode(samples))
-    tokens = there.session.likeliest(there.encode(samples), 5)
-
-    here.load()
+    tokens = there.scorer.likeliest(there.encode(samples), 5)
     encoded = here.encode(samples)
     rewards = here.score(encoded)
     shuffled = here.score(encoded[::-1])
@@ -77,7 +78,7 @@ def test_log_odds_page_and_words_are_those_of_transformers(opened, samples):
     assert [e.ids for e in encoded] == [e.ids for e in there.encode(samples)]
     np.testing.assert_allclose(rewards, expected, rtol=0, atol=5e-5)
     np.testing.assert_allclose(shuffled[::-1], rewards, rtol=0, atol=1e-5)
-    assert [list(row) for row in here.session.likeliest(encoded, 5)] == [list(r) for r in tokens]
+    assert [list(row) for row in here.scorer.likeliest(encoded, 5)] == [list(r) for r in tokens]
     assert [item.name for item in proven.items] == [
         "reward",
         "precision",
@@ -91,20 +92,17 @@ def test_log_odds_page_and_words_are_those_of_transformers(opened, samples):
 
 
 @needs_vllm
-def test_answers_hang_on_question_and_number_alone(opened, samples):
+def test_answers_hang_on_question_and_number_alone(opened, loaded, samples):
     """Alone, reversed, or together the same; greedy answers are those of transformers."""
-    model = opened(SCORE)
-    model.load()
+    model = loaded(opened(SCORE))
     encoded = model.encode(samples)
     together = answers_of(model, encoded).found
     backwards = answers_of(model, encoded[::-1]).found
     alone = answers_of(model, encoded[3:4]).found[0]
     rewards = model.score(encoded)
-    greedy = opened(GREEDY)
-    greedy.load()
+    greedy = loaded(opened(GREEDY))
     said = answers_of(greedy, greedy.encode(samples)).found
-    theirs = opened(GREEDY, "hf")
-    theirs.load()
+    theirs = loaded(opened(GREEDY, "hf"))
 
     assert [backwards[7 - i] for i in range(8)] == [together[i] for i in range(8)]
     assert alone == together[3]
@@ -114,27 +112,25 @@ def test_answers_hang_on_question_and_number_alone(opened, samples):
 
 
 @needs_vllm
-def test_two_judges_stand_beside_each_other_and_load_again(opened, samples):
+def test_two_judges_stand_beside_each_other_and_load_again(opened, loaded, samples):
     """Each in its own process; rewards after loading again are the same."""
-    first, second = opened(WORDS), opened(WORDS + "system: be strict\n")
-    first.load()
-    second.load()
+    first, second = (loaded(opened(WORDS + more)) for more in ("", "system: be strict\n"))
     before = first.score(first.encode(samples))
     other = second.score(second.encode(samples))
 
     first.close()
-    first.load()
+    first = loaded(first.model)
 
     np.testing.assert_array_equal(first.score(first.encode(samples)), before)
     assert np.abs(other - before).max() > 1e-3
 
 
 @needs_vllm
-def test_grades_are_held_to_their_schema(opened, samples):
+def test_grades_are_held_to_their_schema(opened, loaded, samples):
     """A tiny random model, which knows no JSON, grades every text in range."""
     read = "read: {criteria: {correct: {range: [1, 5]}, clear: {range: [1, 5]}}, max_tokens: 200}\n"
-    (member, _) = opened(f"{ASK}{read}unparsed: {{reward: -1, at_most: 1}}\n").members
-    member.load()
+    (judge, _) = opened(f"{ASK}{read}unparsed: {{reward: -1, at_most: 1}}\n").members
+    member = loaded(judge)
     encoded = member.encode(samples)
 
     proven = member.prove(encoded)

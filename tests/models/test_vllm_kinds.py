@@ -81,12 +81,10 @@ def test_labels_of_an_encoder_are_not_read_by_vllm(tmp_path):
 def test_steps_by_labels_are_those_of_transformers(build, tmp_path):
     """To 5e-5 in float32: vLLM runs the decoder, and the head, of one layer or two, is ours."""
     folder = build(tmp_path / "labels", **WIDE)
-    there = open_model(f"process:{folder}{LABELS}")
-    here = open_model(f"process:{folder}{LABELS}&engine=vllm")
-    there.load()
+    there = open_model(f"process:{folder}{LABELS}").load()
     expected = there.step_log_odds(there.encode(process_models.samples()))
     there.close()
-    here.load()
+    here = open_model(f"process:{folder}{LABELS}&engine=vllm").load()
     encoded = here.encode(process_models.samples())
     proven = here.prove(encoded)
 
@@ -110,10 +108,8 @@ def test_steps_are_those_of_transformers_with_and_without_the_cache(folder):
         replace(s, response=f"{'four is two ' * 40}\n{s.response}")
         for s in process_models.samples()
     ]
-    there, here = opened(folder), opened(folder, "&engine=vllm")
-    there.load()
+    there, here = opened(folder).load(), opened(folder, "&engine=vllm").load()
     expected = there.step_log_odds(there.encode(steps))
-    here.load()
     encoded = here.encode(steps)
     proven = here.prove(encoded)
 
@@ -135,15 +131,15 @@ def test_steps_are_those_of_transformers_with_and_without_the_cache(folder):
 @needs_vllm
 def test_a_failing_engine_is_closed_and_says_so(folder):
     """Its process has ended, and it answers nothing more."""
-    model = opened(folder, "&engine=vllm")
-    model.load()
+    model = opened(folder, "&engine=vllm").load()
     encoded = model.encode(process_models.samples())
     os.kill(model.scorer.process.pid, signal.SIGKILL)
 
     with pytest.raises(ScoringError, match=r"vLLM cannot answer\. its process was ended by SIGK"):
         model.score(encoded)
-    with pytest.raises(UsageError, match="is not loaded"):
+    with pytest.raises(ScoringError, match=r"vLLM cannot answer\. its process has ended"):
         model.score(encoded)
+    assert not model.alive
 
 
 def test_implicit_rewards_have_the_same_setting(pair):
@@ -159,10 +155,8 @@ def test_implicit_rewards_have_the_same_setting(pair):
 @needs_vllm
 def test_implicit_rewards_are_those_of_transformers(pair, samples):
     """Both models are loaded beside each other; what they say agrees to 2e-4 nats in float32."""
-    there, here = open_model(pair), open_model(f"{pair}&engine=vllm")
-    there.load()
+    there, here = open_model(pair).load(), open_model(f"{pair}&engine=vllm").load()
     expected = there.score(there.encode(samples))
-    here.load()
     encoded = here.encode(samples)
     proven = here.prove(encoded)
 
@@ -170,9 +164,8 @@ def test_implicit_rewards_are_those_of_transformers(pair, samples):
     again = here.score(encoded[::-1])
     page = {item.name: item for item in proven.items}
     here.close()
-    here.load()
-    reloaded = here.score(encoded)
-    here.close()
+    with here.model.load() as again_loaded:
+        reloaded = again_loaded.score(encoded)
 
     assert expected.std() > 1
     np.testing.assert_allclose(rewards, expected, rtol=0, atol=2e-4)

@@ -57,13 +57,13 @@ def test_every_answer_keeps_to_the_schema(address, folder, tmp_path, asked):
     """All criteria, in their ranges, and nothing else; whoever makes the tokens."""
     ids = f"?tokenizer={folder}" if asked == "as token ids" else ""
     (tmp_path / "rubric.yaml").write_text(RUBRIC.replace("URL", address + ids))
-    (member, _) = open_model(f"judge:{tmp_path / 'rubric.yaml'}").members
-    member.load()
+    (judge, _) = open_model(f"judge:{tmp_path / 'rubric.yaml'}").members
+    member = judge.load()
     columns = {"reference": "four"}
     samples = [replace(sample, columns=columns) for sample in tiny_models.samples()]
     encoded = member.encode(samples)
 
-    written = answers_of(member.session, encoded, member.judge.read)
+    written = answers_of(member.scorer, encoded, member.model.read)
     member.close()
 
     grades = [json.loads(answer.text) for answers in written.found.values() for answer in answers]

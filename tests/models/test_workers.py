@@ -177,7 +177,7 @@ def test_rewards_do_not_depend_on_the_number_of_workers(kind, folders, two_cores
     found, threads = {}, set()
     for count in (1, 2):
         monkeypatch.setattr(joblib, "cpu_count", lambda count=count: count)
-        model, store = open_model(folders[kind]), MemoryStore()
+        model, store = open_model(folders[kind]).load(), MemoryStore()
         torch.set_num_threads(2)
         own = model.scoring
 
@@ -216,8 +216,7 @@ def test_one_call_gets_ready_while_another_runs():
 
 def test_a_gpu_computes_one_batch_and_the_next_is_ready(llama_folder, monkeypatch):
     """Of two calls in their threads one is in the model; all rewards are there."""
-    model = open_model(f"hf:{llama_folder}?device=cpu&prefix=off")
-    model.load()
+    model = open_model(f"hf:{llama_folder}?device=cpu&prefix=off").load()
     encoded = model.encode(tiny_models.samples())
     expected = model.score(encoded)
     scorer, inside, most = model.scorer, [], []
@@ -240,14 +239,13 @@ def test_a_gpu_computes_one_batch_and_the_next_is_ready(llama_folder, monkeypatc
 
     assert report.batches > 2
     assert max(most) == 1
-    found = scores_of(open_model(model.spec), tiny_models.samples(), store).scores
+    found = scores_of(open_model(model.model.spec), tiny_models.samples(), store).scores
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
 
 
 def test_a_quantised_model_is_called_by_whoever_asks(llama_folder, two_cores):
     """What quantised layers do in threads nobody here knows."""
-    model = open_model(f"hf:{llama_folder}")
-    model.load()
+    model = open_model(f"hf:{llama_folder}").load()
     of_two = model.workers().count
     model.scorer.for_threads = False
 

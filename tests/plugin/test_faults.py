@@ -148,15 +148,14 @@ def test_the_public_fakes_are_those_of_the_command_line():
 
 def test_models_are_loaded_one_after_another(gate, rules, monkeypatch):
     """Golden RM, baseline and candidate need not fit in memory together."""
-    from rmcheck.models.kinds.functions.python import PythonRewardModel
+    from rmcheck.models.kinds.functions.function import FunctionModel, FunctionSession
 
-    events = []
-    load, close = PythonRewardModel.load, PythonRewardModel.close
+    events, load = [], FunctionModel.load
     monkeypatch.setattr(
-        PythonRewardModel, "load", lambda self: (events.append(("load", self.spec)), load(self))
+        FunctionModel, "load", lambda self: events.append(("load", self.spec)) or load(self)
     )
     monkeypatch.setattr(
-        PythonRewardModel, "close", lambda self: (events.append(("close", self.spec)), close(self))
+        FunctionSession, "close", lambda self: events.append(("close", self.model.spec))
     )
     suite = rules.path / "demo.yaml"
     suite.write_text(suite.read_text() + "golden: {model: 'python:rules:length?version=g'}\n")

@@ -18,9 +18,7 @@ def opened(policy_folder):
     """Opens the tiny policy with settings, loaded."""
 
     def open_loaded(folder=policy_folder, settings=""):
-        policy = open_policy(f"hf:{folder}{settings}")
-        policy.load()
-        return policy
+        return open_policy(f"hf:{folder}{settings}").load()
 
     return open_loaded
 
@@ -136,8 +134,6 @@ def test_what_is_no_policy_is_refused_when_opened(policy_folder, tmp_path):
         open_policy(f"hf:{bare}")
     with pytest.raises(UsageError, match=r"no policy has the scheme 'fak'\. Did you mean 'fake'"):
         open_policy("fak:yes")
-    with pytest.raises(UsageError, match="not loaded"):
-        open_policy(f"hf:{policy_folder}").sample([], 1)
     with pytest.raises(UsageError, match="device is 'gpu'; it is one of auto, cpu, cuda, cuda:N"):
         open_policy(f"hf:{policy_folder}?device=gpu")
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from importlib.util import find_spec
 
 import pytest
@@ -14,6 +15,7 @@ from tiny_policies import chi_squared, save_policy, tiny_models
 from rmcheck.cli import main
 from rmcheck.errors import ConformanceError, ModelError, UsageError
 from rmcheck.lab.sampling.sampled_pool import sample_pool
+from rmcheck.models.engines.vllm.sampler import VllmSampler
 from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
 from rmcheck.policies.policy import Decoding, response_seed
@@ -42,16 +44,14 @@ def shared(folder):
     """One policy for most tests; whoever closes it leaves it to be loaded again."""
     if not HAS_VLLM:
         pytest.skip("vLLM is not installed")
-    policy = open_policy(f"vllm:{folder}")
-    yield policy
-    policy.close()
+    with closing(TextPolicy(open_policy(f"vllm:{folder}"))) as policy:
+        yield policy
 
 
 @pytest.fixture
 def policy(shared):
     """The same, loaded."""
-    shared.load()
-    return shared
+    return shared.loaded()
 
 
 @pytest.fixture
@@ -63,9 +63,7 @@ def long_prompts():
 
 def loaded(spec):
     """A policy, opened and loaded."""
-    policy = open_policy(spec)
-    policy.load()
-    return policy
+    return open_policy(spec).load()
 
 
 # What needs no vLLM.
@@ -98,8 +96,6 @@ def test_what_is_no_policy_is_refused_when_opened(folder, tmp_path):
         open_policy(f"vllm:{folder}?gpu_memory=2")
     with pytest.raises(UsageError, match=r"Values: float32, bfloat16, float16\."):
         open_policy(f"vllm:{folder}?dtype=auto")
-    with pytest.raises(UsageError, match="not loaded"):
-        open_policy(f"vllm:{folder}").sample([], 1)
 
 
 def test_the_fingerprint_has_engine_and_type_and_not_the_memory(folder, tmp_path):
@@ -228,22 +224,23 @@ def test_a_temperature_that_vllm_would_raise_is_refused(policy, prompts):
 def test_rows_before_an_engine_died_are_kept(policy, prompts, tmp_path, monkeypatch):
     """The error is vLLM's in words; the next run loads again and ends with the whole file."""
     path, whole = tmp_path / "out.jsonl", tmp_path / "whole.jsonl"
-    monkeypatch.setattr(policy, "at_once", 2)
-    sample_pool(policy, prompts, whole, n=2, decoding=SHORT)
-    generate, calls = policy.writer.sampler.generate, iter("ab")
+    opened = policy.policy
+    monkeypatch.setattr(opened, "at_once", 2)
+    sample_pool(opened, prompts, whole, n=2, decoding=SHORT)
+    generate, calls = VllmSampler.generate, iter("ab")
 
-    def dying(*asked):
+    def dying(sampler, *asked):
         if next(calls) == "b":
-            os.kill(policy.writer.sampler.process.pid, signal.SIGKILL)
-        return generate(*asked)
+            os.kill(sampler.process.pid, signal.SIGKILL)
+        return generate(sampler, *asked)
 
-    monkeypatch.setattr(policy.writer.sampler, "generate", dying)
-    with pytest.raises(ModelError, match=r"vLLM cannot answer\. its process was ended by SIGKILL"):
-        sample_pool(policy, prompts, path, n=2, decoding=SHORT)
+    died = r"vLLM cannot answer\. its process was ended by SIGKILL"
+    with monkeypatch.context() as patched:
+        patched.setattr(VllmSampler, "generate", dying)
+        with pytest.raises(ModelError, match=died):
+            sample_pool(opened, prompts, path, n=2, decoding=SHORT)
     kept = path.read_bytes().count(b"\n")
-    with pytest.raises(UsageError, match="not loaded"):
-        policy.sample(prompts, 1)
-    found = sample_pool(policy, prompts, path, n=2, decoding=SHORT)
+    found = sample_pool(opened, prompts, path, n=2, decoding=SHORT)
 
     assert 0 < kept == found.kept < 4
     assert path.read_bytes() == whole.read_bytes()
@@ -273,15 +270,14 @@ def test_a_reward_model_loads_after_a_policy_and_the_other_way_round(policy, pro
     before = policy.sample(prompts, 2, 0, SHORT)
     reward_model = open_model(f"vllm:{tiny_models.llama(tmp_path, **WIDE)}")
     samples = [Sample("p", 0, prompts[0].messages, "four")]
-    reward_model.load()
-    first = reward_model.score(reward_model.encode(samples))
+    session = reward_model.load()
+    first = session.score(session.encode(samples))
     policy.close()
-    policy.load()
-    again = policy.sample(prompts, 2, 0, SHORT)
-    reward_model.close()
-    reward_model.load()
-    second = reward_model.score(reward_model.encode(samples))
-    reward_model.close()
+    with policy.policy.load() as other:
+        again = other.sample(prompts, 2, 0, SHORT)
+    session.close()
+    with reward_model.load() as session:
+        second = session.score(session.encode(samples))
 
     assert again == before
     assert first.tolist() == second.tolist()
@@ -315,11 +311,10 @@ def test_the_command_samples_from_a_text_file_and_says_so_in_a_line(
 def test_texts_are_answered_as_by_the_policy_fixture(shared):
     """What the `policy` fixture gives: it loads when first asked, and a seed decides."""
     shared.close()
-    policy = TextPolicy(shared)
 
-    four = policy.sample("How are you?", 4, seed=1, max_tokens=6)
+    four = shared.sample("How are you?", 4, seed=1, max_tokens=6)
 
-    assert policy.sample(["How are you?"], 2, seed=1, max_tokens=6) == [four[:2]]
+    assert shared.sample(["How are you?"], 2, seed=1, max_tokens=6) == [four[:2]]
 
 
 @needs_vllm

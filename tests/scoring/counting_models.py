@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rmcheck.models.model import Encoded, Proven, RewardModel, Sample, TooLong
+from rmcheck.models.model import Encoded, Proven, ReadyModel, Sample, Session, TooLong
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.request import Request
 from rmcheck.scoring.scorer import fill_requests
@@ -38,7 +38,7 @@ def reward_of(text: str) -> float:
     return int.from_bytes(digest[:4], "big") / 2**31 - 1
 
 
-class CountingModel(RewardModel):
+class CountingModel(ReadyModel):
     """Rewards `reward_of` the text that is read; at most `max_tokens` of four characters.
 
     Attributes:
@@ -65,9 +65,10 @@ class CountingModel(RewardModel):
         """How often it was loaded."""
         return self.events.count("load")
 
-    def load(self) -> None:
+    def load(self) -> Session:
         """Note it."""
         self.events.append("load")
+        return self
 
     def close(self) -> None:
         """Note it."""

@@ -110,7 +110,8 @@ def test_a_bundle_is_read_and_not_scored(tmp_path):
 
     assert read_combined(request, store_of).rewards.tolist() == [0.5, -1.0]
     assert (report.looked_up, report.scored, report.batches) == (2, 0, 0)
-    assert model.description["scored on"] == "cpu"
+    told = store_of(model).open(model.fingerprint).provenance.description
+    assert told["scored on"] == "cpu"
     assert [path.name for path in tmp_path.iterdir()] == ["rm.parquet"]
 
 

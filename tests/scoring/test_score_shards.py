@@ -76,12 +76,11 @@ def test_every_shard_has_a_bundle_with_its_scores(pool, tmp_path, capsys):
 
     assert "3 files" in capsys.readouterr().out
     for shard in range(SHARDS):
-        bundle = open_model(f"scores:{tmp_path / 'out' / f'{shard}.jsonl.parquet'}")
-        bundle.load()
+        bundle = open_model(f"scores:{tmp_path / 'out' / f'{shard}.jsonl.parquet'}").load()
         samples = PoolSamples(read_pool(pool / f"{shard}.jsonl"))
         found = bundle.score(bundle.encode(samples))
         assert np.array_equal(found, [len(sample.response) for sample in samples])
-        assert bundle.identity == model().fingerprint
+        assert bundle.model.identity == model().fingerprint
     assert not list((tmp_path / "out" / shards.UNFINISHED).glob("*/*"))
 
 

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -140,7 +140,7 @@ def _sample(options: argparse.Namespace) -> int:
         bar = progress_in(f"sampling {policy.spec}", opening, left, "prompts")
         return stack.enter_context(bar).update
 
-    with closing(policy), ExitStack() as stack:
+    with ExitStack() as stack:
         found = sample_pool(
             policy,
             prompts,

@@ -84,10 +84,11 @@ class ScoringActor:
         def work() -> str:
             self._check_store(assignment)
             self._model = self._opened(assignment)
-            self._model.load()
             scores = FolderModelScores(assignment.store, assignment.fingerprint)
             scores.check_writable()
-            self._scorer = BlockScorer(self._model, scores, budget=assignment.budget, durable=True)
+            self._scorer = BlockScorer(
+                self._model.load(), scores, budget=assignment.budget, durable=True
+            )
             return self.place()
 
         return self._told(work)

@@ -84,6 +84,7 @@ class RayEngine(Engine):
         self._timeout = timeout
         self._base = base or Path.cwd()
         self._joined = False
+        super().__init__()
 
     def score(
         self,

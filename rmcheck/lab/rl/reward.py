@@ -1,6 +1,6 @@
 """A reward that a policy is trained on: one reward model or an ensemble, in standard units."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from rmcheck.errors import ScoringError
 from rmcheck.lab.rl.settings import Ensemble
 from rmcheck.metrics.tilting import pooled_sd
-from rmcheck.models.model import Proven, RewardModel, Sample, checked_rewards
+from rmcheck.models.model import Encoded, RewardModel, Sample, Session, checked_rewards
 from rmcheck.pool.pool import Prompt
 
 Floats = NDArray[np.float64]
+Scoring = Callable[[Sequence[Encoded]], Floats]
 # Texts that a model proves itself on, and that are scored at once.
 _PROOF, _AT_ONCE = 8, 64
 
@@ -60,7 +61,7 @@ class Reward:
         self._models = tuple(models)
         self._scales = tuple(scales)
         self._ensemble = ensemble
-        self._proven: dict[str, Proven] = {}
+        self._sessions: dict[str, tuple[Session, Scoring]] = {}
 
     def __call__(self, prompts: Sequence[Prompt], texts: Sequence[str]) -> Floats:
         """(B,) rewards in standard deviations; higher is better.
@@ -82,13 +83,12 @@ class Reward:
         return combined(rows, self._ensemble)
 
     def _scored(self, model: RewardModel, samples: Sequence[Sample]) -> Floats:
-        known = self._proven.get(model.fingerprint)
-        if known is None:
-            model.load()
-        encoded = model.encode(samples)
-        if known is None:
-            known = self._proven[model.fingerprint] = model.prove(encoded[:_PROOF])
-        score = model.scoring(known)
+        if model.fingerprint not in self._sessions:
+            session = model.load()
+            proven = session.prove(session.encode(samples[:_PROOF]))
+            self._sessions[model.fingerprint] = session, session.scoring(proven)
+        session, score = self._sessions[model.fingerprint]
+        encoded = session.encode(samples)
         step = min(model.largest_batch or _AT_ONCE, _AT_ONCE)
         parts = []
         for at in range(0, len(encoded), step):
@@ -98,8 +98,8 @@ class Reward:
 
     def close(self) -> None:
         """Release the models."""
-        for model in self._models:
-            model.close()
+        for session, _ in self._sessions.values():
+            session.close()
 
 
 def combined(rows: Floats, ensemble: Ensemble | None) -> Floats:

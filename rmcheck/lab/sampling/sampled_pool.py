@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from rmcheck.errors import UsageError
-from rmcheck.policies.policy import Decoding, Policy, Response, response_seed
+from rmcheck.policies.policy import Decoding, Policy, PolicySession, Response, response_seed
 from rmcheck.pool.labels import INCLUSION, TO_LABEL
 from rmcheck.pool.pool import Prompt
 from rmcheck.pool.tool_calls import turns
@@ -128,11 +128,11 @@ def sample_pool(
             missing = [p for p in prompts if p.prompt_id not in kept]
             rows = list(kept.values())
             if missing:
-                policy.load()
-                policy.check(missing, decoding)
                 facts = {"spec": policy.spec, **settings}
-                done = progress(len(missing))
-                rows += _append(policy, missing, path, n, seed, decoding, facts, done)
+                with policy.load() as session:
+                    session.check(missing, decoding)
+                    done = progress(len(missing))
+                    rows += _append(session, missing, path, n, seed, decoding, facts, done)
     except Timeout:
         raise UsageError(f"{path}: another process is writing this file") from None
     texts = [text for row in rows for text in row["responses"]]
@@ -158,7 +158,7 @@ def _written_alone(path: Path) -> Iterator[None]:
 
 
 def _append(
-    policy: Policy,
+    session: PolicySession,
     prompts: Sequence[Prompt],
     path: Path,
     n: int,
@@ -167,12 +167,12 @@ def _append(
     facts: Mapping[str, Any],
     done: Callable[[int], object],
 ) -> list[dict[str, Any]]:
-    together = max(1, policy.at_once // n)
+    together = max(1, session.policy.at_once // n)
     rows = []
     with path.open("ab") as file:
         for start in range(0, len(prompts), together):
             group = prompts[start : start + together]
-            answers = policy.sample(group, n, seed, decoding)
+            answers = session.sample(group, n, seed, decoding)
             for prompt, responses in zip(group, answers, strict=True):
                 rows.append(_row(prompt, responses, facts))
                 line = json.dumps(rows[-1], ensure_ascii=False) + "\n"

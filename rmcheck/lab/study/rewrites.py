@@ -111,6 +111,6 @@ def _by_policy(prompts: Sequence[Prompt], spec: str, way: Way, seed: int) -> lis
         Prompt(prompt.prompt_id, (turn,), (), {})
         for prompt, turn in zip(prompts, turns, strict=True)
     ]
-    with closing(open_policy(spec)) as policy:
-        found = TextPolicy(policy).sample(asked, seed=seed, max_tokens=MAX_TOKENS)
+    with closing(TextPolicy(open_policy(spec))) as policy:
+        found = policy.sample(asked, seed=seed, max_tokens=MAX_TOKENS)
     return [text for (text,) in found]

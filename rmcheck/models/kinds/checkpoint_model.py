@@ -1,21 +1,13 @@
 """What reward models in checkpoint folders have in common, whichever engine runs them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar, cast
+from typing import ClassVar, Self, TypeVar
 
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.checkpoint.settings import Dtype, PrefixRule
-from rmcheck.models.engines.last_token import PositionRule
 from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
-from rmcheck.models.kinds.session_model import SessionModel, Weights
-from rmcheck.models.model import (
-    Encoded,
-    EngineFacts,
-    Sample,
-    TooLong,
-    checked_ids,
-)
+from rmcheck.models.kinds.engine_session import ScorerT, TokenizerT, TokensSession
+from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong, checked_ids
 from rmcheck.models.spec import ModelSpec
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.checkpoint_tokenizer import (
@@ -25,50 +17,29 @@ from rmcheck.models.text.checkpoint_tokenizer import (
     token_limit,
 )
 from rmcheck.models.text.tokenization import ConversationTokenizer
-from rmcheck.models.workers import Workers
 
-if TYPE_CHECKING:
-    from rmcheck.models.engines.torch.model import TorchModel
-
-TokenizerT = TypeVar("TokenizerT", bound=ConversationTokenizer)
-ScorerT = TypeVar("ScorerT", bound="Weights")
+CheckpointT = TypeVar("CheckpointT", bound="CheckpointModel", covariant=True)
 
 
-@dataclass(frozen=True)
-class Session(Generic[TokenizerT, ScorerT]):
-    """What loading a model gives: a tokenizer, and what scores its token ids."""
+class CheckpointSession(TokensSession[CheckpointT, ScorerT, TokenizerT]):
+    """A tokenizer, and what scores its token ids."""
 
-    tokenizer: TokenizerT
-    scorer: ScorerT
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """Token ids of each sample; see `encode` of the tokenizer.
 
-    @property
-    def loaded(self) -> bool:
-        """See `ModelSession`."""
-        return self.scorer.loaded
-
-    @property
-    def facts(self) -> EngineFacts:
-        """See `ModelSession`."""
-        return self.scorer.facts
-
-    def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:
-        """See `encode` of the tokenizer."""
-        return self.tokenizer.encode(samples, too_long)
-
-    def workers(self) -> Workers:
-        """See `ModelSession`."""
-        return self.scorer.workers()
-
-    def close(self) -> None:
-        """See `ModelSession`."""
-        self.scorer.close()
+        Raises:
+            ScoringError: A conversation is too long, or has ids that the model has no embedding
+                for; all of them are named.
+        """
+        encoded = super().encode(samples, too_long)
+        return checked_ids(encoded, self.model.vocabulary_size, self.model.spec)
 
 
-class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[TokenizerT, ScorerT]):
+class CheckpointModel(RewardModel):
     """A reward model whose weights and tokenizer are folders on this machine.
 
-    Subclasses set `_limit`, `_template` and `fingerprint`, have the settings `dtype`, `template`
-    and `date` among their own, and call `_settle` before using them.
+    Subclasses set `max_length`, `_template` and `fingerprint`, have the settings `dtype`,
+    `template` and `date` among their own, and call `_settle` before using them.
 
     Args:
         spec: Where the folder is, and settings that differ from the defaults.
@@ -76,6 +47,7 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
     Attributes:
         form: The settings as values.
         on_vllm: Whether vLLM runs it, which shares beginnings by its own cache.
+        max_length: Most tokens of a conversation; None where neither spec nor folder says.
 
     Raises:
         UsageError: A setting is unknown or has a value that it cannot have.
@@ -84,7 +56,7 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
     form: ClassVar[type[CheckpointSettings]] = CheckpointSettings
     on_vllm: bool = False
     checkpoint: Checkpoint
-    _limit: int | None
+    max_length: int | None
     _set: CheckpointSettings
     _template: ChatTemplate
 
@@ -98,17 +70,8 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
         """The model that a spec names, without loading it."""
         return cls(spec)
 
-    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
-        """Token ids of each sample; see `encode` of the tokenizer.
-
-        Raises:
-            ScoringError: A conversation is too long, or has ids that the model has no embedding
-                for; all of them are named.
-        """
-        return checked_ids(super().encode(samples, too_long), self._vocabulary, self.spec)
-
     @property
-    def _vocabulary(self) -> int | None:
+    def vocabulary_size(self) -> int | None:
         """Number of its embeddings, where the folder says it."""
         return self.checkpoint.vocabulary_size
 
@@ -116,11 +79,6 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
     def dtype(self) -> Dtype:
         """Type of weights and activations; a last layer may have another."""
         return self._set.dtype or "float32"
-
-    @property
-    def max_length(self) -> int | None:
-        """Most tokens of a conversation; None when neither spec nor folder says."""
-        return self._limit
 
     @property
     def prefix(self) -> PrefixRule:
@@ -133,24 +91,13 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
         return self._template.described(self._set.template)
 
     @property
-    def tokenizer(self) -> TokenizerT:
-        """The loaded tokenizer."""
-        return self.session.tokenizer
-
-    @property
-    def scorer(self) -> ScorerT:
-        """The loaded weights."""
-        return self.session.scorer
-
-    def _described(self, engine: object) -> dict[str, str]:
-        """Where and how it is run, for a description; the settings until it is loaded."""
+    def _run(self) -> dict[str, str]:
+        """Where and how it is run, for a description, as far as the settings say."""
         if self.on_vllm:
             return {"engine": "vllm", **self._set.versions}
-        found = cast("TorchModel | None", engine)
         return {
-            "device": str(found.device) if found else self._set.device,
-            **(found.devices if found else {}),
-            "attention": found.attention if found else self._set.attention,
+            "device": self._set.device,
+            "attention": self._set.attention,
             "prefix": self.prefix,
         }
 
@@ -164,7 +111,7 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
         """Of the folder's files, the settings of these names, the template, and more facts."""
         shared: Mapping[str, object] = {
             "scheme": self.scheme,
-            "max_length": self._limit,
+            "max_length": self.max_length,
             **self._template.facts,
             "transformers": installed_version("transformers"),
         }
@@ -173,7 +120,7 @@ class CheckpointModel(SessionModel[Session[TokenizerT, ScorerT]], Generic[Tokeni
         )
 
 
-class ClassifierModel(CheckpointModel[ConversationTokenizer, ScorerT]):
+class ClassifierModel(CheckpointModel):
     """A sequence classification model whose logits, one or a weighted few, are the reward.
 
     Subclasses have the settings `head`, `max_length`, `eos`, `position` and `trust_remote_code`.
@@ -194,7 +141,7 @@ class ClassifierModel(CheckpointModel[ConversationTokenizer, ScorerT]):
         self.checkpoint.check()
         self._settle(spec, self.checkpoint)
         self.head = self.checkpoint.head(self._set.head, spec.text)
-        self._limit = token_limit(spec, self.checkpoint, self._set.max_length)
+        self.max_length = token_limit(spec, self.checkpoint, self._set.max_length)
         self._template = chosen_template(
             spec, self.checkpoint, self._set.template, self._set.eos, self._set.date
         )
@@ -204,12 +151,7 @@ class ClassifierModel(CheckpointModel[ConversationTokenizer, ScorerT]):
         """The last two parts of the path, as in `rm-7b/step-4200`."""
         return self.checkpoint.short_name
 
-    @property
-    def position(self) -> PositionRule:
-        """The `position` setting."""
-        return self._set.position
-
-    def _opened_tokenizer(self, max_length: int | None) -> ConversationTokenizer:
+    def _tokenizer(self, max_length: int | None) -> ConversationTokenizer:
         return ConversationTokenizer(
             load_tokenizer(self.checkpoint),
             template=self._template,

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError, UnknownModelError, UsageError, near_miss
 from rmcheck.models.checkpoint.fingerprint import fingerprint
-from rmcheck.models.model import Encoded, RewardModel, named_prompts
+from rmcheck.models.model import Encoded, ReadyModel, named_prompts
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings, whole_number
 
 FakeKind = Literal["perfect", "constant", "random", "length_biased", "reversed", "nan"]
 FAKE_KINDS: tuple[FakeKind, ...] = get_args(FakeKind)
 
 
-class FakeRewardModel(RewardModel):
+class FakeRewardModel(ReadyModel):
     """A reward model whose fault is known, so that a test can show that a suite catches it.
 
     | kind | reward | what should fail |

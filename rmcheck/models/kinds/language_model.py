@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Self
+from typing import Generic, Self, TypeVar
 
 from rmcheck.errors import UsageError
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
@@ -14,10 +14,12 @@ from rmcheck.models.engines.vllm.generation import VllmGenerator
 from rmcheck.models.engines.vllm.placement import Placement
 from rmcheck.models.engines.vllm.sampler import VllmSampler
 from rmcheck.models.engines.writing import Answer
-from rmcheck.models.kinds.checkpoint_model import TokenizerT
 from rmcheck.models.spec import ModelSpec, check_device
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.checkpoint_tokenizer import chosen_template, installed_version
+from rmcheck.models.text.tokenization import ConversationTokenizer
+
+TokenizerT = TypeVar("TokenizerT", bound=ConversationTokenizer)
 
 
 @dataclass(frozen=True)
@@ -153,9 +155,9 @@ class Writer(Generic[TokenizerT]):
     sampler: TorchSampler | VllmSampler
 
     @property
-    def loaded(self) -> bool:
+    def alive(self) -> bool:
         """False once its process has died."""
-        return not isinstance(self.sampler, VllmSampler) or self.sampler.loaded
+        return self.sampler.alive
 
     def answers(
         self,

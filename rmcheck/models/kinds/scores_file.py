@@ -1,6 +1,7 @@
 """Scores computed elsewhere, as a reward model: `scores:FILE`."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self
@@ -18,8 +19,8 @@ from rmcheck.models.model import (
     Proven,
     RewardModel,
     Sample,
+    Session,
     TooLong,
-    loaded,
 )
 from rmcheck.models.spec import ModelSpec
 from rmcheck.parsing import parse_json
@@ -70,9 +71,6 @@ class ScoresFile(RewardModel):
             kind = special_file(self.path) or kind
             raise UnknownModelError(f"{spec.text}: {self.path} {kind}")
         self.fingerprint = file_digest(self.path)
-        self._rows: KnownScores | None = None
-        self._origin: Mapping[str, str] = {}
-        self._page: tuple[ConformanceItem, ...] = ()
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -92,27 +90,47 @@ class ScoresFile(RewardModel):
 
     @property
     def description(self) -> Mapping[str, str]:
-        """The file; once loaded how rows are found, and what a bundle tells of its model."""
-        return {**self._origin, "path": str(self.path)}
+        """The file."""
+        return {"path": str(self.path)}
 
-    def load(self) -> None:
+    def load(self) -> "ScoresSession":
         """Read and check the file.
 
         Raises:
             ModelError: Rows are wrong; all of them are named, with line and field.
         """
-        if self._rows is not None:
-            return
         rows, metadata = read_scores_file(self.path)
         origin: dict[str, str] = {}
+        page: tuple[ConformanceItem, ...] = ()
         if b"rmcheck.fingerprint" in metadata:
-            origin, self._page = _origin(self.path, metadata)
+            origin, page = _origin(self.path, metadata)
         found = {"rows": "found by text_key"} if rows.by_text else _BY_POSITION
-        self._rows, self._origin = rows, {**origin, **found}
+        return ScoresSession(self, rows, {**origin, **found}, page)
+
+
+@dataclass(eq=False)
+class ScoresSession(Session):
+    """The scores of a file.
+
+    Attributes:
+        model: The file.
+        known: Its scores.
+        origin: How rows are found, and what a bundle tells of its model.
+        page: The conformance page of that model.
+    """
+
+    model: ScoresFile
+    known: KnownScores
+    origin: Mapping[str, str]
+    page: tuple[ConformanceItem, ...]
+
+    @property
+    def described(self) -> Mapping[str, str]:
+        return self.origin
 
     def prove(self, encoded: Sequence[Encoded]) -> Proven:
         """The page that a bundle tells of the model that scored."""
-        return Proven(self._page)
+        return Proven(self.page)
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
         """The samples themselves.
@@ -144,31 +162,27 @@ class ScoresFile(RewardModel):
         Raises:
             ScoringError: A response has no score, or its text has several and none is its own.
         """
-        found = loaded(self._rows, self.spec).found(rows)
+        found = self.known.found(rows)
         missing = np.isnan(found)
         if missing.any():
             raise ScoringError(self._missing_message(rows.part(missing), len(rows)))
         return found
 
-    def close(self) -> None:
-        """Forget the scores; what the bundle told of its model is kept."""
-        self._rows = None
-
     def _missing_message(self, missing: NamedResponses, total: int) -> str:
-        known, prompts = loaded(self._rows, self.spec), dict.fromkeys(map(repr, missing.prompt_ids))
+        prompts = dict.fromkeys(map(repr, missing.prompt_ids))
         message = (
-            f"{self.path} has no score for {len(missing)} of {total} responses; prompts: "
+            f"{self.model.path} has no score for {len(missing)} of {total} responses; prompts: "
             f"{listed(prompts, 5)}"
         )
-        if not known.by_text:
+        if not self.known.by_text:
             return f"{message}. {ANOTHER_POOL}"
         told = len(message)
-        if changed := known.knows_place(missing).sum():
+        if changed := self.known.knows_place(missing).sum():
             message += (
                 f". {changed} of them have a row of that prompt_id and response, but for "
                 "another text: the pool has changed since it was scored"
             )
-        if several := known.knows_text(missing).sum():
+        if several := self.known.knows_text(missing).sum():
             message += (
                 f". {several} of them have a text that other rows give several scores, and "
                 "no row of that prompt_id and response"

@@ -13,7 +13,6 @@ from rmcheck.models.libraries import brief
 from rmcheck.models.model import ConformanceItem, Encoded, Proven, checked_rewards
 from rmcheck.models.proof.conformance import (
     Checks,
-    Provable,
     Status,
     grafted,
     require_passed,
@@ -190,36 +189,36 @@ class TokensProof(Proof):
 
     def __init__(
         self,
-        model: Provable[ConversationTokenizer],
+        spec: str,
+        template: str,
+        tokenizer: ConversationTokenizer,
         encoded: Sequence[Encoded],
         *,
         share: float,
         unit: float = 1.0,
     ) -> None:
-        self._model = model
-        super().__init__(model.spec, encoded, share=share, unit=unit)
+        self._template, self._tokenizer = template, tokenizer
+        super().__init__(spec, encoded, share=share, unit=unit)
 
     def template(self) -> ConformanceItem:
         """Where the conversation's form comes from, with the beginning of one text."""
-        text = self._model.tokenizer.text(self._samples[0].ids[:40])
-        return ConformanceItem(
-            "template", "note", f"{self._model.template_source}; begins {text!r}"
-        )
+        text = self._tokenizer.text(self._samples[0].ids[:40])
+        return ConformanceItem("template", "note", f"{self._template}; begins {text!r}")
 
     def bos(self) -> ConformanceItem:
         """At most one BOS at the beginning; two are refused when encoding."""
         ids = self._samples[0].ids
-        count = int(ids[0] == self._model.tokenizer.bos_id)
+        count = int(ids[0] == self._tokenizer.bos_id)
         return ConformanceItem(
             "bos", "pass", f"{count} at the beginning; first ids {list(ids[:4])}"
         )
 
     def _token(self, token: int) -> str:
-        return f"{self._model.tokenizer.text([token])!r} (id {token})"
+        return f"{self._tokenizer.text([token])!r} (id {token})"
 
     def length(self) -> ConformanceItem:
         """The limit, and how many of these samples were cut."""
-        limit, cut = self._model.max_length, sum(s.cut > 0 for s in self._samples)
+        limit, cut = self._tokenizer.max_length, sum(s.cut > 0 for s in self._samples)
         detail = f"at most {limit or 'any number of'} tokens{self.limited}"
         if cut:
             detail += f"; {cut} of {len(self._samples)} of these {self.cut_texts} were cut"

@@ -7,7 +7,7 @@ Here stand the page and the checks that several kinds of model share.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -15,10 +15,6 @@ from rmcheck.errors import ConformanceError
 from rmcheck.models.checkpoint.settings import Dtype, PrefixRule
 from rmcheck.models.model import ConformanceItem, Encoded
 
-if TYPE_CHECKING:
-    from rmcheck.models.text.tokenization import ConversationTokenizer
-
-TokenizerT = TypeVar("TokenizerT", bound="ConversationTokenizer", covariant=True)
 Status = Literal["pass", "fail", "note"]
 Checks = tuple[Callable[[], ConformanceItem | tuple[ConformanceItem, ...] | None], ...]
 # Enough lengths to see padding, few enough to cost one batch.
@@ -93,8 +89,8 @@ def spread_of_lengths(encoded: Sequence[Encoded], most: int = MOST_SAMPLES) -> t
     return tuple(different[i] for i in at)
 
 
-class Provable(Protocol[TokenizerT]):
-    """What a proof asks of every model that reads token ids made here."""
+class ProvableCheckpoint(Protocol):
+    """What a proof asks of a model whose weights are a folder."""
 
     @property
     def spec(self) -> str:
@@ -102,23 +98,9 @@ class Provable(Protocol[TokenizerT]):
         ...
 
     @property
-    def tokenizer(self) -> TokenizerT:
-        """The loaded tokenizer."""
-        ...
-
-    @property
     def template_source(self) -> str:
         """Where the chat template comes from."""
         ...
-
-    @property
-    def max_length(self) -> int | None:
-        """Most tokens of a conversation."""
-        ...
-
-
-class ProvableCheckpoint(Provable[TokenizerT], Protocol[TokenizerT]):
-    """What a proof asks of a model in this process."""
 
     @property
     def dtype(self) -> Dtype:

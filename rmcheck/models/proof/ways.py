@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rmcheck.models.engines.asked import Floats
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.proof.compared import TokensProof
-from rmcheck.models.proof.conformance import ProvableCheckpoint, Status, TokenizerT, tolerated
+from rmcheck.models.proof.conformance import ProvableCheckpoint, Status, tolerated
+from rmcheck.models.text.tokenization import ConversationTokenizer
 
 if TYPE_CHECKING:
     from rmcheck.models.engines.torch.model import TorchModel
@@ -21,18 +22,21 @@ class CheckpointProof(TokensProof):
         engines: The weights: one model, or those whose numbers make one reward.
     """
 
-    _model: ProvableCheckpoint[Any]
+    _model: ProvableCheckpoint
 
     def __init__(
         self,
-        model: ProvableCheckpoint[TokenizerT],
+        model: ProvableCheckpoint,
+        tokenizer: ConversationTokenizer,
         engines: Sequence[Any],
         encoded: Sequence[Encoded],
         unit: float = 1.0,
     ) -> None:
         self._engines = engines
-        self._prefix = model.prefix
-        super().__init__(model, encoded, share=tolerated(model.dtype), unit=unit)
+        self._model, self._prefix, share = model, model.prefix, tolerated(model.dtype)
+        super().__init__(
+            model.spec, model.template_source, tokenizer, encoded, share=share, unit=unit
+        )
 
     def attention(self) -> ConformanceItem | None:
         """Which attention runs, where the engine says so."""

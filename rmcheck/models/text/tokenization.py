@@ -50,7 +50,7 @@ class ConversationTokenizer:
         self._tokenizer = tokenizer
         self._template = template
         self._eos = eos
-        self._max_length = max_length
+        self.max_length = max_length
         self._type_ids = type_ids
         # One int object a token id instead of one a token: a quarter of the memory.
         self._shared: dict[int, int] = {}
@@ -91,7 +91,7 @@ class ConversationTokenizer:
             chunk = samples[start : start + _AT_ONCE]
             for sample, (ids, types) in zip(chunk, self._ids(chunk), strict=True):
                 self._check(sample, ids)
-                if self._max_length is not None and len(ids) > self._max_length:
+                if self.max_length is not None and len(ids) > self.max_length:
                     over.append((sample, len(ids)))
                 encoded.append(self._encoded(sample, ids, types, too_long))
         if over and too_long == "error":
@@ -314,8 +314,8 @@ class ConversationTokenizer:
         self, sample: Sample, ids: list[int], types: list[int], too_long: TooLong
     ) -> Encoded:
         cut = 0
-        if self._max_length is not None and len(ids) > self._max_length and too_long != "error":
-            cut = len(ids) - self._max_length
+        if self.max_length is not None and len(ids) > self.max_length and too_long != "error":
+            cut = len(ids) - self.max_length
             start = len(ids) - cut if too_long == "right" else self._opening(ids)
             ids = ids[:start] + ids[start + cut :]
             types = types[:start] + types[start + cut :]
@@ -340,7 +340,7 @@ class ConversationTokenizer:
     def _too_long(self) -> tuple[str, str]:
         """What is wrong with texts that are too long, and what to do."""
         return (
-            f"conversations are longer than the {self._max_length} tokens that the model takes",
+            f"conversations are longer than the {self.max_length} tokens that the model takes",
             "Shorten them, or allow cutting: `too_long: left` in the suite, or --too-long=left "
             "where there is none, keeps the response; `right` keeps the beginning",
         )

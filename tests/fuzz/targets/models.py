@@ -19,8 +19,7 @@ from targets.target import DEEP, DIGITS, HUGE, Target, lines
 
 def scores(path: Path) -> None:
     """A file of scores, loaded and asked for two of them."""
-    model = open_model(f"scores:{path}")
-    model.load()
+    model = open_model(f"scores:{path}").load()
     asked = (Message("user", "Why?"),)
     encoded = model.encode([Sample("p1", i, asked, text) for i, text in enumerate("ab")])
     assert np.isfinite(model.score(encoded)).all()

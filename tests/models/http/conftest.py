@@ -44,16 +44,17 @@ def server(words):
 @pytest.fixture
 def opened(folder):
     """Opens models of a server, and closes them."""
-    models = []
+    sessions = []
 
     def open_it(server, settings="", *, load=True):
         needed = "&max_length=256" if server.family == "openrlhf" else ""
         spec = f"http:{server.url}?tokenizer={folder}{needed}{settings and '&'}{settings}"
-        models.append(open_model(spec))
-        if load:
-            models[-1].load()
-        return models[-1]
+        model = open_model(spec)
+        if not load:
+            return model
+        sessions.append(model.load())
+        return sessions[-1]
 
     yield open_it
-    for model in models:
-        model.close()
+    for session in sessions:
+        session.close()

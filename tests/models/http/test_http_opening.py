@@ -28,7 +28,7 @@ def test_each_family_is_found_and_gives_its_rewards(family, words, opened):
         proven = model.prove(model.encode(samples))
         rewards = model.score(model.encode(samples))
 
-        assert model.server.name == family
+        assert model.model.server.name == family
         assert rewards.tolist() == truth(model, samples)
         assert [item for item in proven.items if item.status == "fail"] == []
 
@@ -209,7 +209,8 @@ def test_the_key_comes_from_the_environment_and_stands_nowhere(server, opened, m
     model = opened(server)
     proven = model.prove(model.encode(many(2)))
 
-    shown = [refused.value, model.spec, model.name, model.description, model, proven.items]
+    opened = model.model
+    shown = [refused.value, opened.spec, opened.name, model.description, opened, proven.items]
     assert KEY not in " ".join(map(str, shown))
     assert "***" in str(refused.value)
     assert server.headers[-1]["Authorization"] == f"Bearer {KEY}"

@@ -102,8 +102,7 @@ def test_types_of_a_pair_are_proved(typed, vocabulary, status, server, words, tm
     if vocabulary is not None:
         (tmp_path / "config.json").write_text(f'{{"type_vocab_size": {vocabulary}}}')
     server.typed, server.activation = typed, "never"
-    model = open_model(f"http:{server.url}?tokenizer={tmp_path}&template=pair")
-    model.load()
+    model = open_model(f"http:{server.url}?tokenizer={tmp_path}&template=pair").load()
 
     try:
         if status == "fail":

@@ -25,7 +25,7 @@ def test_what_a_failing_call_scored_is_stored(server, opened, tmp_path):
     server.faults = [""] * 18 + ["503"] * 1000
     with pytest.raises(ScoringError, match="503"):
         fill(model, samples, store)
-    found = store.open(model.fingerprint).lookup([sample.text_key for sample in samples])
+    found = store.open(model.model.fingerprint).lookup([sample.text_key for sample in samples])
     kept = {tuple(e.ids) for e, m in zip(encoded, found.missing, strict=True) if not m}
     before = len(server.asked)
     server.faults = []
@@ -40,23 +40,21 @@ def test_what_a_failing_call_scored_is_stored(server, opened, tmp_path):
 
 def check_scores(model, samples, store):
     """No score lost, none double, none wrong."""
-    model.load()
     scores = scores_of(model, samples, store).scores
     assert scores.tolist() == truth(model, samples)
-    assert len(store.open(model.fingerprint)) == len(samples)
+    assert len(store.open(model.model.fingerprint)) == len(samples)
 
 
 def test_a_bad_text_does_not_keep_the_later_batches_back(server, opened):
     """All others are scored and stored in the same run, and a repaired text alone in the next."""
     samples, store = many(30), MemoryStore()
     model = opened(server, "batch=4")
-    model.load()
     encoded = model.encode(samples)
     longest = max(range(30), key=lambda i: encoded[i].length)
     server.poison = {encoded[longest].ids}
     with pytest.raises(ScoringError, match="bad token in a text"):
         fill(model, samples, store, budget=200)
-    assert len(store.open(model.fingerprint)) == 29
+    assert len(store.open(model.model.fingerprint)) == 29
     server.poison = set()
 
     report = fill(model, samples, store, budget=200)
@@ -83,7 +81,7 @@ def test_whatever_fails_and_when_a_resumed_run_finishes_right(seed, server, open
 
     server.faults = []
     assert len(store.open(model.fingerprint)) == 40
-    check_scores(model, samples, store)
+    check_scores(opened(server, "version=1"), samples, store)
 
 
 SUITE = """\

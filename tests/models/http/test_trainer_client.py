@@ -58,8 +58,7 @@ def test_requests_are_those_of_the_trainers_own_code(folder, trainer, family, pa
 
 def test_the_page_says_what_is_sent(served, folder):
     """The trainer, its request and how a text begins and ends."""
-    model = open_model(f"http:{served.url}?client=verl&tokenizer={folder}")
-    model.load()
+    model = open_model(f"http:{served.url}?client=verl&tokenizer={folder}").load()
     proven = model.prove(model.encode([SAMPLE]))
 
     told = {item.name: item.detail for item in proven.items}

@@ -1,12 +1,14 @@
 """Tiny checkpoints that vLLM runs on a CPU, and one that is loaded for most tests of a file."""
 
 import shutil
+from functools import partial
 
 import pytest
 import tiny_models
 from vllm_models import HAS_VLLM, WIDE
 
 from rmcheck.models.registry import open_model
+from rmcheck.scoring.one_process import OneProcess
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +28,13 @@ def shared(wide_llama):
     """One model for most tests; whoever closes it leaves it to be loaded again."""
     if not HAS_VLLM:
         pytest.skip("vLLM is not installed")
-    opened = open_model(f"vllm:{wide_llama}")
-    yield opened
-    opened.close()
+    with OneProcess() as engine:
+        yield partial(engine.session, open_model(f"vllm:{wide_llama}"))
 
 
 @pytest.fixture
 def model(shared):
     """The same, loaded, its prefix cache not proven."""
-    shared.load()
-    shared.scorer.reads_cache = False
-    return shared
+    session = shared()
+    session.scorer.reads_cache = False
+    return session

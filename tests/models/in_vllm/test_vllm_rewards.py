@@ -13,9 +13,8 @@ import pytest
 import tiny_models
 from test_model_contract import (  # noqa: F401 - the contract, once more with this file's `model`
     test_batch_size_does_not_matter,
-    test_closed_models_load_again,
+    test_each_load_gives_a_session_of_its_own,
     test_fingerprint_is_64_hex_digits_and_stable,
-    test_loading_twice_is_harmless,
     test_n_samples_give_n_finite_rewards,
     test_names_and_descriptions_are_texts,
     test_order_does_not_matter,

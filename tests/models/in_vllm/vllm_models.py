@@ -20,9 +20,7 @@ WIDE = {"hidden_size": 128, "max_position_embeddings": 1024}
 
 def loaded(spec):
     """A model, opened and loaded."""
-    opened = open_model(spec)
-    opened.load()
-    return opened
+    return open_model(spec).load()
 
 
 def rewards_of(spec, samples):

@@ -16,9 +16,9 @@ WORDS = ASK + 'read: {yes: [f, " t"], no: [w, d]}\n'
 SCORE = ASK + "read: {score: '([0-9])', range: [0, 9], samples: 4, temperature: 1.0, MORE}\n"
 
 
-def answers_of(model, encoded):
+def answers_of(session, encoded):
     """Answers to each question, by its place."""
-    return asked(model.session, encoded, model.judge.read)
+    return asked(session.scorer, encoded, session.model.read)
 
 
 def scored(tokens, unparsed="unparsed: {reward: -1, at_most: 1}"):

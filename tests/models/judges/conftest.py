@@ -16,16 +16,17 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def opened(folder, tmp_path):
     """Opens judges of this model, or of another folder, and closes them."""
-    models = []
+    sessions = []
 
     def open_it(text=WORDS, settings="", model=None, *, load=True):
-        file = tmp_path / f"judge-{len(models)}.yaml"
+        file = tmp_path / f"judge-{len(list(tmp_path.iterdir()))}.yaml"
         file.write_text(f"engine: hf:{model or folder}{settings}\n{text}")
-        models.append(open_model(f"judge:{file}"))
-        if load:
-            models[-1].load()
-        return models[-1]
+        model = open_model(f"judge:{file}")
+        if not load:
+            return model
+        sessions.append(model.load())
+        return sessions[-1]
 
     yield open_it
-    for model in models:
-        model.close()
+    for session in sessions:
+        session.close()

@@ -70,7 +70,7 @@ def opened(server, tmp_path):
 
     yield open_it
     for model in models:
-        model.close()
+        model.engine.server.client.close()
 
 
 def judged(model, samples, store=None):

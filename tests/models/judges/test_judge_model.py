@@ -6,7 +6,7 @@ from asking import ASK, WORDS, judge_tokenizer, refusal, scored
 from stored_scores import fill, scores_of
 from test_checkpoint import change_config
 
-from rmcheck.errors import ConformanceError, ScoringError, UsageError
+from rmcheck.errors import ConformanceError, ScoringError
 from rmcheck.models.kinds.judge.folder_session import FolderOdds
 from rmcheck.store.scores import ScoreStore
 
@@ -60,11 +60,6 @@ def test_a_reward_model_cannot_judge(opened, llama_folder):
     assert "it gives tokens no probabilities; score it as hf:DIR" in message
 
 
-def test_a_closed_judge_says_so(opened, samples):
-    """Asking before loading is refused in words."""
-    assert "call load() first" in refusal(UsageError, opened(load=False).encode, samples)
-
-
 def test_tokens_that_the_model_has_no_embedding_for_are_refused(folder, opened, tmp_path, samples):
     """A tokenizer that outgrew its model is named."""
     other = shutil.copytree(folder, tmp_path / "outgrown")
@@ -90,5 +85,4 @@ def test_scores_are_kept_and_a_resumed_run_asks_for_the_rest_alone(opened, sampl
 
     assert report.from_store == 3
     assert report.scored == 5
-    whole.load()
     assert found.tolist() == whole.score(whole.encode(samples)).tolist()

@@ -40,7 +40,7 @@ def opened(server, tmp_path):
 
     yield open_it
     for model in models:
-        model.close()
+        model.engine.server.client.close()
 
 
 def judged(model, samples, store):
@@ -53,8 +53,7 @@ def judged(model, samples, store):
 def test_each_answer_is_kept_and_the_reward_is_their_mean(opened, server, samples):
     """Three answers a text, each drawn with its own number."""
     model = opened()
-    first = model.members[0]
-    first.load()
+    first = model.members[0].load()
     expected = np.array(
         [
             [

@@ -14,6 +14,7 @@ from rmcheck.errors import ConformanceError, PartialScoringError, ScoringError, 
 from rmcheck.models.kinds.judge.engine import answer_seed
 from rmcheck.models.kinds.judge.read import grades
 from rmcheck.models.kinds.judge.score import flipped
+from rmcheck.models.kinds.judge.server import ServerJudge
 from rmcheck.models.registry import open_model
 from rmcheck.scoring.members import fill_members, read_combined
 from rmcheck.scoring.request import Request
@@ -53,7 +54,8 @@ def opened(server, tmp_path):
 
     yield open_it
     for model in models:
-        model.close()
+        if isinstance(model.engine, ServerJudge):
+            model.engine.server.client.close()
 
 
 def scored(model, samples, store):
@@ -70,8 +72,7 @@ def asked(sample):
 
 def grades_of(model, samples, answers=1):
     """(2, texts, answers) what the server grades each text with, correct before clear."""
-    member = model.members[0]
-    member.load()
+    session = model.members[0].load()
     numbers = [
         [
             number_of(
@@ -79,7 +80,7 @@ def grades_of(model, samples, answers=1):
             )
             for i in range(answers)
         ]
-        for e in member.encode(samples)
+        for e in session.encode(samples)
     ]
     return np.array([np.array(numbers) % 5 + 1, numbers])
 
@@ -101,17 +102,17 @@ def test_one_answer_grades_all_criteria_and_the_reward_is_their_weighted_mean(
     np.testing.assert_allclose(found.columns["component clear"], clear)
     before = len(server.requests)
     for member in model.members:
-        member.load()
-        member.score(member.encode(samples))
+        session = member.load()
+        session.score(session.encode(samples))
     assert len(server.requests) == before
 
 
 def test_the_server_is_told_the_schema_of_an_answer(server, opened, samples):
     """All criteria with their ranges, as OpenAI's `response_format` has it."""
     (member, _) = opened().members
-    member.load()
+    session = member.load()
 
-    member.score(member.encode(samples[:1]))
+    session.score(session.encode(samples[:1]))
 
     (_, body) = server.requests[-1]
     assert body["response_format"] == {
@@ -186,9 +187,7 @@ def test_a_criterion_that_is_not_there_is_told(opened, query, read, said):
 def test_an_answer_without_a_grade_is_an_error_that_names_it(server, opened, samples):
     """The criterion, its range and the end of the answer are told."""
     server.says = lambda *_: '{"correct": 9, "clear": 3}'
-    correct, clear = opened().members
-    correct.load()
-    clear.load()
+    correct, clear = (member.load() for member in opened().members)
 
     said = refusal(PartialScoringError, correct.score, correct.encode(samples[:1]))
 
@@ -216,14 +215,12 @@ def test_a_reply_that_is_interrupted_keeps_what_was_graded(server, opened, sampl
     """The next criterion and the next run ask for the rest alone."""
     server.faults = [""] * 4 + ["html"]
     model = opened(engine=f"http:{server.url}?concurrency=1")
-    first, second = model.members
-    first.load()
+    first, second = (member.load() for member in model.members)
     encoded = first.encode(samples)
 
     with pytest.raises(PartialScoringError) as stopped:
         first.score(encoded)
     before = len(server.requests)
-    second.load()
     rewards = second.score(encoded)
 
     assert sorted(stopped.value.rewards) == [0, 1, 2, 3]
@@ -274,8 +271,8 @@ def test_what_is_no_grade_is_left_out(answer, found):
 
 def page(model, samples):
     """The items of a loaded model's page by name."""
-    model.load()
-    proven = model.prove(model.encode(samples))
+    session = model.load()
+    proven = session.prove(session.encode(samples))
     return {item.name: item for item in proven.items}
 
 
@@ -332,8 +329,8 @@ def test_torch_holds_answers_to_nothing_and_says_so(opened, samples, tmp_path):
     """A tiny model writes no JSON: every text has the reward that stands in."""
     folder = tiny_models.causal(tmp_path / "model")
     rest = "unparsed: {reward: -1, at_most: 1}"
-    (member, _) = opened("max_tokens: 4", rest, engine=f"hf:{folder}").members
-    member.load()
+    (judge, _) = opened("max_tokens: 4", rest, engine=f"hf:{folder}").members
+    member = judge.load()
     encoded = member.encode(samples)
 
     assert member.score(encoded).tolist() == [-1.0] * 8

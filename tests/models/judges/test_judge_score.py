@@ -13,7 +13,7 @@ from rmcheck.models.kinds.judge.engine import answer_seed
 def test_a_score_is_the_mean_of_what_is_parsed(folder, opened, samples):
     """Answers without a digit are left out; a text without any has the reward of `unparsed`."""
     model = opened(scored(40))
-    encoded, read = model.encode(samples), model.judge.read
+    encoded, read = model.encode(samples), model.model.read
 
     rewards = model.score(encoded)
     answers = answers_of(model, encoded).found

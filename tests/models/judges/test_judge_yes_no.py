@@ -47,7 +47,7 @@ def test_what_questions_begin_with_is_computed_once(opened, samples, settings, s
     proven = model.prove(encoded)
     page = {item.name: item for item in proven.items}
     seen = []
-    model.session.weights._body.register_forward_pre_hook(
+    model.scorer.weights._body.register_forward_pre_hook(
         lambda _, args, named: seen.append(named["input_ids"].numel()), with_kwargs=True
     )
     together = model.scoring(proven)(encoded)
@@ -104,7 +104,7 @@ def test_a_system_turn_comes_first(opened, samples):
 
     ids = model.encode(samples[:1])[0].ids
 
-    text = model.session.tokenizer.text(ids)
+    text = model.scorer.tokenizer.text(ids)
     assert text == "<s><|system|>be strict<|end|>\n" + text_of(samples[0]).removeprefix("<s>")
 
 
@@ -160,7 +160,7 @@ def test_a_template_that_hides_the_response_is_refused_over_the_pool(opened, sam
 
     report = fill(blind, samples, store)
     rewards = scores_of(blind, samples, store).scores
-    message = refusal(ScoringError, blind.combined, rewards, samples)
+    message = refusal(ScoringError, blind.model.combined, rewards, samples)
 
     assert report.scored == 1
     assert "all 8 texts have the reward" in message

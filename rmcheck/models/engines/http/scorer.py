@@ -11,14 +11,13 @@ from rmcheck.models.engines.http.asking import Part, Replies, asked
 from rmcheck.models.engines.http.client import Client, WrongAnswerError
 from rmcheck.models.engines.http.server import Input, Reading, Server
 from rmcheck.models.engines.http.wording import Wording
-from rmcheck.models.model import Encoded, EngineFacts
+from rmcheck.models.model import Encoded, EngineFacts, Loaded
 from rmcheck.models.spec import ModelSpec
 from rmcheck.models.text.tokenization import pair_texts
-from rmcheck.models.workers import Workers
 
 
 @dataclass(frozen=True)
-class ServerScorer:
+class ServerScorer(Loaded):
     """What is asked of a server, and which of its numbers is the reward.
 
     Attributes:
@@ -40,11 +39,6 @@ class ServerScorer:
     head: str
     batch: int
     concurrency: int
-
-    @property
-    def loaded(self) -> bool:
-        """True: a server that is gone is found when it is asked."""
-        return True
 
     def asked(
         self,
@@ -75,10 +69,6 @@ class ServerScorer:
     def facts(self) -> EngineFacts:
         """The server's machine computes."""
         return EngineFacts("server")
-
-    def workers(self) -> Workers:
-        """The thread that asks, which sends requests side by side."""
-        return Workers()
 
     def close(self) -> None:
         """Close the connections."""

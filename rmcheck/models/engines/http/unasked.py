@@ -1,12 +1,12 @@
 """Runs that only look, such as `pytest --collect-only`: no server is asked anything."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import ClassVar, Never
 
 from rmcheck.errors import UsageError
-from rmcheck.models.model import Encoded, RewardModel
+from rmcheck.models.model import RewardModel
 
 _ASKS = ContextVar("asks_servers", default=True)
 
@@ -29,8 +29,8 @@ class UnaskedModel(RewardModel):
         self.spec = spec
         self.fingerprint = f"unasked {spec}"
 
-    def score(self, batch: Sequence[Encoded]) -> Never:
-        """Never scores.
+    def load(self) -> Never:
+        """Never loads.
 
         Raises:
             UsageError: Always.

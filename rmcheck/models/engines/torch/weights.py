@@ -26,7 +26,7 @@ from rmcheck.models.engines.torch.device import chosen_device, memory_errors, re
 from rmcheck.models.engines.torch.rope import Rope
 from rmcheck.models.engines.torch.spread import Spread
 from rmcheck.models.libraries import brief, engine, quiet_transformers
-from rmcheck.models.model import EngineFacts
+from rmcheck.models.model import EngineFacts, Loaded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ _UNREAD = ("lm_head.", "cls.")
 _BUFFERS = ("inv_freq", "position_ids")
 
 
-class TorchWeights:
+class TorchWeights(Loaded):
     """Weights on their device, ready to infer.
 
     Args:
@@ -104,11 +104,6 @@ class TorchWeights:
         self._turn = Lock() if self.device.type == "cuda" or spread else nullcontext()
 
     @property
-    def loaded(self) -> bool:
-        """True: they die with this process only."""
-        return True
-
-    @property
     def facts(self) -> EngineFacts:
         """Its device, and on a GPU the tokens whose activations fit in what is free."""
         if self.device.type != "cuda":
@@ -117,12 +112,13 @@ class TorchWeights:
         return EngineFacts("cuda", fitting_tokens(self._config, room, self._model.dtype.itemsize))
 
     @property
-    def devices(self) -> dict[str, str]:
-        """Where its layers are, for a report; empty where nobody laid them out."""
+    def described(self) -> dict[str, str]:
+        """Its device, where its layers are if somebody laid them out, and its attention."""
         laid = getattr(self._model, "hf_device_map", None) or {}
         counts = Counter(map(str, laid.values()))
         said = ", ".join(f"{count} on {place}" for place, count in sorted(counts.items()))
-        return {"devices": said} if laid else {}
+        devices = {"devices": said} if laid else {}
+        return {"device": str(self.device), **devices, "attention": self.attention}
 
     @contextmanager
     def _inferring(self) -> Iterator[None]:

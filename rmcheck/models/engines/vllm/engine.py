@@ -5,14 +5,13 @@ The engine gets token ids and never a text, and cuts nothing.
 
 import os
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import Any
 
 from rmcheck.errors import (
     MissingDependencyError,
     ModelError,
     RmcheckError,
     ScoringError,
-    UsageError,
 )
 from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.engines.own_process import OwnProcess
@@ -20,9 +19,8 @@ from rmcheck.models.engines.torch.merged_folder import whole_folder
 from rmcheck.models.engines.vllm.placement import Placement
 from rmcheck.models.engines.vllm.served import VllmFacts
 from rmcheck.models.libraries import ForeignError, brief
-from rmcheck.models.model import EngineFacts
+from rmcheck.models.model import Loaded
 from rmcheck.models.text.checkpoint_tokenizer import installed_version
-from rmcheck.models.workers import Workers
 
 # In one process: with further ones for the engine, loading takes half a minute.
 _FORCED = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
@@ -34,10 +32,9 @@ _DEFAULTS = {
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "PYTHONWARNINGS": "ignore",
 }
-EngineT = TypeVar("EngineT", bound="VllmEngine")
 
 
-class VllmEngine:
+class VllmEngine(Loaded):
     """A checkpoint that vLLM has loaded.
 
     Args:
@@ -116,18 +113,9 @@ class VllmEngine:
         self.keeps_cache = self.found.keeps_cache
 
     @property
-    def loaded(self) -> bool:
+    def alive(self) -> bool:
         """False once it is closed or has died."""
         return self.process.alive
-
-    @property
-    def facts(self) -> EngineFacts:
-        """None: vLLM makes batches of its own."""
-        return EngineFacts()
-
-    def workers(self) -> Workers:
-        """The thread that asks."""
-        return Workers()
 
     @property
     def for_threads(self) -> bool:
@@ -140,9 +128,7 @@ class VllmEngine:
         Raises:
             ScoringError: vLLM fails.
             MemoryError: The device's memory does not suffice.
-            UsageError: It was closed before.
         """
-        running(self, self.name)
         try:
             return self.process.ask(method, *arguments)
         # Any error of vLLM, torch or a kernel.
@@ -157,17 +143,6 @@ class VllmEngine:
     def close(self) -> None:
         """End its process, which gives its memory back. Does nothing the second time."""
         self.process.close()
-
-
-def running(engine: EngineT | None, spec: str) -> EngineT:
-    """An engine that still runs.
-
-    Raises:
-        UsageError: It was not loaded, or is closed.
-    """
-    if engine is None or not engine.loaded:
-        raise UsageError(f"{spec} is not loaded; call load() first")
-    return engine
 
 
 def vllm_version() -> str:

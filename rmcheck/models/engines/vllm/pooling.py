@@ -58,6 +58,11 @@ class VllmPooling(VllmEngine, LastTokenReward):
         self.pooling = self.found.pooling
         self.reads_last_token = self.pooling == "LAST"
 
+    @property
+    def described(self) -> dict[str, str]:
+        """How much vLLM takes, where only it could say."""
+        return {"max_length": str(self.max_length)}
+
     def numbers(self, rows: Sequence[Asked], way: Way = "padded", **how: int) -> list[Floats]:
         """(1, labels) raw logits of each row, at its only position or as the model pools it.
 

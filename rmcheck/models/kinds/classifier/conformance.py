@@ -3,27 +3,31 @@
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rmcheck.models.engines.asked import Floats, Way
+from rmcheck.models.kinds.checkpoint_model import ClassifierModel
+from rmcheck.models.kinds.engine_session import TokensSession
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.proof.ways import CheckpointProof
-
-if TYPE_CHECKING:
-    from rmcheck.models.kinds.checkpoint_model import ClassifierModel
+from rmcheck.models.text.tokenization import ConversationTokenizer
 
 
 class ClassifierProof(CheckpointProof):
     """The checks, over one set of samples and the rewards they get one at a time."""
 
-    _model: "ClassifierModel[Any]"
+    _model: ClassifierModel
 
-    def __init__(self, model: "ClassifierModel[Any]", encoded: Sequence[Encoded]) -> None:
-        self._scorer = model.scorer
+    def __init__(
+        self,
+        session: TokensSession[ClassifierModel, Any, ConversationTokenizer],
+        encoded: Sequence[Encoded],
+    ) -> None:
+        model, self._scorer = session.model, session.scorer
         self._checkpoint = model.checkpoint
-        super().__init__(model, [model.scorer], encoded)
+        super().__init__(model, session.tokenizer, [self._scorer], encoded)
 
     def checks(self) -> tuple[Callable[[], ConformanceItem | None], ...]:
         """In the order of the page; sharing before the batches that may use it."""
@@ -84,7 +88,7 @@ class ClassifierProof(CheckpointProof):
 
     def tokenizer_file(self) -> ConformanceItem:
         """Whether the tokenizer that transformers builds reads as tokenizer.json says."""
-        differing = self._model.tokenizer.differing_from_file(
+        differing = self._tokenizer.differing_from_file(
             self._model.checkpoint.text_path / "tokenizer.json", [s.sample for s in self._samples]
         )
         if differing is None:
@@ -95,13 +99,13 @@ class ClassifierProof(CheckpointProof):
             "tokenizer_file",
             "note",
             f"{differing} of {len(self._samples)} texts get other ids than tokenizer.json gives: "
-            f"transformers builds {self._model.tokenizer.class_name} for this model type. Engines "
+            f"transformers builds {self._tokenizer.class_name} for this model type. Engines "
             "that read tokenizer.json give other rewards",
         )
 
     def eos(self) -> ConformanceItem:
         """How the text ends, and how much the reward hangs on its EOS."""
-        tokenizer = self._model.tokenizer
+        tokenizer = self._tokenizer
         eos, last = tokenizer.eos_id, self._samples[0].ids[-1]
         detail = f"the text ends with {tokenizer.text([last])!r} (id {last})"
         if eos is None or not self._scorer.reads_last_token:
@@ -121,7 +125,7 @@ class ClassifierProof(CheckpointProof):
 
     def pad_eos(self) -> ConformanceItem:
         """Whether padding and EOS are one token, which hides the EOS from transformers."""
-        pad, eos = self._scorer.pad_id, self._model.tokenizer.eos_id
+        pad, eos = self._scorer.pad_id, self._tokenizer.eos_id
         if pad is None or pad != eos:
             return ConformanceItem("pad_eos", "pass", f"padding id {pad}, EOS id {eos}")
         return ConformanceItem(
@@ -182,4 +186,4 @@ class ClassifierProof(CheckpointProof):
 
     def _holds_response(self, encoded: Encoded) -> bool:
         words = "".join(encoded.sample.response.split())
-        return words in "".join(self._model.tokenizer.text(encoded.ids).split())
+        return words in "".join(self._tokenizer.text(encoded.ids).split())

@@ -8,7 +8,7 @@ from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.torch.classifier import TorchScorer
 from rmcheck.models.engines.torch.spread import SETTINGS as SPREAD
-from rmcheck.models.kinds.checkpoint_model import ClassifierModel, Session
+from rmcheck.models.kinds.checkpoint_model import CheckpointSession, ClassifierModel
 from rmcheck.models.kinds.classifier.hf_conformance import TransformersProof
 from rmcheck.models.model import Encoded
 from rmcheck.models.spec import ModelSpec, Setting
@@ -16,15 +16,30 @@ from rmcheck.models.text.checkpoint_tokenizer import installed_version
 from rmcheck.models.text.tokenization import ConversationTokenizer
 
 
-class TransformersRewardModel(ClassifierModel[TorchScorer]):
+class TransformersSession(
+    CheckpointSession["TransformersRewardModel", TorchScorer, ConversationTokenizer]
+):
+    """A classifier that torch runs."""
+
+    def _proof(self, encoded: Sequence[Encoded]) -> TransformersProof:
+        return TransformersProof(self, encoded)
+
+    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
+        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], way)
+
+
+class TransformersRewardModel(ClassifierModel):
     """A folder that AutoModelForSequenceClassification loads, decoder or encoder.
 
     Opening one reads config.json and the safetensors headers and hashes the files; torch and
-    transformers are imported by `load`. The settings are explained in `settings`. What it raises:
-    see `ClassifierModel`.
+    transformers are imported by `load`. What it raises: see `ClassifierModel`.
+
+    Attributes:
+        engine: What runs it.
     """
 
     scheme: ClassVar[str] = "hf"
+    engine: ClassVar[type[TorchScorer]] = TorchScorer
     settings: ClassVar[tuple[Setting, ...]] = (
         known.BASE,
         known.DTYPE,
@@ -56,13 +71,12 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
 
     @property
     def description(self) -> Mapping[str, str]:
-        """Architecture, dtype, device, conventions; the device is `auto` until loaded."""
-        scorer = self._session.scorer if self._session else None
+        """Architecture, dtype, device, conventions."""
         return {
             "architecture": self.checkpoint.architecture,
             **self.checkpoint.described,
             "dtype": self._set.dtype,
-            **self._described(scorer),
+            **self._run,
             "quantisation": self.checkpoint.quantisation,
             "head": str(self.head),
             "max_length": str(self.max_length or "no limit"),
@@ -72,15 +86,15 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
             "transformers": installed_version("transformers"),
         }
 
-    def _opened(self) -> Session[ConversationTokenizer, TorchScorer]:
-        tokenizer = self._opened_tokenizer(self.max_length)
-        scorer = TorchScorer(
+    def load(self) -> TransformersSession:
+        tokenizer = self._tokenizer(self.max_length)
+        scorer = self.engine(
             self.checkpoint,
             dtype=self.dtype,
             device=self._set.device,
             attention=self._set.attention,
             head=self.head,
-            position=self.position,
+            position=self._set.position,
             spread=self._set.spread,
         )
         if self.prefix == "shared" and not scorer.reads_last_token:
@@ -90,10 +104,4 @@ class TransformersRewardModel(ClassifierModel[TorchScorer]):
                 "token of a causal model, so responses cannot share their prompt; remove "
                 "prefix=shared"
             )
-        return Session(tokenizer, scorer)
-
-    def _proof(self, encoded: Sequence[Encoded]) -> TransformersProof:
-        return TransformersProof(self, encoded)
-
-    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
-        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], way)
+        return TransformersSession(self, scorer, tokenizer)

@@ -21,12 +21,12 @@ from rmcheck.models.engines.http.families import FAMILY_NAMES, identified
 from rmcheck.models.engines.http.scorer import ServerScorer
 from rmcheck.models.engines.http.server import Server
 from rmcheck.models.engines.http.wording import Wording
-from rmcheck.models.kinds.checkpoint_model import Session
 from rmcheck.models.kinds.classifier.http_conformance import ServerProof
 from rmcheck.models.kinds.classifier.trainer_client import CLIENTS, TrainerClientModel
-from rmcheck.models.kinds.session_model import SessionModel
+from rmcheck.models.kinds.engine_session import TokensSession
 from rmcheck.models.model import (
     Encoded,
+    RewardModel,
     Sample,
     TooLong,
     named_prompts,
@@ -88,7 +88,42 @@ class HttpSettings:
         )
 
 
-class HttpRewardModel(SessionModel[Session[ConversationTokenizer, ServerScorer]]):
+class HttpSession(TokensSession["HttpRewardModel", ServerScorer, ConversationTokenizer]):
+    """A server with the tokenizer of its model."""
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """Token ids of each sample; see `ConversationTokenizer.encode`.
+
+        Raises:
+            ScoringError: A text pair would have to be cut, which no server does for us.
+        """
+        encoded = super().encode(samples, too_long)
+        cut = [item.sample for item in encoded if item.cut]
+        if cut and self.model.server.pair:
+            raise ScoringError(
+                f"{self.model.spec}: {len(cut)} text pairs are longer than {self.model.max_length} "
+                f"tokens, and a server takes pairs whole; prompts: {named_prompts(cut)}. Shorten "
+                "them"
+            )
+        return encoded
+
+    def _proof(self, encoded: Sequence[Encoded]) -> ServerProof:
+        model = self.model
+        return ServerProof(
+            model.template_source,
+            self.tokenizer,
+            self.scorer,
+            encoded,
+            version=model.version,
+            takes_types=model.takes_types,
+        )
+
+    def _rewards(self, batch: Sequence[Encoded], way: Way) -> NDArray[np.float64]:
+        replies = self.scorer.asked(batch).mapped(self.scorer.reward)
+        return np.array(rewards_of(replies, self.model.spec, batch))
+
+
+class HttpRewardModel(RewardModel):
     """A reward model that a server scores with.
 
     Opening one asks the server who it is; nothing is scored. The conversation is tokenised here,
@@ -182,19 +217,9 @@ class HttpRewardModel(SessionModel[Session[ConversationTokenizer, ServerScorer]]
             "eos": self._set.eos,
             "head": self._set.head or "the only logit",
             "max_length": str(self.max_length or "no limit known"),
-            "version": self._version,
+            "version": self.version,
             "transformers": installed_version("transformers"),
         }
-
-    @property
-    def scorer(self) -> ServerScorer:
-        """The server with the loaded tokenizer."""
-        return self.session.scorer
-
-    @property
-    def tokenizer(self) -> ConversationTokenizer:
-        """The loaded tokenizer."""
-        return self.session.tokenizer
 
     @property
     def takes_types(self) -> bool | None:
@@ -202,7 +227,7 @@ class HttpRewardModel(SessionModel[Session[ConversationTokenizer, ServerScorer]]
         has_config = (self._checkpoint.path / "config.json").is_file()
         return self._checkpoint.takes_type_ids if has_config else None
 
-    def _opened(self) -> Session[ConversationTokenizer, ServerScorer]:
+    def load(self) -> HttpSession:
         plain = load_tokenizer(self._checkpoint)
         tokenizer = ConversationTokenizer(
             plain,
@@ -221,34 +246,11 @@ class HttpRewardModel(SessionModel[Session[ConversationTokenizer, ServerScorer]]
             batch=self._set.batch,
             concurrency=self._set.concurrency,
         )
-        return Session(tokenizer, scorer)
-
-    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
-        """Token ids of each sample; see `ConversationTokenizer.encode`.
-
-        Raises:
-            ScoringError: A text pair would have to be cut, which no server does for us.
-        """
-        encoded = super().encode(samples, too_long)
-        cut = [item.sample for item in encoded if item.cut]
-        if cut and self.server.pair:
-            raise ScoringError(
-                f"{self.spec}: {len(cut)} text pairs are longer than {self.max_length} tokens, and "
-                f"a server takes pairs whole; prompts: {named_prompts(cut)}. Shorten them"
-            )
-        return encoded
-
-    def _proof(self, encoded: Sequence[Encoded]) -> ServerProof:
-        return ServerProof(
-            self, self.scorer, encoded, version=self._version, takes_types=self.takes_types
-        )
-
-    def _rewards(self, batch: Sequence[Encoded], way: Way) -> NDArray[np.float64]:
-        replies = self.scorer.asked(batch).mapped(self.scorer.reward)
-        return np.array(rewards_of(replies, self.spec, batch))
+        return HttpSession(self, scorer, tokenizer)
 
     @property
-    def _version(self) -> str:
+    def version(self) -> str:
+        """What the user says of the weights, for people."""
         return self._set.version or "none; scores live for one session"
 
     def _identified(self) -> Server:

@@ -18,7 +18,6 @@ from rmcheck.models.proof.conformance import (
     FLOAT32_TOLERANCE,
     HALF_TOLERANCE,
     Checks,
-    Provable,
     Status,
 )
 from rmcheck.models.text.tokenization import ConversationTokenizer
@@ -33,8 +32,9 @@ class ServerProof(TokensProof):
     """The checks, over the samples that the server scores one at a time.
 
     Args:
-        model: Loaded.
-        scorer: The server with its tokenizer.
+        template: Where the chat template comes from.
+        tokenizer: Of the served model.
+        scorer: The server.
         encoded: Samples of the run; at most 8 of different lengths are scored.
         version: What the user says of the weights.
         takes_types: Whether the model tells a pair's texts apart by type ids; None if nothing says.
@@ -47,7 +47,8 @@ class ServerProof(TokensProof):
 
     def __init__(
         self,
-        model: Provable[ConversationTokenizer],
+        template: str,
+        tokenizer: ConversationTokenizer,
         scorer: ServerScorer,
         encoded: Sequence[Encoded],
         *,
@@ -57,7 +58,7 @@ class ServerProof(TokensProof):
         self._scorer = scorer
         self._client = scorer.client
         self._version, self._takes_types = version, takes_types
-        super().__init__(model, encoded, share=FLOAT32_TOLERANCE)
+        super().__init__(scorer.spec.text, template, tokenizer, encoded, share=FLOAT32_TOLERANCE)
 
     def checks(self) -> Checks:
         """In the order of the page."""
@@ -134,7 +135,7 @@ class ServerProof(TokensProof):
             )
         sample, ids = differing[0]
         ends = any(s.ids[:1] != tuple(i[:1]) or s.ids[-1:] != tuple(i[-1:]) for s, i in differing)
-        doubled = any(i[:1] == i[1:2] == [self._model.tokenizer.bos_id] for _, i in differing)
+        doubled = any(i[:1] == i[1:2] == [self._tokenizer.bos_id] for _, i in differing)
         detail = (
             f"the server tokenises; with the local tokenizer {len(differing)} of {len(pairs)} "
             f"texts become other ids: {_ends(sample.ids)} here, {_ends(ids)} there (prompt "
@@ -176,7 +177,7 @@ class ServerProof(TokensProof):
 
     def eos(self) -> ConformanceItem:
         """How the texts end, and that a server which takes text leaves the end as it is."""
-        tokenizer = self._model.tokenizer
+        tokenizer = self._tokenizer
         eos, last = tokenizer.eos_id, self._samples[0].ids[-1]
         ended = sum(sample.ids[-1] == eos for sample in self._samples)
         if self._scorer.server.takes == "text" and not ended and eos is not None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from math import isfinite
 from typing import Any
@@ -30,9 +31,9 @@ from rmcheck.models.model import (
     Proven,
     RewardModel,
     Sample,
+    Session,
     TooLong,
     checked_rewards,
-    loaded,
 )
 from rmcheck.models.spec import ModelSpec, whole_number
 from rmcheck.models.text.checkpoint_tokenizer import (
@@ -75,25 +76,25 @@ class TrainerClientModel(RewardModel):
 
     def __init__(self, spec: ModelSpec, values: Mapping[str, str]) -> None:
         self.spec, self._spec = spec.text, spec
-        self._trainer = values["client"]
-        if self._trainer == "trl":
+        self.trainer = values["client"]
+        if self.trainer == "trl":
             raise UsageError(
                 f"{spec.text}: TRL asks no server; it loads the checkpoint, as hf:DIR does"
             )
         if wrong := [name for name in _OURS if name in spec.settings]:
-            raise UsageError(f"{spec.text}: {self._trainer} has no {wrong[0]}; remove {wrong[0]}=")
+            raise UsageError(f"{spec.text}: {self.trainer} has no {wrong[0]}; remove {wrong[0]}=")
         counts = {
             name: whole_number(spec, name, values[name], least=1)
             for name in ("batch", "concurrency", "timeout", "tries", "deadline")
         }
-        self._batch, self._concurrency = counts["batch"], counts["concurrency"]
+        self.batch, self.concurrency = counts["batch"], counts["concurrency"]
         patience = Patience(counts["timeout"], counts["tries"], counts["deadline"])
-        self._client = Client(address(spec), api_key(spec), patience)
+        self.client = Client(address(spec), api_key(spec), patience)
         policy = values["policy"] or values["tokenizer"]
         folders = {"tokenizer": values["tokenizer"] or policy, "policy": policy}
         if not policy:
             raise UsageError(
-                f"{spec.text}: {self._trainer} writes texts by a chat template; name its "
+                f"{spec.text}: {self.trainer} writes texts by a chat template; name its "
                 f"tokenizer's folder: {spec.with_setting('tokenizer', 'DIR')!r}"
             )
         self._folders = {
@@ -105,66 +106,92 @@ class TrainerClientModel(RewardModel):
             )
             for name, folder in self._folders.items()
         }
-        self._request, self._model, server = self._identified(values)
+        self.request, self.served, server = self._identified(values)
         self.kept = bool(values["version"])
         rm, writer = self._folders["tokenizer"], self._folders["policy"]
         facts = {
             "scheme": self.scheme,
-            "client": self._trainer,
-            "url": self._client.url,
+            "client": self.trainer,
+            "url": self.client.url,
             "server": server,
-            "model": self._model,
+            "model": self.served,
             "version": values["version"],
             "templates": {name: one.facts for name, one in self._templates.items()},
             "policy": fingerprint({}, writer.read_files, root=writer.path),
         }
         self.fingerprint = fingerprint(facts, rm.read_files, root=rm.path)
-        self._tokenizers: dict[str, ConversationTokenizer] | None = None
 
     @property
     def asked(self) -> AskedColumns:
         """The label, where the trainer sends one and the pool has it."""
-        return AskedColumns(optional=() if self._trainer == "verl" else ("label",))
+        return AskedColumns(optional=() if self.trainer == "verl" else ("label",))
 
     @property
     def name(self) -> str:
         """The address, and whose requests it gets."""
-        return f"{self._client.url} as {self._trainer} asks"
+        return f"{self.client.url} as {self.trainer} asks"
 
     @property
     def description(self) -> Mapping[str, str]:
         """What is sent, and by which template."""
         return {
-            "client": f"{self._trainer}: {self._request.sent}",
-            "url": self._client.url,
+            "client": f"{self.trainer}: {self.request.sent}",
+            "url": self.client.url,
             "device": "server",
-            "model": self._model or "not told",
+            "model": self.served or "not told",
             **{name: str(folder.path) for name, folder in self._folders.items()},
         }
 
-    @property
-    def facts(self) -> EngineFacts:
-        """The server's machine computes."""
-        return EngineFacts("server")
-
-    def load(self) -> None:
-        """Read the tokenizers. Does nothing when they are loaded.
+    def load(self) -> "TrainerClientSession":
+        """Read the tokenizers.
 
         Raises:
             MissingDependencyError: transformers is not installed.
             ModelError: One cannot be loaded.
         """
-        if self._tokenizers is None:
-            self._tokenizers = {
-                name: ConversationTokenizer(
-                    load_tokenizer(folder),
-                    template=self._templates[name],
-                    eos="keep",
-                    max_length=None,
-                    type_ids=False,
-                )
-                for name, folder in self._folders.items()
-            }
+        read = {
+            name: ConversationTokenizer(
+                load_tokenizer(folder),
+                template=self._templates[name],
+                eos="keep",
+                max_length=None,
+                type_ids=False,
+            )
+            for name, folder in self._folders.items()
+        }
+        return TrainerClientSession(self, read["tokenizer"], read["policy"])
+
+    def _identified(self, values: Mapping[str, str]) -> tuple[TrainerRequest, str, list[Any]]:
+        """The request, the model's name and what the server tells."""
+        if self.trainer != "verl":
+            found = OpenRlhfRequest() if self.trainer == "openrlhf" else SlimeRequest()
+            return found, "", []
+        try:
+            family, identity = identified(self.client, values["server"], values["model"])
+        except UnreachableError as error:
+            raise UnknownModelError(f"{self.spec}: no server to score with. {error}") from error
+        except (UnknownModelError, UsageError) as error:
+            raise type(error)(f"{self.spec}: {error}") from error
+        finally:
+            self.client.close()
+        if family.name not in _VERL:
+            raise UsageError(f"{self.spec}: verl asks vLLM or SGLang, and this is {family.name}")
+        told = [family.name, identity.version, identity.root]
+        return _VERL[family.name](), identity.model, told
+
+
+@dataclass(eq=False)
+class TrainerClientSession(Session):
+    """The tokenizers of the reward model and of the policy, and the server."""
+
+    model: TrainerClientModel
+    tokenizer: ConversationTokenizer
+    policy: ConversationTokenizer
+
+    @property
+    def facts(self) -> EngineFacts:
+        """The server's machine computes."""
+        return EngineFacts("server")
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
         """The text of each sample; the server decides what is too long.
@@ -185,10 +212,9 @@ class TrainerClientModel(RewardModel):
         Raises:
             ScoringError: A template refuses a conversation.
         """
-        tokenizers = loaded(self._tokenizers, self.spec)
-        rm, policy = tokenizers["tokenizer"], tokenizers["policy"]
+        rm, policy = self.tokenizer, self.policy
         eos = "" if policy.eos_id is None else policy.text([policy.eos_id])
-        if self._trainer == "verl":
+        if self.model.trainer == "verl":
             return [_of_verl(rm, eos, sample) for sample in samples]
         prompts = [Prompt(s.prompt_id, s.messages, (), {}) for s in samples]
         return [
@@ -206,7 +232,7 @@ class TrainerClientModel(RewardModel):
         (text,) = self.texts([encoded[0].sample])
         item = partial(ConformanceItem, status="note")
         items = (
-            item(name="client", detail=f"{self._trainer}: {self._request.sent}"),
+            item(name="client", detail=f"{self.model.trainer}: {self.model.request.sent}"),
             item(name="text", detail=f"begins {text.text[:60]!r}, ends {text.text[-60:]!r}"),
             item(
                 name="raw_logits",
@@ -225,50 +251,33 @@ class TrainerClientModel(RewardModel):
         if not batch:
             return np.zeros(0)
         texts = self.texts([encoded.sample for encoded in batch])
-        size = self._request.batch or self._batch
+        size = self.model.request.batch or self.model.batch
         places = range(len(batch))
         parts = [tuple(places[at : at + size]) for at in range(0, len(batch), size)]
         answer = partial(self._answer, texts)
-        replies = asked(self._client, parts, answer, concurrency=self._concurrency)
-        return checked_rewards(np.array(rewards_of(replies, self.spec, batch)), batch, self.spec)
+        replies = asked(self.model.client, parts, answer, concurrency=self.model.concurrency)
+        return checked_rewards(
+            np.array(rewards_of(replies, self.model.spec, batch)), batch, self.model.spec
+        )
 
     def close(self) -> None:
-        """Release the tokenizers and the connections; the model can be loaded again."""
-        self._client.close()
-        self._tokenizers = None
+        """Close the connections."""
+        self.model.client.close()
 
     def _answer(
         self, texts: Sequence[TrainerText], part: Part, again: bool
     ) -> dict[int, float | ScoringError]:
-        path, body = self._request.body([texts[place] for place in part], self._model)
-        answer = self._client.post(path, body, again=again)
+        path, body = self.model.request.body([texts[place] for place in part], self.model.served)
+        answer = self.model.client.post(path, body, again=again)
         try:
-            rewards = self._request.rewards(answer, len(part))
+            rewards = self.model.request.rewards(answer, len(part))
         except WrongAnswerError as error:
-            what = self._client.without_key(str(error)) + self._client.says(str(answer))
-            raise WrongAnswerError(f"{self._client.url}{path}: {what}") from None
+            what = self.model.client.without_key(str(error)) + self.model.client.says(str(answer))
+            raise WrongAnswerError(f"{self.model.client.url}{path}: {what}") from None
         return {
             place: reward if isfinite(reward) else ScoringError(f"the server's score is {reward}")
             for place, reward in zip(part, rewards, strict=True)
         }
-
-    def _identified(self, values: Mapping[str, str]) -> tuple[TrainerRequest, str, list[Any]]:
-        """The request, the model's name and what the server tells."""
-        if self._trainer != "verl":
-            found = OpenRlhfRequest() if self._trainer == "openrlhf" else SlimeRequest()
-            return found, "", []
-        try:
-            family, identity = identified(self._client, values["server"], values["model"])
-        except UnreachableError as error:
-            raise UnknownModelError(f"{self.spec}: no server to score with. {error}") from error
-        except (UnknownModelError, UsageError) as error:
-            raise type(error)(f"{self.spec}: {error}") from error
-        finally:
-            self._client.close()
-        if family.name not in _VERL:
-            raise UsageError(f"{self.spec}: verl asks vLLM or SGLang, and this is {family.name}")
-        told = [family.name, identity.version, identity.root]
-        return _VERL[family.name](), identity.model, told
 
 
 def _of_verl(rm: ConversationTokenizer, eos: str, sample: Sample) -> TrainerText:

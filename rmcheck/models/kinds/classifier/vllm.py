@@ -9,10 +9,10 @@ import numpy as np
 from rmcheck.errors import PartialScoringError, RmcheckError, ScoringError, UsageError
 from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.engines.asked import Floats, Way
-from rmcheck.models.engines.vllm.engine import running, vllm_version
+from rmcheck.models.engines.vllm.engine import vllm_version
 from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
 from rmcheck.models.engines.vllm.pooling import VllmPooling
-from rmcheck.models.kinds.checkpoint_model import ClassifierModel, Session
+from rmcheck.models.kinds.checkpoint_model import CheckpointSession, ClassifierModel
 from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.kinds.classifier.vllm_conformance import CacheRule, VllmProof
 from rmcheck.models.libraries import brief
@@ -46,7 +46,71 @@ class VllmSettings(CheckpointSettings):
         return values
 
 
-class VllmRewardModel(ClassifierModel[VllmPooling]):
+class VllmSession(CheckpointSession["VllmRewardModel", VllmPooling, ConversationTokenizer]):
+    """A classifier that vLLM runs."""
+
+    def prove(self, encoded: Sequence[Encoded]) -> Proven:
+        """The conformance page, which decides about the prefix cache.
+
+        Raises:
+            ConformanceError: An item fails; the message is the page.
+            ScoringError: A reward is NaN or infinite, there are no samples, or vLLM fails on them.
+            MemoryError: They do not fit in one batch; the caller tries fewer.
+        """
+        try:
+            return super().prove(encoded)
+        except (MemoryError, RmcheckError):
+            raise
+        # What an engine raises is any error of vLLM, torch or a kernel.
+        except Exception as error:
+            raise ScoringError(f"{self.model.spec}: vLLM cannot run it. {brief(error)}") from error
+
+    def _proof(self, encoded: Sequence[Encoded]) -> VllmProof:
+        return VllmProof(self, self.model.prefix_cache, encoded)
+
+    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
+        """Raw logits.
+
+        Raises:
+            PartialScoringError: vLLM fails on some samples, which are named, even one by one.
+        """
+        try:
+            return self._logits(batch)
+        except (MemoryError, RmcheckError):
+            raise
+        except Exception as error:
+            if not self.alive:
+                raise ScoringError(
+                    f"{self.model.spec}: vLLM cannot go on. {brief(error)}"
+                ) from error
+            return self._one_by_one(batch, error)
+
+    def _logits(self, batch: Sequence[Encoded]) -> Floats:
+        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch])
+
+    def _one_by_one(self, batch: Sequence[Encoded], error: Exception) -> Floats:
+        """The rewards of a batch that failed as a whole, if each sample alone has one."""
+        rewards: dict[int, float] = {}
+        failed = []
+        for i, one in enumerate(batch):
+            try:
+                rewards[i] = float(self._logits([one])[0])
+            except Exception as again:
+                failed.append(one.sample)
+                error = again
+        if failed:
+            first = failed[0]
+            raise PartialScoringError(
+                f"{self.model.spec}: vLLM fails on {len(failed)} of {len(batch)} samples, even one "
+                f"by one. The first is prompt {first.prompt_id!r}, response {first.index}; prompts "
+                f"{named_prompts(failed)}. {brief(error)}",
+                rewards,
+                goes_on=bool(rewards),
+            ) from error
+        return np.array(list(rewards.values()))
+
+
+class VllmRewardModel(ClassifierModel):
     """A folder in transformers' layout, decoder or encoder, that vLLM scores.
 
     Same checks, template, token ids and settings as `hf:`, another engine. Opening one reads
@@ -104,7 +168,7 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
             "max_length": str(self.max_length or "vLLM's limit"),
             "template": self.template_source,
             "eos": self._set.eos,
-            "position": self.position,
+            "position": self._set.position,
             "prefix_cache": self.prefix_cache,
             **self._set.place.described,
             "vllm": vllm_version(),
@@ -112,88 +176,19 @@ class VllmRewardModel(ClassifierModel[VllmPooling]):
         }
 
     @property
-    def max_length(self) -> int | None:
-        """Most tokens of a conversation; None while only vLLM could say it, before loading."""
-        return self._session.scorer.max_length if self._session else self._limit
-
-    @property
     def prefix_cache(self) -> CacheRule:
         """The `prefix_cache` setting."""
         return self._set.prefix_cache
 
-    @property
-    def scorer(self) -> VllmPooling:
-        """The loaded engine."""
-        return running(self._session.scorer if self._session else None, self.spec)
-
-    def _opened(self) -> Session[ConversationTokenizer, VllmPooling]:
+    def load(self) -> VllmSession:
         engine = VllmPooling(
             self.checkpoint,
             dtype=self.dtype,
             head=self.head,
-            position=self.position,
-            max_length=self._limit,
+            position=self._set.position,
+            max_length=self.max_length,
             place=self._set.place,
             prefix_cache=self.prefix_cache != "off",
         )
         # What the engine takes is known now.
-        return Session(self._opened_tokenizer(engine.max_length), engine)
-
-    def prove(self, encoded: Sequence[Encoded]) -> Proven:
-        """The conformance page, which decides about the prefix cache.
-
-        Raises:
-            ConformanceError: An item fails; the message is the page.
-            ScoringError: A reward is NaN or infinite, there are no samples, or vLLM fails on them.
-            MemoryError: They do not fit in one batch; the caller tries fewer.
-        """
-        try:
-            return super().prove(encoded)
-        except (MemoryError, RmcheckError):
-            raise
-        # What an engine raises is any error of vLLM, torch or a kernel.
-        except Exception as error:
-            raise ScoringError(f"{self.spec}: vLLM cannot run it. {brief(error)}") from error
-
-    def _proof(self, encoded: Sequence[Encoded]) -> VllmProof:
-        return VllmProof(self, self.prefix_cache, encoded)
-
-    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
-        """Raw logits.
-
-        Raises:
-            PartialScoringError: vLLM fails on some samples, which are named, even one by one.
-        """
-        scorer = self.scorer
-        try:
-            return self._logits(batch)
-        except (MemoryError, RmcheckError):
-            raise
-        except Exception as error:
-            if not scorer.loaded:
-                raise ScoringError(f"{self.spec}: vLLM cannot go on. {brief(error)}") from error
-            return self._one_by_one(batch, error)
-
-    def _logits(self, batch: Sequence[Encoded]) -> Floats:
-        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch])
-
-    def _one_by_one(self, batch: Sequence[Encoded], error: Exception) -> Floats:
-        """The rewards of a batch that failed as a whole, if each sample alone has one."""
-        rewards: dict[int, float] = {}
-        failed = []
-        for i, one in enumerate(batch):
-            try:
-                rewards[i] = float(self._logits([one])[0])
-            except Exception as again:
-                failed.append(one.sample)
-                error = again
-        if failed:
-            first = failed[0]
-            raise PartialScoringError(
-                f"{self.spec}: vLLM fails on {len(failed)} of {len(batch)} samples, even one by "
-                f"one. The first is prompt {first.prompt_id!r}, response {first.index}; prompts "
-                f"{named_prompts(failed)}. {brief(error)}",
-                rewards,
-                goes_on=bool(rewards),
-            ) from error
-        return np.array(list(rewards.values()))
+        return VllmSession(self, engine, self._tokenizer(engine.max_length))

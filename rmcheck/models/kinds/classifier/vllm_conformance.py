@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from rmcheck.models.engines.asked import Floats
+from rmcheck.models.kinds.checkpoint_model import ClassifierModel
 from rmcheck.models.kinds.classifier.conformance import ClassifierProof
+from rmcheck.models.kinds.engine_session import TokensSession
 from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.text.tokenization import ConversationTokenizer
 from rmcheck.stats.functions import logistic
 
 if TYPE_CHECKING:
     from rmcheck.models.engines.vllm.pooling import VllmPooling
-    from rmcheck.models.kinds.checkpoint_model import ClassifierModel
 
 # Rows that begin alike in the check of the prefix cache, and blocks of their common beginning.
 _ROWS = 4
@@ -34,10 +36,13 @@ class VllmProof(ClassifierProof):
     _scorer: "VllmPooling"
 
     def __init__(
-        self, model: "ClassifierModel[VllmPooling]", cache: CacheRule, encoded: Sequence[Encoded]
+        self,
+        session: "TokensSession[ClassifierModel, VllmPooling, ConversationTokenizer]",
+        cache: CacheRule,
+        encoded: Sequence[Encoded],
     ) -> None:
-        model.scorer.reads_cache = False
-        super().__init__(model, encoded)
+        session.scorer.reads_cache = False
+        super().__init__(session, encoded)
         self._wanted = cache
 
     def _batch(self) -> slice:

@@ -3,6 +3,7 @@
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
@@ -25,8 +26,8 @@ from rmcheck.models.model import (
     Encoded,
     RewardModel,
     Sample,
+    Session,
     checked_rewards,
-    loaded,
     named_prompts,
 )
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings, whole_number
@@ -86,7 +87,6 @@ class FunctionModel(RewardModel):
         # Without a version the source is all there is to go by.
         source = self._source if not version else None
         self.fingerprint = fingerprint(facts, [Path(source)] if source else [])
-        self._function: Callable[..., Any] | None = None
 
     @classmethod
     def from_spec(cls, spec: ModelSpec) -> Self:
@@ -122,24 +122,21 @@ class FunctionModel(RewardModel):
         """The module and function."""
         return f"{self._module}:{self._function_name}"
 
-    def load(self) -> None:
+    def load(self) -> "FunctionSession":
         """Import the module.
 
         Raises:
             UnknownModelError: It cannot be imported, or has no such function.
         """
-        self._function = self._imported()
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """The function, once it is loaded."""
-        return loaded(self._function, self.spec)
+        return FunctionSession(self, self._imported())
 
     def _imported(self) -> Callable[..., Any]:
         with importable(self._base):
             return imported(self.spec, self._module, self._function_name)
 
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+    def rewards(
+        self, function: Callable[..., Any], batch: Sequence[Encoded]
+    ) -> NDArray[np.float64]:
         """(len(batch),) what the function returns.
 
         Raises:
@@ -155,21 +152,20 @@ class FunctionModel(RewardModel):
         for kind in dict.fromkeys(kinds):
             at = [i for i, own in enumerate(kinds) if own == kind]
             samples = [batch[i].sample for i in at]
-            values = self.numbers(self.answer(samples), samples)
+            values = self.numbers(self.answer(function, samples), samples)
             unrewarded += [i for i, value in zip(at, values, strict=True) if value is None]
             rewards[at] = [np.nan if value is None else value for value in values]
         if unrewarded:
             raise self._unrewarded(rewards, batch, unrewarded)
         return checked_rewards(rewards, batch, self.spec)
 
-    def answer(self, samples: Sequence[Sample]) -> Any:
+    def answer(self, function: Callable[..., Any], samples: Sequence[Sample]) -> Any:
         """What one call of the function comes to.
 
         Raises:
             ScoringError: It raises, or takes too long.
             MemoryError: It raises that.
         """
-        function = self.function
         with importable(self._base):
             try:
                 return called(self.spec, self._seconds, lambda: self.call(function, samples))
@@ -181,10 +177,6 @@ class FunctionModel(RewardModel):
                     f"{self.spec}: the function raised {type(error).__name__}: {error}"
                     f"{place(error)}"
                 ) from error
-
-    def close(self) -> None:
-        """Forget the function. Its module stays imported, as modules do."""
-        self._function = None
 
     def numbers(self, answer: Any, samples: Sequence[Sample]) -> list[float | None]:
         """What the function returned, as numbers; None where it returned that.
@@ -227,3 +219,14 @@ class FunctionModel(RewardModel):
             {i: float(rewards[i]) for i in finite},
             goes_on=True,
         )
+
+
+@dataclass(eq=False)
+class FunctionSession(Session):
+    """A function that is imported. Its module stays so when the session is closed."""
+
+    model: FunctionModel
+    function: Callable[..., Any]
+
+    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+        return self.model.rewards(self.function, batch)

@@ -53,7 +53,9 @@ class RowFunctionModel(FunctionModel):
         except Exception as error:
             return error
 
-    def score(self, batch: Sequence[Encoded]) -> NDArray[np.float64]:
+    def rewards(
+        self, function: Callable[..., Any], batch: Sequence[Encoded]
+    ) -> NDArray[np.float64]:
         """(len(batch),) what the function returns.
 
         Raises:
@@ -63,10 +65,10 @@ class RowFunctionModel(FunctionModel):
         """
         rewards = np.full(len(batch), np.nan)
         faults: dict[int, ScoringError] = {}
-        together = inspect.iscoroutinefunction(self.function)
+        together = inspect.iscoroutinefunction(function)
         for at in [range(len(batch))] if together else [range(i, i + 1) for i in range(len(batch))]:
             try:
-                answers = self.answer([batch[i].sample for i in at])
+                answers = self.answer(function, [batch[i].sample for i in at])
             except TimedOutError as error:
                 faults |= dict.fromkeys(range(at[0], len(batch)), error)
                 break

@@ -168,8 +168,8 @@ class _RubricFunction(RowFunctionModel):
         needed = tuple(name for name in found.needed if name not in optional)
         return AskedColumns(needed, (*found.optional, *optional), found.rest or state)
 
-    def load(self) -> None:
-        self._function = self._own
+    def _imported(self) -> Callable[..., Any]:
+        return self._own
 
     def call_row(self, function: Callable[..., Any], sample: Sample) -> Any:
         prompt = conversation(sample)

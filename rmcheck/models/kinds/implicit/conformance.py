@@ -20,11 +20,10 @@ from rmcheck.models.text.tokenization import ConversationTokenizer
 class ImplicitProof(CheckpointProof):
     """The checks, over one set of samples and the rewards they get one at a time."""
 
-    _model: ProvableCheckpoint[ConversationTokenizer]
-
     def __init__(
         self,
-        model: ProvableCheckpoint[ConversationTokenizer],
+        model: ProvableCheckpoint,
+        tokenizer: ConversationTokenizer,
         scorer: ImplicitScorer,
         formula: str,
         encoded: Sequence[Encoded],
@@ -32,7 +31,7 @@ class ImplicitProof(CheckpointProof):
         self._scorer = scorer
         self._formula = formula
         # A reward's unit is beta nats, so a share of that is what a small spread may move.
-        super().__init__(model, scorer.models, encoded, unit=scorer.beta)
+        super().__init__(model, tokenizer, scorer.models, encoded, unit=scorer.beta)
 
     def checks(self) -> tuple[Callable[[], ConformanceItem | None], ...]:
         """In the order of the page."""
@@ -91,9 +90,9 @@ class ImplicitProof(CheckpointProof):
 
     def eos(self) -> ConformanceItem:
         """How many responses end with an EOS, whose probability counts."""
-        eos = self._model.tokenizer.eos_id
+        eos = self._tokenizer.eos_id
         ends = [s.ids[int(np.flatnonzero(s.type_ids)[-1])] == eos for s in self._samples]
-        name = "none" if eos is None else repr(self._model.tokenizer.text([eos]))
+        name = "none" if eos is None else repr(self._tokenizer.text([eos]))
         return ConformanceItem(
             "eos",
             "note",
@@ -122,7 +121,7 @@ class ImplicitProof(CheckpointProof):
 
     def _counted(self, sample: Encoded) -> str:
         marked = zip(sample.ids, sample.type_ids, strict=True)
-        return self._model.tokenizer.text([token for token, mark in marked if mark])
+        return self._tokenizer.text([token for token, mark in marked if mark])
 
     def _begins_with_response(self, sample: Encoded) -> bool:
         counted = "".join(self._counted(sample).split())

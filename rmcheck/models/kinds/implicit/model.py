@@ -12,7 +12,7 @@ from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.engines.vllm.generation import VllmGenerator
 from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
-from rmcheck.models.kinds.checkpoint_model import CheckpointModel, Session
+from rmcheck.models.kinds.checkpoint_model import CheckpointModel, CheckpointSession
 from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.kinds.implicit.conformance import (
     ImplicitProof,
@@ -50,7 +50,19 @@ class ImplicitSettings(CheckpointSettings):
         return super()._values(spec, stated) | own
 
 
-class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
+class ImplicitSession(CheckpointSession["ImplicitRewardModel", ImplicitScorer, ResponseTokenizer]):
+    """A policy beside its reference."""
+
+    def _proof(self, encoded: Sequence[Encoded]) -> ImplicitProof:
+        proof = VllmImplicitProof if self.model.on_vllm else TorchImplicitProof
+        return proof(self.model, self.tokenizer, self.scorer, self.model.formula, encoded)
+
+    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
+        """In units of beta nats."""
+        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], way)
+
+
+class ImplicitRewardModel(CheckpointModel):
     """Two causal language models: the policy, and the reference that it was trained from.
 
     reward = beta * (log policy(response | prompt) - log reference(response | prompt)),
@@ -103,7 +115,7 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         self._settle(spec, self.policy)
         stated = self._set.max_length
         limits = [token_limit(spec, one, stated) for one in (self.policy, self.reference)]
-        self._limit = min((limit for limit in limits if limit is not None), default=None)
+        self.max_length = min((limit for limit in limits if limit is not None), default=None)
         if self._set.template == "pair":
             raise UsageError(f"{spec.text}: a text pair has no response to sample; name a template")
         self._template = chosen_template(
@@ -125,14 +137,13 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
 
     @property
     def description(self) -> Mapping[str, str]:
-        """Both folders, beta, dtype, device, conventions; the device is `auto` until loaded."""
-        policy = self._session.scorer.policy if self._session else None
+        """Both folders, beta, dtype, device, conventions."""
         return {
             "policy": f"{self.policy.path} ({self.policy.architecture})",
             "reference": f"{self.reference.path} ({self.reference.architecture})",
             "reward": self.formula,
             "dtype": self._set.dtype,
-            **self._described(policy),
+            **self._run,
             "quantisation": f"{self.policy.quantisation}, {self.reference.quantisation}",
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,
@@ -147,10 +158,10 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
         return f"{self.beta:g} * (log policy - log reference), {over}"
 
     @property
-    def _vocabulary(self) -> int | None:
+    def vocabulary_size(self) -> int | None:
         return self.policy.vocabulary_size
 
-    def _opened(self) -> Session[ResponseTokenizer, ImplicitScorer]:
+    def load(self) -> ImplicitSession:
         words = load_tokenizer(self.policy)
         self._check_vocabulary(words.get_vocab(), load_tokenizer(self.reference).get_vocab())
         tokenizer = ResponseTokenizer(
@@ -167,22 +178,14 @@ class ImplicitRewardModel(CheckpointModel[ResponseTokenizer, ImplicitScorer]):
             policy.close()
             raise
         scorer = ImplicitScorer(policy, reference, self.beta, self.length_normalised)
-        return Session(tokenizer, scorer)
-
-    def _proof(self, encoded: Sequence[Encoded]) -> ImplicitProof:
-        proof = VllmImplicitProof if self.on_vllm else TorchImplicitProof
-        return proof(self, self.scorer, self.formula, encoded)
-
-    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
-        """In units of beta nats."""
-        return self.scorer.rewards([e.ids for e in batch], [e.type_ids for e in batch], way)
+        return ImplicitSession(self, scorer, tokenizer)
 
     def _loaded(self, checkpoint: CausalCheckpoint) -> CausalScorer | VllmGenerator:
         if self.on_vllm:
             return VllmGenerator(
                 checkpoint,
                 dtype=self.dtype,
-                max_length=self._limit,
+                max_length=self.max_length,
                 place=self._set.place.halved(known.VLLM_SHARE if known.has_gpu() else None),
             )
         return CausalScorer(

@@ -1,19 +1,19 @@
 """A policy and its reference in memory: token ids in, implicit rewards out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.engines.vllm.generation import VllmGenerator
-from rmcheck.models.model import EngineFacts
+from rmcheck.models.model import EngineFacts, Loaded
 from rmcheck.models.workers import Workers
 
 Rows = Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True)
-class ImplicitScorer:
+class ImplicitScorer(Loaded):
     """Two loaded language models, and how their log-probabilities become rewards.
 
     Attributes:
@@ -40,9 +40,14 @@ class ImplicitScorer:
         return rewards / [sum(row) for row in marks] if self.length_normalised else rewards
 
     @property
-    def loaded(self) -> bool:
+    def alive(self) -> bool:
         """Whether both are."""
-        return all(one.loaded for one in self.models)
+        return all(one.alive for one in self.models)
+
+    @property
+    def described(self) -> Mapping[str, str]:
+        """Where the policy runs; the reference is beside it."""
+        return self.policy.described
 
     @property
     def facts(self) -> EngineFacts:

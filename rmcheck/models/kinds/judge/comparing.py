@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -10,11 +10,9 @@ from rmcheck.errors import ScoringError, UsageError
 from rmcheck.metrics.position import CONSISTENT, FIRST, INCONSISTENT
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.http.asking import Replies
-from rmcheck.models.kinds.judge.engine import JudgeEngine
-from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.lists import Compared, ListSample, compared
 from rmcheck.models.kinds.judge.read_lists import Compares
-from rmcheck.models.kinds.judge.score import ScoreJudge, ScoreProof
+from rmcheck.models.kinds.judge.score import Known, ScoreJudge, ScoreProof, ScoreSession
 from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample, TooLong
 from rmcheck.models.proof.conformance import Checks
 
@@ -35,12 +33,6 @@ class ComparingJudge(ScoreJudge):
     compares = True
     read: Compares
 
-    def __init__(self, judge: JudgeFile, spec: str, engine: JudgeEngine | None = None) -> None:
-        super().__init__(judge, spec, engine)
-        # Of an answer with several numbers the first batch that needs one keeps the answer.
-        self._known = {} if self.read.rows(2) > 1 or self.read.of > 2 else None
-        self._questions: dict[bytes, bytes] = {}  # of a number that is not the first
-
     def questions(self, samples: Sequence[Sample]) -> list[ListSample]:
         """Every list in both orders, once for each number that is kept of its answer."""
         return [
@@ -50,9 +42,10 @@ class ComparingJudge(ScoreJudge):
             for at in range(self.read.rows(len(shown)))
         ]
 
-    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
-        """The question about each list, apart where another number of one answer is asked."""
-        return [self._apart(row) for row in super().encode(samples, too_long)]
+    def _loaded(self) -> "ListSession":
+        # Of an answer with several numbers the first batch that needs one keeps the answer.
+        known: Known | None = {} if self.read.rows(2) > 1 or self.read.of > 2 else None
+        return ListSession(self, self.engine.for_answers(self.read), known)
 
     def combined(self, scores: Floats, samples: Sequence[Sample]) -> Combined:
         """Rewards, and the columns of `position_consistency`.
@@ -133,8 +126,20 @@ class ComparingJudge(ScoreJudge):
             f"{unread} of {questions} answers ({unread / questions:.1%}) have no {self.read.sought}"
         )
         if unread > self.read.unparsed_at_most * questions:
-            raise ScoringError(f"{self.spec}: {said}; {self._remedy()}")
+            raise ScoringError(f"{self.spec}: {said}; {self.remedy}")
         return f"{said}; {self.read.stand_in}"
+
+
+@dataclass(eq=False)
+class ListSession(ScoreSession):
+    """Remembers which question each number is read from that is not the first of its answer."""
+
+    model: ComparingJudge
+    _questions: dict[bytes, bytes] = field(default_factory=dict)
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        """The question about each list, apart where another number of one answer is asked."""
+        return [self._apart(row) for row in super().encode(samples, too_long)]
 
     def _replies(self, batch: Sequence[Encoded], way: Way) -> Replies[float]:
         asked = [replace(one, key=self._questions.get(one.key, one.key)) for one in batch]
@@ -155,7 +160,7 @@ class ComparingJudge(ScoreJudge):
 class ListProof(ScoreProof):
     """Answers about lists have something to read, which does not hang on what else is asked."""
 
-    _judge: ComparingJudge
+    _session: ListSession
 
     def checks(self) -> Checks:
         """In the order of the page."""
@@ -163,4 +168,4 @@ class ListProof(ScoreProof):
 
     def design(self) -> ConformanceItem:
         """Which responses are shown together."""
-        return ConformanceItem("design", "note", self._judge.design)
+        return ConformanceItem("design", "note", self._session.model.design)

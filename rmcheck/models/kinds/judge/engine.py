@@ -13,31 +13,11 @@ from rmcheck.models.engines.asked import Way
 from rmcheck.models.engines.http.asking import Replies
 from rmcheck.models.engines.writing import SEED_BITS, Answer
 from rmcheck.models.kinds.judge.read import Odds, Written, YesNo
-from rmcheck.models.model import ConformanceItem, Encoded, EngineFacts, Sample, TooLong
-from rmcheck.models.workers import Workers
+from rmcheck.models.model import ConformanceItem, Encoded, Loaded, Sample, TooLong
 
 
-class JudgeSession(ABC):
+class JudgeSession(Loaded):
     """A language model that is ready to be asked."""
-
-    @property
-    def loaded(self) -> bool:
-        """False once another model has closed it, as vLLM does."""
-        return True
-
-    @property
-    def facts(self) -> EngineFacts:
-        """See `RewardModel.facts`."""
-        return EngineFacts()
-
-    @property
-    def described(self) -> Mapping[str, str]:
-        """What is known now that it is loaded, for the report."""
-        return {}
-
-    def workers(self) -> Workers:
-        """Who asks; see `RewardModel.workers`."""
-        return Workers()
 
     @abstractmethod
     def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:
@@ -50,10 +30,6 @@ class JudgeSession(ABC):
     @abstractmethod
     def items(self, samples: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:
         """What the engine itself has to prove or to say: precision, question, words."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Release everything."""
 
 
 class OddsSession(JudgeSession):

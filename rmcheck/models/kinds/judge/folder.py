@@ -90,13 +90,11 @@ class FolderJudge(JudgeEngine):
         }
 
     def for_odds(self, read: YesNo) -> FolderOdds:
-        """See `JudgeEngine.for_odds`."""
         tokenizer = self._tokenizer(1)
         yes, no = tokenizer.words(read)
         return FolderOdds(self.model, tokenizer, self.model.scorer(), read, yes, no)
 
     def for_answers(self, read: Written) -> FolderAnswers:
-        """See `JudgeEngine.for_answers`."""
         writer = self.model.writer(self._tokenizer(read.max_tokens), read.schema)
         return FolderAnswers(self.model, writer.tokenizer, writer.sampler, read)
 

@@ -45,9 +45,8 @@ class FolderSession(JudgeSession):
     weights: CausalScorer | VllmGenerator | TorchSampler | VllmSampler
 
     @property
-    def loaded(self) -> bool:
-        """See `JudgeSession.loaded`."""
-        return not isinstance(self.weights, VllmEngine) or self.weights.loaded
+    def alive(self) -> bool:
+        return self.weights.alive
 
     @property
     def facts(self) -> EngineFacts:
@@ -56,7 +55,6 @@ class FolderSession(JudgeSession):
 
     @property
     def described(self) -> Mapping[str, str]:
-        """See `JudgeSession.described`."""
         if isinstance(self.weights, VllmEngine):  # which makes its own batches
             return {}
         return {"device": str(self.weights.device)}
@@ -121,7 +119,6 @@ class FolderOdds(FolderSession, OddsSession):
         return Replies({i: Odds(float(yes[i]), float(no[i])) for i in range(len(batch))})
 
     def likeliest(self, batch: Sequence[Encoded], count: int) -> list[dict[str, float]]:
-        """See `OddsSession.likeliest`."""
         ranked = self.weights.likeliest([e.ids for e in batch], count)
         return [{self.tokenizer.text([token]): p for token, p in row} for row in ranked]
 
@@ -164,7 +161,6 @@ class FolderAnswers(FolderSession, AnswersSession):
         return self.model.dtype == "float32"
 
     def answers(self, batch: Sequence[Encoded], numbers: Sequence[int]) -> Replies[Answer]:
-        """See `AnswersSession.answers`."""
         found = Writer(self.tokenizer, self.weights).answers(
             [one.ids for one in batch],
             [answer_seed(one.key, number) for one, number in zip(batch, numbers, strict=True)],

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 
@@ -10,18 +10,19 @@ from rmcheck.errors import ModelError, UnknownModelError, UsageError, near_miss
 from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.http.asking import Replies, rewards_of
+from rmcheck.models.kinds.engine_session import EngineSession
 from rmcheck.models.kinds.judge.engine import JudgeEngine, JudgeSession
 from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.folder import FolderJudge
 from rmcheck.models.kinds.judge.read import Grade, Written, YesNo
 from rmcheck.models.kinds.judge.server import ServerJudge
-from rmcheck.models.kinds.session_model import SessionModel
-from rmcheck.models.model import Encoded, RewardModel, Sample
+from rmcheck.models.model import Encoded, RewardModel, Sample, Session, TooLong
 from rmcheck.models.spec import parse_spec
 from rmcheck.pool.asked import AskedColumns
 
-SessionT = TypeVar("SessionT", bound=JudgeSession)
+AskedT = TypeVar("AskedT", bound=JudgeSession, covariant=True)
 ReadT = TypeVar("ReadT", bound=YesNo | Written)
+JudgeT = TypeVar("JudgeT", bound="ReadingJudge[Any]", covariant=True)
 _ENGINES: dict[str, type[FolderJudge] | type[ServerJudge]] = {
     "hf": FolderJudge,
     "vllm": FolderJudge,
@@ -108,7 +109,7 @@ class JudgeRewardModel(RewardModel):
         return {**facts, **self.engine.description}
 
 
-class ReadingJudge(JudgeRewardModel, SessionModel[SessionT], Generic[SessionT, ReadT]):
+class ReadingJudge(JudgeRewardModel, Generic[ReadT]):
     """A judge of whose answers one thing is read.
 
     Args:
@@ -126,14 +127,31 @@ class ReadingJudge(JudgeRewardModel, SessionModel[SessionT], Generic[SessionT, R
         super().__init__(judge, spec, engine)
         self.read = cast(ReadT, judge.read)
 
-    @property
-    def description(self) -> Mapping[str, str]:
-        """Also what is known once it is loaded."""
-        return {**super().description, **(self._session.described if self._session else {})}
+    def load(self) -> Session:
+        try:
+            return self._loaded()
+        except ModelError as error:
+            raise type(error)(f"{self.spec}: {error}") from error
 
     @abstractmethod
-    def _engine_session(self) -> SessionT:
+    def _loaded(self) -> Session:
         """The engine, ready to be asked in the way that is needed."""
+
+    def _alike(self, rewards: Floats, samples: Sequence[Sample]) -> str:
+        """What to say where different responses all have one reward; else empty."""
+        if len({sample.response for sample in samples}) < 2 or np.ptp(rewards):
+            return ""
+        return (
+            f"all {len(samples)} texts have the reward {rewards[0]:g}; does the judge read the "
+            "response?"
+        )
+
+
+class ReadingSession(EngineSession[JudgeT, AskedT]):
+    """A judge that is ready to be asked; its scorer is what answers."""
+
+    def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
+        return self.scorer.encode(samples, too_long)
 
     @abstractmethod
     def _replies(self, batch: Sequence[Encoded], way: Way) -> Replies[float]:
@@ -144,23 +162,8 @@ class ReadingJudge(JudgeRewardModel, SessionModel[SessionT], Generic[SessionT, R
             MemoryError: The batch does not fit.
         """
 
-    def _opened(self) -> SessionT:
-        try:
-            return self._engine_session()
-        except ModelError as error:
-            raise type(error)(f"{self.spec}: {error}") from error
-
     def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
-        return np.array(rewards_of(self._replies(batch, way), self.spec, batch))
-
-    def _alike(self, rewards: Floats, samples: Sequence[Sample]) -> str:
-        """What to say where different responses all have one reward; else empty."""
-        if len({sample.response for sample in samples}) < 2 or np.ptp(rewards):
-            return ""
-        return (
-            f"all {len(samples)} texts have the reward {rewards[0]:g}; does the judge read the "
-            "response?"
-        )
+        return np.array(rewards_of(self._replies(batch, way), self.model.spec, batch))
 
 
 def _opened(judge: JudgeFile) -> JudgeEngine:

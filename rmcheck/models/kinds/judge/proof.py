@@ -6,19 +6,19 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 from rmcheck.models.kinds.judge.engine import JudgeSession
-from rmcheck.models.kinds.judge.model import ReadingJudge
+from rmcheck.models.kinds.judge.model import ReadingSession
 from rmcheck.models.model import ConformanceItem, Encoded
 from rmcheck.models.proof.compared import Proof
 from rmcheck.models.proof.conformance import Status
 
-JudgeT = TypeVar("JudgeT", bound=ReadingJudge[Any, Any])
+SessionT = TypeVar("SessionT", bound=ReadingSession[Any, Any])
 
 
-class JudgeProof(Proof, Generic[JudgeT]):
+class JudgeProof(Proof, Generic[SessionT]):
     """The checks that judges share.
 
     Args:
-        judge: Loaded.
+        session: The judge, loaded.
         encoded: Samples of the run; at most 8 of different lengths are judged, twice.
         share: Largest change by rounding, as a share of how far rewards lie apart.
     """
@@ -26,18 +26,18 @@ class JudgeProof(Proof, Generic[JudgeT]):
     texts: ClassVar[str] = "texts"
     warns: ClassVar[str] = "warning"
 
-    def __init__(self, judge: JudgeT, encoded: Sequence[Encoded], share: float = 0.0) -> None:
-        self._judge = judge
-        super().__init__(judge.spec, encoded, share=share)
+    def __init__(self, session: SessionT, encoded: Sequence[Encoded], share: float = 0.0) -> None:
+        self._session = session
+        super().__init__(session.model.spec, encoded, share=share)
 
     def reward(self) -> ConformanceItem:
         """The formula."""
-        return ConformanceItem("reward", "note", self._judge.read.formula)
+        return ConformanceItem("reward", "note", self._session.model.read.formula)
 
     def engine(self) -> tuple[ConformanceItem, ...]:
         """What the engine has to prove or to say."""
-        session: JudgeSession = self._judge.session
-        return session.items(self._samples)
+        asked: JudgeSession = self._session.scorer
+        return asked.items(self._samples)
 
     def _depends(self, otherwise: Status) -> ConformanceItem:
         """Whether different responses get different rewards."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from rmcheck.models.engines.http.asking import Replies
 from rmcheck.models.engines.writing import Answer
 from rmcheck.models.kinds.judge.engine import AnswersSession, JudgeEngine
 from rmcheck.models.kinds.judge.file import JudgeFile
-from rmcheck.models.kinds.judge.model import ReadingJudge
+from rmcheck.models.kinds.judge.model import ReadingJudge, ReadingSession
 from rmcheck.models.kinds.judge.proof import JudgeProof
 from rmcheck.models.kinds.judge.read import Written
 from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample
@@ -23,7 +24,7 @@ Known = dict[tuple[bytes, int], Answer]
 _END, _BRIEF_END = 120, 80
 
 
-class ScoreJudge(ReadingJudge[AnswersSession, Written]):
+class ScoreJudge(ReadingJudge[Written]):
     """The reward is a number of the judge's own scale.
 
     Args:
@@ -42,32 +43,9 @@ class ScoreJudge(ReadingJudge[AnswersSession, Written]):
     ) -> None:
         super().__init__(judge, spec, engine)
         self._known = known
-        # Texts that were judged, and those of them without a parsed answer.
-        self._judged = self._unparsed = 0
 
-    def _engine_session(self) -> AnswersSession:
-        return self.engine.for_answers(self.read)
-
-    def _replies(self, batch: Sequence[Encoded], way: Way) -> Replies[float]:
-        """See `ReadingJudge._replies`.
-
-        Raises:
-            ScoringError: Clearly more texts than `unparsed.at_most` have no parsed answer.
-            MemoryError: The batch does not fit.
-        """
-        replies, read = answers_of(self.session, batch, self.read, self._known), self.read
-        faults = dict(replies.faults)
-        rewards: Replies[float] = Replies({}, faults, replies.stopped, replies.stopped_at)
-        for place, answers in replies.found.items():
-            numbers = read.numbers(answers, batch[place].sample)
-            if read.unparsed is None and None in numbers:
-                faults[place] = _unparsed(answers[numbers.index(None)], read)
-            else:
-                rewards.found[place] = read.mean(numbers)
-        self._judged += len(rewards.found)
-        self._unparsed += sum(reward == read.unparsed for reward in rewards.found.values())
-        self._check_unparsed()
-        return rewards
+    def _loaded(self) -> "ScoreSession":
+        return ScoreSession(self, self.engine.for_answers(self.read), self._known)
 
     def combined(self, scores: Floats, samples: Sequence[Sample]) -> Combined:
         """The numbers as they are, once enough of them are parsed.
@@ -84,8 +62,47 @@ class ScoreJudge(ReadingJudge[AnswersSession, Written]):
             f"and the reward {unparsed:g}"
         )
         if count > self.read.unparsed_at_most * len(samples):
-            raise ScoringError(f"{self.spec}: {said}; {self._remedy()}")
+            raise ScoringError(f"{self.spec}: {said}; {self.remedy}")
         return Combined(scores, warning=said)
+
+    @property
+    def remedy(self) -> str:
+        """What helps where too few answers are parsed."""
+        return (
+            f"unparsed.at_most allows {self.read.unparsed_at_most:.1%}. Mend the template or the "
+            "pattern, or raise max_tokens"
+        )
+
+
+@dataclass(eq=False)
+class ScoreSession(ReadingSession[ScoreJudge, AnswersSession]):
+    """Counts the texts that were judged, and those of them without a parsed answer."""
+
+    known: Known | None
+    _judged: int = 0
+    _unparsed: int = 0
+
+    def _replies(self, batch: Sequence[Encoded], way: Way) -> Replies[float]:
+        """See `ReadingSession._replies`.
+
+        Raises:
+            ScoringError: Clearly more texts than `unparsed.at_most` have no parsed answer.
+            MemoryError: The batch does not fit.
+        """
+        read = self.model.read
+        replies = answers_of(self.scorer, batch, read, self.known)
+        faults = dict(replies.faults)
+        rewards: Replies[float] = Replies({}, faults, replies.stopped, replies.stopped_at)
+        for place, answers in replies.found.items():
+            numbers = read.numbers(answers, batch[place].sample)
+            if read.unparsed is None and None in numbers:
+                faults[place] = _unparsed(answers[numbers.index(None)], read)
+            else:
+                rewards.found[place] = read.mean(numbers)
+        self._judged += len(rewards.found)
+        self._unparsed += sum(reward == read.unparsed for reward in rewards.found.values())
+        self._check_unparsed()
+        return rewards
 
     def _proof(self, encoded: Sequence[Encoded]) -> "ScoreProof":
         return ScoreProof(self, encoded)
@@ -96,28 +113,22 @@ class ScoreJudge(ReadingJudge[AnswersSession, Written]):
         Clearly: by three standard errors and three texts, since the first texts of a run are no
         random ones. `combined` judges the whole pool to the letter.
         """
-        expected = self.read.unparsed_at_most * self._judged
+        expected = self.model.read.unparsed_at_most * self._judged
         if self._unparsed > expected + 3 * math.sqrt(expected) + 3:
             raise ScoringError(
-                f"{self.spec}: {self._unparsed} of the {self._judged} texts judged so far have no "
-                f"parsed answer; {self._remedy()}"
+                f"{self.model.spec}: {self._unparsed} of the {self._judged} texts judged so far "
+                f"have no parsed answer; {self.model.remedy}"
             )
 
-    def _remedy(self) -> str:
-        return (
-            f"unparsed.at_most allows {self.read.unparsed_at_most:.1%}. Mend the template or the "
-            "pattern, or raise max_tokens"
-        )
 
-
-class ScoreProof(JudgeProof[ScoreJudge]):
+class ScoreProof(JudgeProof[ScoreSession]):
     """Answers have numbers, which do not hang on what else is asked."""
 
-    def __init__(self, judge: ScoreJudge, encoded: Sequence[Encoded]) -> None:
+    def __init__(self, session: ScoreSession, encoded: Sequence[Encoded]) -> None:
         # Of each sample alone, and what each answer says of it.
         self._answers: list[tuple[Answer, ...]] = []
         self._numbers: list[list[float | None]] = []
-        super().__init__(judge, encoded)
+        super().__init__(session, encoded)
 
     def checks(self) -> Checks:
         """In the order of the page."""
@@ -132,7 +143,7 @@ class ScoreProof(JudgeProof[ScoreJudge]):
 
     def parsed(self) -> ConformanceItem:
         """Answers with a number, and one answer as it is."""
-        read = self._judge.read
+        read = self._session.model.read
         answers = [answer for text in self._answers for answer in text]
         parsed = sum(number is not None for text in self._numbers for number in text)
         cut = sum(answer.cut for answer in answers)
@@ -153,7 +164,7 @@ class ScoreProof(JudgeProof[ScoreJudge]):
 
     def repeats(self) -> ConformanceItem | None:
         """How often two answers disagree about which text is better."""
-        if self._judge.read.samples < 2:
+        if self._session.model.read.samples < 2:
             return None
         share, pairs = flipped(np.array(self._numbers, dtype=float))
         if not pairs:
@@ -173,7 +184,7 @@ class ScoreProof(JudgeProof[ScoreJudge]):
         detail = f"{changed} of {count} scores differ between one text alone and many together"
         if not changed:
             return "pass", detail
-        if self._judge.session.exact:
+        if self._session.scorer.exact:
             return "fail", detail
         return "note", (
             f"{detail}; answers of this engine hang on rounding, or on how its server keeps seeds"
@@ -198,13 +209,13 @@ class ScoreProof(JudgeProof[ScoreJudge]):
         self, samples: Sequence[Encoded]
     ) -> list[tuple[tuple[Answer, ...], list[float | None]]]:
         """The answers to each question, and what each of them says of its sample."""
-        read = self._judge.read
-        answers = answers_of(self._judge.session, samples, read).every(self._spec, samples)
+        read = self._session.model.read
+        answers = answers_of(self._session.scorer, samples, read).every(self._spec, samples)
         pairs = zip(answers, samples, strict=True)
         return [(each, read.numbers(each, one.sample)) for each, one in pairs]
 
     def _means(self, numbers: Sequence[Sequence[float | None]]) -> list[Floats]:
-        return [np.array([self._judge.read.mean(each)]) for each in numbers]
+        return [np.array([self._session.model.read.mean(each)]) for each in numbers]
 
 
 def flipped(numbers: Floats) -> tuple[float, int]:

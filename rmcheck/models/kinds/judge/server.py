@@ -123,14 +123,12 @@ class ServerJudge(JudgeEngine):
         }
 
     def for_odds(self, read: YesNo) -> "ServerOdds":
-        """See `JudgeEngine.for_odds`."""
         questions = self._questions(1)
         if isinstance(questions, JudgeTokenizer):
             questions.words(read)  # refuses what is not one token
         return ServerOdds(self.server, questions, read)
 
     def for_answers(self, read: Written) -> "ServerAnswers":
-        """See `JudgeEngine.for_answers`."""
         return ServerAnswers(self.server, self._questions(read.max_tokens), read)
 
     def _questions(self, room: int) -> "ChatQuestions | JudgeTokenizer":
@@ -199,7 +197,6 @@ class ServerSession(JudgeSession):
         return EngineFacts("server")
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:
-        """See `JudgeSession.encode`."""
         return self.questions.encode(samples, too_long)
 
     def items(self, samples: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:

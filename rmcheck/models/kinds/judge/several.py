@@ -60,7 +60,7 @@ class RubricJudge(MembersModel, JudgeRewardModel):
         return Combined(weights @ np.stack(scores) / weights.sum(), columns, warning)
 
 
-AskedOnce = RubricJudge | ReadingJudge[Any, Any]
+AskedOnce = RubricJudge | ReadingJudge[Any]
 
 
 class RepeatedJudge(MembersModel, JudgeRewardModel):

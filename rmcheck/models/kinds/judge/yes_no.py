@@ -1,7 +1,8 @@
 """Judges that answer in two words: the reward is the log-odds of their next token."""
 
-import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import ClassVar
 
 import numpy as np
@@ -9,9 +10,8 @@ import numpy as np
 from rmcheck.errors import ScoringError
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.http.asking import Replies
-from rmcheck.models.kinds.judge.engine import JudgeEngine, OddsSession
-from rmcheck.models.kinds.judge.file import JudgeFile
-from rmcheck.models.kinds.judge.model import ReadingJudge
+from rmcheck.models.kinds.judge.engine import OddsSession
+from rmcheck.models.kinds.judge.model import ReadingJudge, ReadingSession
 from rmcheck.models.kinds.judge.proof import JudgeProof
 from rmcheck.models.kinds.judge.read import Odds, YesNo, listed_tokens
 from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample
@@ -21,7 +21,7 @@ from rmcheck.models.proof.conformance import LEAST_MASS, Checks
 _TOP = 5
 
 
-class YesNoJudge(ReadingJudge[OddsSession, YesNo]):
+class YesNoJudge(ReadingJudge[YesNo]):
     """The reward is log-odds in nats.
 
     Args:
@@ -30,37 +30,8 @@ class YesNoJudge(ReadingJudge[OddsSession, YesNo]):
         engine: What answers, where it is open already.
     """
 
-    def __init__(self, judge: JudgeFile, spec: str, engine: JudgeEngine | None = None) -> None:
-        super().__init__(judge, spec, engine)
-        # Texts that were judged, and those of them of which one side was not shown.
-        self._judged = self._censored = 0
-        self._counting = threading.Lock()
-
-    def _engine_session(self) -> OddsSession:
-        return self.engine.for_odds(self.read)
-
-    def _replies(self, batch: Sequence[Encoded], way: Way) -> Replies[float]:
-        """See `ReadingJudge._replies`.
-
-        Raises:
-            ScoringError: A server shows one side only for more texts than `censored_at_most`
-                allows; one is allowed unless that is 0.
-            MemoryError: The batch does not fit.
-        """
-        replies = self.session.odds(batch, way)
-        share = self.read.censored_at_most
-        with self._counting:
-            self._judged += len(replies.found)
-            self._censored += sum(odds.censored for odds in replies.found.values())
-            asked, censored = self._judged, self._censored
-        if censored > (max(1.0, share * asked) if share else 0.0):
-            raise ScoringError(
-                f"{self.spec}: of {censored} of {asked} texts the server shows words of one side "
-                f"only among its {self.read.top_logprobs} likeliest tokens, and "
-                f"read.censored_at_most allows {share:.1%}. Ask for more (top_logprobs), add the "
-                "words that it answers with, or use an engine in this process"
-            )
-        return replies.mapped(lambda odds: odds.reward)
+    def _loaded(self) -> "YesNoSession":
+        return YesNoSession(self, self.engine.for_odds(self.read))
 
     def combined(self, scores: Floats, samples: Sequence[Sample]) -> Combined:
         """The log-odds as they are.
@@ -72,11 +43,44 @@ class YesNoJudge(ReadingJudge[OddsSession, YesNo]):
             raise ScoringError(f"{self.spec}: {said}")
         return Combined(scores)
 
+
+@dataclass(eq=False)
+class YesNoSession(ReadingSession[YesNoJudge, OddsSession]):
+    """Counts the texts that were judged, and those of them of which one side was not shown."""
+
+    _judged: int = 0
+    _censored: int = 0
+    _counting: Lock = field(default_factory=Lock)
+
+    def _replies(self, batch: Sequence[Encoded], way: Way) -> Replies[float]:
+        """See `ReadingSession._replies`.
+
+        Raises:
+            ScoringError: A server shows one side only for more texts than `censored_at_most`
+                allows; one is allowed unless that is 0.
+            MemoryError: The batch does not fit.
+        """
+        replies = self.scorer.odds(batch, way)
+        read = self.model.read
+        share = read.censored_at_most
+        with self._counting:
+            self._judged += len(replies.found)
+            self._censored += sum(odds.censored for odds in replies.found.values())
+            asked, censored = self._judged, self._censored
+        if censored > (max(1.0, share * asked) if share else 0.0):
+            raise ScoringError(
+                f"{self.model.spec}: of {censored} of {asked} texts the server shows words of one "
+                f"side only among its {read.top_logprobs} likeliest tokens, and "
+                f"read.censored_at_most allows {share:.1%}. Ask for more (top_logprobs), add the "
+                "words that it answers with, or use an engine in this process"
+            )
+        return replies.mapped(lambda odds: odds.reward)
+
     def _proof(self, encoded: Sequence[Encoded]) -> "YesNoProof":
         return YesNoProof(self, encoded)
 
 
-class YesNoProof(JudgeProof[YesNoJudge]):
+class YesNoProof(JudgeProof[YesNoSession]):
     """Both sides can be read, from the words that the judge would say, in every way alike."""
 
     numbers: ClassVar[str] = "log-odds"
@@ -84,11 +88,11 @@ class YesNoProof(JudgeProof[YesNoJudge]):
     once = "what questions begin with is computed once a batch"
     whole = "every question is computed whole"
 
-    def __init__(self, judge: YesNoJudge, encoded: Sequence[Encoded]) -> None:
-        self._prefix = judge.engine.prefix
+    def __init__(self, session: YesNoSession, encoded: Sequence[Encoded]) -> None:
+        self._prefix = session.model.engine.prefix
         # Of each sample alone; fewer where a side is not shown at all.
         self._odds: list[Odds] = []
-        super().__init__(judge, encoded, judge.session.tolerance)
+        super().__init__(session, encoded, session.scorer.tolerance)
 
     def checks(self) -> Checks:
         """In the order of the page."""
@@ -106,7 +110,7 @@ class YesNoProof(JudgeProof[YesNoJudge]):
 
     def silent(self) -> ConformanceItem:
         """A side that is never shown has no log-odds at all: the tokens say why."""
-        shown = listed_tokens(self._judge.session.likeliest(self._samples[:1], _TOP)[0], _TOP)
+        shown = listed_tokens(self._session.scorer.likeliest(self._samples[:1], _TOP)[0], _TOP)
         return ConformanceItem(
             "words",
             "fail",
@@ -125,7 +129,7 @@ class YesNoProof(JudgeProof[YesNoJudge]):
         if np.median(masses) >= LEAST_MASS:
             return ConformanceItem("mass", "pass", detail)
         least = self._samples[int(masses.argmin())]
-        shown = listed_tokens(self._judge.session.likeliest([least], _TOP)[0], _TOP)
+        shown = listed_tokens(self._session.scorer.likeliest([least], _TOP)[0], _TOP)
         return self._warned(
             "mass",
             f"{detail}. The judge would rather say something else (prompt "
@@ -138,18 +142,19 @@ class YesNoProof(JudgeProof[YesNoJudge]):
         count = sum(odds.censored for odds in self._odds)
         if not count:
             return None
+        read = self._session.model.read
         return ConformanceItem(
             "censored",
             "note",
             f"{count} of {len(self._odds)} texts show words of one side only among the "
-            f"{self._judge.read.top_logprobs} likeliest tokens; the other side stands at the least "
+            f"{read.top_logprobs} likeliest tokens; the other side stands at the least "
             "probability shown, so that these log-odds are too near to 0. At most "
-            f"{self._judge.read.censored_at_most:.1%} of a run's texts may be so",
+            f"{read.censored_at_most:.1%} of a run's texts may be so",
         )
 
     @property
     def _window(self) -> int | None:
-        return self._judge.session.window
+        return self._session.scorer.window
 
     def depends(self) -> ConformanceItem:
         """Different responses get different rewards."""
@@ -158,13 +163,13 @@ class YesNoProof(JudgeProof[YesNoJudge]):
     def _read(
         self, samples: Sequence[Encoded], way: Way = "padded", **how: int
     ) -> Sequence[Floats]:
-        odds = self._judge.session.odds(samples, way, **how).every(self._spec, samples)
+        odds = self._session.scorer.odds(samples, way, **how).every(self._spec, samples)
         return [np.array([one.reward]) for one in odds]
 
     def _read_alone(self) -> Sequence[Floats]:
         rewards = []
         for sample in self._samples:
-            reply = self._judge.session.odds([sample])
+            reply = self._session.scorer.odds([sample])
             if reply.stopped:
                 raise ScoringError(f"{self._spec}: {reply.stopped}")
             self._odds += reply.found.values()

@@ -21,18 +21,19 @@ class ProcessProof(CheckpointProof):
 
     cut_texts = "prompts"
     numbers = "log-odds"
-    _model: ProvableCheckpoint[ProcessTokenizer]
+    _tokenizer: ProcessTokenizer
 
     def __init__(
         self,
-        model: ProvableCheckpoint[ProcessTokenizer],
+        model: ProvableCheckpoint,
+        tokenizer: ProcessTokenizer,
         scorer: StepOdds,
         formula: str,
         encoded: Sequence[Encoded],
     ) -> None:
         self._scorer = scorer
         self._formula = formula
-        super().__init__(model, [scorer], encoded)
+        super().__init__(model, tokenizer, [scorer], encoded)
 
     def checks(self) -> tuple[Callable[[], ConformanceItem | None], ...]:
         """In the order of the page."""
@@ -85,11 +86,11 @@ class ProcessProof(CheckpointProof):
 
     def tag(self) -> ConformanceItem:
         """The tokens of the tag; of several the last is read."""
-        ids = self._model.tokenizer.tag_ids
+        ids = self._tokenizer.tag_ids
         pieces = ", ".join(map(self._token, ids))
         if len(ids) == 1:
             return ConformanceItem("tag", "pass", f"one token, {pieces}")
-        tag = self._model.tokenizer.tag
+        tag = self._tokenizer.tag
         return ConformanceItem(
             "tag", "note", f"{tag!r} is {len(ids)} tokens ({pieces}); read at the last"
         )
@@ -97,7 +98,7 @@ class ProcessProof(CheckpointProof):
     def tags(self) -> ConformanceItem:
         """As many tags as steps, and at each of them one token."""
         read = [self._read_tokens(e) for e in self._samples]
-        wanted = [len(self._model.tokenizer.steps(e.sample)) for e in self._samples]
+        wanted = [len(self._tokenizer.steps(e.sample)) for e in self._samples]
         wrong = [i for i, tokens in enumerate(read) if len(tokens) != wanted[i]]
         if wrong:
             first = wrong[0]
@@ -121,7 +122,7 @@ class ProcessProof(CheckpointProof):
             return ConformanceItem("steps", "note", f"{detail} ({len(counts)} responses)")
         longest = int(np.argmax(counts))
         values = self._parts[longest]
-        text = self._model.tokenizer.steps(self._samples[longest].sample)[int(values.argmin())]
+        text = self._tokenizer.steps(self._samples[longest].sample)[int(values.argmin())]
         return ConformanceItem(
             "steps",
             "pass",

@@ -10,7 +10,7 @@ from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.models.checkpoint import settings as known
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
-from rmcheck.models.kinds.checkpoint_model import CheckpointModel, Session
+from rmcheck.models.kinds.checkpoint_model import CheckpointModel, CheckpointSession
 from rmcheck.models.kinds.process.aggregation import AGGREGATES, aggregated
 from rmcheck.models.kinds.process.checkpoint import ProcessCheckpoint
 from rmcheck.models.kinds.process.conformance import TorchProcessProof, VllmProcessProof
@@ -50,7 +50,54 @@ class StepReward:
         return float(0.5 * (1 + np.tanh(self.log_odds / 2)))
 
 
-class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmSteps | VllmLabels]):
+Scorer = ProcessScorer | VllmSteps | VllmLabels
+
+
+class ProcessSession(CheckpointSession["ProcessRewardModel", Scorer, ProcessTokenizer]):
+    """A process reward model, ready to judge steps."""
+
+    def step_log_odds(self, batch: Sequence[Encoded], way: Way = "padded") -> list[Floats]:
+        """(K,) log-odds of each sample's steps, in order; higher is better.
+
+        Raises:
+            MemoryError: The batch does not fit.
+        """
+        if not batch:
+            return []
+        rows, marks = [e.ids for e in batch], [e.type_ids for e in batch]
+        return self.scorer.log_odds(rows, marks, way)
+
+    def step_rewards(
+        self, samples: Sequence[Sample], too_long: TooLong = "error"
+    ) -> list[tuple[StepReward, ...]]:
+        """Each sample's steps with what the loaded model says of them; one sample at a time.
+
+        The worst step is `min(steps, key=lambda step: step.log_odds)`.
+
+        Raises:
+            ScoringError: See `encode`.
+        """
+        encoded = self.encode(samples, too_long)
+        found = [self.step_log_odds([one])[0] for one in encoded]
+        return [
+            tuple(map(StepReward, self.tokenizer.steps(sample), log_odds.tolist()))
+            for sample, log_odds in zip(samples, found, strict=True)
+        ]
+
+    def _proof(self, encoded: Sequence[Encoded]) -> TorchProcessProof | VllmProcessProof:
+        model = self.model
+        if isinstance(self.scorer, ProcessScorer):
+            return TorchProcessProof(model, self.tokenizer, self.scorer, model.formula, encoded)
+        self.scorer.reads_cache = False
+        return VllmProcessProof(model, self.tokenizer, self.scorer, model.formula, encoded)
+
+    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
+        """Log-odds."""
+        steps = self.step_log_odds(batch, way)
+        return np.array([aggregated(log_odds, self.model.aggregate) for log_odds in steps])
+
+
+class ProcessRewardModel(CheckpointModel):
     r"""A model that judges each step of a response, and how its judgements become one reward.
 
     Read are two labels at a token of each step (`...ForTokenClassification`, as TRL's PRMTrainer
@@ -117,7 +164,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
             )
         self._settle(spec, self.checkpoint)
         self.join = self._set.join or _default_join(self.checkpoint)
-        self._limit = token_limit(spec, self.checkpoint, self._set.max_length)
+        self.max_length = token_limit(spec, self.checkpoint, self._set.max_length)
         if self._set.template == "pair":
             raise UsageError(f"{spec.text}: a text pair has no place for tags; name a template")
         self._template = chosen_template(
@@ -143,15 +190,14 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
 
     @property
     def description(self) -> Mapping[str, str]:
-        """Architecture, formula, tag, dtype, device; the device is `auto` until loaded."""
-        scorer = self._session.scorer if self._session else None
+        """Architecture, formula, tag, dtype, device."""
         return {
             "architecture": self.checkpoint.architecture,
             **self.checkpoint.described,
             "reward": self.formula,
             "steps": f"between {self._set.step!r}; tag {self.tag!r}; joined as {self.join}",
             "dtype": self.dtype,
-            **self._described(scorer),
+            **self._run,
             "quantisation": self.checkpoint.quantisation,
             "max_length": str(self.max_length or "no limit"),
             "template": self.template_source,
@@ -173,35 +219,6 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
         """What is written behind each step."""
         return self._set.tag
 
-    def step_log_odds(self, batch: Sequence[Encoded], way: Way = "padded") -> list[Floats]:
-        """(K,) log-odds of each sample's steps, in order; higher is better.
-
-        Raises:
-            MemoryError: The batch does not fit.
-        """
-        if not batch:
-            return []
-        rows, marks = [e.ids for e in batch], [e.type_ids for e in batch]
-        return self.scorer.log_odds(rows, marks, way)
-
-    def step_rewards(
-        self, samples: Sequence[Sample], too_long: TooLong = "error"
-    ) -> list[tuple[StepReward, ...]]:
-        """Each sample's steps with what the loaded model says of them; one sample at a time.
-
-        The worst step is `min(steps, key=lambda step: step.log_odds)`.
-
-        Raises:
-            UsageError: The model is not loaded.
-            ScoringError: See `encode`.
-        """
-        encoded = self.encode(samples, too_long)
-        found = [self.step_log_odds([one])[0] for one in encoded]
-        return [
-            tuple(map(StepReward, self.tokenizer.steps(sample), log_odds.tolist()))
-            for sample, log_odds in zip(samples, found, strict=True)
-        ]
-
     def combined(self, scores: Floats, samples: Sequence[Sample]) -> Combined:
         """The rewards, how many steps each response has, and a warning where all have one."""
         counts = [len(response_steps(s.response, self._set.step)) for s in samples]
@@ -211,7 +228,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
             warning = f"every response has one step: is step={separator} what separates steps?"
         return Combined(scores, {STEPS: np.array(counts, dtype=np.float64)}, warning)
 
-    def _opened(self) -> Session[ProcessTokenizer, ProcessScorer | VllmSteps | VllmLabels]:
+    def load(self) -> ProcessSession:
         tokenizer = ProcessTokenizer(
             load_tokenizer(self.checkpoint),
             template=self._template,
@@ -231,7 +248,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
                 place=self._set.place,
                 answers=(good, bad),
             )
-            return Session(tokenizer, scorer)
+            return ProcessSession(self, scorer, tokenizer)
         own = ProcessScorer(
             self.checkpoint,
             dtype=self.dtype,
@@ -246,18 +263,7 @@ class ProcessRewardModel(CheckpointModel[ProcessTokenizer, ProcessScorer | VllmS
                 f"{self.spec}: {self.checkpoint.architecture} reads a text in both directions, so "
                 "responses cannot share their prompt; remove prefix=shared"
             )
-        return Session(tokenizer, own)
-
-    def _proof(self, encoded: Sequence[Encoded]) -> TorchProcessProof | VllmProcessProof:
-        if isinstance(self.scorer, ProcessScorer):
-            return TorchProcessProof(self, self.scorer, self.formula, encoded)
-        self.scorer.reads_cache = False
-        return VllmProcessProof(self, self.scorer, self.formula, encoded)
-
-    def _rewards(self, batch: Sequence[Encoded], way: Way) -> Floats:
-        """Log-odds."""
-        steps = self.step_log_odds(batch, way)
-        return np.array([aggregated(log_odds, self.aggregate) for log_odds in steps])
+        return ProcessSession(self, own, tokenizer)
 
     def _named_answers(self) -> tuple[str, str]:
         """Names of both answers: labels of the head, or texts of tokens."""

@@ -48,7 +48,6 @@ class ProcessScorer(TokenwiseModel, StepOdds):
         self.is_decoder = checkpoint.kind == "causal" or hasattr(self._model, "score")
 
     def answer_mass(self, row: Asked) -> Floats:
-        """See `StepOdds.answer_mass`."""
         with self._inferring():
             mass = self._own_logits(row).softmax(-1)[:, list(self.answers)].sum(-1)
             return float64(mass)

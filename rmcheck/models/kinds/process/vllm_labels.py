@@ -43,7 +43,6 @@ class VllmLabels(VllmStates, StepOdds):
         return [float64(self._logits(states)[:, list(row.columns)]) for row, states in found]
 
     def answer_mass(self, row: Asked) -> Floats:
-        """See `StepOdds.answer_mass`."""
         (states,) = self.states([row])
         mass = self._logits(states).softmax(-1)[:, list(self.answers)].sum(-1)
         return np.asarray(float64(mass))

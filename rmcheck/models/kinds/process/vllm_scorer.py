@@ -22,6 +22,5 @@ class VllmSteps(VllmGenerator, StepOdds):
         self.answers = answers
 
     def answer_mass(self, row: Asked) -> Floats:
-        """See `StepOdds.answer_mass`."""
         (numbers,) = self.numbers([row])
         return np.asarray(np.exp(numbers).sum(axis=1))
