@@ -11,6 +11,7 @@ import json
 import os
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,24 +30,31 @@ LIGHT = (
     *("numpy", "scipy.special", "scipy.stats", "yaml", "jinja2.sandbox", "pyarrow.parquet"),
     *("pandas", "tqdm", "filelock", "matplotlib.figure", "matplotlib.backends.backend_svg"),
 )
-TORCH = (*LIGHT, "torch", "transformers.generation.utils", "safetensors.torch")
+TORCH = (
+    *(*LIGHT, "torch", "safetensors.torch", "transformers.generation.utils"),
+    *("transformers.models.auto.modeling_auto", "transformers.models.auto.tokenization_auto"),
+    *("transformers.models.llama.modeling_llama", "transformers.quantizers.auto"),
+)
+# As it was before any test changed it.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
 
 
 @cache
 def _opened(torch):
     folder = tempfile.mkdtemp(prefix="nursery")
-    address = str(Path(folder, "socket"))
-    process = subprocess.Popen(
-        [sys.executable, "-P", __file__, address, *(TORCH if torch else LIGHT)],
-        stdin=subprocess.PIPE,  # closed, it ends
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
-    )
+    address, log = str(Path(folder, "socket")), Path(folder, "log")
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-P", __file__, address, *(TORCH if torch else LIGHT)],
+            stdin=subprocess.PIPE,  # closed, it ends
+            stdout=said,
+            stderr=said,
+            env=ENVIRONMENT,
+        )
     atexit.register(_closed, process, folder)
-    while not os.path.exists(address):  # noqa: PTH110 - the tests of paths replace parts of pathlib
+    while not Path(address).exists():
         if process.poll() is not None:
-            raise RuntimeError(process.stderr.read().decode())
+            raise RuntimeError(log.read_text())
         time.sleep(0.01)
     return address
 
@@ -54,10 +62,7 @@ def _opened(torch):
 def _closed(process, folder):
     process.stdin.close()
     process.wait()
-    process.stderr.close()
-    with suppress(OSError):
-        Path(folder, "socket").unlink()
-        Path(folder).rmdir()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class Forked:
@@ -170,7 +175,7 @@ def _serve(address, imports):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{address}.soon")
         listener.listen()
-        os.rename(f"{address}.soon", address)  # noqa: PTH104 - whoever sees it may connect
+        Path(f"{address}.soon").rename(address)  # whoever sees it may connect
         while 0 not in select.select([listener, 0], [], [])[0]:
             connection, _ = listener.accept()
             if not os.fork():

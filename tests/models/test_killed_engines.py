@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import nursery
 import pytest
 import tiny_models
 from failing_server import FailingServer
@@ -37,12 +38,9 @@ class Scoring:
 
     def __init__(self, specs, folder):
         self.folder = folder
-        self._process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), json.dumps(specs)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        command = [sys.executable, SCRIPT, json.dumps(specs)]
+        pipe = subprocess.PIPE
+        self._process = nursery.Forked(command, stdin=pipe, stdout=pipe, torch=True)
         self.members = json.loads(self._process.stdout.readline())
 
     def run(self, engine, store, kill=None):
@@ -54,7 +52,7 @@ class Scoring:
         log.write_text("")
         asked = {"engine": engine, "store": str(store), "log": str(log), "kill": kill}
         asked["threads"] = WORKERS.get(engine, 1)
-        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.write(json.dumps(asked).encode() + b"\n")
         self._process.stdin.flush()
         code = int(self._process.stdout.readline())
         lines = [line.split() for line in log.read_text().splitlines()]
@@ -62,7 +60,8 @@ class Scoring:
 
     def close(self):
         """End it."""
-        self._process.communicate(timeout=30)
+        self._process.stdin.close()
+        self._process.wait(30)
 
 
 @pytest.fixture(scope="module")
