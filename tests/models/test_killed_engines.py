@@ -62,6 +62,7 @@ class Scoring:
         """End it."""
         self._process.stdin.close()
         self._process.wait(30)
+        self._process.stdout.close()
 
 
 @pytest.fixture(scope="module")
