@@ -4,8 +4,9 @@ import gzip
 import json
 import os
 import re
+import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import nursery
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+FORKED = partial(nursery.run, torch=True)
+# Once, everything is as it is for users.
+FRESH = partial(subprocess.run, capture_output=True, text=True, check=False)
 HEAVY = ("torch", "transformers", "tokenizers")
 REPORTER = """
 import sys
@@ -30,7 +34,7 @@ def gate(tmp_path_factory):
     base = tmp_path_factory.getbasetemp()
     store = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "quickstart-store"
 
-    def run(model, *arguments, suite="suites/quickstart", torch=True):
+    def run(model, *arguments, suite="suites/quickstart", start=FORKED):
         command = [
             *(sys.executable, "-m", "pytest", str(suite), "--rmcheck"),
             f"--rmcheck-model=hf:suites/quickstart/models/{model}",
@@ -39,7 +43,7 @@ def gate(tmp_path_factory):
             *arguments,
         ]
         path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
-        return nursery.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, torch=torch)
+        return start(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path})
 
     return run
 
@@ -53,7 +57,7 @@ def ran(gate, tmp_path_factory):
         if again:
             once(model)
         folder = tmp_path_factory.mktemp(model)
-        done = gate(model, f"--rmcheck-report={folder}", torch=not again)
+        done = gate(model, f"--rmcheck-report={folder}", start=nursery.run if again else FORKED)
         return done, json.loads((folder / "report.json").read_text())
 
     return once
@@ -119,7 +123,7 @@ def test_workers_load_each_model_once(gate, tmp_path):
     (tmp_path / "few.yaml").write_text(suite.replace("pool.jsonl.gz", "pool.jsonl"))
     options = (f"--rmcheck-store={tmp_path / 'store'}", f"--rmcheck-report={tmp_path}")
 
-    done = gate("good", "-n", "2", *options, suite=tmp_path / "few.yaml")
+    done = gate("good", "-n", "2", *options, suite=tmp_path / "few.yaml", start=FRESH)
     report = json.loads((tmp_path / "report.json").read_text())
     scored = [model["scoring"]["scored"] for model in report["suites"][0]["models"]]
 
