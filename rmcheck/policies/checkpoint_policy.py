@@ -1,6 +1,6 @@
 """Policies whose weights are a folder on this machine, whichever engine runs them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -8,6 +8,7 @@ from rmcheck.errors import ConformanceError, UsageError
 from rmcheck.metrics.settings import require_whole_number
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.engines.writing import Answer
+from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.kinds.language_model import LanguageModel, Writer
 from rmcheck.models.spec import ModelSpec, stated_settings, whole_number
 from rmcheck.models.text.checkpoint_tokenizer import load_tokenizer, token_limit
@@ -121,9 +122,10 @@ class CheckpointPolicy(Policy):
         values = stated_settings(spec, self.settings)
         self.spec = spec.text
         self.at_once = whole_number(spec, "batch", values["batch"], least=1)
-        checkpoint, stated = _checked(spec, values), values.get("max_length", "")
+        settings = CheckpointSettings.read(spec, self.settings)
+        checkpoint, stated = _checked(spec, settings), settings.max_length
         limit = token_limit(spec, checkpoint, stated) if stated else None
-        self.model = LanguageModel.read(spec, values, checkpoint, limit, "a policy")
+        self.model = LanguageModel.read(spec, settings, checkpoint, limit, "a policy")
         self.fingerprint = self.model.fingerprint(scheme=f"policy:{self.scheme}")
 
     @classmethod
@@ -154,7 +156,7 @@ class CheckpointPolicy(Policy):
         return self.session(self, self.model.writer(tokenizer))
 
 
-def _checked(spec: ModelSpec, values: Mapping[str, str]) -> CausalCheckpoint:
+def _checked(spec: ModelSpec, settings: CheckpointSettings) -> CausalCheckpoint:
     """The folder, which is one of a language model that has a chat template or is given one."""
     checkpoint = CausalCheckpoint.of(spec)
     checkpoint.check_folder()
@@ -163,7 +165,7 @@ def _checked(spec: ModelSpec, values: Mapping[str, str]) -> CausalCheckpoint:
         raise ConformanceError(
             f"{checkpoint.path} is a {named}: a policy is a causal language model (...ForCausalLM)"
         )
-    if not (values["template"] or checkpoint.has_chat_template):
+    if not (settings.template or checkpoint.has_chat_template):
         raise ConformanceError(
             f"{checkpoint.path} has no chat template, and a guessed one would give other "
             f"responses. Name one: {spec.with_setting('template', 'FILE.jinja')!r}"

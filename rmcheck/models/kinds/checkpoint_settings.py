@@ -1,7 +1,7 @@
 """The settings of a checkpoint folder as values, read once from a spec."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, Self
 
 from rmcheck.models.checkpoint.folder import Checkpoint
@@ -14,9 +14,11 @@ from rmcheck.models.checkpoint.settings import (
 from rmcheck.models.engines.last_token import PositionRule
 from rmcheck.models.engines.torch.spread import Spread
 from rmcheck.models.engines.vllm.engine import vllm_version
-from rmcheck.models.engines.vllm.placement import NAMES, Placement
+from rmcheck.models.engines.vllm.placement import Placement
 from rmcheck.models.spec import ModelSpec, Setting, check_device, stated_settings
 from rmcheck.models.text.tokenization import EosRule
+
+Engine = Literal["hf", "vllm"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,10 @@ class CheckpointSettings:
     template: str
     date: str
     dtype: Dtype | Literal[""]
-    max_length: str
-    remote_code: bool
     place: Placement
-    engine: Literal["hf", "vllm"] = "hf"
+    remote_code: bool = False
+    max_length: str = ""
+    engine: Engine = "hf"
     device: str = "auto"
     spread: Spread | None = None
     attention: str = "auto"
@@ -62,7 +64,8 @@ class CheckpointSettings:
         Raises:
             UsageError: A setting is for another engine, or has an impossible value.
         """
-        return cls(**cls._values(spec, stated_settings(spec, known)))
+        values = cls._values(spec, stated_settings(spec, known))
+        return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
 
     @classmethod
     def _values(cls, spec: ModelSpec, stated: Mapping[str, str]) -> dict[str, Any]:
@@ -70,13 +73,11 @@ class CheckpointSettings:
         if "engine" in stated:
             check_engine(spec, stated["engine"])
         check_device(spec.text, stated.get("device", "auto"))
-        values["remote_code"] = values.pop("trust_remote_code") == "yes"
+        values["remote_code"] = values.get("trust_remote_code") == "yes"
         values["spread"] = Spread.read(spec, stated)
         if values["spread"]:
             values["prefix"] = "off"
         values["place"] = Placement.read(spec, stated)
-        for name in (*NAMES, "device_map", "max_memory", "base"):
-            values.pop(name, None)
         return values
 
     def for_weights(self, checkpoint: Checkpoint) -> Self:

@@ -1,20 +1,19 @@
 """A folder of a language model that answers chats: opened without weights, and loaded to write."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from dataclasses import dataclass, replace
+from typing import Generic, Self, TypeVar, cast
 
 from rmcheck.errors import UsageError
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
-from rmcheck.models.checkpoint.settings import Dtype, chosen_dtype
+from rmcheck.models.checkpoint.settings import Dtype
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.engines.torch.sampler import TorchSampler
-from rmcheck.models.engines.vllm.engine import vllm_version
 from rmcheck.models.engines.vllm.generation import VllmGenerator
-from rmcheck.models.engines.vllm.placement import Placement
 from rmcheck.models.engines.vllm.sampler import VllmSampler
 from rmcheck.models.engines.writing import Answer
-from rmcheck.models.spec import ModelSpec, check_device
+from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings, Engine
+from rmcheck.models.spec import ModelSpec
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.checkpoint_tokenizer import chosen_template, installed_version
 from rmcheck.models.text.tokenization import ConversationTokenizer
@@ -29,32 +28,22 @@ class LanguageModel:
     Attributes:
         spec: The model as the user named it.
         checkpoint: The folder.
-        on_vllm: Whether vLLM runs it; else torch does.
         template: What writes a conversation.
-        template_source: Where that comes from.
-        dtype: Type of weights and activations.
-        device: What torch runs it on: `auto`, `cpu`, `cuda` or `cuda:N`.
-        attention: Which attention torch runs, or `auto`.
-        place: The devices that vLLM runs it on.
+        settings: What its spec says; the type of its weights is chosen.
         limit: Most tokens of a row; None means no limit, or leaves it to vLLM.
     """
 
     spec: str
     checkpoint: CausalCheckpoint
-    on_vllm: bool
     template: ChatTemplate
-    template_source: str
-    dtype: Dtype
-    device: str
-    attention: str
-    place: Placement
+    settings: CheckpointSettings
     limit: int | None
 
     @classmethod
     def read(
         cls,
         spec: ModelSpec,
-        values: Mapping[str, str],
+        settings: CheckpointSettings,
         checkpoint: CausalCheckpoint,
         limit: int | None,
         what: str,
@@ -63,8 +52,7 @@ class LanguageModel:
 
         Args:
             spec: The scheme is the engine's; relative paths are relative to its base.
-            values: Value of each setting that the scheme has, `dtype`, `template` and `date` among
-                them.
+            settings: What it says.
             checkpoint: The folder, already checked.
             limit: Most tokens of a row.
             what: For messages: `a policy`.
@@ -74,44 +62,40 @@ class LanguageModel:
             ModelError: There is no tokenizer.
             ConformanceError: There is no chat template, or it reads the clock.
         """
-        named, device = values["template"], values.get("device", "auto")
-        dtype = chosen_dtype(values, checkpoint)
-        if named == "pair":
+        if settings.template == "pair":
             raise UsageError(f"{spec.text}: {what} needs a chat template; template is a file")
-        template = chosen_template(spec, checkpoint, named, "keep", values["date"])
-        check_device(spec.text, device)
-        return cls(
-            spec=spec.text,
-            checkpoint=checkpoint,
-            on_vllm=spec.scheme == "vllm",
-            template=template,
-            template_source=template.described(named),
-            dtype=dtype,
-            device=device,
-            attention=values.get("attention", "auto"),
-            place=Placement.read(spec, values),
-            limit=limit,
-        )
+        template = chosen_template(spec, checkpoint, settings.template, "keep", settings.date)
+        engine: Engine = "vllm" if spec.scheme == "vllm" else "hf"
+        chosen = replace(settings, engine=engine).for_weights(checkpoint)
+        return cls(spec.text, checkpoint, template, chosen, limit)
 
     @property
-    def versions(self) -> dict[str, str]:
-        """Of what runs it."""
-        return {"vllm": vllm_version(), **self.place.facts} if self.on_vllm else {}
+    def on_vllm(self) -> bool:
+        """Whether vLLM runs it; else torch does."""
+        return self.settings.engine == "vllm"
+
+    @property
+    def dtype(self) -> Dtype:
+        """Type of weights and activations."""
+        return cast(Dtype, self.settings.dtype)
 
     def fingerprint(self, **facts: object) -> str:
         """Of the folder's files, all that changes its answers beside them, and more facts."""
         facts |= {"dtype": self.dtype, "transformers": installed_version("transformers")}
-        facts |= {**self.versions, **self.template.facts}
+        facts |= {**self.settings.versions, **self.template.facts}
         return self.checkpoint.fingerprint(facts, self.checkpoint.generation_files)
 
     def scorer(self) -> CausalScorer | VllmGenerator:
         """The weights, loaded to give tokens probabilities."""
         if self.on_vllm:
             return VllmGenerator(
-                self.checkpoint, dtype=self.dtype, max_length=self.limit, place=self.place
+                self.checkpoint, dtype=self.dtype, max_length=self.limit, place=self.settings.place
             )
         return CausalScorer(
-            self.checkpoint, dtype=self.dtype, device=self.device, attention=self.attention
+            self.checkpoint,
+            dtype=self.dtype,
+            device=self.settings.device,
+            attention=self.settings.attention,
         )
 
     def writer(
@@ -131,13 +115,13 @@ class LanguageModel:
                 spec=self.spec,
                 dtype=self.dtype,
                 max_length=self.limit,
-                place=self.place,
+                place=self.settings.place,
                 end_ids=ends,
                 schema=schema,
             )
         else:
             sampler = TorchSampler(
-                self.checkpoint, dtype=self.dtype, device=self.device, eos_ids=ends
+                self.checkpoint, dtype=self.dtype, device=self.settings.device, eos_ids=ends
             )
         return Writer(tokenizer, sampler)
 

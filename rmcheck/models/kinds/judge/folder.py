@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import Self
 
 from rmcheck.errors import UsageError
 from rmcheck.models.checkpoint import settings as known
@@ -11,6 +11,7 @@ from rmcheck.models.checkpoint.settings import PrefixRule
 from rmcheck.models.engines.vllm.generation import MOST_TOKENS
 from rmcheck.models.engines.vllm.placement import SETTINGS as PLACEMENT
 from rmcheck.models.engines.vllm.sampler import LEAST_TEMPERATURE
+from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.kinds.judge.engine import JudgeEngine
 from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.folder_session import FolderAnswers, FolderOdds
@@ -51,13 +52,14 @@ class FolderJudge(JudgeEngine):
             ModelError: The weights are pickled, damaged, or an adapter; or there is no tokenizer.
             ConformanceError: It is no causal language model, or has no chat template.
         """
-        values = check_settings(spec, SETTINGS[spec.scheme])
+        check_settings(spec, SETTINGS[spec.scheme])
+        settings = CheckpointSettings.read(spec, SETTINGS[spec.scheme])
         checkpoint = CausalCheckpoint.of(spec)
         checkpoint.check()
-        limit = token_limit(spec, checkpoint, values["max_length"])
-        model = LanguageModel.read(spec, values, checkpoint, limit, "a judge")
-        _check_read(spec, values, judge.read)
-        return cls(judge, model, cast(PrefixRule, values.get("prefix", "off")))
+        limit = token_limit(spec, checkpoint, settings.max_length)
+        model = LanguageModel.read(spec, settings, checkpoint, limit, "a judge")
+        _check_read(spec, settings, judge.read)
+        return cls(judge, model, settings.prefix)
 
     @property
     def name(self) -> str:
@@ -69,7 +71,7 @@ class FolderJudge(JudgeEngine):
         """Weights, tokenizer, chat template, type, engine and its version."""
         facts: dict[str, object] = {"max_length": self.model.limit, "scheme": f"judge:{self._name}"}
         if not self.model.on_vllm:
-            facts["attention"] = self.model.attention
+            facts["attention"] = self.model.settings.attention
         return self.model.fingerprint(**facts)
 
     @property
@@ -82,11 +84,11 @@ class FolderJudge(JudgeEngine):
             **checkpoint.described,
             "dtype": self.model.dtype,
             "quantisation": checkpoint.quantisation,
-            "chat template": self.model.template_source,
+            "chat template": self.model.template.described(self.model.settings.template),
             "max_length": str(self.model.limit or "no limit"),
             "transformers": installed_version("transformers"),
             # vLLM makes its own batches.
-            **(self.model.versions or {"device": "auto", "prefix": self.prefix}),
+            **(self.model.settings.versions or {"device": "auto", "prefix": self.prefix}),
         }
 
     def for_odds(self, read: YesNo) -> FolderOdds:
@@ -114,14 +116,14 @@ class FolderJudge(JudgeEngine):
         )
 
 
-def _check_read(spec: ModelSpec, values: Mapping[str, str], read: Read) -> None:
+def _check_read(spec: ModelSpec, settings: CheckpointSettings, read: Read) -> None:
     """Refuse what an engine cannot read."""
     if isinstance(read, YesNo):
         if spec.scheme == "vllm" and len(read.yes) + len(read.no) > MOST_TOKENS:
             raise UsageError(f"{spec.text}: vLLM shows at most {MOST_TOKENS} words")
         return
     for name in ("attention", "prefix"):
-        if values.get(name, "auto") != "auto":
+        if spec.settings.get(name, "auto") != "auto":
             raise UsageError(f"{spec.text}: {name} is for yes and no; remove {name}=")
     if spec.scheme == "vllm" and 0 < read.temperature < LEAST_TEMPERATURE:
         raise UsageError(
