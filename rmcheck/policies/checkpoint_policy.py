@@ -146,13 +146,8 @@ class CheckpointPolicy(Policy):
             ModelError: They cannot be loaded, or not in the memory that there is.
             ConformanceError: A tensor that the model needs is not among the weights.
         """
-        tokenizer = ConversationTokenizer(
-            load_tokenizer(self.model.checkpoint),
-            template=self.model.template,
-            eos="keep",
-            max_length=None,
-            type_ids=False,
-        )
+        words = load_tokenizer(self.model.checkpoint)
+        tokenizer = ConversationTokenizer(words, template=self.model.template)
         return self.session(self, self.model.writer(tokenizer))
 
 

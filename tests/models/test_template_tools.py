@@ -70,9 +70,7 @@ def asked(folder, calls=(LOOK,), *, tools=(), content=None, name="pool.jsonl"):
 def written(template, sample):
     """The text that rmcheck makes of a sample, and that of transformers."""
     words = tiny_models.tokenizer(chat_template=template)
-    ours = ConversationTokenizer(
-        words, template=ChatTemplate(None), eos="keep", max_length=None, type_ids=False
-    )
+    ours = ConversationTokenizer(words, template=ChatTemplate(None))
     (text,) = ours.written([conversation(sample)])
     return text, words
 
@@ -123,9 +121,6 @@ def test_templates_of_models_write_calls(tmp_path, name, tools, shown):
     words = ConversationTokenizer(
         tiny_models.tokenizer(chat_template=source),
         template=ChatTemplate(None, "2026-01-01"),
-        eos="keep",
-        max_length=None,
-        type_ids=False,
     )
 
     (text,) = words.written([conversation(asked(tmp_path, tools=tools))])

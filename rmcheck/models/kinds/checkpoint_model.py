@@ -143,7 +143,7 @@ class ClassifierModel(CheckpointModel):
         self.head = self.checkpoint.head(self._set.head, spec.text)
         self.max_length = token_limit(spec, self.checkpoint, self._set.max_length)
         self._template = chosen_template(
-            spec, self.checkpoint, self._set.template, self._set.eos, self._set.date
+            spec, self.checkpoint, self._set.template, self._set.date, self._set.eos
         )
 
     @property

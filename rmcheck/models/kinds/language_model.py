@@ -64,7 +64,7 @@ class LanguageModel:
         """
         if settings.template == "pair":
             raise UsageError(f"{spec.text}: {what} needs a chat template; template is a file")
-        template = chosen_template(spec, checkpoint, settings.template, "keep", settings.date)
+        template = chosen_template(spec, checkpoint, settings.template, settings.date)
         engine: Engine = "vllm" if spec.scheme == "vllm" else "hf"
         chosen = replace(settings, engine=engine).for_weights(checkpoint)
         return cls(spec.text, checkpoint, template, chosen, limit)

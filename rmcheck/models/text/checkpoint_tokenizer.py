@@ -49,7 +49,7 @@ def token_limit(spec: ModelSpec, checkpoint: Checkpoint, stated: str) -> int | N
 
 
 def chosen_template(
-    spec: ModelSpec, checkpoint: Checkpoint, named: str, eos: str, date: str
+    spec: ModelSpec, checkpoint: Checkpoint, named: str = "", date: str = "", eos: str = "keep"
 ) -> ChatTemplate:
     """The `template` argument of `ConversationTokenizer`.
 
@@ -57,8 +57,8 @@ def chosen_template(
         spec: What relative paths are relative to, and for messages.
         checkpoint: The folder.
         named: Value of `template`: a file, `pair`, or empty when not given.
-        eos: Value of `eos`.
         date: Value of `date`; empty when not given.
+        eos: Value of `eos`.
 
     Raises:
         ModelError: The folder has no tokenizer.

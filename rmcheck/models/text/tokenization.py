@@ -43,9 +43,9 @@ class ConversationTokenizer:
         tokenizer: Any,
         *,
         template: ChatTemplate,
-        eos: EosRule,
-        max_length: int | None,
-        type_ids: bool,
+        eos: EosRule = "keep",
+        max_length: int | None = None,
+        type_ids: bool = False,
     ) -> None:
         self._tokenizer = tokenizer
         self._template = template

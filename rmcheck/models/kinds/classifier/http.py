@@ -174,7 +174,7 @@ class HttpRewardModel(RewardModel):
         self._checkpoint = self._tokenizer_folder()
         named = self._set.template
         self._template = chosen_template(
-            spec, self._checkpoint, named, self._set.eos, self._set.date
+            spec, self._checkpoint, named, self._set.date, self._set.eos
         )
         self.template_source = self._template.described(named)
         self.max_length = self._max_length()
@@ -234,7 +234,6 @@ class HttpRewardModel(RewardModel):
             template=self._template,
             eos=self._set.eos,
             max_length=self.max_length,
-            type_ids=False,
         )
         scorer = ServerScorer(
             self._spec,

@@ -101,9 +101,7 @@ class TrainerClientModel(RewardModel):
             name: tokenizer_folder(spec, spec.resolve(folder)) for name, folder in folders.items()
         }
         self._templates = {
-            name: chosen_template(
-                spec, folder, values["template"] if name == "tokenizer" else "", "keep", ""
-            )
+            name: chosen_template(spec, folder, values["template"] if name == "tokenizer" else "")
             for name, folder in self._folders.items()
         }
         self.request, self.served, server = self._identified(values)
@@ -150,13 +148,7 @@ class TrainerClientModel(RewardModel):
             ModelError: One cannot be loaded.
         """
         read = {
-            name: ConversationTokenizer(
-                load_tokenizer(folder),
-                template=self._templates[name],
-                eos="keep",
-                max_length=None,
-                type_ids=False,
-            )
+            name: ConversationTokenizer(load_tokenizer(folder), template=self._templates[name])
             for name, folder in self._folders.items()
         }
         return TrainerClientSession(self, read["tokenizer"], read["policy"])

@@ -30,11 +30,7 @@ class WrittenPrompts:
     def __init__(self, spec: ModelSpec, tokenizer: str) -> None:
         self._spec = spec.text
         self._folder = tokenizer_folder(spec, spec.resolve(tokenizer)) if tokenizer else None
-        self._template = (
-            chosen_template(spec, self._folder, named="", eos="keep", date="")
-            if self._folder
-            else None
-        )
+        self._template = chosen_template(spec, self._folder) if self._folder else None
         self._tokenizer: ConversationTokenizer | None = None
 
     def fingerprint(self, function: str) -> str:
@@ -84,11 +80,7 @@ class WrittenPrompts:
             assert self._folder is not None
             assert self._template is not None
             self._tokenizer = ConversationTokenizer(
-                load_tokenizer(self._folder),
-                template=self._template,
-                eos="keep",
-                max_length=None,
-                type_ids=False,
+                load_tokenizer(self._folder), template=self._template
             )
         return self._tokenizer
 

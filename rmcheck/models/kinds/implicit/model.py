@@ -119,7 +119,7 @@ class ImplicitRewardModel(CheckpointModel):
         if self._set.template == "pair":
             raise UsageError(f"{spec.text}: a text pair has no response to sample; name a template")
         self._template = chosen_template(
-            spec, self.policy, self._set.template, self._set.eos, self._set.date
+            spec, self.policy, self._set.template, self._set.date, self._set.eos
         )
         self.fingerprint = self._fingerprint(
             self.policy,
@@ -169,7 +169,6 @@ class ImplicitRewardModel(CheckpointModel):
             template=self._template,
             eos=self._set.eos,
             max_length=self.max_length,
-            type_ids=False,
         )
         policy = self._loaded(self.policy)
         try:

@@ -287,7 +287,7 @@ def _tokenizer_folder(
     folder = tokenizer_folder(spec, spec.resolve(values["tokenizer"]))
     if values["template"] == "pair":
         raise UsageError(f"{spec.text}: a judge needs a chat template; template is a file")
-    return folder, chosen_template(spec, folder, values["template"], "keep", values["date"])
+    return folder, chosen_template(spec, folder, values["template"], values["date"])
 
 
 def _encoded(sample: Sample, text: str) -> Encoded:

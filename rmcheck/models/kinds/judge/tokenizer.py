@@ -51,9 +51,7 @@ class JudgeTokenizer(ConversationTokenizer):
         room: int,
     ) -> None:
         limit = None if max_length is None else max_length - room
-        super().__init__(
-            tokenizer, template=chat_template, eos="keep", max_length=limit, type_ids=False
-        )
+        super().__init__(tokenizer, template=chat_template, max_length=limit)
         self._question = question
         self._system = system
         self._positions, self._room = max_length, room

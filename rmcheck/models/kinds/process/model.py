@@ -167,9 +167,7 @@ class ProcessRewardModel(CheckpointModel):
         self.max_length = token_limit(spec, self.checkpoint, self._set.max_length)
         if self._set.template == "pair":
             raise UsageError(f"{spec.text}: a text pair has no place for tags; name a template")
-        self._template = chosen_template(
-            spec, self.checkpoint, self._set.template, "keep", self._set.date
-        )
+        self._template = chosen_template(spec, self.checkpoint, self._set.template, self._set.date)
         self._answer_texts = self._named_answers()
         self.fingerprint = self._fingerprint(
             self.checkpoint,

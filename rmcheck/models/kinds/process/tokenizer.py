@@ -66,9 +66,7 @@ class ProcessTokenizer(ConversationTokenizer):
         between: str,
         join: Join,
     ) -> None:
-        super().__init__(
-            tokenizer, template=template, eos="keep", max_length=max_length, type_ids=False
-        )
+        super().__init__(tokenizer, template=template, max_length=max_length)
         self.tag = tag
         self._step, self._between, self._join = step, between, join
         self.tag_ids = self.ids(tag)
