@@ -23,11 +23,6 @@ class ComparingJudge(ScoreJudge):
     A reward hangs on the other responses of its prompt in the pool. What is scored and kept is each
     list of texts in its order, so that a run goes on where it stopped, and responses that are added
     cost only what is new.
-
-    Args:
-        judge: The file, read.
-        spec: The model as the user named it.
-        engine: What answers, where it is open already.
     """
 
     compares = True

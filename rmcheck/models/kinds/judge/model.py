@@ -112,11 +112,6 @@ class JudgeRewardModel(RewardModel):
 class ReadingJudge(JudgeRewardModel, Generic[ReadT]):
     """A judge of whose answers one thing is read.
 
-    Args:
-        judge: The file, read.
-        spec: The model as the user named it.
-        engine: What answers, where it is open already.
-
     Attributes:
         read: How the answer becomes a reward.
     """

@@ -173,7 +173,6 @@ class Matched(Written):
 
     @property
     def facts(self) -> dict[str, object]:
-        """What changes rewards, for a fingerprint."""
         return {**super().facts, "pattern": self.pattern, "last": self.last}
 
     @property
@@ -202,7 +201,6 @@ class Score(Matched):
 
     @property
     def formula(self) -> str:
-        """The reward as a person writes it."""
         return f"{self.match} in {self.bounds}{self.of_answers}"
 
     @property

@@ -106,18 +106,15 @@ class Preferred(Compares):
 
     @property
     def facts(self) -> dict[str, object]:
-        """What changes a verdict, for a fingerprint."""
         return {**super().facts, "choice": sorted(self.tie)}
 
     @property
     def formula(self) -> str:
-        """The reward as a person writes it."""
         model = "Bradley-Terry" if self.of == 2 else "Luce"
         return f"{model} rating from the {self.match}, both orders asked{self.of_answers}"
 
     @property
     def sought(self) -> str:
-        """The pattern, and what it has to find."""
         ties = "".join(f" or {word!r}" for word in self.tie)
         return f"choice among those shown (A, B, … or 1, 2, …{ties}) by {self.pattern!r}"
 
@@ -172,26 +169,21 @@ class ListScores(Compares):
 
     @property
     def facts(self) -> dict[str, object]:
-        """What changes a verdict, for a fingerprint."""
         return {**super().facts, "scores": True}
 
     @property
     def formula(self) -> str:
-        """The reward as a person writes it."""
         numbers = f"mean of its numbers in the {self.match}, {self.bounds}"
         return f"{numbers}, both orders asked{self.of_answers}"
 
     @property
     def sought(self) -> str:
-        """The pattern, and what it has to find."""
         return f"list of numbers from {self.bounds}, one for each response, by {self.pattern!r}"
 
     def rows(self, size: int) -> int:
-        """All of them."""
         return size
 
     def shares(self, numbers: Floats) -> Floats:
-        """The numbers."""
         return numbers
 
     def number(self, found: str, at: int, size: int) -> float | None:

@@ -25,10 +25,6 @@ class RubricJudge(MembersModel, JudgeRewardModel):
 
     They are scored one after another. Whoever is asked first for a text keeps what its answers say
     of every criterion, about a hundred bytes an answer, so that the others ask for nothing.
-
-    Args:
-        judge: The file, read.
-        spec: The model as the user named it.
     """
 
     def __init__(self, judge: JudgeFile, spec: str, engine: JudgeEngine | None = None) -> None:
@@ -69,10 +65,6 @@ class RepeatedJudge(MembersModel, JudgeRewardModel):
     The reward is the mean; of one that compares, the mean rating. What each answer gives is a
     column, so that `verdict_flips` can say how often two of them disagree. The first answer is that
     of the same judge without `repeat`.
-
-    Args:
-        judge: The file, read.
-        spec: The model as the user named it.
     """
 
     def __init__(self, judge: JudgeFile, spec: str) -> None:

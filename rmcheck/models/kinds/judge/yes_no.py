@@ -22,13 +22,7 @@ _TOP = 5
 
 
 class YesNoJudge(ReadingJudge[YesNo]):
-    """The reward is log-odds in nats.
-
-    Args:
-        judge: The file, read.
-        spec: The model as the user named it.
-        engine: What answers, where it is open already.
-    """
+    """The reward is log-odds in nats."""
 
     def _loaded(self) -> "YesNoSession":
         return YesNoSession(self, self.engine.for_odds(self.read))
