@@ -14,7 +14,6 @@ SETTINGS = (
     Setting("pipeline_parallel", ("N",), "1"),
     Setting("quantization", ("METHOD",)),
 )
-NAMES = tuple(setting.name for setting in SETTINGS)
 _METHOD = re.compile(r"[a-z][a-z0-9_-]*")
 
 
