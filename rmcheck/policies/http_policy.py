@@ -45,7 +45,7 @@ class HttpPolicy(ReadyPolicy):
         self.server = ChatServer.named(spec, values)
         # Callers wait for all that they ask for: enough that few threads idle at the end.
         self.at_once = 8 * self.server.concurrency
-        facts = {"scheme": "policy:http", **self.server.facts(values["version"])}
+        facts = {"scheme": "policy:http", **self.server.identity(values["version"])}
         self.fingerprint = fingerprint(facts)
 
     @classmethod
@@ -84,4 +84,4 @@ class HttpPolicy(ReadyPolicy):
         return [tuple(found[at : at + n]) for at in range(0, len(found), n)]
 
     def close(self) -> None:
-        self.server.client.close()
+        self.server.close()

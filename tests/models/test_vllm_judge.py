@@ -51,7 +51,7 @@ def loaded():
 
 def answers_of(model, encoded):
     """Answers to each question, by its place."""
-    return asked(model.scorer, encoded, model.model.read)
+    return asked(model.asked, encoded, model.model.read)
 
 
 @pytest.mark.parametrize("setting", ["dtype=bfloat16", "max_length=512"])
@@ -69,7 +69,7 @@ def test_log_odds_page_and_words_are_those_of_transformers(opened, loaded, sampl
     """To 5e-5 nats in float32, on the same ids, from raw log-probabilities; the page is whole."""
     here, there = loaded(opened(WORDS)), loaded(opened(WORDS, "hf"))
     expected = there.score(there.encode(samples))
-    tokens = there.scorer.likeliest(there.encode(samples), 5)
+    tokens = there.asked.likeliest(there.encode(samples), 5)
     encoded = here.encode(samples)
     rewards = here.score(encoded)
     shuffled = here.score(encoded[::-1])
@@ -78,7 +78,7 @@ def test_log_odds_page_and_words_are_those_of_transformers(opened, loaded, sampl
     assert [e.ids for e in encoded] == [e.ids for e in there.encode(samples)]
     np.testing.assert_allclose(rewards, expected, rtol=0, atol=5e-5)
     np.testing.assert_allclose(shuffled[::-1], rewards, rtol=0, atol=1e-5)
-    assert [list(row) for row in here.scorer.likeliest(encoded, 5)] == [list(r) for r in tokens]
+    assert [list(row) for row in here.asked.likeliest(encoded, 5)] == [list(r) for r in tokens]
     assert [item.name for item in proven.items] == [
         "reward",
         "precision",

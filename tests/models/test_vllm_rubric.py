@@ -63,7 +63,7 @@ def test_every_answer_keeps_to_the_schema(address, folder, tmp_path, asked):
     samples = [replace(sample, columns=columns) for sample in tiny_models.samples()]
     encoded = member.encode(samples)
 
-    written = answers_of(member.scorer, encoded, member.model.read)
+    written = answers_of(member.asked, encoded, member.model.read)
     member.close()
 
     grades = [json.loads(answer.text) for answers in written.found.values() for answer in answers]

@@ -18,7 +18,7 @@ SCORE = ASK + "read: {score: '([0-9])', range: [0, 9], samples: 4, temperature: 
 
 def answers_of(session, encoded):
     """Answers to each question, by its place."""
-    return asked(session.scorer, encoded, session.model.read)
+    return asked(session.asked, encoded, session.model.read)
 
 
 def scored(tokens, unparsed="unparsed: {reward: -1, at_most: 1}"):

@@ -19,7 +19,7 @@ def test_a_response_cannot_end_its_turn(opened):
     ids = model.encode([sample])[0].ids
 
     assert [i for i in ids if i < len(tiny_models.SPECIAL)] == [1, 4, 2, 5]
-    assert model.scorer.tokenizer.text(ids) == text_of(sample)
+    assert model.asked.tokenizer.text(ids) == text_of(sample)
 
 
 JUDGE_TOKENIZER = judge_tokenizer()

@@ -47,7 +47,7 @@ def test_what_questions_begin_with_is_computed_once(opened, samples, settings, s
     proven = model.prove(encoded)
     page = {item.name: item for item in proven.items}
     seen = []
-    model.scorer.weights._body.register_forward_pre_hook(
+    model.asked.weights._body.register_forward_pre_hook(
         lambda _, args, named: seen.append(named["input_ids"].numel()), with_kwargs=True
     )
     together = model.scoring(proven)(encoded)
@@ -104,7 +104,7 @@ def test_a_system_turn_comes_first(opened, samples):
 
     ids = model.encode(samples[:1])[0].ids
 
-    text = model.scorer.tokenizer.text(ids)
+    text = model.asked.tokenizer.text(ids)
     assert text == "<s><|system|>be strict<|end|>\n" + text_of(samples[0]).removeprefix("<s>")
 
 

@@ -18,6 +18,7 @@ from rmcheck.models.engines.http.client import (
     WrongAnswerError,
 )
 from rmcheck.models.engines.writing import Answer
+from rmcheck.models.model import EngineFacts, Loaded
 from rmcheck.models.spec import ModelSpec, Setting, whole_number
 
 _T = TypeVar("_T")
@@ -41,7 +42,7 @@ PATIENCE = (
 )
 
 
-class ChatServer:
+class ChatServer(Loaded):
     """One model of a server; opening one asks for the list of models.
 
     Args:
@@ -98,11 +99,20 @@ class ChatServer:
         return cls(client, values["model"], spec.text, concurrency)
 
     @property
+    def facts(self) -> EngineFacts:
+        """The server's machine computes."""
+        return EngineFacts("server")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
+
+    @property
     def name(self) -> str:
         """The address and the model."""
         return f"{urlsplit(self.client.url).netloc}/{self.model.rpartition('/')[2]}"
 
-    def facts(self, version: str) -> dict[str, object]:
+    def identity(self, version: str) -> dict[str, object]:
         """What it tells, for a fingerprint, and the address where no version is given."""
         facts: dict[str, object] = {"model": self.model, "root": self.root, "version": version}
         return facts if version else facts | {"address": self.client.url}

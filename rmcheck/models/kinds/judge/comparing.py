@@ -40,7 +40,8 @@ class ComparingJudge(ScoreJudge):
     def _loaded(self) -> "ListSession":
         # Of an answer with several numbers the first batch that needs one keeps the answer.
         known: Known | None = {} if self.read.rows(2) > 1 or self.read.of > 2 else None
-        return ListSession(self, self.engine.for_answers(self.read), known)
+        asked = self.engine.for_answers(self.read)
+        return ListSession(self, asked.weights, asked, known)
 
     def combined(self, scores: Floats, samples: Sequence[Sample]) -> Combined:
         """Rewards, and the columns of `position_consistency`.

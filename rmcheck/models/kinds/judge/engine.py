@@ -16,8 +16,14 @@ from rmcheck.models.kinds.judge.read import Odds, Written, YesNo
 from rmcheck.models.model import ConformanceItem, Encoded, Loaded, Sample, TooLong
 
 
-class JudgeSession(Loaded):
-    """A language model that is ready to be asked."""
+class JudgeSession(ABC):
+    """A language model that is ready to be asked.
+
+    Attributes:
+        weights: In memory, or a server that has them.
+    """
+
+    weights: Loaded
 
     @abstractmethod
     def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:

@@ -1,6 +1,6 @@
 """Loaded judges in this process: the weights of a folder, and questions as token ids."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,6 @@ from rmcheck.models.engines.http.asking import Replies
 from rmcheck.models.engines.token_probabilities import next_token
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.engines.torch.sampler import TorchSampler
-from rmcheck.models.engines.vllm.engine import VllmEngine
 from rmcheck.models.engines.vllm.generation import VllmGenerator
 from rmcheck.models.engines.vllm.sampler import VllmSampler
 from rmcheck.models.engines.writing import Answer
@@ -21,13 +20,11 @@ from rmcheck.models.kinds.language_model import LanguageModel, Writer
 from rmcheck.models.model import (
     ConformanceItem,
     Encoded,
-    EngineFacts,
     Sample,
     TooLong,
     checked_ids,
 )
 from rmcheck.models.proof.conformance import tolerated
-from rmcheck.models.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -43,21 +40,6 @@ class FolderSession(JudgeSession):
     model: LanguageModel
     tokenizer: JudgeTokenizer
     weights: CausalScorer | VllmGenerator | TorchSampler | VllmSampler
-
-    @property
-    def alive(self) -> bool:
-        return self.weights.alive
-
-    @property
-    def facts(self) -> EngineFacts:
-        """The facts of the weights."""
-        return self.weights.facts
-
-    @property
-    def described(self) -> Mapping[str, str]:
-        if isinstance(self.weights, VllmEngine):  # which makes its own batches
-            return {}
-        return {"device": str(self.weights.device)}
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:
         """See `JudgeTokenizer.encode`.
@@ -75,10 +57,6 @@ class FolderSession(JudgeSession):
         precision = f"{dtype}, quantisation {quantised}; log-softmax in float32"
         item = ConformanceItem("precision", "pass" if exact else "note", precision)
         return (item, *self.tokenizer.items(samples[0]))
-
-    def close(self) -> None:
-        """Give the memory back."""
-        self.weights.close()
 
 
 @dataclass(frozen=True)
@@ -105,10 +83,6 @@ class FolderOdds(FolderSession, OddsSession):
     def window(self) -> int | None:
         """None on vLLM, which has one way."""
         return self.weights.window if isinstance(self.weights, CausalScorer) else None
-
-    def workers(self) -> Workers:
-        """Torch on a CPU: a thread for each core, while memory allows."""
-        return self.weights.workers()
 
     def odds(self, batch: Sequence[Encoded], way: Way = "padded", **how: int) -> Replies[Odds]:
         """See `OddsSession.odds`; log-probabilities from float32 logits at the last id."""

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.folder import FolderJudge
 from rmcheck.models.kinds.judge.read import Grade, Written, YesNo
 from rmcheck.models.kinds.judge.server import ServerJudge
-from rmcheck.models.model import Encoded, RewardModel, Sample, Session, TooLong
+from rmcheck.models.model import Encoded, Loaded, RewardModel, Sample, Session, TooLong
 from rmcheck.models.spec import parse_spec
 from rmcheck.pool.asked import AskedColumns
 
@@ -142,11 +143,14 @@ class ReadingJudge(JudgeRewardModel, Generic[ReadT]):
         )
 
 
-class ReadingSession(EngineSession[JudgeT, AskedT]):
-    """A judge that is ready to be asked; its scorer is what answers."""
+@dataclass(eq=False)
+class ReadingSession(EngineSession[JudgeT, Loaded], Generic[JudgeT, AskedT]):
+    """A judge that is ready to be asked."""
+
+    asked: AskedT
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong = "error") -> list[Encoded]:
-        return self.scorer.encode(samples, too_long)
+        return self.asked.encode(samples, too_long)
 
     @abstractmethod
     def _replies(self, batch: Sequence[Encoded], way: Way) -> Replies[float]:

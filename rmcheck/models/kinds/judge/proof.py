@@ -36,7 +36,7 @@ class JudgeProof(Proof, Generic[SessionT]):
 
     def engine(self) -> tuple[ConformanceItem, ...]:
         """What the engine has to prove or to say."""
-        asked: JudgeSession = self._session.scorer
+        asked: JudgeSession = self._session.asked
         return asked.items(self._samples)
 
     def _depends(self, otherwise: Status) -> ConformanceItem:

@@ -45,7 +45,8 @@ class ScoreJudge(ReadingJudge[Written]):
         self._known = known
 
     def _loaded(self) -> "ScoreSession":
-        return ScoreSession(self, self.engine.for_answers(self.read), self._known)
+        asked = self.engine.for_answers(self.read)
+        return ScoreSession(self, asked.weights, asked, self._known)
 
     def combined(self, scores: Floats, samples: Sequence[Sample]) -> Combined:
         """The numbers as they are, once enough of them are parsed.
@@ -90,7 +91,7 @@ class ScoreSession(ReadingSession[ScoreJudge, AnswersSession]):
             MemoryError: The batch does not fit.
         """
         read = self.model.read
-        replies = answers_of(self.scorer, batch, read, self.known)
+        replies = answers_of(self.asked, batch, read, self.known)
         faults = dict(replies.faults)
         rewards: Replies[float] = Replies({}, faults, replies.stopped, replies.stopped_at)
         for place, answers in replies.found.items():
@@ -184,7 +185,7 @@ class ScoreProof(JudgeProof[ScoreSession]):
         detail = f"{changed} of {count} scores differ between one text alone and many together"
         if not changed:
             return "pass", detail
-        if self._session.scorer.exact:
+        if self._session.asked.exact:
             return "fail", detail
         return "note", (
             f"{detail}; answers of this engine hang on rounding, or on how its server keeps seeds"
@@ -210,7 +211,7 @@ class ScoreProof(JudgeProof[ScoreSession]):
     ) -> list[tuple[tuple[Answer, ...], list[float | None]]]:
         """The answers to each question, and what each of them says of its sample."""
         read = self._session.model.read
-        answers = answers_of(self._session.scorer, samples, read).every(self._spec, samples)
+        answers = answers_of(self._session.asked, samples, read).every(self._spec, samples)
         pairs = zip(answers, samples, strict=True)
         return [(each, read.numbers(each, one.sample)) for each, one in pairs]
 

@@ -23,7 +23,7 @@ from rmcheck.models.kinds.judge.engine import (
 from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.read import Odds, Written, YesNo, shown_odds
 from rmcheck.models.kinds.judge.tokenizer import JudgeTokenizer
-from rmcheck.models.model import ConformanceItem, Encoded, EngineFacts, Sample, TooLong
+from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong
 from rmcheck.models.spec import ModelSpec, Setting, check_settings
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.checkpoint_tokenizer import (
@@ -100,7 +100,7 @@ class ServerJudge(JudgeEngine):
         """What the server tells, the address where no version is given, and the tokenizer."""
         facts = {
             "scheme": "judge:http",
-            **self.server.facts(self.version),
+            **self.server.identity(self.version),
             **self.template.facts,
         }
         if self.folder is None:
@@ -184,30 +184,21 @@ class ServerSession(JudgeSession):
     """A server that is asked these questions.
 
     Attributes:
-        server: Which model of which server.
+        weights: Which model of which server.
         questions: How they are sent.
     """
 
-    server: ChatServer
+    weights: ChatServer
     questions: ChatQuestions | JudgeTokenizer
-
-    @property
-    def facts(self) -> EngineFacts:
-        """The server's machine computes."""
-        return EngineFacts("server")
 
     def encode(self, samples: Sequence[Sample], too_long: TooLong) -> list[Encoded]:
         return self.questions.encode(samples, too_long)
 
     def items(self, samples: Sequence[Encoded]) -> tuple[ConformanceItem, ...]:
         """The server, the question as it is sent, and who makes its tokens."""
-        key = "sent" if self.server.client.has_key else "none is set"
-        detail = f"{self.server.client.url} answers as {self.server.model}; API key: {key}"
+        key = "sent" if self.weights.client.has_key else "none is set"
+        detail = f"{self.weights.client.url} answers as {self.weights.model}; API key: {key}"
         return (ConformanceItem("server", "note", detail), *self.questions.items(samples[0]))
-
-    def close(self) -> None:
-        """Close the connections."""
-        self.server.client.close()
 
 
 @dataclass(frozen=True)
@@ -223,7 +214,7 @@ class ServerOdds(ServerSession, OddsSession):
 
     def odds(self, batch: Sequence[Encoded], way: Way = "padded", **how: int) -> Replies[Odds]:
         """See `OddsSession.odds`; sides that are not shown are bounded (`shown_odds`)."""
-        return self.server.each(len(batch), lambda i: shown_odds(self.read, self._shown(batch[i])))
+        return self.weights.each(len(batch), lambda i: shown_odds(self.read, self._shown(batch[i])))
 
     def likeliest(self, batch: Sequence[Encoded], count: int) -> list[dict[str, float]]:
         """See `OddsSession.likeliest`.
@@ -231,14 +222,14 @@ class ServerOdds(ServerSession, OddsSession):
         Raises:
             ScoringError: The server does not show them.
         """
-        rows = self.server.each(len(batch), lambda i: self._shown(batch[i]))
+        rows = self.weights.each(len(batch), lambda i: self._shown(batch[i]))
         return [
             dict(sorted(row.items(), key=lambda pair: -pair[1])[:count])
-            for row in rows.every(self.server.spec, batch)
+            for row in rows.every(self.weights.spec, batch)
         ]
 
     def _shown(self, one: Encoded) -> dict[str, float]:
-        return self.server.next_tokens(self.questions.of(one), self.read.top_logprobs)
+        return self.weights.next_tokens(self.questions.of(one), self.read.top_logprobs)
 
 
 @dataclass(frozen=True)
@@ -271,9 +262,9 @@ class ServerAnswers(ServerSession, AnswersSession):
 
         def answer(place: int) -> Answer:
             seed = answer_seed(batch[place].key, numbers[place])
-            return self.server.written(self.questions.of(batch[place]), seed=seed, **fields)
+            return self.weights.written(self.questions.of(batch[place]), seed=seed, **fields)
 
-        return self.server.each(len(batch), answer)
+        return self.weights.each(len(batch), answer)
 
 
 def _tokenizer_folder(

@@ -25,7 +25,8 @@ class YesNoJudge(ReadingJudge[YesNo]):
     """The reward is log-odds in nats."""
 
     def _loaded(self) -> "YesNoSession":
-        return YesNoSession(self, self.engine.for_odds(self.read))
+        asked = self.engine.for_odds(self.read)
+        return YesNoSession(self, asked.weights, asked)
 
     def combined(self, scores: Floats, samples: Sequence[Sample]) -> Combined:
         """The log-odds as they are.
@@ -54,7 +55,7 @@ class YesNoSession(ReadingSession[YesNoJudge, OddsSession]):
                 allows; one is allowed unless that is 0.
             MemoryError: The batch does not fit.
         """
-        replies = self.scorer.odds(batch, way)
+        replies = self.asked.odds(batch, way)
         read = self.model.read
         share = read.censored_at_most
         with self._counting:
@@ -86,7 +87,7 @@ class YesNoProof(JudgeProof[YesNoSession]):
         self._prefix = session.model.engine.prefix
         # Of each sample alone; fewer where a side is not shown at all.
         self._odds: list[Odds] = []
-        super().__init__(session, encoded, session.scorer.tolerance)
+        super().__init__(session, encoded, session.asked.tolerance)
 
     def checks(self) -> Checks:
         """In the order of the page."""
@@ -104,7 +105,7 @@ class YesNoProof(JudgeProof[YesNoSession]):
 
     def silent(self) -> ConformanceItem:
         """A side that is never shown has no log-odds at all: the tokens say why."""
-        shown = listed_tokens(self._session.scorer.likeliest(self._samples[:1], _TOP)[0], _TOP)
+        shown = listed_tokens(self._session.asked.likeliest(self._samples[:1], _TOP)[0], _TOP)
         return ConformanceItem(
             "words",
             "fail",
@@ -123,7 +124,7 @@ class YesNoProof(JudgeProof[YesNoSession]):
         if np.median(masses) >= LEAST_MASS:
             return ConformanceItem("mass", "pass", detail)
         least = self._samples[int(masses.argmin())]
-        shown = listed_tokens(self._session.scorer.likeliest([least], _TOP)[0], _TOP)
+        shown = listed_tokens(self._session.asked.likeliest([least], _TOP)[0], _TOP)
         return self._warned(
             "mass",
             f"{detail}. The judge would rather say something else (prompt "
@@ -148,7 +149,7 @@ class YesNoProof(JudgeProof[YesNoSession]):
 
     @property
     def _window(self) -> int | None:
-        return self._session.scorer.window
+        return self._session.asked.window
 
     def depends(self) -> ConformanceItem:
         """Different responses get different rewards."""
@@ -157,13 +158,13 @@ class YesNoProof(JudgeProof[YesNoSession]):
     def _read(
         self, samples: Sequence[Encoded], way: Way = "padded", **how: int
     ) -> Sequence[Floats]:
-        odds = self._session.scorer.odds(samples, way, **how).every(self._spec, samples)
+        odds = self._session.asked.odds(samples, way, **how).every(self._spec, samples)
         return [np.array([one.reward]) for one in odds]
 
     def _read_alone(self) -> Sequence[Floats]:
         rewards = []
         for sample in self._samples:
-            reply = self._session.scorer.odds([sample])
+            reply = self._session.asked.odds([sample])
             if reply.stopped:
                 raise ScoringError(f"{self._spec}: {reply.stopped}")
             self._odds += reply.found.values()
