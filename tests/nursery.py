@@ -236,22 +236,28 @@ def _lived(arguments, address):
 
 
 def _main(arguments):
-    how, *rest = [argument for argument in arguments if argument != "-u"]
-    sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    how, *rest = arguments[1:] if arguments[0] == "-u" else arguments
+    places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if how == "-c":
-        sys.argv = ["-c", *rest[1:]]
-        sys.path.insert(0, "")
+        code, *rest = rest
+        _start("-c", rest, "", places)
         main = sys.modules["__main__"] = ModuleType("__main__")
-        exec(rest[0], main.__dict__)
+        exec(code, main.__dict__)
     elif how.startswith("-m"):
         module, *rest = (how[2:], *rest) if how[2:] else rest
-        sys.argv = [module, *rest]
-        sys.path.insert(0, str(Path.cwd()))
+        _start(module, rest, str(Path.cwd()), places)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     else:
-        sys.argv = [how, *rest]
-        sys.path.insert(0, str(Path(how).parent))
+        _start(how, rest, str(Path(how).parent), places)
         runpy.run_path(how, run_name="__main__")
+
+
+def _start(name, arguments, first, places):
+    sys.argv = [name, *arguments]
+    sys.path[:0] = [first, *filter(None, places)]
+    # What pytest-xdist gives its workers: the path at the start of Python.
+    if plugin := sys.modules.get("xdist.plugin"):
+        plugin._sys_path[:] = sys.path
 
 
 if __name__ == "__main__":
