@@ -163,9 +163,8 @@ class Adapter:
                 f"{self.path / CONFIG} says that {' or '.join(promised)} was trained and saved, "
                 f"and {WEIGHTS} has no such tensor: the reward head is missing"
             )
-        faults = [
-            fault for name, tensor in self.tensors.items() if (fault := _misfit(name, tensor, base))
-        ]
+        misfits = (_misfit(name, tensor, base) for name, tensor in self.tensors.items())
+        faults = list(dict.fromkeys(filter(None, misfits)))  # both factors of a layer say the same
         if faults:
             more = f" (and {len(faults) - 3} more)" if len(faults) > 3 else ""
             raise ConformanceError(
