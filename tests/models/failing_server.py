@@ -85,7 +85,7 @@ class FailingServer(LoopbackServer):
             "sglang": {
                 "/v1/models": {"data": [model]},
                 "/get_model_info": {"model_path": self.root, "weight_version": "w1"},
-                "/get_server_info": {"version": "0.5", "context_length": 256},
+                "/get_server_info": {"version": "0.5", "context_length": None},
             },
             "tei": {
                 "/info": {

@@ -114,7 +114,7 @@ def test_the_page_shows_an_answer_and_how_many_are_parsed(opened, samples):
     page = items(opened(scored(40)), samples)
     never = ASK + "read: {score: '(zzzzz9)', range: [0, 9], max_tokens: 2}\nunparsed: {reward: -1}"
 
-    assert " of 32 answers have a number in range" in page["parsed"].detail
+    assert " of 32 answers have a number from 0 to 9" in page["parsed"].detail
     assert "the reward -1 (at most 100.0% of a pool)" in page["parsed"].detail
     assert page["batch_invariance"].status == "pass"
     assert "fail  parsed" in refusal(ConformanceError, items, opened(never), samples)

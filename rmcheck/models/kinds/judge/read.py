@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from sys import float_info
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 
@@ -94,8 +94,6 @@ class Written(DrawnAnswers, ABC):
         highest: Greatest.
     """
 
-    # What an answer that can be read has, for messages.
-    found: ClassVar[str] = "a number in range"
     lowest: float
     highest: float
 

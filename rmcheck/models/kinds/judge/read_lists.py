@@ -101,7 +101,6 @@ class Preferred(Compares):
         tie: What the group is where the judge has no favourite.
     """
 
-    found: ClassVar[str] = "a choice"
     tie: tuple[str, ...] = ()
 
     @property
@@ -163,7 +162,6 @@ class ListScores(Compares):
     The numbers stand in the order in which responses are shown, with anything between them.
     """
 
-    found: ClassVar[str] = "a number for each response"
     least: ClassVar[int] = 1
     stand_in: ClassVar[str] = "each is left out, and a response without any has the reward stated"
 

@@ -149,7 +149,7 @@ class ScoreProof(JudgeProof[ScoreSession]):
         parsed = sum(number is not None for text in self._numbers for number in text)
         cut = sum(answer.cut for answer in answers)
         detail = (
-            f"{parsed} of {len(answers)} answers have {read.found}, {cut} reached max_tokens; "
+            f"{parsed} of {len(answers)} answers have a {read.sought}, {cut} reached max_tokens; "
             f"one ends {answers[0].text[-_BRIEF_END:]!r}"
         )
         if read.unparsed is not None:
