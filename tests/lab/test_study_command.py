@@ -245,6 +245,21 @@ def test_prompts_of_different_sizes_ask_how_many_responses_are_used(tmp_path, ca
     assert "1 of 30 prompts have fewer than 8 responses and are left out" in study.facts
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("n: 5\n", "n is 5; policies choose among 4 responses"),
+        ("per_prompt: 5\n", "metrics see 2 responses a prompt, of the half that policies do not"),
+        ("responses: 2\n", "xi needs 3"),
+    ],
+)
+def test_too_few_responses_are_told_before_anything_is_scored(tmp_path, capsys, more, said):
+    """For best-of-n, and for what metrics need of their half."""
+    assert studied(tmp_path, more=more) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
 def test_what_is_left_out_of_another_pool_is_told(tmp_path):
     """With the name of that pool."""
     path = written(tmp_path, more="per_prompt: 8\nother_pools: {there: {path: there.jsonl}}\n")

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError, UsageError
+from rmcheck.lab.study.designs.metrics_compared import default_metrics
 from rmcheck.lab.study.family import RmFamily
 from rmcheck.lab.study.study_file import EACH, FamilyMember, StudyFile, StudyPool
 from rmcheck.metrics.ranks import average_ranks
@@ -69,6 +70,8 @@ def scored_family(
     """
     pool = read_pool(source.path, format=source.format)
     prompts, notes = _even(file, source, pool)
+    if source is file.pool:
+        _refuse_few(file, len(prompts[0].responses) // 2)
     scores = np.stack(
         [_scores(file, source, member, prompts, models, store_of) for member in file.models]
     )
@@ -221,6 +224,27 @@ def _even(file: StudyFile, source: StudyPool, pool: Pool) -> tuple[tuple[Prompt,
     drawn = [rng.permutation(count) < most for count in counts.tolist()]
     responses = np.concatenate([np.zeros(0, dtype=bool), *drawn])
     return tuple(pool.part(counts >= most, responses).prompts), notes
+
+
+def _refuse_few(file: StudyFile, half: int) -> None:
+    """Raises UsageError where half of a prompt's responses are too few for what is asked of them.
+
+    Before anything is scored.
+    """
+    if file.n is not None and file.n > half:
+        raise UsageError(
+            f"{file.path}: n is {file.n}; policies choose among {half} responses, the half that "
+            "metrics do not see"
+        )
+    seen = min(file.responses, half)
+    metrics = file.metrics or default_metrics()
+    short = {n: m.min_responses for n, m in metrics.items() if m.min_responses > seen}
+    if short:
+        asked = ", ".join(f"{name} needs {least}" for name, least in short.items())
+        raise UsageError(
+            f"{file.path}: metrics see {seen} responses a prompt, of the half that policies do not "
+            f"choose from, and {asked}. Give each prompt more responses, or name other `metrics`"
+        )
 
 
 def _scores(

@@ -105,11 +105,6 @@ def scored_study(file: StudyFile, store: Path, waiting: Waiting | None = None) -
     found = scored_family(file, file.pool, models, store_of)
     halves = found.family.halves(file.seed)
     n = file.n or max(2, halves[1].responses // 4)
-    if n > halves[1].responses:
-        raise UsageError(
-            f"{file.path}: n is {n}; policies choose among {halves[1].responses} responses, the "
-            "half that metrics do not see"
-        )
     runs, failed = (
         ([], []) if file.rl is None else rl_outcomes(file.rl, found.family, file.leave_out)
     )
