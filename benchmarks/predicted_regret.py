@@ -415,7 +415,7 @@ def _calibrated(
         others = np.flatnonzero(groups != groups[m])
         names = tuple(map(str, others))
         past = CalibrationTable(
-            ("prediction",), names, names, numbers[others, :1], truth[others], (1,) * len(names), {}
+            ("prediction",), names, numbers[others, :1], truth[others], (1,) * len(names), {}
         )
         found = RegretTable(past, required=True).applied(float(numbers[m, 0]), error, level)
         bounds[m], outside[m] = found.distribution.bound(level), bool(found.concerns)

@@ -10,7 +10,7 @@ import tiny_models
 from rmcheck.errors import ConformanceError, ScoringError, UsageError
 from rmcheck.models.registry import open_model
 from rmcheck.models.text.chat_template import ChatTemplate
-from rmcheck.models.text.confined import ConfinedError
+from rmcheck.models.text.confined import ConfinedError, confined
 from rmcheck.models.text.tokenization import conversation
 from rmcheck.policies.registry import open_policy
 
@@ -60,8 +60,13 @@ def test_texts_are_those_of_transformers(samples, name, generation_prompt):
     )
 
     nothing = {"documents": None, "add_generation_prompt": generation_prompt}
-    runs = [(one, None) for one in turns]
-    found = ChatTemplate(None).texts(TEMPLATES[name], runs, words.special_tokens_map | nothing)
+    found = confined(
+        "chat",
+        [{"messages": one, "tools": None} for one in turns],
+        source=TEMPLATES[name],
+        date=None,
+        variables=words.special_tokens_map | nothing,
+    )
 
     assert found == expected
 
@@ -187,7 +192,13 @@ def test_every_engine_that_writes_conversations_asks(tmp_path, policy_pair):
 def test_a_clock_that_was_not_seen_is_no_clock(samples):
     """Where a spelling escapes the look at the template, rendering has no clock to read."""
     with pytest.raises(ConfinedError, match="no date= says which day"):
-        ChatTemplate(None).texts(CLOCK, [(conversation(samples[0]), None)], {})
+        confined(
+            "chat",
+            [{"messages": conversation(samples[0]), "tools": None}],
+            source=CLOCK,
+            date=None,
+            variables={},
+        )
 
 
 def test_a_tokenizer_that_panics_is_a_message(llama_copy, samples):

@@ -19,7 +19,6 @@ def table(predictions, regrets, **left_out):
     return CalibrationTable(
         ("pooled_drop",),
         tuple(f"rm{i}" for i in range(size)),
-        tuple(f"f{i}" for i in range(size)),
         np.array(predictions, dtype=float)[:, None],
         np.array(regrets, dtype=float),
         (1,) * size,
