@@ -12,6 +12,7 @@ for _name in (
     "yaml",
     "pyarrow.parquet",
     "scipy.special",
+    "scipy.stats",
     "filelock",
     "jinja2",
     "tqdm",

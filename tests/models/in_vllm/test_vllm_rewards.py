@@ -132,7 +132,7 @@ def test_lengths_are_checked_before_the_engine(model, samples):
 @needs_vllm
 def test_ids_beyond_the_embeddings_are_refused(model, samples, monkeypatch):
     """A tokenizer that grew after training is told by its prompts, before the engine."""
-    monkeypatch.setattr(model, "checkpoint", SimpleNamespace(vocabulary_size=90))
+    monkeypatch.setattr(model.model, "checkpoint", SimpleNamespace(vocabulary_size=90))
 
     message = refusal(ScoringError, model.encode, samples)
 
