@@ -51,8 +51,9 @@ from scoring_worlds import (
     word_tokenizer,
 )
 
-from rmcheck.models.model import Encoded, Proven, Sample, Session
+from rmcheck.models.model import Proven, Session
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Encoded, Sample
 from rmcheck.models.workers import Workers
 from rmcheck.pool.reading import read_pool
 from rmcheck.scoring.one_process import OneProcess

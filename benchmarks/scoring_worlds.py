@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message, Pool, Prompt
 
 # Prompts at --scale 1, responses to each, median words of a prompt and of a response.

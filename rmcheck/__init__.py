@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from rmcheck.metrics.registration import register
     from rmcheck.metrics.registry import make_metric, metric_names
     from rmcheck.metrics.rewards import Rewards
-    from rmcheck.models.model import ReadyModel, RewardModel, Sample, Session
+    from rmcheck.models.model import ReadyModel, RewardModel, Session
     from rmcheck.models.registry import open_model
+    from rmcheck.models.sample import Sample
     from rmcheck.pool.pool import Message, Pool, Prompt
     from rmcheck.pool.reading import read_pool
     from rmcheck.scoring.scored_shards import scored_shards
@@ -42,7 +43,7 @@ _HOMES = {
     "RewardModel": "rmcheck.models.model",
     "Rewards": "rmcheck.metrics.rewards",
     "RmcheckError": "rmcheck.errors",
-    "Sample": "rmcheck.models.model",
+    "Sample": "rmcheck.models.sample",
     "Sampling": "rmcheck.checks.measurement",
     "Session": "rmcheck.models.model",
     "Suite": "rmcheck.suite.suite",

@@ -4,7 +4,7 @@ import numpy as np
 
 from rmcheck.checks.mistakes import worst_drifts
 from rmcheck.checks.record import EXCERPT, DriftRecord
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.reports.drift import TEXT_WIDTH, drift_lines
 
 FIRST = np.array([0.0, 1.0, 2.0, 3.0, 4.0])

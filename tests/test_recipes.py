@@ -203,7 +203,8 @@ def test_a_kind_of_reward_model(project, tmp_path):
 
         from rmcheck.models.checkpoint.fingerprint import fingerprint
         from rmcheck.models.engines.asked import Floats
-        from rmcheck.models.model import Encoded, ReadyModel
+        from rmcheck.models.model import ReadyModel
+        from rmcheck.models.sample import Encoded
         from rmcheck.models.spec import ModelSpec, Setting
 
 
@@ -241,7 +242,7 @@ def test_a_kind_of_reward_model(project, tmp_path):
         '''\
         """How often a word stands in a response."""
 
-        from rmcheck.models.model import Sample
+        from rmcheck.models.sample import Sample
         from rmcheck.models.registry import open_model
         from rmcheck.pool.pool import Message
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rmcheck.checks.record import EXCERPT, DriftRecord
 from rmcheck.metrics.rewards import Floats, Ints, Rewards
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)

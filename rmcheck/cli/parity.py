@@ -11,7 +11,8 @@ from rmcheck.errors import UsageError
 if TYPE_CHECKING:
     from rmcheck.metrics.parity import Parity
     from rmcheck.metrics.rewards import Floats
-    from rmcheck.models.model import RewardModel, Sample, TooLong
+    from rmcheck.models.model import RewardModel
+    from rmcheck.models.sample import Sample, TooLong
     from rmcheck.scoring.members import StoreOf
 
     NamedPool = tuple[str, Sequence[Sample], TooLong]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message, Prompt
 from rmcheck.probes.effect import ProbeEffect
 from rmcheck.probes.probe import Probe

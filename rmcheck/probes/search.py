@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rmcheck.metrics.rewards import Floats
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Prompt
 from rmcheck.probes.probe import Probe
 from rmcheck.probes.templates import filled, uses

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from rmcheck.metrics.rewards import Floats, Ints, Rewards
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Prompt
 from rmcheck.probes.edits import Edit, edits_of, questions_of
 from rmcheck.probes.effect import ProbeEffect, answered

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError, UsageError
-from rmcheck.models.model import RewardModel, Sample
+from rmcheck.models.model import RewardModel
+from rmcheck.models.sample import Sample
 from rmcheck.pool.conversation import messages
 from rmcheck.pool.pool import Message
 from rmcheck.pool.row import Row, RowFault

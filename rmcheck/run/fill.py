@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from rmcheck.errors import RmcheckError, ScoringError, StoreError
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.serving import SERVING
-from rmcheck.models.model import RewardModel, Sample
+from rmcheck.models.model import RewardModel
+from rmcheck.models.sample import Sample
 from rmcheck.probes.effect import measured_on
 from rmcheck.probes.texts import ProbeTexts
 from rmcheck.run.loaded import LoadedSuite

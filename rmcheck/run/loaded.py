@@ -18,7 +18,7 @@ from rmcheck.metrics.reliability import REPEAT
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.metrics.scored import Scored
 from rmcheck.metrics.serving import SERVING
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.pool.asked import GOLDEN
 from rmcheck.pool.labels import inclusion
 from rmcheck.pool.pool import Pool

@@ -10,7 +10,8 @@ import numpy as np
 from rmcheck.checks.measurement import Measurement, measure, measure_drop
 from rmcheck.errors import RmcheckError, UsageError
 from rmcheck.metrics.rewards import Floats, Rewards
-from rmcheck.models.model import RewardModel, Sample, TooLong
+from rmcheck.models.model import RewardModel
+from rmcheck.models.sample import Sample, TooLong
 from rmcheck.pool.pool import FaultAction, FaultKind
 from rmcheck.probes.effect import ProbeEffect
 from rmcheck.probes.probe import Probe

@@ -19,7 +19,7 @@ from rmcheck.errors import RmcheckError
 from rmcheck.metrics.regret.calibration import PastOf
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.engines.http.unasked import asking
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.probes.effect import ProbeEffect, measured_on
 from rmcheck.run.adaptive import look, take_looks
 from rmcheck.run.collected import Collected, SharedChecks

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError, StoreError
 from rmcheck.models.kinds.score_files import BUNDLE_DIGEST, bundle_digest
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.scoring.request import named_responses
 from rmcheck.store.folder import write_whole
 from rmcheck.store.parts import Provenance

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TextIO
 
-from rmcheck.models.model import RewardModel, Sample, Session, TooLong
+from rmcheck.models.model import RewardModel, Session
+from rmcheck.models.sample import Sample, TooLong
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.store.scores import Store
 

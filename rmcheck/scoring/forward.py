@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import PartialScoringError, ScoringError, StoreError
-from rmcheck.models.model import Encoded, Proven, RewardModel, Session, checked_rewards
+from rmcheck.models.model import Proven, RewardModel, Session
+from rmcheck.models.sample import Encoded, checked_rewards
 from rmcheck.pool.keys import as_keys
 from rmcheck.scoring.batches import (
     BatchOrder,

@@ -7,8 +7,9 @@ from typing import TextIO
 import numpy as np
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.model import Encoded, Proven, ReadyModel, RewardModel, Session, TooLong
+from rmcheck.models.model import Proven, ReadyModel, RewardModel, Session
 from rmcheck.models.proof.conformance import spread_of_lengths
+from rmcheck.models.sample import Encoded, TooLong
 from rmcheck.pool.asked import columns_key
 from rmcheck.scoring.batches import default_budget
 from rmcheck.scoring.engine import Engine, Missing

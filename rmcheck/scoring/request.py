@@ -9,7 +9,8 @@ from typing import overload
 import numpy as np
 
 from rmcheck.errors import PoolError, Problem, ScoringError, StoreError
-from rmcheck.models.model import RewardModel, Sample, TooLong
+from rmcheck.models.model import RewardModel
+from rmcheck.models.sample import Sample, TooLong
 from rmcheck.pool.asked import GOLDEN, AskedColumns, Given, columns_key, lacking
 from rmcheck.pool.keys import Keys, NamedResponses, as_keys
 from rmcheck.pool.pool import Pool, Prompt

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rmcheck.errors import UsageError
-from rmcheck.models.model import Sample, TooLong
+from rmcheck.models.sample import Sample, TooLong
 from rmcheck.pool.keys import KeyRows, Keys
 from rmcheck.scoring.engine import Engine, Missing
 from rmcheck.scoring.lookup import look_up

@@ -15,7 +15,8 @@ from pathlib import Path
 from rmcheck.errors import PoolError, Problem, UsageError
 from rmcheck.models.checkpoint.fingerprint import file_digest
 from rmcheck.models.kinds.score_files import read_metadata
-from rmcheck.models.model import RewardModel, TooLong
+from rmcheck.models.model import RewardModel
+from rmcheck.models.sample import TooLong
 from rmcheck.pool.faults import capped
 from rmcheck.pool.files import data_files
 from rmcheck.pool.reading import read_pool

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.models.model import TooLong
+from rmcheck.models.sample import TooLong
 from rmcheck.pool.keys import KeyRows, Keys, as_keys
 from rmcheck.store.parts import CutSide, ScoreRows
 

@@ -21,7 +21,7 @@ from rmcheck.config.kinds import (
 from rmcheck.config.mapping import ListOf
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import metric_names
-from rmcheck.models.model import TooLong
+from rmcheck.models.sample import TooLong
 from rmcheck.suite.columns import ColumnValues
 from rmcheck.suite.faults import FaultActions
 from rmcheck.suite.model_name import ModelName

@@ -10,7 +10,7 @@ from rmcheck.checks.verdict import Criterion, Kind
 from rmcheck.errors import UsageError
 from rmcheck.metrics.components import View
 from rmcheck.metrics.metric import Metric
-from rmcheck.models.model import TooLong
+from rmcheck.models.sample import TooLong
 from rmcheck.pool.pool import FaultAction, FaultKind
 from rmcheck.stats.units import MIN_UNITS
 

@@ -47,8 +47,8 @@ def trained(folder, family):
 
 def accuracy(folder, world):
     """Share of fresh pairs that a reward model orders as golden does, scored by the gate's path."""
-    from rmcheck.models.model import Sample
     from rmcheck.models.registry import open_model
+    from rmcheck.models.sample import Sample
     from rmcheck.pool.pool import Message
 
     rows = list(world.rows(40, 4, seed=9))

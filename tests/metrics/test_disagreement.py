@@ -15,7 +15,8 @@ from rmcheck.metrics.metric import per_prompt_sums
 from rmcheck.metrics.rewards import Rewards
 from rmcheck.models.kinds.ensemble import EnsembleRewardModel
 from rmcheck.models.kinds.fake import FakeRewardModel
-from rmcheck.models.model import Combined, Sample
+from rmcheck.models.model import Combined
+from rmcheck.models.sample import Sample
 
 FEW = Sampling(resamples=1000, seed=1)
 

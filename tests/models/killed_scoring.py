@@ -20,8 +20,9 @@ from pathlib import Path
 
 import torch
 
-from rmcheck.models.model import RewardModel, Sample, Session
+from rmcheck.models.model import RewardModel, Session
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.members import fill_members
 from rmcheck.scoring.one_process import OneProcess

@@ -9,7 +9,7 @@ import tiny_models
 import torch
 import transformers
 
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 
 # Steps of different counts, on lines of their own.

@@ -12,8 +12,8 @@ from rmcheck.errors import PoolError, ScoringError, UsageError
 from rmcheck.models.kinds.judge.file import read_judge_file
 from rmcheck.models.kinds.judge.template import JudgeTemplate
 from rmcheck.models.kinds.judge.yes_no import YesNoJudge
-from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.asked import AskedColumns, Given
 from rmcheck.pool.pool import Message
 from rmcheck.pool.reading import read_pool

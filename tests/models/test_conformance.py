@@ -9,9 +9,10 @@ import torch
 from test_checkpoint import change_config
 
 from rmcheck.errors import ConformanceError, ScoringError
-from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.model import ConformanceItem
 from rmcheck.models.proof.conformance import grafted, page, spread_of_lengths
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Encoded
 
 
 def opened(folder, query="", change=None):

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from rmcheck.errors import ModelError, ScoringError, UnknownModelError, UsageError
 from rmcheck.models.kinds.ensemble import EnsembleRewardModel
 from rmcheck.models.kinds.fake import FakeRewardModel
-from rmcheck.models.model import Combined, Sample
+from rmcheck.models.model import Combined
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 
 THREE = [FakeRewardModel("random", seed=seed) for seed in (1, 2, 3)]

@@ -7,8 +7,8 @@ import pytest
 
 from rmcheck.errors import ScoringError, UnknownModelError, UsageError
 from rmcheck.models.kinds.fake import FAKE_KINDS, FakeRewardModel
-from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import tiny_models
 from real_server import needs, running
-from stored_scores import fill, scores_of
+from stored_scores import rewards_by
 
 from rmcheck.models.proof.conformance import page
 from rmcheck.models.registry import open_model
-from rmcheck.store.scores import MemoryStore
 
 PYTHON = "RMCHECK_OPENRLHF_PYTHON"
 # It computes in bfloat16, the head too: rewards near 16 come in steps of 1/8, near 4 of 1/32.
@@ -43,22 +42,16 @@ def address(checkpoint, tmp_path_factory):
         yield url
 
 
-def rewards_by(spec):
-    """Rewards of the samples."""
-    model, store, samples = open_model(spec), MemoryStore(), tiny_models.samples()
-    fill(model, samples, store)
-    return scores_of(model, samples, store).scores
-
-
 def test_the_server_gives_the_rewards_of_transformers(address, checkpoint):
     """As rmcheck asks, and as OpenRLHF's trainer asks: one BOS, one EOS, the raw logit."""
-    reference = rewards_by(f"hf:{checkpoint}")
-    ours = rewards_by(f"http:{address}?tokenizer={checkpoint}&max_length=256")
-    trainers = rewards_by(f"http:{address}/get_reward?client=openrlhf&policy={checkpoint}")
+    samples = tiny_models.samples()
+    reference = rewards_by(f"hf:{checkpoint}", samples)
+    ours = rewards_by(f"http:{address}?tokenizer={checkpoint}&max_length=256", samples)
+    trainers = f"http:{address}/get_reward?client=openrlhf&policy={checkpoint}"
 
     assert np.ptp(reference) > 5
     np.testing.assert_allclose(ours, reference, rtol=0, atol=BFLOAT16)
-    np.testing.assert_array_equal(trainers, ours)
+    np.testing.assert_array_equal(rewards_by(trainers, samples), ours)
 
 
 def test_the_server_proves_itself(address, checkpoint):

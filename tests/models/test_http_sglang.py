@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import tiny_models
 from real_server import needs, running
-from stored_scores import fill, scores_of
+from stored_scores import rewards_by
 
 from rmcheck.models.proof.conformance import page
 from rmcheck.models.registry import open_model
-from rmcheck.store.scores import MemoryStore
 
 PYTHON = "RMCHECK_SGLANG_PYTHON"
 FLOAT32 = 1e-4
@@ -38,19 +37,12 @@ def address(checkpoint, tmp_path_factory):
         yield url
 
 
-def rewards_by(spec):
-    """Rewards of the samples."""
-    model, store, samples = open_model(spec), MemoryStore(), tiny_models.samples()
-    fill(model, samples, store)
-    return scores_of(model, samples, store).scores
-
-
 def test_the_server_gives_the_rewards_of_transformers(address, checkpoint):
     """As rmcheck asks, by token ids, and as verl asks, by a text that the server tokenises."""
-    reference = rewards_by(f"hf:{checkpoint}")
+    reference = rewards_by(f"hf:{checkpoint}", tiny_models.samples())
 
     for client in ("", "&client=verl"):
-        served = rewards_by(f"http:{address}?tokenizer={checkpoint}{client}")
+        served = rewards_by(f"http:{address}?tokenizer={checkpoint}{client}", tiny_models.samples())
         np.testing.assert_allclose(served, reference, rtol=0, atol=FLOAT32)
 
 

@@ -8,9 +8,9 @@ from vllm_server import needs_server, serving
 from rmcheck.cli import main
 from rmcheck.errors import PartialScoringError, ScoringError, UnknownModelError
 from rmcheck.models.engines.http.address import KEY_VARIABLE
-from rmcheck.models.model import Encoded
 from rmcheck.models.proof.conformance import page
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Encoded
 from rmcheck.models.text.tokenization import input_key
 
 KEY = "sk-loopback"

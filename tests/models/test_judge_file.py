@@ -5,8 +5,8 @@ import pytest
 from rmcheck.errors import UnknownModelError, UsageError
 from rmcheck.models.kinds.judge.file import read_judge_file
 from rmcheck.models.kinds.judge.read import Score, YesNo
-from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 
 SAMPLE = Sample(

@@ -271,7 +271,7 @@ def test_opening_imports_nothing_heavy(
 
 def test_wrong_counts_and_nan_are_refused(samples):
     """`checked_rewards`, which every backend can rely on, names the model, prompt and value."""
-    from rmcheck.models.model import checked_rewards
+    from rmcheck.models.sample import checked_rewards
 
     encoded = open_model("fake:constant").encode(samples)
     rewards = np.zeros(len(samples))

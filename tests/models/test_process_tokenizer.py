@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from rmcheck.errors import ConformanceError, ScoringError
 from rmcheck.models.kinds.process.tokenizer import TAG, ProcessTokenizer, response_steps
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.pool.pool import Message
 

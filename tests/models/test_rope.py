@@ -8,8 +8,8 @@ import torch
 from rmcheck.models.checkpoint.causal import CausalCheckpoint
 from rmcheck.models.engines.torch.rope import Rope
 from rmcheck.models.engines.torch.sampler import TorchSampler
-from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 
 # Tokens of the original context, between the shortest and the longest text below.

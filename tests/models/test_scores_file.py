@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from rmcheck.errors import ModelError, ScoringError, UnknownModelError
-from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.bundle import write_bundle
 from rmcheck.store.parts import Provenance

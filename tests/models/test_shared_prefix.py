@@ -11,8 +11,9 @@ from stored_scores import fill, scores_of
 from rmcheck.errors import ConformanceError, ScoringError, UsageError
 from rmcheck.models.engines.torch import shared_prefix
 from rmcheck.models.engines.torch.last_layer import LayerQueries
-from rmcheck.models.model import Proven, Sample
+from rmcheck.models.model import Proven
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 from rmcheck.store.scores import MemoryStore
 

@@ -7,8 +7,8 @@ import pytest
 import tiny_models
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.tokenization import ConversationTokenizer, conversation, pair_texts
 from rmcheck.pool.reading import read_pool

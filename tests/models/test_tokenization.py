@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_models import BOS, END
 
 from rmcheck.errors import ConformanceError, ScoringError
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.tokenization import (
     ConversationTokenizer,

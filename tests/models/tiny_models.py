@@ -14,7 +14,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 
 CHAT_TEMPLATE = (

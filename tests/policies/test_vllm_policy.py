@@ -16,8 +16,8 @@ from rmcheck.cli import main
 from rmcheck.errors import ConformanceError, ModelError, UsageError
 from rmcheck.lab.sampling.sampled_pool import sample_pool
 from rmcheck.models.engines.vllm.sampler import VllmSampler
-from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.policies.policy import Decoding, response_seed
 from rmcheck.policies.registry import open_policy
 from rmcheck.policies.text_policy import TextPolicy

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rmcheck.models.model import Encoded, Proven, ReadyModel, Sample, Session, TooLong
+from rmcheck.models.model import Proven, ReadyModel, Session
+from rmcheck.models.sample import Encoded, Sample, TooLong
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.request import Request
 from rmcheck.scoring.scorer import fill_requests

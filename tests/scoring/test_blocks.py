@@ -14,8 +14,8 @@ from rmcheck.lab.cluster import ray_cluster
 from rmcheck.lab.cluster.blocks import cut_blocks
 from rmcheck.lab.cluster.ray_actor import Assignment, ScoringActor, SentError
 from rmcheck.lab.cluster.ray_cluster import Node
-from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.store.scores import FolderModelScores, ScoreStore

@@ -25,8 +25,9 @@ from rmcheck.errors import ScoringError, UsageError
 from rmcheck.lab.cluster.ray_engine import RayEngine
 from rmcheck.metrics.registry import make_metric
 from rmcheck.metrics.rewards import Rewards
-from rmcheck.models.model import RewardModel, Sample
+from rmcheck.models.model import RewardModel
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.reading import read_pool
 from rmcheck.scoring.members import fill_members, read_combined
 from rmcheck.scoring.report import ScoringReport

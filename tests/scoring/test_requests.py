@@ -8,8 +8,8 @@ import pytest
 from counting_models import CountingModel, numbered_samples, reward_of, sample
 
 from rmcheck.errors import ScoringError, StoreError
-from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message, Pool, Prompt
 from rmcheck.scoring.bundle import write_bundle
 from rmcheck.scoring.members import choose_store, fill_members, read_combined

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored_scores import fill, scores_of
 
-from rmcheck.models.model import ConformanceItem, Encoded, Proven
+from rmcheck.models.model import ConformanceItem, Proven
+from rmcheck.models.sample import Encoded
 from rmcheck.scoring.one_process import OneProcess
 from rmcheck.scoring.request import Request
 from rmcheck.scoring.scorer import fill_requests

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rmcheck.errors import PoolError
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.pool.columns import PoolColumns
 from rmcheck.pool.pool import Fault, Message, Pool, Prompt, text_keys
 from rmcheck.pool.reading import read_pool

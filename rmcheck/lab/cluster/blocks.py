@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 
 # Characters a block at most, about 250,000 tokens: 16 batches of a GPU. Larger blocks gain nothing,
 # and a run that has stalled is noticed later.

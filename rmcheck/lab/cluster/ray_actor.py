@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from rmcheck.errors import RmcheckError, ScoringError, StoreError
-from rmcheck.models.model import RewardModel, Sample, TooLong
+from rmcheck.models.model import RewardModel
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample, TooLong
 from rmcheck.models.trust import trusting
 from rmcheck.scoring.one_process import BlockScorer
 from rmcheck.scoring.progress import progress_of

@@ -18,7 +18,7 @@ from rmcheck.errors import RmcheckError, ScoringError, UsageError
 from rmcheck.lab.cluster.blocks import cut_blocks
 from rmcheck.lab.cluster.ray_actor import Assignment, ScoringActor, SentError
 from rmcheck.lab.cluster.ray_cluster import Shape, free_resources, imported_ray
-from rmcheck.models.model import Sample, TooLong, named_prompts
+from rmcheck.models.sample import Sample, TooLong, named_prompts
 from rmcheck.scoring.progress import Progress
 from rmcheck.scoring.report import ScoringReport
 from rmcheck.store.scores import ModelScores

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from rmcheck.errors import ScoringError
 from rmcheck.lab.rl.settings import Ensemble
 from rmcheck.metrics.tilting import pooled_sd
-from rmcheck.models.model import Encoded, RewardModel, Sample, Session, checked_rewards
+from rmcheck.models.model import RewardModel, Session
+from rmcheck.models.sample import Encoded, Sample, checked_rewards
 from rmcheck.pool.pool import Prompt
 
 Floats = NDArray[np.float64]

@@ -20,7 +20,7 @@ from rmcheck.config.section import read_keys, refuse_unknown, require_keys
 from rmcheck.config.source import Source
 from rmcheck.metrics.metric import Metric
 from rmcheck.metrics.registry import make_metric, metric_names
-from rmcheck.models.model import TooLong
+from rmcheck.models.sample import TooLong
 from rmcheck.suite.model_name import ModelName
 
 EACH = "each"

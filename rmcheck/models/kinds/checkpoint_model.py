@@ -7,7 +7,8 @@ from rmcheck.models.checkpoint.folder import Checkpoint
 from rmcheck.models.checkpoint.settings import Dtype, PrefixRule
 from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.kinds.engine_session import ScorerT, TokenizerT, TokensSession
-from rmcheck.models.model import Encoded, RewardModel, Sample, TooLong, checked_ids
+from rmcheck.models.model import RewardModel
+from rmcheck.models.sample import Encoded, Sample, TooLong, checked_ids
 from rmcheck.models.spec import ModelSpec
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.checkpoint_tokenizer import (

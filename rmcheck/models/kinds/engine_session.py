@@ -9,18 +9,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from rmcheck.models.engines.asked import Floats, Way
-from rmcheck.models.model import (
-    Encoded,
-    EngineFacts,
-    Loaded,
-    Proven,
-    RewardModel,
-    Sample,
-    Session,
-    TooLong,
-    checked_rewards,
-)
+from rmcheck.models.model import EngineFacts, Loaded, Proven, RewardModel, Session
 from rmcheck.models.proof.compared import Proof
+from rmcheck.models.sample import Encoded, Sample, TooLong, checked_rewards
 from rmcheck.models.text.tokenization import ConversationTokenizer
 from rmcheck.models.workers import Workers
 

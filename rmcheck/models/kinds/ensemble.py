@@ -10,7 +10,8 @@ from rmcheck.errors import ModelError, RmcheckError, ScoringError, UsageError
 from rmcheck.metrics.ensemble import DISAGREEMENT
 from rmcheck.models.checkpoint.fingerprint import fingerprint
 from rmcheck.models.kinds.ensemble_file import Member, read_ensemble_file
-from rmcheck.models.model import Combined, MembersModel, RewardModel, Sample
+from rmcheck.models.model import Combined, MembersModel, RewardModel
+from rmcheck.models.sample import Sample
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings
 from rmcheck.models.trust import trusting
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from rmcheck.errors import ScoringError, UnknownModelError, UsageError, near_miss
 from rmcheck.models.checkpoint.fingerprint import fingerprint
-from rmcheck.models.model import Encoded, ReadyModel, named_prompts
+from rmcheck.models.model import ReadyModel
+from rmcheck.models.sample import Encoded, named_prompts
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings, whole_number
 
 FakeKind = Literal["perfect", "constant", "random", "length_biased", "reversed", "nan"]

@@ -13,15 +13,8 @@ from rmcheck.errors import ModelError, ScoringError, UnknownModelError
 from rmcheck.models.checkpoint.fingerprint import file_digest
 from rmcheck.models.kinds.known_scores import KnownScores
 from rmcheck.models.kinds.score_files import read_metadata, read_scores_file
-from rmcheck.models.model import (
-    ConformanceItem,
-    Encoded,
-    Proven,
-    RewardModel,
-    Sample,
-    Session,
-    TooLong,
-)
+from rmcheck.models.model import ConformanceItem, Proven, RewardModel, Session
+from rmcheck.models.sample import Encoded, Sample, TooLong
 from rmcheck.models.spec import ModelSpec
 from rmcheck.parsing import parse_json
 from rmcheck.pool.keys import NamedResponses, as_keys

@@ -10,7 +10,7 @@ from rmcheck.errors import ScoringError
 from rmcheck.models.checkpoint.settings import PrefixRule
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.libraries import brief
-from rmcheck.models.model import ConformanceItem, Encoded, Proven, checked_rewards
+from rmcheck.models.model import ConformanceItem, Proven
 from rmcheck.models.proof.conformance import (
     Checks,
     Status,
@@ -18,6 +18,7 @@ from rmcheck.models.proof.conformance import (
     require_passed,
     spread_of_lengths,
 )
+from rmcheck.models.sample import Encoded, checked_rewards
 from rmcheck.models.text.tokenization import ConversationTokenizer
 
 

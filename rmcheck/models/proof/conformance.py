@@ -13,7 +13,8 @@ import numpy as np
 
 from rmcheck.errors import ConformanceError
 from rmcheck.models.checkpoint.settings import Dtype, PrefixRule
-from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.model import ConformanceItem
+from rmcheck.models.sample import Encoded
 
 Status = Literal["pass", "fail", "note"]
 Checks = tuple[Callable[[], ConformanceItem | tuple[ConformanceItem, ...] | None], ...]

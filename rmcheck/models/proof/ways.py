@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rmcheck.models.engines.asked import Floats
-from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.model import ConformanceItem
 from rmcheck.models.proof.compared import TokensProof
 from rmcheck.models.proof.conformance import ProvableCheckpoint, Status, tolerated
+from rmcheck.models.sample import Encoded
 from rmcheck.models.text.tokenization import ConversationTokenizer
 
 if TYPE_CHECKING:

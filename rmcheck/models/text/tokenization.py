@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from rmcheck.errors import ConformanceError, ScoringError
 from rmcheck.models.libraries import brief
-from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
+from rmcheck.models.sample import Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.confined import ConfinedError, confined
 from rmcheck.models.text.template_tools import Run, left_out

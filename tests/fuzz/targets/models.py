@@ -11,8 +11,8 @@ from rmcheck.models.kinds.ensemble import EnsembleRewardModel
 from rmcheck.models.kinds.ensemble_file import read_ensemble_file
 from rmcheck.models.kinds.functions.modules import read_parameters
 from rmcheck.models.kinds.judge.file import read_judge_file
-from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 from targets.target import DEEP, DIGITS, HUGE, Target, lines
 

@@ -2,7 +2,7 @@
 
 from failing_server import reward_of
 
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 
 KEY = "sk-very-secret"

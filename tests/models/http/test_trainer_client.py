@@ -11,12 +11,11 @@ import pytest
 import tiny_models
 import torch
 import transformers
-from stored_scores import fill, scores_of
+from stored_scores import rewards_by
 from trainers_server import SAMPLES, TrainersServer
 
 from rmcheck.errors import ScoringError, UsageError
 from rmcheck.models.registry import open_model
-from rmcheck.store.scores import MemoryStore
 
 SAMPLE = SAMPLES[0]
 GOLDEN = json.loads(Path(__file__).with_name("trainers.json").read_text("utf-8"))
@@ -31,10 +30,9 @@ def served():
 
 def sent(server, path, settings, sample=SAMPLE):
     """The reward of a sample, and the one request that it took."""
-    model, store = open_model(f"http:{server.url}{path}?{settings}"), MemoryStore()
-    fill(model, [sample], store)
+    rewards = rewards_by(f"http:{server.url}{path}?{settings}", [sample])
     ((where, body),) = [r for r in server.requests if r[1] is not None][-1:]
-    return scores_of(model, [sample], store).scores.tolist(), where, body
+    return rewards.tolist(), where, body
 
 
 @pytest.mark.parametrize(

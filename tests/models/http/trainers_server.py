@@ -7,7 +7,7 @@ from typing import Any
 
 from loopback_server import LoopbackServer
 
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 
 _ASKED = (Message("user", "what is four"),)

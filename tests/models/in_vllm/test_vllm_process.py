@@ -20,7 +20,7 @@ from rmcheck.errors import (
     ScoringError,
 )
 from rmcheck.models.engines.vllm.served import check_answers
-from rmcheck.models.model import Encoded
+from rmcheck.models.sample import Encoded
 
 
 @needs_vllm

@@ -27,7 +27,7 @@ from vllm_models import LONG, WIDE, loaded, needs_vllm, proved, refusal, rewards
 from rmcheck.errors import (
     ScoringError,
 )
-from rmcheck.models.model import Encoded, Sample
+from rmcheck.models.sample import Encoded, Sample
 from rmcheck.pool.pool import Message
 
 

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 import pytest
 import tiny_models
 
-from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 
 HAS_VLLM = find_spec("vllm") is not None

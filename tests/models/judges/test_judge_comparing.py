@@ -11,8 +11,8 @@ from judging_server import JudgingServer
 
 from rmcheck.errors import ScoringError, UsageError
 from rmcheck.models.kinds.judge.lists import compared, design
-from rmcheck.models.model import Sample
 from rmcheck.models.registry import open_model
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 from rmcheck.scoring.members import fill_members, read_combined
 from rmcheck.scoring.request import Request

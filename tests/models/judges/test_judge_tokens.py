@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rmcheck.errors import ConformanceError, ScoringError
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.pool.pool import Message
 
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from rmcheck.errors import PartialScoringError, ScoringError
 from rmcheck.models.engines.http.client import Client, UnreachableError, WrongAnswerError
-from rmcheck.models.model import Encoded, named_prompts
+from rmcheck.models.sample import Encoded, named_prompts
 from rmcheck.wording import first_lines
 
 _T = TypeVar("_T")

@@ -11,7 +11,8 @@ from rmcheck.models.engines.http.asking import Part, Replies, asked
 from rmcheck.models.engines.http.client import Client, WrongAnswerError
 from rmcheck.models.engines.http.server import Input, Reading, Server
 from rmcheck.models.engines.http.wording import Wording
-from rmcheck.models.model import Encoded, EngineFacts, Loaded
+from rmcheck.models.model import EngineFacts, Loaded
+from rmcheck.models.sample import Encoded
 from rmcheck.models.spec import ModelSpec
 from rmcheck.models.text.tokenization import pair_texts
 

@@ -10,8 +10,9 @@ import numpy as np
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.kinds.checkpoint_model import ClassifierModel
 from rmcheck.models.kinds.engine_session import TokensSession
-from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.model import ConformanceItem
 from rmcheck.models.proof.ways import CheckpointProof
+from rmcheck.models.sample import Encoded
 from rmcheck.models.text.tokenization import ConversationTokenizer
 
 

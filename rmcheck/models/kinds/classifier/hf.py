@@ -10,7 +10,7 @@ from rmcheck.models.engines.torch.classifier import TorchScorer
 from rmcheck.models.engines.torch.spread import SETTINGS as SPREAD
 from rmcheck.models.kinds.checkpoint_model import CheckpointSession, ClassifierModel
 from rmcheck.models.kinds.classifier.hf_conformance import TransformersProof
-from rmcheck.models.model import Encoded
+from rmcheck.models.sample import Encoded
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.text.checkpoint_tokenizer import installed_version
 from rmcheck.models.text.tokenization import ConversationTokenizer

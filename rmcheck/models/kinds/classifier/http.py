@@ -24,13 +24,8 @@ from rmcheck.models.engines.http.wording import Wording
 from rmcheck.models.kinds.classifier.http_conformance import ServerProof
 from rmcheck.models.kinds.classifier.trainer_client import CLIENTS, TrainerClientModel
 from rmcheck.models.kinds.engine_session import TokensSession
-from rmcheck.models.model import (
-    Encoded,
-    RewardModel,
-    Sample,
-    TooLong,
-    named_prompts,
-)
+from rmcheck.models.model import RewardModel
+from rmcheck.models.sample import Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings, whole_number
 from rmcheck.models.text.checkpoint_tokenizer import (
     chosen_template,

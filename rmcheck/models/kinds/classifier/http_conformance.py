@@ -12,7 +12,7 @@ from rmcheck.errors import ScoringError
 from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.engines.http.address import is_loopback
 from rmcheck.models.engines.http.scorer import ServerScorer
-from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.model import ConformanceItem
 from rmcheck.models.proof.compared import TokensProof
 from rmcheck.models.proof.conformance import (
     FLOAT32_TOLERANCE,
@@ -20,6 +20,7 @@ from rmcheck.models.proof.conformance import (
     Checks,
     Status,
 )
+from rmcheck.models.sample import Encoded
 from rmcheck.models.text.tokenization import ConversationTokenizer
 from rmcheck.stats.functions import logistic
 

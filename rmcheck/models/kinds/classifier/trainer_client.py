@@ -24,17 +24,8 @@ from rmcheck.models.engines.http.trainers import (
     VerlOnSglang,
     VerlOnVllm,
 )
-from rmcheck.models.model import (
-    ConformanceItem,
-    Encoded,
-    EngineFacts,
-    Proven,
-    RewardModel,
-    Sample,
-    Session,
-    TooLong,
-    checked_rewards,
-)
+from rmcheck.models.model import ConformanceItem, EngineFacts, Proven, RewardModel, Session
+from rmcheck.models.sample import Encoded, Sample, TooLong, checked_rewards
 from rmcheck.models.spec import ModelSpec, whole_number
 from rmcheck.models.text.checkpoint_tokenizer import (
     chosen_template,

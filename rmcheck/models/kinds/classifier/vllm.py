@@ -16,7 +16,8 @@ from rmcheck.models.kinds.checkpoint_model import CheckpointSession, ClassifierM
 from rmcheck.models.kinds.checkpoint_settings import CheckpointSettings
 from rmcheck.models.kinds.classifier.vllm_conformance import CacheRule, VllmProof
 from rmcheck.models.libraries import brief
-from rmcheck.models.model import Encoded, Proven, named_prompts
+from rmcheck.models.model import Proven
+from rmcheck.models.sample import Encoded, named_prompts
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.text.checkpoint_tokenizer import installed_version
 from rmcheck.models.text.tokenization import ConversationTokenizer

@@ -15,7 +15,8 @@ from rmcheck.models.engines.asked import Floats
 from rmcheck.models.kinds.checkpoint_model import ClassifierModel
 from rmcheck.models.kinds.classifier.conformance import ClassifierProof
 from rmcheck.models.kinds.engine_session import TokensSession
-from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.model import ConformanceItem
+from rmcheck.models.sample import Encoded
 from rmcheck.models.text.tokenization import ConversationTokenizer
 from rmcheck.stats.functions import logistic
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.pool.asked import AskedColumns
 from rmcheck.pool.tool_calls import apart, turns
 

@@ -22,14 +22,8 @@ from rmcheck.models.kinds.functions.modules import (
     place,
     read_parameters,
 )
-from rmcheck.models.model import (
-    Encoded,
-    RewardModel,
-    Sample,
-    Session,
-    checked_rewards,
-    named_prompts,
-)
+from rmcheck.models.model import RewardModel, Session
+from rmcheck.models.sample import Encoded, Sample, checked_rewards, named_prompts
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings, whole_number
 from rmcheck.pool.asked import AskedColumns
 

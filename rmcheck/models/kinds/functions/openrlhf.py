@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from rmcheck.models.kinds.functions.function import SETTINGS, FunctionModel
 from rmcheck.models.kinds.functions.rows import member
 from rmcheck.models.kinds.functions.written import WrittenPrompts
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings
 from rmcheck.pool.asked import AskedColumns
 

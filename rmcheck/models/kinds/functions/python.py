@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from rmcheck.models.kinds.functions.columns import asked_by, by_column, conversation
 from rmcheck.models.kinds.functions.function import FunctionModel
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.pool.asked import AskedColumns
 
 

@@ -13,7 +13,7 @@ from rmcheck.errors import PartialScoringError, ScoringError
 from rmcheck.models.kinds.functions.calling import TimedOutError
 from rmcheck.models.kinds.functions.function import FunctionModel
 from rmcheck.models.kinds.functions.modules import place
-from rmcheck.models.model import Encoded, Sample, checked_rewards, named_prompts
+from rmcheck.models.sample import Encoded, Sample, checked_rewards, named_prompts
 
 
 class RowFunctionModel(FunctionModel):

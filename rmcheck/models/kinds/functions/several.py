@@ -7,7 +7,8 @@ import numpy as np
 from rmcheck.errors import UsageError
 from rmcheck.metrics.components import component_column
 from rmcheck.models.checkpoint.fingerprint import fingerprint
-from rmcheck.models.model import Combined, MembersModel, RewardModel, Sample
+from rmcheck.models.model import Combined, MembersModel, RewardModel
+from rmcheck.models.sample import Sample
 from rmcheck.models.spec import ModelSpec
 
 

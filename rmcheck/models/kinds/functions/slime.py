@@ -10,7 +10,7 @@ from rmcheck.models.kinds.functions.columns import conversation
 from rmcheck.models.kinds.functions.function import SETTINGS
 from rmcheck.models.kinds.functions.rows import RowFunctionModel, member
 from rmcheck.models.kinds.functions.written import WrittenPrompts
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings
 from rmcheck.pool.asked import AskedColumns
 

@@ -12,7 +12,7 @@ from rmcheck.models.kinds.functions.columns import accepted, asked_by, by_column
 from rmcheck.models.kinds.functions.function import SETTINGS, FunctionModel
 from rmcheck.models.kinds.functions.several import WeightedRewards, weights_of
 from rmcheck.models.kinds.functions.written import plain_prompt
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.models.spec import ModelSpec, Setting, stated_settings
 from rmcheck.pool.asked import AskedColumns
 

@@ -12,7 +12,7 @@ from rmcheck.models.kinds.functions.function import SETTINGS, FunctionModel
 from rmcheck.models.kinds.functions.modules import importable, imported_name
 from rmcheck.models.kinds.functions.rows import RowFunctionModel
 from rmcheck.models.kinds.functions.several import WeightedRewards
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.pool.asked import AskedColumns
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.checkpoint.fingerprint import fingerprint
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.models.spec import ModelSpec
 from rmcheck.models.text.checkpoint_tokenizer import (
     chosen_template,

@@ -10,10 +10,11 @@ from rmcheck.models.engines.token_probabilities import response_tokens
 from rmcheck.models.engines.torch.causal import CausalScorer
 from rmcheck.models.engines.torch.model import TorchModel
 from rmcheck.models.kinds.implicit.scorer import ImplicitScorer
-from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.model import ConformanceItem
 from rmcheck.models.proof.conformance import ProvableCheckpoint, tolerated
 from rmcheck.models.proof.vllm_ways import VllmWays
 from rmcheck.models.proof.ways import CheckpointProof, TorchProof
+from rmcheck.models.sample import Encoded
 from rmcheck.models.text.tokenization import ConversationTokenizer
 
 

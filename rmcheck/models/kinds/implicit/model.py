@@ -21,7 +21,7 @@ from rmcheck.models.kinds.implicit.conformance import (
 )
 from rmcheck.models.kinds.implicit.scorer import ImplicitScorer
 from rmcheck.models.kinds.implicit.tokenizer import ResponseTokenizer
-from rmcheck.models.model import Encoded
+from rmcheck.models.sample import Encoded
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.text.checkpoint_tokenizer import (
     chosen_template,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from rmcheck.errors import ScoringError
-from rmcheck.models.model import Encoded, Sample, TooLong
+from rmcheck.models.sample import Encoded, Sample, TooLong
 from rmcheck.models.text.tokenization import ConversationTokenizer, refusals
 from rmcheck.pool.tool_calls import turns
 

@@ -13,8 +13,9 @@ from rmcheck.models.engines.http.asking import Replies
 from rmcheck.models.kinds.judge.lists import Compared, ListSample, compared
 from rmcheck.models.kinds.judge.read_lists import Compares
 from rmcheck.models.kinds.judge.score import Known, ScoreJudge, ScoreProof, ScoreSession
-from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample, TooLong
+from rmcheck.models.model import Combined, ConformanceItem
 from rmcheck.models.proof.conformance import Checks
+from rmcheck.models.sample import Encoded, Sample, TooLong
 
 
 class ComparingJudge(ScoreJudge):

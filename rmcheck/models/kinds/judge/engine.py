@@ -13,7 +13,8 @@ from rmcheck.models.engines.asked import Way
 from rmcheck.models.engines.http.asking import Replies
 from rmcheck.models.engines.writing import SEED_BITS, Answer
 from rmcheck.models.kinds.judge.read import Odds, Written, YesNo
-from rmcheck.models.model import ConformanceItem, Encoded, Loaded, Sample, TooLong
+from rmcheck.models.model import ConformanceItem, Loaded
+from rmcheck.models.sample import Encoded, Sample, TooLong
 
 
 class JudgeSession(ABC):

@@ -17,14 +17,9 @@ from rmcheck.models.kinds.judge.engine import AnswersSession, JudgeSession, Odds
 from rmcheck.models.kinds.judge.read import Odds, Written, YesNo
 from rmcheck.models.kinds.judge.tokenizer import JudgeTokenizer
 from rmcheck.models.kinds.language_model import LanguageModel, Writer
-from rmcheck.models.model import (
-    ConformanceItem,
-    Encoded,
-    Sample,
-    TooLong,
-    checked_ids,
-)
+from rmcheck.models.model import ConformanceItem
 from rmcheck.models.proof.conformance import tolerated
+from rmcheck.models.sample import Encoded, Sample, TooLong, checked_ids
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)

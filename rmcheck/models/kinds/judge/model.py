@@ -17,7 +17,8 @@ from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.folder import FolderJudge
 from rmcheck.models.kinds.judge.read import Grade, Written, YesNo
 from rmcheck.models.kinds.judge.server import ServerJudge
-from rmcheck.models.model import Encoded, Loaded, RewardModel, Sample, Session, TooLong
+from rmcheck.models.model import Loaded, RewardModel, Session
+from rmcheck.models.sample import Encoded, Sample, TooLong
 from rmcheck.models.spec import parse_spec
 from rmcheck.pool.asked import AskedColumns
 

@@ -7,9 +7,10 @@ import numpy as np
 
 from rmcheck.models.kinds.judge.engine import JudgeSession
 from rmcheck.models.kinds.judge.model import ReadingSession
-from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.model import ConformanceItem
 from rmcheck.models.proof.compared import Proof
 from rmcheck.models.proof.conformance import Status
+from rmcheck.models.sample import Encoded
 
 SessionT = TypeVar("SessionT", bound=ReadingSession[Any, Any])
 

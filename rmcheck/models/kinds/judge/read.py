@@ -12,7 +12,7 @@ import numpy as np
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.engines.writing import Answer
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.models.text.confined import ConfinedError, confined
 
 # Letters of the end of an answer that is shown in an error, and that a JSON object is sought in.

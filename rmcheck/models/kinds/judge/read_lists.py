@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rmcheck.models.kinds.judge.lists import ListSample
 from rmcheck.models.kinds.judge.read import Matched
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.stats.choices import ratings
 
 Floats = NDArray[np.float64]

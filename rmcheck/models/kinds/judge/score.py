@@ -15,8 +15,9 @@ from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.model import ReadingJudge, ReadingSession
 from rmcheck.models.kinds.judge.proof import JudgeProof
 from rmcheck.models.kinds.judge.read import Written
-from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample
+from rmcheck.models.model import Combined, ConformanceItem
 from rmcheck.models.proof.conformance import MOST_SAMPLES, Checks, Status
+from rmcheck.models.sample import Encoded, Sample
 
 # What is kept of answers, by the key of the question and the answer's number.
 Known = dict[tuple[bytes, int], Answer]

@@ -23,7 +23,8 @@ from rmcheck.models.kinds.judge.engine import (
 from rmcheck.models.kinds.judge.file import JudgeFile
 from rmcheck.models.kinds.judge.read import Odds, Written, YesNo, shown_odds
 from rmcheck.models.kinds.judge.tokenizer import JudgeTokenizer
-from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong
+from rmcheck.models.model import ConformanceItem
+from rmcheck.models.sample import Encoded, Sample, TooLong
 from rmcheck.models.spec import ModelSpec, Setting, check_settings
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.checkpoint_tokenizer import (

@@ -17,7 +17,8 @@ from rmcheck.models.kinds.judge.read import Read, Rubric, YesNo
 from rmcheck.models.kinds.judge.read_lists import Compares
 from rmcheck.models.kinds.judge.score import Known, ScoreJudge
 from rmcheck.models.kinds.judge.yes_no import YesNoJudge
-from rmcheck.models.model import Combined, MembersModel, RewardModel, Sample
+from rmcheck.models.model import Combined, MembersModel, RewardModel
+from rmcheck.models.sample import Sample
 
 
 class RubricJudge(MembersModel, JudgeRewardModel):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from rmcheck.errors import ScoringError
 from rmcheck.models.kinds.judge.lists import ListSample
-from rmcheck.models.model import Sample
+from rmcheck.models.sample import Sample
 from rmcheck.models.text.confined import ConfinedError, confined
 from rmcheck.pool.tool_calls import apart, turns
 

@@ -7,7 +7,8 @@ from typing import Any
 from rmcheck.errors import ConformanceError, ScoringError
 from rmcheck.models.kinds.judge.read import YesNo
 from rmcheck.models.kinds.judge.template import JudgeTemplate
-from rmcheck.models.model import ConformanceItem, Encoded, Sample, TooLong
+from rmcheck.models.model import ConformanceItem
+from rmcheck.models.sample import Encoded, Sample, TooLong
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.confined import ConfinedError
 from rmcheck.models.text.tokenization import ConversationTokenizer

@@ -14,8 +14,9 @@ from rmcheck.models.kinds.judge.engine import OddsSession
 from rmcheck.models.kinds.judge.model import ReadingJudge, ReadingSession
 from rmcheck.models.kinds.judge.proof import JudgeProof
 from rmcheck.models.kinds.judge.read import Odds, YesNo, listed_tokens
-from rmcheck.models.model import Combined, ConformanceItem, Encoded, Sample
+from rmcheck.models.model import Combined, ConformanceItem
 from rmcheck.models.proof.conformance import LEAST_MASS, Checks
+from rmcheck.models.sample import Encoded, Sample
 
 # Tokens shown of what a judge would say.
 _TOP = 5

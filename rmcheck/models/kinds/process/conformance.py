@@ -10,10 +10,11 @@ from rmcheck.models.engines.asked import Floats, Way
 from rmcheck.models.kinds.process.scorer import ProcessScorer
 from rmcheck.models.kinds.process.step_odds import StepOdds, odds
 from rmcheck.models.kinds.process.tokenizer import TAG, ProcessTokenizer
-from rmcheck.models.model import ConformanceItem, Encoded
+from rmcheck.models.model import ConformanceItem
 from rmcheck.models.proof.conformance import LEAST_MASS, ProvableCheckpoint
 from rmcheck.models.proof.vllm_ways import VllmWays
 from rmcheck.models.proof.ways import CheckpointProof, TorchProof
+from rmcheck.models.sample import Encoded
 
 
 class ProcessProof(CheckpointProof):

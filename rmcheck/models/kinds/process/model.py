@@ -19,7 +19,8 @@ from rmcheck.models.kinds.process.settings import ProcessSettings
 from rmcheck.models.kinds.process.tokenizer import Join, ProcessTokenizer, response_steps
 from rmcheck.models.kinds.process.vllm_labels import VllmLabels
 from rmcheck.models.kinds.process.vllm_scorer import VllmSteps
-from rmcheck.models.model import Combined, Encoded, Sample, TooLong
+from rmcheck.models.model import Combined
+from rmcheck.models.sample import Encoded, Sample, TooLong
 from rmcheck.models.spec import ModelSpec, Setting
 from rmcheck.models.text.checkpoint_tokenizer import (
     chosen_template,

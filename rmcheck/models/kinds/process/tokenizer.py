@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from rmcheck.errors import ConformanceError, ScoringError
-from rmcheck.models.model import Encoded, Sample, TooLong, named_prompts
+from rmcheck.models.sample import Encoded, Sample, TooLong, named_prompts
 from rmcheck.models.text.chat_template import ChatTemplate
 from rmcheck.models.text.tokenization import (
     ConversationTokenizer,
