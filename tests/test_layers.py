@@ -46,6 +46,7 @@ INNER_ROOMS = {
     "models": (
         "spec",
         "trust",
+        "sample",
         "workers",
         "libraries",
         "model",
